@@ -1,0 +1,1 @@
+//! LDAPMessage and Controls, RFC 4511 §4.1.

@@ -1,0 +1,1 @@
+//! Requests, encoded with rasn-ldap: the only file that imports rasn.

@@ -1,0 +1,1 @@
+//! LDAPResult, RFC 4511 §4.1.9.

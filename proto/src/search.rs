@@ -1,0 +1,1 @@
+//! Search answers, RFC 4511 §4.5.2.

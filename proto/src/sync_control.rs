@@ -1,0 +1,1 @@
+//! Control values of RFC 4533 §2.

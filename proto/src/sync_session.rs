@@ -1,0 +1,1 @@
+//! The refresh as a state machine.

@@ -1,0 +1,184 @@
+//! The sync config: every key of INTERFACE.md, parsed into types that cannot hold a wrong value.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ldap_content_sync::filter::Filter;
+use uuid::Uuid;
+
+use super::secret::Secret;
+use crate::service::schedule::CronSchedule;
+
+/// Everything the sync config file says.
+#[derive(Debug)]
+pub struct SyncConfig {
+    /// Kanidm's sync token.
+    pub token: Secret,
+    /// When a scheduled run starts.
+    pub schedule: CronSchedule,
+    /// When a scheduled run ignores the cookie.
+    pub full_refresh_schedule: Option<CronSchedule>,
+    /// Where the status listener answers.
+    pub status_bind: Option<SocketAddr>,
+    /// How to reach and read the directory.
+    pub directory: DirectoryConfig,
+    /// How entries become SCIM entries.
+    pub mapping: MappingConfig,
+    /// How they are sent.
+    pub upload: UploadConfig,
+    /// Of the known content, how much a run may delete, in percent (0 to 100).
+    pub max_delete_percent: u8,
+}
+
+/// How to reach and read the directory.
+#[derive(Debug)]
+pub struct DirectoryConfig {
+    /// Where it is.
+    pub uri: LdapUri,
+    /// PEM bundle; system roots where absent.
+    pub ca: Option<PathBuf>,
+    /// False: the certificate is not verified (warned about on every run).
+    pub verify_ca: bool,
+    /// TLS client authentication: certificate chain and key, PEM.
+    pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// How to authenticate.
+    pub bind: Bind,
+    /// RFC 4514 text, as configured.
+    pub base_dn: String,
+    /// The filter, parsed.
+    pub filter: Filter,
+    /// The filter as RFC 4515 text, without enclosing double quotes.
+    pub filter_text: String,
+    /// For every wait: connect, TLS, bind, the next message.
+    pub timeout: Duration,
+    /// Largest LDAP message accepted, bytes.
+    pub max_message: usize,
+}
+
+/// `ldap_uri`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LdapUri {
+    /// `ldaps://host[:port]`, or `ldap://host[:port]` with `ldap_starttls = true`.
+    Tls {
+        /// Host name or address, an IPv6 literal without its brackets.
+        host: String,
+        /// 636 by default for ldaps, 389 for ldap.
+        port: u16,
+        /// StartTLS (RFC 4511 §4.14) instead of TLS from the first byte.
+        starttls: bool,
+    },
+    /// `ldapi://%2Fpath`.
+    Unix(PathBuf),
+}
+
+/// How to authenticate to the directory.
+#[derive(Debug)]
+pub enum Bind {
+    /// Simple bind.
+    Simple {
+        /// RFC 4514 text.
+        dn: String,
+        /// Never empty.
+        password: Secret,
+    },
+    /// SASL EXTERNAL, for ldapi and TLS client certificates.
+    External,
+}
+
+/// How entries become SCIM entries.
+#[derive(Debug)]
+pub struct MappingConfig {
+    /// Persons.
+    pub person: PersonMapping,
+    /// Groups.
+    pub group: GroupMapping,
+    /// The tables by sync UUID.
+    pub entries: HashMap<Uuid, EntryConfig>,
+    /// What becomes of an entry that Kanidm would refuse.
+    pub invalid_entries: InvalidEntries,
+}
+
+/// `person_*` keys. Attribute names are as configured; compare without regard to case.
+#[derive(Debug)]
+pub struct PersonMapping {
+    /// Any one of these makes an entry a person.
+    pub object_classes: Vec<String>,
+    pub user_name: String,
+    pub display_name: String,
+    pub legal_name: Option<String>,
+    pub gidnumber: String,
+    pub login_shell: String,
+    pub password: String,
+    pub mail: String,
+    pub ssh_public_key: String,
+    /// Put before a password value, for directories that store the hash without its scheme.
+    pub password_prefix: Option<String>,
+    /// Send the password as the unix password too, where the person has a gidnumber.
+    pub password_as_unix: bool,
+    /// Map lock and expiry attributes.
+    pub account_lock: bool,
+}
+
+/// `group_*` keys.
+#[derive(Debug)]
+pub struct GroupMapping {
+    /// Any one of these makes an entry a group (persons come first).
+    pub object_classes: Vec<String>,
+    pub name: String,
+    pub description: String,
+    pub member: String,
+    pub gidnumber: String,
+    /// What the values of `member` are.
+    pub schema: GroupSchema,
+    /// `user_private_groups = "sync"`: send them. Otherwise they are skipped.
+    pub send_user_private: bool,
+}
+
+/// What the values of the member attribute are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupSchema {
+    /// Distinguished names.
+    Rfc2307Bis,
+    /// User names.
+    Rfc2307,
+}
+
+/// `[<syncuuid>]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryConfig {
+    pub exclude: bool,
+    pub map_uuid: Option<Uuid>,
+    pub map_name: Option<String>,
+    pub map_gidnumber: Option<u32>,
+}
+
+/// `invalid_entries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidEntries {
+    /// Not sent, kept as Kanidm has it, tried again on every run.
+    Hold,
+    /// Sent without the offending optional attribute; held where a required one offends.
+    DropAttribute,
+    /// The run stops, nothing is sent.
+    Fail,
+}
+
+/// How entries are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct UploadConfig {
+    /// `kanidm_timeout`, for one request.
+    pub timeout: Duration,
+    /// At most this many entries a POST, at least 1.
+    pub max_entries: usize,
+    /// At most this many bytes a POST, at least 64 KiB.
+    pub max_bytes: usize,
+}
+
+impl MappingConfig {
+    /// The UUID Kanidm knows the entry by: `map_uuid` where configured. Applied to entries, Retain and Delete alike.
+    pub fn kanidm_uuid(&self, sync_uuid: Uuid) -> Uuid {
+        self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
+    }
+}

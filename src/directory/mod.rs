@@ -1,0 +1,5 @@
+//! The LDAP side.
+pub mod client;
+pub mod connection;
+pub mod flavour;
+pub mod tls;

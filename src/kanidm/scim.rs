@@ -1,0 +1,102 @@
+//! The SCIM wire types of Kanidm's `/scim/v1/Sync`: what an entry looks like in a request.
+//!
+//! Everything borrows: an entry is serialised once, straight into the arena of [`crate::sync::changeset::ChangeSet`].
+//! `externalId` is not a field here: the arena writes it first, where it can be found again without parsing.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// `schemas` of a person without a gidnumber.
+pub const PERSON: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
+];
+/// `schemas` of a person with a gidnumber.
+pub const POSIX_PERSON: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixaccount",
+];
+/// `schemas` of a group without a gidnumber.
+pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"];
+/// `schemas` of a group with a gidnumber.
+pub const POSIX_GROUP: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:group",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
+];
+
+/// A person, without its `externalId`. What is `None` or empty is left out, and Kanidm clears it.
+#[derive(Debug, Serialize)]
+pub struct ScimPerson<'a> {
+    /// [`PERSON`] or [`POSIX_PERSON`].
+    pub schemas: &'static [&'static str],
+    /// The UUID the entry has in Kanidm.
+    pub id: Uuid,
+    /// Lower-cased account name.
+    pub name: &'a str,
+    /// Never empty.
+    pub displayname: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legalname: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gidnumber: Option<u32>,
+    /// Only with a gidnumber: Kanidm refuses the request otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loginshell: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_import: Option<&'a str>,
+    /// Only with a gidnumber: Kanidm refuses the request otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unix_password_import: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub mail: &'a [ScimMail<'a>],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub ssh_publickey: &'a [ScimSshKey<'a>],
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_valid_from: Option<&'a str>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_expire: Option<&'a str>,
+}
+
+/// One mail address; the first of a person is its primary one.
+#[derive(Debug, Serialize)]
+pub struct ScimMail<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub primary: bool,
+    pub value: &'a str,
+}
+
+/// One OpenSSH public key.
+#[derive(Debug, Serialize)]
+pub struct ScimSshKey<'a> {
+    pub label: &'a str,
+    pub value: &'a str,
+}
+
+/// A group, without its `externalId` and without its `member`, which [`crate::mapping::membership`] writes.
+#[derive(Debug, Serialize)]
+pub struct ScimGroup<'a, M: Serialize> {
+    /// [`GROUP`] or [`POSIX_GROUP`].
+    pub schemas: &'static [&'static str],
+    /// The UUID the entry has in Kanidm.
+    pub id: Uuid,
+    /// Lower-cased group name.
+    pub name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gidnumber: Option<u32>,
+    /// A sequence of `{"external_id": DN}`: always present, so that a group that lost its last member loses it in Kanidm too.
+    pub member: M,
+}
+
+/// An object without content: makes the entry where it is missing, and leaves the content of an existing one untouched.
+#[derive(Debug, Serialize)]
+pub struct ScimStub {
+    /// Empty.
+    pub schemas: [&'static str; 0],
+    /// The UUID the entry has in Kanidm.
+    pub id: Uuid,
+}

@@ -1,0 +1,5 @@
+//! Cron expressions: when the next run starts.
+
+/// A parsed cron expression.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CronSchedule {}

@@ -1,0 +1,5 @@
+//! One run.
+pub mod changeset;
+pub mod guard;
+pub mod report;
+pub mod run;
