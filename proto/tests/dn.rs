@@ -1,5 +1,7 @@
 //! What the comparison form makes equal, and what it keeps apart.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 use ldap_content_sync::dn::{Dn, is_canonical, normalize, normalize_into};
 
 fn form(dn: &str) -> String {

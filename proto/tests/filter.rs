@@ -1,5 +1,7 @@
 //! RFC 4515 filters: what they are read as, what is refused and where, and that writing undoes reading.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 use ldap_content_sync::filter::{Filter, FilterErrorKind, MAX_DEPTH, MAX_LENGTH};
 
 fn parse(text: &str) -> Filter {
