@@ -4,7 +4,7 @@
 
 use crate::filter::Filter;
 use crate::sync_control::SYNC_REQUEST_OID;
-use rasn::types::{OctetString, SetOf};
+use rasn::types::{OctetString, SequenceOf};
 use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
 use rasn_ldap as ldap;
 
@@ -67,20 +67,20 @@ pub fn bind_external(id: u32) -> Vec<u8> {
 
 /// SearchRequest, RFC 4511 §4.5.1, with the controls it asks for.
 pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
-    let op = ldap::SearchRequest::new(
-        request.base.into(),
-        match request.scope {
+    let op = OrderedSearchRequest {
+        base_object: request.base.into(),
+        scope: match request.scope {
             Scope::Base => ldap::SearchRequestScope::BaseObject,
             Scope::One => ldap::SearchRequestScope::SingleLevel,
             Scope::Subtree => ldap::SearchRequestScope::WholeSubtree,
         },
-        ldap::SearchRequestDerefAliases::NeverDerefAliases,
-        request.size_limit.min(MAX_INT),
-        request.time_limit.min(MAX_INT),
-        false,
-        filter(request.filter),
-        request.attributes.iter().map(|&attribute| attribute.into()).collect(),
-    );
+        deref_aliases: ldap::SearchRequestDerefAliases::NeverDerefAliases,
+        size_limit: request.size_limit.min(MAX_INT),
+        time_limit: request.time_limit.min(MAX_INT),
+        types_only: false,
+        filter: filter(request.filter),
+        attributes: request.attributes.iter().map(|&attribute| attribute.into()).collect(),
+    };
     let mut controls = Vec::new();
     if let Some(sync) = &request.sync {
         controls.push(sync_request_control(sync));
@@ -88,9 +88,8 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
     if request.manage_dsa_it {
         controls.push(ldap::Control::new(octets(MANAGE_DSA_IT_OID.as_bytes()), true, None));
     }
-    let mut message = ldap::LdapMessage::new(id, ldap::ProtocolOp::SearchRequest(op));
-    message.controls = (!controls.is_empty()).then_some(controls);
-    encode(&message)
+    let controls = (!controls.is_empty()).then_some(controls);
+    encode(&SearchMessage { message_id: id, protocol_op: op, controls })
 }
 
 /// ExtendedRequest StartTLS, RFC 4511 §4.14.
@@ -137,28 +136,78 @@ fn sync_request_control(sync: &SyncRequest<'_>) -> ldap::Control {
     ldap::Control::new(octets(SYNC_REQUEST_OID.as_bytes()), true, Some(encode(&value).into()))
 }
 
-fn filter(from: &Filter) -> ldap::Filter {
-    let all = |filters: &[Filter]| SetOf::from_vec(filters.iter().map(filter).collect());
+/// LDAPMessage with a search request.
+#[derive(AsnType, Encode, Decode)]
+struct SearchMessage {
+    message_id: ldap::MessageId,
+    protocol_op: OrderedSearchRequest,
+    #[rasn(tag(0))]
+    controls: Option<ldap::Controls>,
+}
+
+/// [`ldap::SearchRequest`] with [`OrderedFilter`].
+#[derive(AsnType, Encode, Decode)]
+#[rasn(tag(application, 3))]
+struct OrderedSearchRequest {
+    base_object: ldap::LdapDn,
+    scope: ldap::SearchRequestScope,
+    deref_aliases: ldap::SearchRequestDerefAliases,
+    size_limit: u32,
+    time_limit: u32,
+    types_only: bool,
+    filter: OrderedFilter,
+    attributes: ldap::AttributeSelection,
+}
+
+/// [`ldap::Filter`], whose `and` and `or` keep the order of the configuration: rasn sorts a SET OF. To a server the order means nothing,
+/// but 389 spells the filter in its cookie as it came, and refuses the cookie with any other spelling, that of Kanidm's own tool included.
+#[derive(AsnType, Encode, Decode)]
+#[rasn(choice)]
+enum OrderedFilter {
+    #[rasn(tag(0))]
+    And(SequenceOf<OrderedFilter>),
+    #[rasn(tag(1))]
+    Or(SequenceOf<OrderedFilter>),
+    #[rasn(tag(2))]
+    Not(Box<OrderedFilter>),
+    #[rasn(tag(3))]
+    EqualityMatch(ldap::AttributeValueAssertion),
+    #[rasn(tag(4))]
+    Substrings(ldap::SubstringFilter),
+    #[rasn(tag(5))]
+    GreaterOrEqual(ldap::AttributeValueAssertion),
+    #[rasn(tag(6))]
+    LessOrEqual(ldap::AttributeValueAssertion),
+    #[rasn(tag(7))]
+    Present(ldap::AttributeDescription),
+    #[rasn(tag(8))]
+    ApproxMatch(ldap::AttributeValueAssertion),
+    #[rasn(tag(9))]
+    ExtensibleMatch(ldap::MatchingRuleAssertion),
+}
+
+fn filter(from: &Filter) -> OrderedFilter {
     let assertion = |attribute: &str, value: &[u8]| ldap::AttributeValueAssertion::new(attribute.into(), octets(value));
     match from {
-        Filter::And(filters) => ldap::Filter::And(all(filters)),
-        Filter::Or(filters) => ldap::Filter::Or(all(filters)),
-        Filter::Not(inner) => ldap::Filter::Not(Box::new(filter(inner))),
-        Filter::Equality { attribute, value } => ldap::Filter::EqualityMatch(assertion(attribute, value)),
+        Filter::And(filters) => OrderedFilter::And(filters.iter().map(filter).collect()),
+        Filter::Or(filters) => OrderedFilter::Or(filters.iter().map(filter).collect()),
+        Filter::Not(inner) => OrderedFilter::Not(Box::new(filter(inner))),
+        Filter::Equality { attribute, value } => OrderedFilter::EqualityMatch(assertion(attribute, value)),
         Filter::Substrings { attribute, initial, any, final_ } => {
             let initial = initial.iter().map(|part| ldap::SubstringChoice::Initial(octets(part)));
             let any = any.iter().map(|part| ldap::SubstringChoice::Any(octets(part)));
             let final_ = final_.iter().map(|part| ldap::SubstringChoice::Final(octets(part)));
-            ldap::Filter::Substrings(ldap::SubstringFilter::new(attribute.as_str().into(), initial.chain(any).chain(final_).collect()))
+            let parts = initial.chain(any).chain(final_).collect();
+            OrderedFilter::Substrings(ldap::SubstringFilter::new(attribute.as_str().into(), parts))
         }
-        Filter::GreaterOrEqual { attribute, value } => ldap::Filter::GreaterOrEqual(assertion(attribute, value)),
-        Filter::LessOrEqual { attribute, value } => ldap::Filter::LessOrEqual(assertion(attribute, value)),
-        Filter::Present { attribute } => ldap::Filter::Present(attribute.as_str().into()),
-        Filter::Approx { attribute, value } => ldap::Filter::ApproxMatch(assertion(attribute, value)),
+        Filter::GreaterOrEqual { attribute, value } => OrderedFilter::GreaterOrEqual(assertion(attribute, value)),
+        Filter::LessOrEqual { attribute, value } => OrderedFilter::LessOrEqual(assertion(attribute, value)),
+        Filter::Present { attribute } => OrderedFilter::Present(attribute.as_str().into()),
+        Filter::Approx { attribute, value } => OrderedFilter::ApproxMatch(assertion(attribute, value)),
         Filter::Extensible { rule, attribute, value, dn_attributes } => {
             let rule = rule.as_deref().map(Into::into);
             let attribute = attribute.as_deref().map(Into::into);
-            ldap::Filter::ExtensibleMatch(ldap::MatchingRuleAssertion::new(rule, attribute, octets(value), *dn_attributes))
+            OrderedFilter::ExtensibleMatch(ldap::MatchingRuleAssertion::new(rule, attribute, octets(value), *dn_attributes))
         }
     }
 }
