@@ -12,7 +12,9 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod kanidm;
 pub mod ldap;
+pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod seed;
