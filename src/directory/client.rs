@@ -203,7 +203,7 @@ impl Directory {
 
     fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
         let id = self.connection.request(Stage::Bind, |id| match bind {
-            Bind::Simple { dn, password } => request::bind_simple(id, dn, password.expose()),
+            Bind::Simple { dn, password } => request::bind_simple(id, dn, password.expose().as_bytes()),
             Bind::External => request::bind_external(id),
         })?;
         loop {
