@@ -6,7 +6,7 @@
 use std::io;
 use std::time::Duration;
 
-use ldap_content_sync::{DecodeError, Limits, LdapMessage, ProtocolOp, ResultCode, request};
+use ldap_content_sync::{DecodeError, LdapMessage, Limits, ProtocolOp, ResultCode, request};
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::deadline::Deadline;
@@ -42,9 +42,13 @@ pub(super) struct Connection {
 pub(super) enum WireError {
     Io(io::Error),
     /// `trickling`: bytes came, but too slowly for a whole message.
-    TimedOut { trickling: bool },
+    TimedOut {
+        trickling: bool,
+    },
     /// `announced`: by close_notify.
-    Closed { announced: bool },
+    Closed {
+        announced: bool,
+    },
     Tls(rustls::Error),
     Frame(DecodeError),
 }
@@ -63,8 +67,8 @@ impl Connection {
     pub(super) fn open(cfg: &DirectoryConfig, limits: Limits) -> Result<Self, Problem> {
         let (socket, tls, frames) = match &cfg.uri {
             LdapUri::Unix(path) => {
-                let socket = Socket::connect_unix(path, cfg.timeout)
-                    .map_err(|reason| Problem::NoUnixSocket { path: path.clone(), reason })?;
+                let socket =
+                    Socket::connect_unix(path, cfg.timeout).map_err(|reason| Problem::NoUnixSocket { path: path.clone(), reason })?;
                 (socket, None, FrameBuffer::default())
             }
             LdapUri::Tls { host, port, starttls } => {

@@ -382,7 +382,9 @@ fn end_advice(stage: Stage) -> &'static str {
     match stage {
         Stage::StartTls => "; is this the plain LDAP port (389)?",
         Stage::Handshake => "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true",
-        Stage::Refresh => " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again",
+        Stage::Refresh => {
+            " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
+        }
         Stage::Search | Stage::RootDse | Stage::Bind => "; was the server stopped? see its log",
     }
 }

@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest, SyncRequest};
 use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession};
-use ldap_content_sync::SearchResultEntry;
 use uuid::Uuid;
 
 use super::client::Directory;
@@ -32,7 +32,12 @@ pub enum Refresh {
 type OnEntry<'f> = &'f mut dyn FnMut(Uuid, &SearchResultEntry<'_>);
 
 /// See [`Directory::refresh`]. The cookie is not empty.
-pub(super) fn run(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, on_entry: OnEntry<'_>) -> Result<Refresh, Problem> {
+pub(super) fn run(
+    directory: &mut Directory,
+    attributes: &[&str],
+    cookie: Option<&[u8]>,
+    on_entry: OnEntry<'_>,
+) -> Result<Refresh, Problem> {
     match (directory.provider(), cookie) {
         (Provider::Ds389, Some(cookie)) => ds389_changes(directory, attributes, cookie, on_entry),
         _ => plain(directory, attributes, cookie, on_entry),
@@ -115,15 +120,20 @@ fn read_again(directory: &mut Directory, attributes: &[&str], uuids: Vec<Uuid>, 
         let provider = directory.provider();
         let mut nameless = None;
         // Not search_each: a base that has vanished must be an error here, or every entry would count as gone.
-        directory.one_search(Stage::Refresh, &base, Scope::Subtree, &filter, &attributes, &mut |entry| {
-            match sync_uuid(provider, entry) {
+        directory.one_search(
+            Stage::Refresh,
+            &base,
+            Scope::Subtree,
+            &filter,
+            &attributes,
+            &mut |entry| match sync_uuid(provider, entry) {
                 Some(uuid) => {
                     found.insert(uuid);
                     on_entry(uuid, entry);
                 }
                 None => nameless = Some(entry.dn().to_owned()),
-            }
-        })?;
+            },
+        )?;
         if let Some(dn) = nameless {
             return Err(Problem::UuidHidden { dn, attribute: uuid_attribute });
         }
@@ -136,8 +146,7 @@ fn read_again(directory: &mut Directory, attributes: &[&str], uuids: Vec<Uuid>, 
 fn confirm_gone(directory: &mut Directory, missing: &HashMap<Uuid, String>) -> Result<(), Problem> {
     let (provider, uuid_attribute) = (directory.provider(), directory.uuid_attribute());
     let filter = directory.filter.clone();
-    let (uuids, searches): (Vec<Uuid>, Vec<_>) =
-        missing.iter().map(|(uuid, dn)| (*uuid, (dn.clone(), Scope::Base, &filter))).unzip();
+    let (uuids, searches): (Vec<Uuid>, Vec<_>) = missing.iter().map(|(uuid, dn)| (*uuid, (dn.clone(), Scope::Base, &filter))).unzip();
     let mut hidden = None;
     directory.many_searches(&searches, &[uuid_attribute], &mut |index, entry| {
         // Another entry may have taken the name.

@@ -41,8 +41,7 @@ impl TlsSession {
         deadline: &Deadline,
     ) -> Result<Self, WireError> {
         let tls = UnbufferedClientConnection::new(config, name).map_err(WireError::Tls)?;
-        let mut session =
-            TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
+        let mut session = TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
         while session.process(socket, plain, deadline)? == Progress::InHandshake {
             session.receive(socket, deadline)?;
         }
