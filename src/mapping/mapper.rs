@@ -17,7 +17,7 @@ use super::{Changed, Content, Dropped, Findings, Held, OUT_OF_SCOPE_LISTED, OutO
 use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{GROUP, PERSON, POSIX_GROUP, POSIX_PERSON, ScimGroup, ScimMail, ScimPerson, ScimSshKey, Sequence};
-use crate::sync::changeset::{self, ChangeSet, Member};
+use crate::sync::changeset::{self, Member};
 
 const OBJECT_CLASS: &str = "objectClass";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
