@@ -12,6 +12,8 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod ds389;
+pub mod dse;
 pub mod ldap;
 pub mod ports;
 pub mod process;
