@@ -14,7 +14,9 @@
 
 pub mod ds389;
 pub mod dse;
+pub mod kanidm;
 pub mod ldap;
+pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod seed;
