@@ -23,3 +23,4 @@ pub mod seed;
 pub mod server_tls;
 pub mod slapd;
 pub mod temp;
+pub mod tool;
