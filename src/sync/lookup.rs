@@ -10,6 +10,8 @@ use uuid::Uuid;
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::DirectoryError;
 use crate::directory::client::Directory;
+use crate::directory::flavour::sync_uuid;
+use super::observe::Observer;
 use crate::mapping::mapper::{Changed, Mapper, Questions};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
@@ -35,26 +37,26 @@ pub struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out of scope do not come.
-    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.receive(&filter, mapper)?;
+            self.receive(&filter, mapper, observer)?;
         }
         Ok(())
     }
 
     /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
     /// comes into scope has to be named again to regain the memberships.
-    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
         let classes = any_object_class(&self.mapping.group.object_classes);
         if changed.len() > MANY_CHANGED {
             let filter = self.in_scope(classes);
-            return self.receive(&filter, mapper);
+            return self.receive(&filter, mapper, observer);
         }
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
         for batch in terms.chunks(TERMS) {
             let filter = self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
-            self.receive(&filter, mapper)?;
+            self.receive(&filter, mapper, observer)?;
         }
         Ok(())
     }
@@ -100,7 +102,7 @@ impl Lookup<'_> {
         let searches: Vec<(&str, Scope, &Filter)> = dns.iter().map(|dn| (dn.as_str(), Scope::BaseObject, filter)).collect();
         let attribute = self.directory.uuid_attribute();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
-            if let Some(uuid) = crate::directory::flavour::sync_uuid(attribute, entry) {
+            if let Some(uuid) = sync_uuid(attribute, entry) {
                 mapper.known(uuid, entry);
             }
         })
@@ -109,19 +111,18 @@ impl Lookup<'_> {
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let attribute = self.directory.uuid_attribute();
         self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = crate::directory::flavour::sync_uuid(attribute, entry) {
+            if let Some(uuid) = sync_uuid(attribute, entry) {
                 mapper.known(uuid, entry);
             }
         })
     }
 
-    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
         let attribute = self.directory.uuid_attribute();
         self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = crate::directory::flavour::sync_uuid(attribute, entry) {
-                if !mapper.contains(&uuid) {
-                    mapper.entry(uuid, entry);
-                }
+            if let Some(uuid) = sync_uuid(attribute, entry).filter(|uuid| !mapper.contains(uuid)) {
+                observer.entry(uuid, entry);
+                mapper.entry(uuid, entry);
             }
         })
     }

@@ -14,10 +14,8 @@ use crate::kanidm::request::Retention;
 pub struct Stated<'a> {
     /// The whole content, where it was stated: present sets and received entries together.
     pub present: Option<&'a [Uuid]>,
-    /// What was named as deleted.
+    /// What was named as deleted. An entry that was received exists, whatever a delete set said: the caller leaves it out.
     pub deleted: &'a [Uuid],
-    /// What was received in this run.
-    pub received: &'a HashSet<Uuid>,
     /// What was received and is not for Kanidm: excluded, neither person nor group, a user-private group.
     pub skipped: &'a [Uuid],
 }
@@ -28,9 +26,7 @@ pub fn retention(stated: &Stated<'_>, mapping: &MappingConfig) -> Retention {
     match stated.present {
         Some(present) => Retention::Retain(mapped(present.iter().filter(|u| !skipped.contains(u)), mapping)),
         None => {
-            // An entry that was received exists, whatever a delete set said before it was read.
-            let gone = stated.deleted.iter().filter(|u| !stated.received.contains(u));
-            let goes = mapped(gone.chain(stated.skipped), mapping);
+            let goes = mapped(stated.deleted.iter().chain(stated.skipped), mapping);
             if goes.is_empty() { Retention::Ignore } else { Retention::Delete(goes) }
         }
     }
@@ -83,41 +79,29 @@ mod tests {
         }
     }
 
-    fn stated<'a>(
-        present: Option<&'a [Uuid]>,
-        deleted: &'a [Uuid],
-        received: &'a HashSet<Uuid>,
-        skipped: &'a [Uuid],
-    ) -> Stated<'a> {
-        Stated { present, deleted, received, skipped }
+    fn stated<'a>(present: Option<&'a [Uuid]>, deleted: &'a [Uuid], skipped: &'a [Uuid]) -> Stated<'a> {
+        Stated { present, deleted, skipped }
     }
 
     #[test]
     fn what_is_present_stays_under_its_mapped_uuid() {
-        let received = HashSet::from([u(1)]);
         let present = [u(3), u(1), u(2), u(1)];
-        assert_eq!(retention(&stated(Some(&present), &[], &received, &[]), &mapping()), Retention::Retain(vec![u(1), u(2), u(300)]));
+        assert_eq!(retention(&stated(Some(&present), &[], &[]), &mapping()), Retention::Retain(vec![u(1), u(2), u(300)]));
     }
 
     #[test]
     fn what_is_present_but_skipped_goes() {
-        let received = HashSet::from([u(1), u(2)]);
         let present = [u(1), u(2)];
-        assert_eq!(retention(&stated(Some(&present), &[], &received, &[u(2)]), &mapping()), Retention::Retain(vec![u(1)]));
+        assert_eq!(retention(&stated(Some(&present), &[], &[u(2)]), &mapping()), Retention::Retain(vec![u(1)]));
     }
 
     #[test]
-    fn deletions_are_mapped_and_a_received_entry_is_not_deleted() {
-        let received = HashSet::from([u(2), u(9)]);
-        let deleted = [u(1), u(2), u(3)];
-        assert_eq!(
-            retention(&stated(None, &deleted, &received, &[u(9)]), &mapping()),
-            Retention::Delete(vec![u(1), u(9), u(300)])
-        );
+    fn deletions_and_what_is_skipped_go_under_their_mapped_uuids() {
+        assert_eq!(retention(&stated(None, &[u(1), u(3)], &[u(9)]), &mapping()), Retention::Delete(vec![u(1), u(9), u(300)]));
     }
 
     #[test]
     fn silence_deletes_nothing() {
-        assert_eq!(retention(&stated(None, &[], &HashSet::from([u(1)]), &[]), &mapping()), Retention::Ignore);
+        assert_eq!(retention(&stated(None, &[], &[]), &mapping()), Retention::Ignore);
     }
 }
