@@ -16,7 +16,7 @@ use crate::config::sync::SyncConfig;
 use crate::directory::DirectoryError;
 use crate::directory::client::{Directory, Refresh};
 use crate::kanidm::request::Retention;
-use crate::mapping::mapper::{Changed, Content, Mapper};
+use crate::mapping::{Changed, Content, Mapper};
 
 /// What the directory said, mapped.
 #[derive(Debug)]
@@ -58,6 +58,14 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
         let mut mapper = Mapper::new(&config.mapping, full);
+        let mut read = 0;
+        let mut observer = |step: Step<'_>| {
+            match step {
+                Step::Received(..) => read += 1,
+                Step::StartedOver => read = 0,
+            }
+            observer(step);
+        };
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
             observer(Step::Received(uuid, entry));
             mapper.entry(uuid, entry);
@@ -74,9 +82,9 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         };
         if !full {
             let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-            complete(&mut lookup, &mut mapper, &start.held, observer)?;
+            complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
-        return Ok(finish(config, mapper, outcome, mode, start));
+        return Ok(finish(config, mapper, outcome, mode, start, read));
     }
 }
 
@@ -96,8 +104,7 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     lookup.answer(&questions, mapper)
 }
 
-fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start) -> Reading {
-    let received = mapper.received();
+fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start, read: u64) -> Reading {
     let deleted: Vec<Uuid> = outcome.deleted.into_iter().filter(|uuid| !mapper.contains(uuid)).collect();
     let content = mapper.finish();
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
@@ -108,5 +115,5 @@ fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, read: received as u64 }
+    Reading { content, retention, mode, cookie, read }
 }
