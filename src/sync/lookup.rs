@@ -11,7 +11,7 @@ use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::DirectoryError;
 use crate::directory::client::Directory;
 use crate::directory::flavour::sync_uuid;
-use super::observe::Observer;
+use super::observe::{Observer, Step};
 use crate::mapping::mapper::{Changed, Mapper, Questions};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
@@ -37,7 +37,7 @@ pub struct Lookup<'a> {
 
 impl Lookup<'_> {
     /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out of scope do not come.
-    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
+    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
             self.receive(&filter, mapper, observer)?;
@@ -47,7 +47,7 @@ impl Lookup<'_> {
 
     /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
     /// comes into scope has to be named again to regain the memberships.
-    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
+    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
         let classes = any_object_class(&self.mapping.group.object_classes);
         if changed.len() > MANY_CHANGED {
             let filter = self.in_scope(classes);
@@ -117,11 +117,11 @@ impl Lookup<'_> {
         })
     }
 
-    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut dyn Observer) -> Result<(), DirectoryError> {
+    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
         let attribute = self.directory.uuid_attribute();
         self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
             if let Some(uuid) = sync_uuid(attribute, entry).filter(|uuid| !mapper.contains(uuid)) {
-                observer.entry(uuid, entry);
+                observer(Step::Received(uuid, entry));
                 mapper.entry(uuid, entry);
             }
         })

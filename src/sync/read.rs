@@ -8,7 +8,7 @@ use uuid::Uuid;
 use ldap_content_sync::sync_session::{Cookie, RefreshOutcome};
 
 use super::lookup::Lookup;
-use super::observe::Observer;
+use super::observe::{Observer, Step};
 use super::report::Mode;
 use super::retention::{self, Stated};
 use super::start::Start;
@@ -44,7 +44,7 @@ impl Reading {
 ///
 /// # Errors
 /// Whatever stands in the way; what was read until then is void.
-pub fn read(config: &SyncConfig, start: &Start, observer: &mut dyn Observer) -> Result<Reading, DirectoryError> {
+pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
     let mut directory = Directory::connect(&config.directory)?;
     let mut attributes = Mapper::attributes(&config.mapping);
     attributes.push(directory.uuid_attribute().to_owned());
@@ -59,7 +59,7 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut dyn Observer) -> 
         let cookie = if full { None } else { start.cookie.as_deref() };
         let mut mapper = Mapper::new(&config.mapping, full);
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
-            observer.entry(uuid, entry);
+            observer(Step::Received(uuid, entry));
             mapper.entry(uuid, entry);
         })?;
         let outcome = match refresh {
@@ -67,7 +67,7 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut dyn Observer) -> 
             // Only a refresh with a cookie can ask for this, so it happens once.
             Refresh::Required { reason } => {
                 info!("the directory asks for a full refresh: {reason}");
-                observer.restart();
+                observer(Step::StartedOver);
                 mode = Mode::Full(reason);
                 continue;
             }
@@ -81,7 +81,7 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut dyn Observer) -> 
 }
 
 /// What an incremental run reads beside the refresh.
-fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut dyn Observer) -> Result<(), DirectoryError> {
+fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
     let held: Vec<Uuid> = held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
