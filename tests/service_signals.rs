@@ -1,4 +1,5 @@
 //! Signals and systemd's notifications, with a real process: this test program itself, started again to run [`child`] only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::env;
 use std::fs;
@@ -176,7 +177,7 @@ fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec
     environment.extend([("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "2000")]);
     let started = start("scheduled", &environment, &[]);
     let mut messages = Vec::new();
-    let mut receive = |messages: &mut Vec<String>| {
+    let receive = |messages: &mut Vec<String>| {
         let mut buffer = [0; 1024];
         let received = socket.recv(&mut buffer).map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
         received.map(|message| messages.push(message)).is_ok()

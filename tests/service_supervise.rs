@@ -1,4 +1,5 @@
 //! The loop of `--schedule` through days on a fake clock: nothing here sleeps.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::cell::{Cell, RefCell};
 use std::os::unix::net::UnixDatagram;
