@@ -1,5 +1,7 @@
 //! Every limit and every range at its boundary: the value at the bound is read, the one beyond it is named in the error.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use ldap_content_sync::ber::{MAX_LENGTH_OCTETS, Reader};
 use ldap_content_sync::sync_control::{SyncDone, SyncInfo, SyncState};
 use ldap_content_sync::{DecodeError, DecodeErrorKind, Frame, LdapMessage, Limits, ProtocolOp, frame};
@@ -17,7 +19,8 @@ fn kind<T: std::fmt::Debug>(result: Result<T, DecodeError>) -> DecodeErrorKind {
 fn frames() {
     use DecodeErrorKind as Kind;
     use Frame::{Complete, NeedMore};
-    let table: &[(&str, &[u8], usize, Result<Frame, Kind>)] = &[
+    type Row<'a> = (&'a str, &'a [u8], usize, Result<Frame, Kind>);
+    let table: &[Row<'_>] = &[
         ("nothing yet", &[], 100, Ok(NeedMore { at_least: 2 })),
         ("the tag alone", &[0x30], 100, Ok(NeedMore { at_least: 2 })),
         ("empty contents", &[0x30, 0], 100, Ok(Complete { len: 2 })),
@@ -156,7 +159,7 @@ fn uuids() {
     let count = |sizes: &[usize]| match SyncInfo::decode(&set(sizes), &limits).map_err(|error| error.kind)? {
         SyncInfo::SyncIdSet { uuids, .. } => {
             assert_eq!(uuids.iter().count(), uuids.len());
-            assert_eq!(uuids.is_empty(), uuids.len() == 0);
+            assert_eq!(uuids.is_empty(), sizes.is_empty());
             Ok::<_, DecodeErrorKind>(uuids.len())
         }
         other => panic!("{other:?}"),

@@ -3,6 +3,8 @@
 //! Where both decode, they must agree on every field. Where only one does, the reason must stand in one of the two tables below, and each
 //! row of them must have been met.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod common;
 
 use common::{cases, decode, frames};

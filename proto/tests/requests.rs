@@ -1,5 +1,7 @@
 //! Requests: byte for byte what real servers have accepted in the captures, and readable to rasn-ldap.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod common;
 
 use common::{cases, frames};

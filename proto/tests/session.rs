@@ -1,5 +1,7 @@
 //! The refresh, flavour by flavour, on hand-made messages: what the captures cannot show.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 use ldap_content_sync::sync_control::{SYNC_DONE_OID, SYNC_INFO_OID, SYNC_STATE_OID};
 use ldap_content_sync::{Cookie, LdapMessage, Limits, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent, SyncSession};
 use uuid::Uuid;

@@ -1,5 +1,7 @@
 //! Every captured message cut at every byte: the frame reader asks for more, the decoder says what is missing, and nothing panics.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod common;
 
 use common::{cases, frames};
