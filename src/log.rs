@@ -113,7 +113,7 @@ fn timestamp(now: SystemTime) -> String {
     format!("{time:?}")
 }
 
-fn escaped(message: &str) -> String {
+pub fn escaped(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for c in message.chars() {
         if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
