@@ -180,7 +180,7 @@ impl<'d> Section<'d> {
         self.values.retain(|name, at| match (at.value.as_table(), read_name(name)) {
             (Some(table), Some(key)) => {
                 let section = Section::new(table, Some(shown(name)), lines);
-                tables.push((key, At { key: at.key.clone(), line: at.line, value: section }));
+                tables.push((key, At { key: format!("[{}]", shown(name)), line: at.line, value: section }));
                 false
             }
             _ => true,
