@@ -188,3 +188,22 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
     };
     SocketAddr::new(ip, bind.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A reset would come as an error after the answer, or in its place.
+    #[test]
+    fn what_a_client_has_sent_does_not_make_the_end_a_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert_eq!(accepted.peek(&mut [0]).unwrap(), 1, "the request has arrived");
+        answer(accepted, Condition::Good).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "Ok\n");
+    }
+}
