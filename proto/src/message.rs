@@ -1,1 +1,178 @@
-//! LDAPMessage and Controls, RFC 4511 §4.1.
+//! LDAPMessage and Controls, RFC 4511 §4.1.1 and §4.1.11, as a server sends them.
+//!
+//! RFC 4511 §4 would have a client ignore trailing components of a SEQUENCE that it does not know. We refuse them: no standard or server
+//! known to us sends any, and a message that is not understood wholly is no ground for deleting accounts. So every reader here consumes
+//! all of its input.
+
+use crate::Limits;
+use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader, SEQUENCE};
+use crate::result::{BindResponse, ExtendedResponse, LdapResult};
+use crate::search::{SearchResultEntry, SearchResultReference};
+use std::fmt;
+
+/// A message from a server. Borrows the bytes it was decoded from.
+#[derive(Clone, Debug)]
+pub struct LdapMessage<'a> {
+    /// ID of the request that is answered; 0 for an unsolicited notification.
+    pub message_id: u32,
+    /// What the server says.
+    pub op: ProtocolOp<'a>,
+    /// Controls attached to it.
+    pub controls: Controls<'a>,
+}
+
+/// The operations that a server sends to this client.
+#[derive(Clone, Debug)]
+pub enum ProtocolOp<'a> {
+    /// Answer to a bind, RFC 4511 §4.2.2.
+    BindResponse(BindResponse<'a>),
+    /// An entry, RFC 4511 §4.5.2.
+    SearchResultEntry(SearchResultEntry<'a>),
+    /// A continuation reference, RFC 4511 §4.5.3.
+    SearchResultReference(SearchResultReference<'a>),
+    /// End of a search, RFC 4511 §4.5.2.
+    SearchResultDone(LdapResult<'a>),
+    /// Answer to an extended operation, or an unsolicited notification, RFC 4511 §4.12 and §4.4.
+    ExtendedResponse(ExtendedResponse<'a>),
+    /// A message between request and final answer, RFC 4511 §4.13. SyncInfo is one.
+    IntermediateResponse(IntermediateResponse<'a>),
+}
+
+impl<'a> LdapMessage<'a> {
+    /// Decodes exactly one message: `bytes` is what [`crate::frame`] cut out.
+    ///
+    /// # Errors
+    /// Anything that RFC 4511 does not allow, bytes left over anywhere, operations that a server does not send, and what exceeds `limits`.
+    pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
+        if bytes.len() > limits.max_message {
+            let kind = DecodeErrorKind::MessageTooLarge { size: bytes.len(), max: limits.max_message };
+            return Err(DecodeError::new(0, "LDAPMessage", kind));
+        }
+        let message = Reader::new(bytes).read_all("LDAPMessage", |reader| reader.expect(SEQUENCE, "LDAPMessage"))?;
+        message.reader().read_all("LDAPMessage", |reader| {
+            let message_id = reader.integer("LDAPMessage.messageID")?;
+            let at = reader.offset();
+            let op = ProtocolOp::decode(reader.element("LDAPMessage.protocolOp")?, at)?;
+            let controls = match reader.optional(0xa0, "LDAPMessage.controls")? {
+                Some(list) => Controls::decode(list, limits)?,
+                None => Controls::default(),
+            };
+            Ok(LdapMessage { message_id, op, controls })
+        })
+    }
+}
+
+impl<'a> ProtocolOp<'a> {
+    fn decode(op: Element<'a>, offset: usize) -> Result<Self, DecodeError> {
+        Ok(match op.tag {
+            0x61 => Self::BindResponse(BindResponse::decode(op)?),
+            0x64 => Self::SearchResultEntry(SearchResultEntry::decode(op)?),
+            0x65 => Self::SearchResultDone(LdapResult::decode(op, "SearchResultDone")?),
+            0x73 => Self::SearchResultReference(SearchResultReference::decode(op)?),
+            0x78 => Self::ExtendedResponse(ExtendedResponse::decode(op)?),
+            0x79 => Self::IntermediateResponse(IntermediateResponse::decode(op)?),
+            tag => return Err(DecodeError::new(offset, "LDAPMessage.protocolOp", DecodeErrorKind::UnexpectedOperation { tag })),
+        })
+    }
+
+    /// Name of the operation in RFC 4511, for error messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BindResponse(_) => "bindResponse",
+            Self::SearchResultEntry(_) => "searchResEntry",
+            Self::SearchResultReference(_) => "searchResRef",
+            Self::SearchResultDone(_) => "searchResDone",
+            Self::ExtendedResponse(_) => "extendedResp",
+            Self::IntermediateResponse(_) => "intermediateResponse",
+        }
+    }
+}
+
+/// IntermediateResponse, RFC 4511 §4.13.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IntermediateResponse<'a> {
+    /// OID of the response.
+    pub name: Option<&'a str>,
+    /// Value of the response.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> IntermediateResponse<'a> {
+    fn decode(op: Element<'a>) -> Result<Self, DecodeError> {
+        op.reader().read_all("IntermediateResponse", |reader| {
+            let name = match reader.optional(0x80, "IntermediateResponse.responseName")? {
+                Some(element) => Some(element.string("IntermediateResponse.responseName")?),
+                None => None,
+            };
+            let value = reader.optional(0x81, "IntermediateResponse.responseValue")?.map(|element| element.contents);
+            Ok(IntermediateResponse { name, value })
+        })
+    }
+}
+
+impl fmt::Debug for IntermediateResponse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.value.map(<[u8]>::len);
+        f.debug_struct("IntermediateResponse").field("name", &self.name).field("value_bytes", &bytes).finish()
+    }
+}
+
+/// The controls of a message; none is the same as an absent list.
+#[derive(Clone, Copy, Default)]
+pub struct Controls<'a>(Option<Reader<'a>>);
+
+impl<'a> Controls<'a> {
+    fn decode(list: Element<'a>, limits: &Limits) -> Result<Self, DecodeError> {
+        let mut reader = list.reader();
+        let mut count = 0;
+        while !reader.is_empty() {
+            if count == limits.max_controls {
+                return Err(reader.error("Controls", DecodeErrorKind::TooMany { max: limits.max_controls }));
+            }
+            Control::decode(&mut reader)?;
+            count += 1;
+        }
+        Ok(Controls(Some(list.reader())))
+    }
+
+    /// The controls in the order of the server.
+    pub fn iter(&self) -> impl Iterator<Item = Control<'a>> + Clone + use<'a> {
+        let mut reader = self.0.unwrap_or_else(|| Reader::new(&[]));
+        std::iter::from_fn(move || Control::decode(&mut reader).ok())
+    }
+}
+
+impl fmt::Debug for Controls<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// A control, RFC 4511 §4.1.11.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Control<'a> {
+    /// controlType, a dotted-decimal OID.
+    pub oid: &'a str,
+    /// criticality. Means nothing on a response.
+    pub critical: bool,
+    /// controlValue; absent is not the same as empty.
+    pub value: Option<&'a [u8]>,
+}
+
+impl<'a> Control<'a> {
+    fn decode(list: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        list.expect(SEQUENCE, "Control")?.reader().read_all("Control", |reader| {
+            let oid = reader.string("Control.controlType")?;
+            let critical = reader.boolean_or(false, "Control.criticality")?;
+            let value = if reader.is_empty() { None } else { Some(reader.octets("Control.controlValue")?) };
+            Ok(Control { oid, critical, value })
+        })
+    }
+}
+
+impl fmt::Debug for Control<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.value.map(<[u8]>::len);
+        f.debug_struct("Control").field("oid", &self.oid).field("critical", &self.critical).field("value_bytes", &bytes).finish()
+    }
+}

@@ -1,1 +1,117 @@
-//! Search answers, RFC 4511 §4.5.2.
+//! Search answers, RFC 4511 §4.5.2: entries and references. SearchResultDone is a plain [`crate::LdapResult`].
+//!
+//! Decoding walks through every attribute and value once and keeps only where they are: no allocation, nothing copied. The accessors walk
+//! again over what has been checked, so they cannot fail.
+
+use crate::ber::{DecodeError, Element, OCTET_STRING, Reader, SEQUENCE, SET};
+use crate::result::Uris;
+use std::fmt;
+
+/// SearchResultEntry.
+#[derive(Clone, Copy)]
+pub struct SearchResultEntry<'a> {
+    dn: &'a str,
+    attributes: Reader<'a>,
+}
+
+impl<'a> SearchResultEntry<'a> {
+    pub(crate) fn decode(op: Element<'a>) -> Result<Self, DecodeError> {
+        op.reader().read_all("SearchResultEntry", |reader| {
+            let dn = reader.string("SearchResultEntry.objectName")?;
+            let attributes = reader.expect(SEQUENCE, "SearchResultEntry.attributes")?.reader();
+            let mut unchecked = attributes;
+            while !unchecked.is_empty() {
+                check_attribute(&mut unchecked)?;
+            }
+            Ok(SearchResultEntry { dn, attributes })
+        })
+    }
+
+    /// Name of the entry, as the server spells it.
+    pub fn dn(&self) -> &'a str {
+        self.dn
+    }
+
+    /// The attributes in the order of the server. One description may come more than once, with different options.
+    pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + Clone + use<'a> {
+        let mut reader = self.attributes;
+        std::iter::from_fn(move || Attribute::validated(&mut reader))
+    }
+}
+
+// Attribute values may be secret: Debug shows names and sizes.
+impl fmt::Debug for SearchResultEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SearchResultEntry").field("dn", &self.dn).field("attributes", &DebugAttributes(self)).finish()
+    }
+}
+
+struct DebugAttributes<'e, 'a>(&'e SearchResultEntry<'a>);
+
+impl fmt::Debug for DebugAttributes<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.attributes()).finish()
+    }
+}
+
+/// Reads through one PartialAttribute, RFC 4511 §4.1.7.
+#[inline]
+fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
+    attributes.expect(SEQUENCE, "PartialAttribute")?.reader().read_all("PartialAttribute", |reader| {
+        reader.string("PartialAttribute.type")?;
+        let mut values = reader.expect(SET, "PartialAttribute.vals")?.reader();
+        while !values.is_empty() {
+            values.expect(OCTET_STRING, "AttributeValue")?;
+        }
+        Ok(())
+    })
+}
+
+/// An attribute of an entry: PartialAttribute, RFC 4511 §4.1.7.
+#[derive(Clone, Copy)]
+pub struct Attribute<'a> {
+    description: &'a str,
+    values: Reader<'a>,
+}
+
+impl<'a> Attribute<'a> {
+    #[inline]
+    fn validated(attributes: &mut Reader<'a>) -> Option<Self> {
+        let mut reader = attributes.validated()?.reader();
+        let description = reader.string("").ok()?;
+        let values = reader.validated()?.reader();
+        Some(Attribute { description, values })
+    }
+
+    /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare without regard to case.
+    pub fn description(&self) -> &'a str {
+        self.description
+    }
+
+    /// The values in the order of the server; may be none.
+    pub fn values(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        let mut reader = self.values;
+        std::iter::from_fn(move || reader.validated().map(|element| element.contents))
+    }
+}
+
+impl fmt::Debug for Attribute<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} values)", self.description, self.values().count())
+    }
+}
+
+/// SearchResultReference: where the search might be continued. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchResultReference<'a>(Uris<'a>);
+
+impl<'a> SearchResultReference<'a> {
+    pub(crate) fn decode(op: Element<'a>) -> Result<Self, DecodeError> {
+        Uris::decode(op, "SearchResultReference").map(SearchResultReference)
+    }
+
+    /// The URIs, each leading to the same content.
+    pub fn uris(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
+        self.0.iter()
+    }
+}

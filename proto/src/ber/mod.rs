@@ -1,1 +1,73 @@
-//! X.690 subset of RFC 4511 §5.1.
+//! The subset of X.690 BER that RFC 4511 §5.1 allows: definite lengths, primitive strings, TRUE as FF, tag numbers below 31.
+//!
+//! Scope: finding message boundaries ([`frame`]) and reading elements ([`Reader`]). What the elements mean is known to the modules above.
+//!
+//! A length may be longer than it need be (`84 00 00 00 05`), as X.690 §8.1.3.5 allows and several servers do, but has at most
+//! [`MAX_LENGTH_OCTETS`] octets.
+
+mod error;
+mod frame;
+mod reader;
+
+pub use error::{DecodeError, DecodeErrorKind};
+pub use frame::{Frame, frame};
+pub use reader::{Element, Reader};
+
+/// Universal BOOLEAN.
+pub const BOOLEAN: u8 = 0x01;
+/// Universal INTEGER.
+pub const INTEGER: u8 = 0x02;
+/// Universal OCTET STRING, primitive.
+pub const OCTET_STRING: u8 = 0x04;
+/// Universal ENUMERATED.
+pub const ENUMERATED: u8 = 0x0a;
+/// Universal SEQUENCE and SEQUENCE OF.
+pub const SEQUENCE: u8 = 0x30;
+/// Universal SET and SET OF.
+pub const SET: u8 = 0x31;
+
+/// Octets a long-form length may have after its first: 4 GiB is far beyond every limit.
+pub const MAX_LENGTH_OCTETS: usize = 4;
+
+/// Tag and length at the start of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Header {
+    tag: u8,
+    /// Bytes of tag and length.
+    size: usize,
+    /// Bytes of the contents that follow.
+    contents: usize,
+}
+
+/// What the start of `input` says of an element.
+enum HeaderState {
+    Complete(Header),
+    /// The header itself is cut off; that many bytes would hold it.
+    NeedMore(usize),
+}
+
+/// Reads tag and length. The contents need not be there yet.
+#[inline]
+fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
+    let Some((&tag, rest)) = input.split_first() else { return Ok(HeaderState::NeedMore(2)) };
+    if tag & 0x1f == 0x1f {
+        return Err(DecodeErrorKind::HighTagNumber { tag });
+    }
+    let Some((&first, rest)) = rest.split_first() else { return Ok(HeaderState::NeedMore(2)) };
+    if first < 0x80 {
+        return Ok(HeaderState::Complete(Header { tag, size: 2, contents: usize::from(first) }));
+    }
+    let octets = usize::from(first & 0x7f);
+    if octets == 0 {
+        return Err(DecodeErrorKind::IndefiniteLength);
+    }
+    if octets > MAX_LENGTH_OCTETS {
+        return Err(DecodeErrorKind::LengthOctets { octets });
+    }
+    let size = octets + 2;
+    let Some(digits) = rest.get(..octets) else { return Ok(HeaderState::NeedMore(size)) };
+    // At most four octets: the value fits 32 bits.
+    let contents = digits.iter().fold(0u32, |value, &digit| (value << 8) | u32::from(digit));
+    let contents = usize::try_from(contents).map_err(|_| DecodeErrorKind::LengthOctets { octets })?;
+    Ok(HeaderState::Complete(Header { tag, size, contents }))
+}

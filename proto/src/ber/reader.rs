@@ -1,0 +1,217 @@
+//! A cursor over BER elements that borrows, never copies, and cannot leave bytes unread unnoticed.
+
+use super::{BOOLEAN, DecodeError, DecodeErrorKind, ENUMERATED, Header, HeaderState, INTEGER, OCTET_STRING, header};
+use std::fmt;
+
+/// Reads elements one after another from a slice. Cheap to copy.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    input: &'a [u8],
+    /// Offset of the end of `input` in what is decoded as a whole, for errors.
+    end: usize,
+}
+
+/// One element: its tag and its contents.
+#[derive(Clone, Copy)]
+pub struct Element<'a> {
+    /// Identifier octet (tag numbers above 30 are refused).
+    pub tag: u8,
+    /// Contents octets.
+    pub contents: &'a [u8],
+    /// Offset of the end of the contents, for errors.
+    end: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader over the whole of `input`, offsets counting from its start.
+    pub fn new(input: &'a [u8]) -> Self {
+        Reader { input, end: input.len() }
+    }
+
+    /// Runs `read` over the whole of `input`; bytes it leaves are an error of `production`.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`DecodeErrorKind::TrailingData`].
+    pub fn read_all<T>(
+        self,
+        production: &'static str,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let mut reader = self;
+        let value = read(&mut reader)?;
+        reader.finish(production)?;
+        Ok(value)
+    }
+
+    /// Whether everything has been read.
+    pub fn is_empty(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Offset of the next unread byte.
+    pub fn offset(&self) -> usize {
+        self.end.saturating_sub(self.input.len())
+    }
+
+    /// Tag of the next element, if there is one.
+    pub fn peek_tag(&self) -> Option<u8> {
+        self.input.first().copied()
+    }
+
+    /// The next element, of any tag.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::Missing`] at the end, a malformed header, or contents that reach beyond the input.
+    #[inline]
+    pub fn element(&mut self, production: &'static str) -> Result<Element<'a>, DecodeError> {
+        let Header { tag, size, contents } = match header(self.input) {
+            Ok(HeaderState::Complete(header)) => header,
+            Ok(HeaderState::NeedMore(_)) if self.input.is_empty() => return Err(self.error(production, DecodeErrorKind::Missing)),
+            Ok(HeaderState::NeedMore(_)) => return Err(self.error(production, DecodeErrorKind::Truncated)),
+            Err(kind) => return Err(self.error(production, kind)),
+        };
+        let cut = self.input.split_at_checked(size).and_then(|(_, after)| after.split_at_checked(contents));
+        let Some((contents, rest)) = cut else { return Err(self.error(production, DecodeErrorKind::Truncated)) };
+        self.input = rest;
+        Ok(Element { tag, contents, end: self.end.saturating_sub(rest.len()) })
+    }
+
+    /// The next element, which must have `tag`.
+    ///
+    /// # Errors
+    /// Those of [`Reader::element`], and [`DecodeErrorKind::UnexpectedTag`].
+    #[inline]
+    pub fn expect(&mut self, tag: u8, production: &'static str) -> Result<Element<'a>, DecodeError> {
+        match self.peek_tag() {
+            Some(found) if found != tag => Err(self.error(production, DecodeErrorKind::UnexpectedTag { expected: tag, found })),
+            _ => self.element(production),
+        }
+    }
+
+    /// The next element if it has `tag`; otherwise nothing is read.
+    ///
+    /// # Errors
+    /// Those of [`Reader::element`].
+    #[inline]
+    pub fn optional(&mut self, tag: u8, production: &'static str) -> Result<Option<Element<'a>>, DecodeError> {
+        if self.peek_tag() == Some(tag) { self.element(production).map(Some) } else { Ok(None) }
+    }
+
+    /// An OCTET STRING.
+    ///
+    /// # Errors
+    /// Those of [`Reader::expect`].
+    #[inline]
+    pub fn octets(&mut self, production: &'static str) -> Result<&'a [u8], DecodeError> {
+        self.expect(OCTET_STRING, production).map(|element| element.contents)
+    }
+
+    /// An OCTET STRING that holds UTF-8 (LDAPString, LDAPDN, LDAPOID).
+    ///
+    /// # Errors
+    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidUtf8`].
+    #[inline]
+    pub fn string(&mut self, production: &'static str) -> Result<&'a str, DecodeError> {
+        self.expect(OCTET_STRING, production)?.string(production)
+    }
+
+    /// An INTEGER in 0 ..= 2^31 - 1 (RFC 4511 §4.1.1, maxInt).
+    ///
+    /// # Errors
+    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
+    pub fn integer(&mut self, production: &'static str) -> Result<u32, DecodeError> {
+        self.expect(INTEGER, production)?.number(production)
+    }
+
+    /// An ENUMERATED in 0 ..= 2^31 - 1.
+    ///
+    /// # Errors
+    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
+    pub fn enumerated(&mut self, production: &'static str) -> Result<u32, DecodeError> {
+        self.expect(ENUMERATED, production)?.number(production)
+    }
+
+    /// A BOOLEAN, or `default` when the next element is something else. A value equal to its default need not be left out.
+    ///
+    /// # Errors
+    /// Those of [`Reader::element`], and [`DecodeErrorKind::InvalidBoolean`].
+    pub fn boolean_or(&mut self, default: bool, production: &'static str) -> Result<bool, DecodeError> {
+        match self.optional(BOOLEAN, production)? {
+            None => Ok(default),
+            Some(element) => match element.contents {
+                [0x00] => Ok(false),
+                [0xff] => Ok(true),
+                _ => Err(element.error(production, DecodeErrorKind::InvalidBoolean)),
+            },
+        }
+    }
+
+    /// Checks that nothing is left.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::TrailingData`].
+    #[inline]
+    pub fn finish(&self, production: &'static str) -> Result<(), DecodeError> {
+        if self.is_empty() { Ok(()) } else { Err(self.error(production, DecodeErrorKind::TrailingData)) }
+    }
+
+    /// An error at the next unread byte.
+    pub fn error(&self, production: &'static str, kind: DecodeErrorKind) -> DecodeError {
+        DecodeError::new(self.offset(), production, kind)
+    }
+
+    /// The next element of input that has been read through without an error before: iteration over validated input ends with it.
+    #[inline]
+    pub(crate) fn validated(&mut self) -> Option<Element<'a>> {
+        self.element("").ok()
+    }
+}
+
+impl<'a> Element<'a> {
+    /// A reader over the contents.
+    #[inline]
+    pub fn reader(&self) -> Reader<'a> {
+        Reader { input: self.contents, end: self.end }
+    }
+
+    /// The contents as UTF-8.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::InvalidUtf8`].
+    #[inline]
+    pub fn string(&self, production: &'static str) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(self.contents).map_err(|_| self.error(production, DecodeErrorKind::InvalidUtf8))
+    }
+
+    /// The contents as a number in 0 ..= 2^31 - 1, in its shortest form (X.690 §8.3.2).
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::InvalidInteger`].
+    pub fn number(&self, production: &'static str) -> Result<u32, DecodeError> {
+        match *self.contents {
+            [a] if a < 0x80 => Ok(u32::from(a)),
+            [a, b] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([0, 0, a, b])),
+            [a, b, c] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([0, a, b, c])),
+            [a, b, c, d] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([a, b, c, d])),
+            _ => Err(self.error(production, DecodeErrorKind::InvalidInteger)),
+        }
+    }
+
+    /// An error at the start of the contents.
+    pub fn error(&self, production: &'static str, kind: DecodeErrorKind) -> DecodeError {
+        DecodeError::new(self.end.saturating_sub(self.contents.len()), production, kind)
+    }
+}
+
+// Contents may be attribute values, so Debug shows where they are, not what they are.
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reader({}..{})", self.offset(), self.end)
+    }
+}
+
+impl fmt::Debug for Element<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Element(tag 0x{:02x}, {} bytes)", self.tag, self.contents.len())
+    }
+}
