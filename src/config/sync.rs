@@ -206,4 +206,10 @@ impl MappingConfig {
     pub fn kanidm_uuid(&self, sync_uuid: Uuid) -> Uuid {
         self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
     }
+
+    /// The UUID the directory knows an entry by, from the one in Kanidm.
+    pub fn sync_uuid(&self, kanidm_uuid: Uuid) -> Uuid {
+        let mapped = self.entries.iter().find(|(_, table)| table.map_uuid == Some(kanidm_uuid));
+        mapped.map_or(kanidm_uuid, |(sync_uuid, _)| *sync_uuid)
+    }
 }

@@ -8,8 +8,8 @@ use ldap_content_sync::request::Scope;
 use uuid::Uuid;
 
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
-use crate::directory::DirectoryError;
 use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use super::observe::{Observer, Step};
 use crate::mapping::{Changed, Mapper, Questions};
@@ -100,7 +100,7 @@ impl Lookup<'_> {
 
     fn know_by_dn(&mut self, dns: &[String], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let filter = &self.config.filter;
-        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::BaseObject, filter)).collect();
+        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::Base, filter)).collect();
         let provider = self.directory.provider();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
             if let Some(uuid) = sync_uuid(provider, entry) {
@@ -111,7 +111,7 @@ impl Lookup<'_> {
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
             if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
@@ -120,7 +120,7 @@ impl Lookup<'_> {
 
     fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
             if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !mapper.contains(uuid)) {
                 observer(Step::Received(uuid, entry));
                 mapper.entry(uuid, entry);

@@ -13,8 +13,9 @@ use super::report::Mode;
 use super::retention::{self, Stated};
 use super::start::Start;
 use crate::config::sync::SyncConfig;
-use crate::directory::DirectoryError;
-use crate::directory::client::{Directory, Refresh};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::refresh::Refresh;
 use crate::kanidm::request::Retention;
 use crate::mapping::{Changed, Content, Mapper};
 

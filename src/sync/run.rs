@@ -184,7 +184,7 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
 fn run_id() -> Uuid {
     use std::hash::{BuildHasher, RandomState};
     // The standard library's hasher keys are random in each process and differ with each use: no crate for random numbers is needed.
-    let mut random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
+    let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
     Uuid::from_u64_pair(random(), random())
 }
 
