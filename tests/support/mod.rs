@@ -14,6 +14,7 @@
 
 pub mod ds389;
 pub mod dse;
+pub mod expect;
 pub mod kanidm;
 pub mod ldap;
 pub mod pki;
@@ -24,3 +25,4 @@ pub mod server_tls;
 pub mod slapd;
 pub mod temp;
 pub mod tool;
+pub mod world;
