@@ -41,19 +41,19 @@ pub struct Groups {
 pub const GROUPS_OF_NAMES: Groups = Groups { object_class: "groupofnames", member: "member", rfc2307: false };
 pub const POSIX_GROUPS: Groups = Groups { object_class: "posixgroup", member: "memberuid", rfc2307: true };
 
-/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the DNs that cannot be sent.
-pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (BTreeMap<Uuid, Expected>, BTreeSet<String>) {
+/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the entries that cannot be sent.
+pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (BTreeMap<Uuid, Expected>, BTreeMap<Uuid, String>) {
     let mut wanted = BTreeMap::new();
-    let mut held = BTreeSet::new();
+    let mut held = BTreeMap::new();
     let mut by_dn = BTreeMap::new();
     let mut by_name = BTreeMap::new();
     for entry in entries {
         let Some(expected) = person(entry).or_else(|| group(entry, groups)) else { continue };
+        let uuid = uuid(entry.text(uuid_attribute).expect("an operational UUID"));
         if !good_name(&expected.name) {
-            held.insert(entry.dn.clone());
+            held.insert(uuid, entry.dn.clone());
             continue;
         }
-        let uuid = uuid(entry.text(uuid_attribute).expect("an operational UUID"));
         by_dn.insert(dn_key(&entry.dn), uuid);
         if !expected.group {
             by_name.insert(expected.name.clone(), uuid);
@@ -69,12 +69,25 @@ pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (
             expected.members = found.copied().collect();
         }
     }
+    let persons: Vec<(Uuid, Expected)> = wanted.iter().filter(|(_, e)| !e.group).map(|(u, e)| (*u, e.clone())).collect();
+    wanted.retain(|_, e| !e.group || !persons.iter().any(|(owner, person)| is_private(e, *owner, person)));
     (wanted, held)
 }
 
+/// Only its user's own: same name or number, and no other member.
+fn is_private(group: &Expected, owner: Uuid, person: &Expected) -> bool {
+    let same = group.name == person.name || (group.gidnumber.is_some() && group.gidnumber == person.gidnumber);
+    same && group.members.iter().all(|member| *member == owner)
+}
+
 /// What the test server says it holds, in the same form.
-pub fn held_by_kanidm(entries: &[KanidmEntry]) -> BTreeMap<Uuid, Expected> {
-    entries.iter().map(|e| (e.uuid, from_kanidm(e))).collect()
+///
+/// Of the entries that cannot be sent it may have bare objects, or what it had before: those are left out, as members too.
+pub fn held_by_kanidm(entries: &[KanidmEntry], held: &BTreeMap<Uuid, String>) -> BTreeMap<Uuid, Expected> {
+    let sent = entries.iter().filter(|e| !held.contains_key(&e.uuid));
+    let mut found: BTreeMap<Uuid, Expected> = sent.map(|e| (e.uuid, from_kanidm(e))).collect();
+    found.values_mut().for_each(|e| e.members.retain(|member| !held.contains_key(member)));
+    found
 }
 
 /// Compares entry by entry and names the first differences.
