@@ -225,9 +225,9 @@ impl Ds389 {
         let p12 = self.dir.path().join("server.p12");
         run(Command::new("openssl")
             .args(["pkcs12", "-export", "-name", "Server-Cert", "-passout", "pass:", "-inkey"])
-            .arg(&self.tls.key)
+            .arg(&self.tls.identity.key)
             .arg("-in")
-            .arg(&self.tls.certificate)
+            .arg(&self.tls.identity.certificate)
             .arg("-certfile")
             .arg(&self.tls.ca)
             .arg("-out")
