@@ -284,7 +284,8 @@ impl Ds389 {
             let (config, pid_file) = (self.config_dir(), self.instance.pid_file());
             let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
             let command = ["ns-slapd", "-D", &text(&config), "-i", &text(&pid_file), "-d", "0"];
-            let data = [self.dir.path(), &config, &pid_file, &self.instance.lock_dir()];
+            let data: Vec<PathBuf> = self.instance.paths().into_iter().chain([self.dir.path().to_owned()]).collect();
+            let data: Vec<&Path> = data.iter().map(PathBuf::as_path).collect();
             let server = Server::start(&self.dir.path().join("ds389.log"), &data, &command);
             // ldapi is certainly this server's; by now it holds its other addresses too.
             match server.wait_until(|| self.admin().answers()) {

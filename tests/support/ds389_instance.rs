@@ -67,6 +67,14 @@ impl Instance {
         PathBuf::from(format!("/run/dirsrv/slapd-{}.pid", self.0))
     }
 
+    /// All that is to go with it.
+    pub fn paths(&self) -> [PathBuf; 5] {
+        // The server's statistics and the semaphore that guards them: it removes both itself unless it is killed.
+        let [statistics, semaphore] =
+            ["/run/dirsrv/slapd", "/dev/shm/sem.slapd"].map(|path| PathBuf::from(format!("{path}-{}.stats", self.0)));
+        [self.config_dir(), self.lock_dir(), self.pid_file(), statistics, semaphore]
+    }
+
     /// Ends the server that the set-up starts in the background, should the set-up not have come as far as ending it.
     fn end_daemon(&self) {
         let Some(pid) = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
@@ -81,8 +89,8 @@ impl Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         self.end_daemon();
-        for path in [self.config_dir(), self.lock_dir()] {
-            let _ = fs::remove_dir_all(path);
+        for path in self.paths() {
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
     }
 }
