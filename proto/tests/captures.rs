@@ -1,6 +1,8 @@
 //! Every capture of a real server decodes, frame by frame, to what its transcript says, and a session over it ends as the servers' rows in
 //! the tables do.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod common;
 
 use common::{Case, cases, decode, frames, summarise, transcribe};

@@ -30,7 +30,7 @@ pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
 }
 
 /// The sync UUID of an entry that was read with that attribute.
-pub(super) fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
+pub fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
     let name = uuid_attribute(provider);
     let attribute = entry.attributes().find(|attribute| attribute.description().eq_ignore_ascii_case(name))?;
     parse_uuid(provider, attribute.values().next()?)

@@ -7,7 +7,7 @@ pub mod client;
 mod connection;
 mod deadline;
 pub mod error;
-mod flavour;
+pub mod flavour;
 mod frame_buffer;
 pub mod refresh;
 pub mod root_dse;

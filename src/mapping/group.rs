@@ -5,10 +5,11 @@
 
 use std::ops::Range;
 
-use ldap_content_sync::search::{Attribute, SearchResultEntry};
+use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
 use super::person::{self, MISSING};
+use super::values::Picked;
 use super::{Findings, validate, values};
 use crate::config::sync::{EntryConfig, GroupMapping};
 
@@ -45,7 +46,7 @@ pub(super) fn read(
     (gidnumber, description.map(Into::into), members, findings)
 }
 
-fn read_name(cfg: &GroupMapping, values: Option<&Attribute<'_>>, table: Option<&EntryConfig>, name: &mut String, findings: &mut Findings) {
+fn read_name(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, name: &mut String, findings: &mut Findings) {
     let mapped = table.and_then(|table| table.map_name.as_deref());
     let attribute = name_attribute(cfg, table);
     match mapped.map_or_else(|| values::first_text(values), |name| Ok(Some(name))) {
@@ -61,7 +62,7 @@ fn read_name(cfg: &GroupMapping, values: Option<&Attribute<'_>>, table: Option<&
     }
 }
 
-fn read_gidnumber(cfg: &GroupMapping, values: Option<&Attribute<'_>>, table: Option<&EntryConfig>, findings: &mut Findings) -> Option<u32> {
+fn read_gidnumber(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, findings: &mut Findings) -> Option<u32> {
     let number = match table.and_then(|table| table.map_gidnumber) {
         Some(number) => validate::gidnumber_range(number).map(|()| number),
         None => values::first_text(values).transpose()?.and_then(validate::gidnumber),
@@ -87,9 +88,9 @@ pub(super) struct Members {
 
 impl Members {
     /// Adds the values that are not blank.
-    fn add(&mut self, values: Option<&Attribute<'_>>) -> Range<usize> {
+    fn add(&mut self, values: Option<&Picked<'_>>) -> Range<usize> {
         let start = self.bytes.len();
-        for value in values.iter().copied().flat_map(values::not_blank) {
+        for value in values.into_iter().flat_map(values::not_blank) {
             // Longer than four gigabytes is longer than a message.
             let Ok(length) = u32::try_from(value.len()) else { continue };
             self.bytes.extend_from_slice(&length.to_ne_bytes());

@@ -67,9 +67,10 @@ impl<'c> Mapper<'c> {
         attributes
     }
 
-    /// Whether an entry was given to [`entry`](Self::entry) or [`known`](Self::known).
+    /// Whether an entry was received in this run, that is given to [`entry`](Self::entry).
     pub fn contains(&self, sync_uuid: &Uuid) -> bool {
-        self.index.find_uuid(sync_uuid).is_some()
+        let found = self.index.find_uuid(sync_uuid).and_then(|position| self.index.entry(position));
+        found.is_some_and(|entry| entry.state != State::Known)
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
@@ -77,6 +78,9 @@ impl<'c> Mapper<'c> {
     pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         if self.contains(&sync_uuid) {
             return;
+        }
+        if let Some(known) = self.index.find_uuid(&sync_uuid) {
+            self.set_state(known, State::Replaced);
         }
         let kind = self.kind(entry);
         index::comparison_form(entry.dn(), &mut self.form);
@@ -96,7 +100,7 @@ impl<'c> Mapper<'c> {
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         let kind = self.kind(entry);
         let table = self.table(sync_uuid);
-        if self.contains(&sync_uuid) || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
+        if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
             return;
         }
         index::comparison_form(entry.dn(), &mut self.form);

@@ -6,6 +6,7 @@
 //! The expression speaks of the wall clock, which may step. Hence the loop never waits long without looking at it: set forward over one or
 //! more times to run, it runs once; set back, it goes on from the new time. How old the last run is, is measured with the monotonic clock.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -99,8 +100,12 @@ impl<C: Clock> Supervisor<'_, C> {
                 self.health.set_patience(settings.time_outs);
                 timetable.settings = settings;
                 log::info!("the configuration was read again and is in force");
+                self.notifier.status(&timetable.outlook("configuration read again"));
             }
-            Err(error) => log::error!("the configuration was read again and is not usable, the old one stays in force: {error}"),
+            Err(error) => {
+                log::error!("the configuration was read again and is not usable, the old one stays in force: {error}");
+                self.notifier.status(&timetable.outlook("the configuration file is not usable, the old one is in force"));
+            }
         }
         self.notifier.ready();
     }
@@ -168,10 +173,10 @@ impl Timetable {
     }
 
     /// For `systemctl status`.
-    fn outlook(&self, verdict: Verdict) -> String {
+    fn outlook(&self, news: impl fmt::Display) -> String {
         match self.next() {
-            Some(next) => format!("{verdict}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
-            None => format!("{verdict}; the schedule is over, there is no next run"),
+            Some(next) => format!("{news}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => format!("{news}; the schedule is over, there is no next run"),
         }
     }
 }

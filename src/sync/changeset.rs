@@ -40,7 +40,7 @@ pub enum Member<'a> {
     Dn(&'a str),
 }
 
-/// Serialised SCIM entries. Appending is the only way to change it.
+/// Serialised SCIM entries: they can be appended and forgotten, not changed.
 #[derive(Default)]
 pub struct ChangeSet {
     arena: Vec<u8>,
@@ -154,6 +154,11 @@ impl ChangeSet {
     /// All entries, in the order they were appended.
     pub fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    /// Forgets the entries that do not pass; their bytes stay in the arena until it goes.
+    pub fn retain(&mut self, keep: impl FnMut(&Record) -> bool) {
+        self.records.retain(keep);
     }
 
     /// One entry as a JSON object.

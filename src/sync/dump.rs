@@ -57,7 +57,10 @@ impl Dump {
         let mut attributes = Map::new();
         for attribute in entry.attributes() {
             let values = attribute.values().map(|v| if self.is_secret(attribute.description()) { json!(REDACTED) } else { text(v) });
-            attributes.insert(attribute.description().to_owned(), values.collect());
+            // An attribute can come in several parts.
+            if let Value::Array(all) = attributes.entry(attribute.description()).or_insert_with(|| json!([])) {
+                all.extend(values);
+            }
         }
         json!({ "syncuuid": uuid, "dn": entry.dn(), "attributes": attributes })
     }

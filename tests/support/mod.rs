@@ -15,6 +15,7 @@
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
+pub mod expect;
 pub mod kanidm;
 pub mod ldap;
 pub mod pki;
@@ -25,3 +26,4 @@ pub mod server_tls;
 pub mod slapd;
 pub mod temp;
 pub mod tool;
+pub mod world;
