@@ -114,7 +114,7 @@ impl Writer<'_> {
 
     fn send_members_again(&mut self, groups: &[Item]) -> Result<(), UploadError> {
         let written = self.sender.report.written.len();
-        self.attempt_in_chunks(groups, Form::Full)?;
+        self.attempt_in_chunks(groups, Form::Full, false)?;
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
         Ok(())
@@ -199,7 +199,7 @@ impl Writer<'_> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
-        match self.sender.send(&entries, &Retention::Ignore, Leave::Interim)? {
+        match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());
