@@ -126,6 +126,10 @@ impl Model {
             retention: request["retain"] != "Ignore",
             from_refresh: request["from_state"] == "Refresh",
         });
+        if std::env::var("TRACE").is_ok() {
+            eprintln!("{} {} retain={}", self.posts.len(), self.posts.last().unwrap().status, request["retain"]);
+            for e in entries { eprintln!("     {e}"); }
+        }
         result?;
         self.entries = next.entries;
         self.recycled = next.recycled;
