@@ -1,6 +1,8 @@
 //! Copies persons and groups from an LDAP directory into Kanidm. The folders stand in the order the data passes them:
 //! [`cli`] → [`config`] → [`directory`] → [`mapping`] → [`sync`] → [`kanidm`] → [`service`].
 
+pub mod app;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod directory;
@@ -8,5 +10,6 @@ pub mod error;
 pub mod kanidm;
 pub mod log;
 pub mod mapping;
+mod progress;
 pub mod service;
 pub mod sync;

@@ -1,1 +1,374 @@
-//! Distinguished names, RFC 4514: parse and compare.
+//! Distinguished names: RFC 4514 text to a form in which equal names are equal strings.
+//!
+//! Scope: names as directories return them. A server spells an entry's own name in one way, but returns member values as somebody
+//! entered them: `UID=user00014, OU=People, DC=example , dc=com` is `uid=user00014,ou=People,dc=example,dc=com`. Beside RFC 4514 the
+//! older spellings that RFC 4514 §2.4 and RFC 2253 §4 tell a reader to expect are read: spaces around `,` `+` `=`, `;` as separator,
+//! values in double quotes, `OID.` before a numeric type.
+//!
+//! # The comparison form
+//!
+//! It is the spelling OpenLDAP and 389 Directory Server give an entry's own name, in lower case:
+//!
+//! - attribute types in lower case; the numeric OIDs and long names of the usual naming attributes (RFC 4519) by their short names;
+//! - the types and values of a multi-valued RDN sorted;
+//! - values unescaped, in lower case as [`str::to_lowercase`] does it (Kanidm compares that way), runs of spaces folded into one,
+//!   unescaped outer spaces removed; a `#` value of a BER string by its content;
+//! - `"` `+` `,` `;` `<` `=` `>` `\`, control characters, octets that are not UTF-8, a leading `#`, a leading or trailing space that was
+//!   escaped: as `\` and two lower-case hexadecimal digits. Everything else as it is.
+//!
+//! Two names with the same form are the same name to every server we know. The reverse does not hold: schema-dependent matching, Unicode
+//! compatibility forms and escaped outer spaces are left to the server. So an unknown name needs a look-up unless [`is_canonical`].
+
+use std::fmt;
+
+/// A distinguished name in comparison form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dn(String);
+
+impl Dn {
+    /// Reads RFC 4514 text, with the liberties named at the head of this module. The empty text is the root.
+    pub fn parse(text: &str) -> Result<Dn, DnError> {
+        normalize(text).map(Dn)
+    }
+
+    /// The comparison form.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Dn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The comparison form of a name.
+pub fn normalize(dn: &str) -> Result<String, DnError> {
+    let mut form = String::new();
+    normalize_into(dn, &mut form)?;
+    Ok(form)
+}
+
+/// The comparison form of a name, in a buffer that is cleared first and can be used again.
+pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
+    form.clear();
+    if is_plain(dn) {
+        form.push_str(dn);
+        form.make_ascii_lowercase();
+        return Ok(());
+    }
+    Parser { rest: dn, length: dn.len() }.name(form)
+}
+
+/// Whether a name is spelled, but for case, as a server spells an entry's own name, in characters for which servers and
+/// [`str::to_lowercase`] agree on what is equal. When no entry with this comparison form is known, then none has this name, and a
+/// look-up would say nothing new. (One exception is accepted: an entry whose own name begins or ends with an escaped space, meant by a
+/// name without it.) False for what is no name.
+pub fn is_canonical(dn: &str) -> bool {
+    is_plain(dn) || (dn.chars().all(is_settled) && normalize(dn).is_ok_and(|form| form == dn.to_lowercase() && has_usual_escapes(&form)))
+}
+
+/// Why a text is not a distinguished name. It never repeats the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DnError {
+    /// Where, in bytes from the start of the text.
+    pub offset: usize,
+    /// What must stand there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for DnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at character {}: expected {}", self.offset + 1, self.expected)
+    }
+}
+
+impl std::error::Error for DnError {}
+
+/// Types that have several names: what the comparison form calls them, and what else they are called.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("c", &["countryname", "2.5.4.6"]),
+    ("cn", &["commonname", "2.5.4.3"]),
+    ("dc", &["domaincomponent", "0.9.2342.19200300.100.1.25"]),
+    ("email", &["emailaddress", "pkcs9email", "1.2.840.113549.1.9.1"]),
+    ("givenname", &["2.5.4.42"]),
+    ("l", &["localityname", "2.5.4.7"]),
+    ("mail", &["rfc822mailbox", "0.9.2342.19200300.100.1.3"]),
+    ("o", &["organizationname", "2.5.4.10"]),
+    ("ou", &["organizationalunitname", "2.5.4.11"]),
+    ("serialnumber", &["2.5.4.5"]),
+    ("sn", &["surname", "2.5.4.4"]),
+    ("st", &["stateorprovincename", "2.5.4.8"]),
+    ("street", &["streetaddress", "2.5.4.9"]),
+    ("title", &["2.5.4.12"]),
+    ("uid", &["userid", "0.9.2342.19200300.100.1.1"]),
+];
+
+/// No alias is shorter: most types need no look at the table.
+const SHORTEST_ALIAS: usize = 6;
+
+/// A type in lower case, by the name the comparison form gives it.
+fn canonical_type(lower: &str) -> &str {
+    if lower.len() < SHORTEST_ALIAS {
+        return lower;
+    }
+    ALIASES.iter().find(|(_, aliases)| aliases.contains(&lower)).map_or(lower, |(name, _)| name)
+}
+
+/// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In lower case it is its own comparison form.
+fn is_plain(dn: &str) -> bool {
+    dn.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'\\' | b'"' | b'+' | b';' | b'<' | b'>'))
+        && dn.split(',').all(|rdn| {
+            rdn.split_once('=').is_some_and(|(attribute, value)| {
+                is_name(attribute)
+                    && (attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute))
+                    && !value.starts_with([' ', '#'])
+                    && !value.ends_with(' ')
+                    && !value.contains('=')
+                    && !value.contains("  ")
+            })
+        })
+}
+
+/// Whether servers, which compare by Unicode normalisation and case folding, agree with [`str::to_lowercase`] on a character: ASCII, and
+/// the precomposed letters of Latin-1, Latin Extended-A, Greek and Cyrillic, but for those with a second spelling in these blocks.
+fn is_settled(c: char) -> bool {
+    match c {
+        '\u{0}'..='\u{7e}' => true,
+        'ß' | 'İ' | 'ı' | 'Ĳ' | 'ĳ' | 'Ŀ' | 'ŀ' | 'ŉ' | '\u{387}' | 'Σ' | 'σ' | 'ς' => false,
+        'À'..='ž' | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{45f}' => true,
+        _ => false,
+    }
+}
+
+/// Whether every escape in a comparison form stands for a printable ASCII character, which servers escape in the same way.
+fn has_usual_escapes(form: &str) -> bool {
+    form.split('\\').skip(1).all(|escape| escape.starts_with(['2', '3', '5']))
+}
+
+/// `descr` of RFC 4512 §1.4, and underscores.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+}
+
+fn is_numeric_oid(text: &str) -> bool {
+    text.contains('.') && text.split('.').all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What is left to read.
+struct Parser<'a> {
+    rest: &'a str,
+    length: usize,
+}
+
+impl Parser<'_> {
+    /// `distinguishedName` of RFC 4514 §3.
+    fn name(mut self, form: &mut String) -> Result<(), DnError> {
+        self.skip_spaces();
+        if self.rest.is_empty() {
+            return Ok(());
+        }
+        loop {
+            self.rdn(form)?;
+            match self.peek() {
+                None => return Ok(()),
+                Some(',' | ';') => form.push(','),
+                Some(_) => return self.expected("a comma"),
+            }
+            self.advance(1);
+        }
+    }
+
+    /// `relativeDistinguishedName`, sorted.
+    fn rdn(&mut self, form: &mut String) -> Result<(), DnError> {
+        let first = self.type_and_value()?;
+        if self.peek() != Some('+') {
+            form.push_str(&first);
+            return Ok(());
+        }
+        let mut pairs = vec![first];
+        while self.peek() == Some('+') {
+            self.advance(1);
+            pairs.push(self.type_and_value()?);
+        }
+        pairs.sort_unstable();
+        form.push_str(&pairs.join("+"));
+        Ok(())
+    }
+
+    /// `attributeTypeAndValue` in comparison form, up to the separator that follows it.
+    fn type_and_value(&mut self) -> Result<String, DnError> {
+        self.skip_spaces();
+        let mut pair = self.attribute_type()?;
+        self.skip_spaces();
+        if self.peek() != Some('=') {
+            return self.expected("an equals sign after the attribute type");
+        }
+        self.advance(1);
+        self.skip_spaces();
+        pair.push('=');
+        match self.peek() {
+            Some('#') => self.hex_value(&mut pair)?,
+            Some('"') => write_value(&self.quoted_value()?, &mut pair),
+            _ => write_value(&self.string_value()?, &mut pair),
+        }
+        self.skip_spaces();
+        Ok(pair)
+    }
+
+    fn attribute_type(&mut self) -> Result<String, DnError> {
+        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(self.rest.len());
+        let (text, rest) = self.rest.split_at(end);
+        let lower = text.to_ascii_lowercase();
+        let attribute = lower.strip_prefix("oid.").unwrap_or(&lower);
+        if !is_name(attribute) && !is_numeric_oid(attribute) {
+            return self.expected("an attribute type such as cn or 2.5.4.3");
+        }
+        self.rest = rest;
+        Ok(canonical_type(attribute).to_owned())
+    }
+
+    /// `hexstring`: the BER encoding of a value. Of a string it is the content that counts, of anything else the octets.
+    fn hex_value(&mut self, pair: &mut String) -> Result<(), DnError> {
+        self.advance(1);
+        let end = self.rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(self.rest.len());
+        let (digits, rest) = self.rest.split_at(end);
+        let octets: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(hex_octet).collect();
+        let Some(octets) = octets.filter(|octets| !octets.is_empty()) else {
+            return self.expected("pairs of hexadecimal digits after the number sign");
+        };
+        self.rest = rest;
+        match ber_string(&octets) {
+            Some(content) => write_value(content, pair),
+            None => {
+                pair.push('#');
+                pair.push_str(&digits.to_ascii_lowercase());
+            }
+        }
+        Ok(())
+    }
+
+    /// `string`, unescaped, up to a separator. Its outer spaces are removed unless they are escaped.
+    fn string_value(&mut self) -> Result<Vec<u8>, DnError> {
+        let mut value = Vec::new();
+        let mut kept = 0;
+        while let Some(c) = self.peek() {
+            match c {
+                ',' | ';' | '+' => break,
+                '"' | '<' | '>' | '\0' => return self.expected("a backslash before the special character"),
+                '\\' => value.push(self.escape()?),
+                _ => self.take(c, &mut value),
+            }
+            if c != ' ' {
+                kept = value.len();
+            }
+        }
+        value.truncate(kept);
+        Ok(value)
+    }
+
+    /// `quotation` of RFC 1779 §2.3: everything up to the closing quote, escapes apart, stands for itself.
+    fn quoted_value(&mut self) -> Result<Vec<u8>, DnError> {
+        self.advance(1);
+        let mut value = Vec::new();
+        loop {
+            match self.peek() {
+                None => return self.expected("a closing double quote"),
+                Some('"') => break,
+                Some('\\') => value.push(self.escape()?),
+                Some(c) => self.take(c, &mut value),
+            }
+        }
+        self.advance(1);
+        Ok(value)
+    }
+
+    /// `pair`: a backslash, and a special character or two hexadecimal digits.
+    fn escape(&mut self) -> Result<u8, DnError> {
+        self.advance(1);
+        let octets = self.rest.as_bytes();
+        if let [special @ (b'"' | b'+' | b',' | b';' | b'<' | b'=' | b'>' | b'\\' | b' ' | b'#'), ..] = octets {
+            self.advance(1);
+            return Ok(*special);
+        }
+        let Some(octet) = octets.get(..2).and_then(hex_octet) else {
+            return self.expected("a special character or two hexadecimal digits after the backslash");
+        };
+        self.advance(2);
+        Ok(octet)
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest.chars().next()
+    }
+
+    fn advance(&mut self, octets: usize) {
+        self.rest = self.rest.get(octets..).unwrap_or_default();
+    }
+
+    /// Moves the character at hand to a value.
+    fn take(&mut self, c: char, value: &mut Vec<u8>) {
+        value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        self.advance(c.len_utf8());
+    }
+
+    /// Around separators: spaces, and the line breaks that folded text leaves.
+    fn skip_spaces(&mut self) {
+        self.rest = self.rest.trim_start_matches([' ', '\r', '\n']);
+    }
+
+    fn expected<T>(&self, expected: &'static str) -> Result<T, DnError> {
+        Err(DnError { offset: self.length - self.rest.len(), expected })
+    }
+}
+
+/// Writes a value in comparison form. Outer spaces that are left in it count.
+fn write_value(value: &[u8], form: &mut String) {
+    let mut folded = value.to_vec();
+    folded.dedup_by(|b, a| *a == b' ' && *b == b' ');
+    let (leading, rest) = match folded.as_slice() {
+        [first @ (b' ' | b'#'), rest @ ..] => (Some(*first), rest),
+        rest => (None, rest),
+    };
+    let (inner, trailing) = match rest {
+        [inner @ .., b' '] => (inner, Some(b' ')),
+        inner => (inner, None),
+    };
+    if let Some(octet) = leading {
+        write_escape(octet, form);
+    }
+    for chunk in inner.utf8_chunks() {
+        for c in chunk.valid().to_lowercase().chars() {
+            match c {
+                '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\' | '\0'..='\x1f' | '\x7f' => write_escape(c as u8, form),
+                _ => form.push(c),
+            }
+        }
+        chunk.invalid().iter().for_each(|octet| write_escape(*octet, form));
+    }
+    if let Some(octet) = trailing {
+        write_escape(octet, form);
+    }
+}
+
+fn write_escape(octet: u8, form: &mut String) {
+    form.push('\\');
+    form.extend([octet >> 4, octet & 0xf].iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)));
+}
+
+/// The content of a primitive BER string with a short length: OCTET STRING, UTF8String, PrintableString, IA5String.
+fn ber_string(octets: &[u8]) -> Option<&[u8]> {
+    match octets {
+        [0x04 | 0x0c | 0x13 | 0x16, length @ 0..=0x7f, content @ ..] if content.len() == usize::from(*length) => Some(content),
+        _ => None,
+    }
+}
+
+fn hex_octet(digits: &[u8]) -> Option<u8> {
+    let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    match digits {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    }
+}

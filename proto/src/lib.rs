@@ -33,3 +33,4 @@ pub use limits::Limits;
 pub use message::{Control, Controls, LdapMessage, ProtocolOp};
 pub use result::{LdapResult, ResultCode};
 pub use search::{Attribute, SearchResultEntry, SearchResultReference};
+pub use sync_session::{Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession};

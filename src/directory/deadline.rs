@@ -14,6 +14,8 @@ const MESSAGE_FACTOR: u32 = 10;
 pub(super) struct Deadline {
     /// Between one piece of progress and the next.
     idle: Duration,
+    /// Whether progress makes the wait longer than `idle`.
+    message: bool,
     /// In all. `None` where the clock cannot express it: the configured time-out is that long.
     end: Option<Instant>,
 }
@@ -21,13 +23,13 @@ pub(super) struct Deadline {
 impl Deadline {
     /// `timeout` in all.
     pub(super) fn step(timeout: Duration) -> Self {
-        Deadline { idle: timeout, end: Instant::now().checked_add(timeout) }
+        Deadline { idle: timeout, message: false, end: Instant::now().checked_add(timeout) }
     }
 
     /// `timeout` without progress, ten times that in all.
     pub(super) fn message(timeout: Duration) -> Self {
         let total = timeout.saturating_mul(MESSAGE_FACTOR);
-        Deadline { idle: timeout, end: Instant::now().checked_add(total) }
+        Deadline { idle: timeout, message: true, end: Instant::now().checked_add(total) }
     }
 
     /// How long the next single wait may take. `None`: the time is over.
@@ -39,6 +41,11 @@ impl Deadline {
         let wait = left.min(self.idle);
         (!wait.is_zero()).then_some(wait)
     }
+
+    /// Whether a message came to its end in all, rather than to one of silence.
+    pub(super) fn outlived_progress(&self) -> bool {
+        self.message && self.end.is_some_and(|end| end <= Instant::now())
+    }
 }
 
 #[cfg(test)]
@@ -48,7 +55,7 @@ mod tests {
     #[test]
     fn a_step_ends_a_message_outlives_one_timeout() {
         let timeout = Duration::from_secs(3600);
-        let step = Deadline { idle: timeout, end: Instant::now().checked_sub(Duration::from_secs(1)) };
+        let step = Deadline { end: Instant::now().checked_sub(Duration::from_secs(1)), ..Deadline::step(timeout) };
         assert_eq!(step.next_wait(), None);
         // Whatever the message may take in all, one wait is never longer than the time-out.
         assert_eq!(Deadline::message(timeout).next_wait(), Some(timeout));

@@ -1,7 +1,17 @@
 //! The LDAP side: from the configuration to decoded entries.
 //!
-//! [`tls`] → [`connection`] (transport, deadlines, one frame buffer) → [`client`] (bind, root DSE, searches, refresh), with
-//! [`flavour`] for what each server does differently and [`error`] for what can go wrong, in words.
+//! [`tls`] → `connection` (transport, deadlines, one frame buffer) → [`client`] (bind, root DSE, searches, refresh), with
+//! `flavour` for what each server does differently and [`error`] for what can go wrong, in words.
 
+pub mod client;
+mod connection;
+mod deadline;
+pub mod error;
+pub mod flavour;
+mod frame_buffer;
+pub mod refresh;
+pub mod root_dse;
+mod socket;
 pub mod tls;
 mod tls_error;
+mod tls_session;

@@ -67,9 +67,8 @@ fn verifier(options: &TlsOptions<'_>, provider: Arc<CryptoProvider>) -> Result<A
         return Ok(Arc::new(AnyCertificate(provider)));
     }
     let roots = Arc::new(root_store(options.roots)?);
-    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
-        .build()
-        .map_err(|e| TlsError::Setup { reason: e.to_string() })?;
+    let chain =
+        WebPkiServerVerifier::builder_with_provider(roots, provider).build().map_err(|e| TlsError::Setup { reason: e.to_string() })?;
     Ok(if options.verify_hostnames { chain } else { Arc::new(AnyName(chain)) })
 }
 
@@ -206,9 +205,9 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            Err(rustls::Error::InvalidCertificate(CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. })) => {
+                Ok(ServerCertVerified::assertion())
+            }
             verdict => verdict,
         }
     }

@@ -41,8 +41,7 @@ impl TlsSession {
         deadline: &Deadline,
     ) -> Result<Self, WireError> {
         let tls = UnbufferedClientConnection::new(config, name).map_err(WireError::Tls)?;
-        let mut session =
-            TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
+        let mut session = TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
         while session.process(socket, plain, deadline)? == Progress::InHandshake {
             session.receive(socket, deadline)?;
         }
@@ -78,12 +77,7 @@ impl TlsSession {
         self.process(socket, plain, deadline)?;
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
         if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
-            append(&mut self.outgoing, |space| {
-                writer.encrypt(bytes, space).map_err(|error| match error {
-                    EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
-                    EncryptError::EncryptExhausted => None,
-                })
-            })?;
+            append(&mut self.outgoing, |space| writer.encrypt(bytes, space))?;
         }
         match self.flush(socket, deadline) {
             // A peer that hangs up has often said why: a TLS 1.3 server refuses a client certificate after the handshake.
@@ -99,13 +93,9 @@ impl TlsSession {
 
     /// Says that we send nothing more.
     pub(super) fn close(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
-        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(&mut []).state {
-            append(&mut self.outgoing, |space| {
-                writer.queue_close_notify(space).map_err(|error| match error {
-                    EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
-                    EncryptError::EncryptExhausted => None,
-                })
-            })?;
+        let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
+            append(&mut self.outgoing, |space| writer.queue_close_notify(space))?;
         }
         self.flush(socket, deadline)
     }
@@ -125,12 +115,7 @@ impl TlsSession {
                         plain.push(record.payload);
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut self.outgoing, |space| {
-                    data.encode(space).map_err(|error| match error {
-                        EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
-                        EncodeError::AlreadyEncoded => None,
-                    })
-                })?,
+                Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut self.outgoing, |space| data.encode(space))?,
                 Ok(ConnectionState::TransmitTlsData(transmit)) => {
                     socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline))?;
                     self.outgoing.clear();
@@ -176,16 +161,11 @@ impl TlsSession {
 
     /// After a failure rustls has one more thing to send: the alert that tells the peer about it. Not worth an error of its own.
     fn send_alert(&mut self, socket: &mut Socket, deadline: &Deadline) {
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state {
-            let encoded = append(&mut self.outgoing, |space| {
-                data.encode(space).map_err(|error| match error {
-                    EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Some(required_size),
-                    EncodeError::AlreadyEncoded => None,
-                })
-            });
-            if encoded.is_ok() {
-                let _ = self.flush(socket, deadline);
-            }
+        let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(records).state
+            && append(&mut self.outgoing, |space| data.encode(space)).is_ok()
+        {
+            let _ = self.flush(socket, deadline);
         }
     }
 
@@ -201,4 +181,41 @@ impl TlsSession {
 enum Progress {
     InHandshake,
     Established,
+}
+
+/// Appends what `encode` puts into the space it is given; it is asked again with the space it says it needs.
+fn append<E: Into<Shortage>>(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), WireError> {
+    let before = out.len();
+    let mut space = 0;
+    loop {
+        out.resize(before.saturating_add(space), 0);
+        let result = encode(out.get_mut(before..).unwrap_or_default());
+        out.truncate(before.saturating_add(*result.as_ref().unwrap_or(&0)));
+        match result.map_err(Into::into) {
+            Ok(_) => return Ok(()),
+            Err(Shortage(Some(required))) if required > space => space = required,
+            Err(Shortage(_)) => return Err(WireError::Tls(rustls::Error::EncryptError)),
+        }
+    }
+}
+
+/// The space an encoder needs; `None`: it failed for another reason.
+struct Shortage(Option<usize>);
+
+impl From<EncodeError> for Shortage {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncodeError::AlreadyEncoded => Shortage(None),
+        }
+    }
+}
+
+impl From<EncryptError> for Shortage {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncryptError::EncryptExhausted => Shortage(None),
+        }
+    }
 }

@@ -1,6 +1,7 @@
-//! What Kanidm is known to hold, in 2 KiB: a count, and a sample of the UUIDs that is the same sample whoever draws it.
+//! What Kanidm is known to hold, in 4 KiB: a count, and a sample of the UUIDs that is the same sample whoever draws it.
 //!
-//! Each UUID is hashed to 64 bits; kept are the hashes up to a threshold, at first the [`SIZE`] smallest (a bottom-k sketch). With at most
+//! Each UUID is hashed to 64 bits; kept are the UUIDs with hashes up to a threshold, at first the [`SIZE`] smallest (a bottom-k sketch):
+//! the UUIDs and not their hashes, so that a refusal can name some of the entries that would go. With at most
 //! [`SIZE`] entries the sample is everything and every answer is exact. Beyond that an answer is an estimate with a relative standard error
 //! of about √((1 − p) / (p · sample)) for a share p: for the guard's 20 % and 256 samples, 20 % ± 2.5 points.
 //!
@@ -9,11 +10,11 @@
 //! draws a new one. Above the threshold nothing is remembered, so the count follows the sample in proportion: after incremental runs it is
 //! an estimate as good as the sample.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-/// How many hashes a sketch keeps.
+/// How many UUIDs a sketch keeps.
 pub const SIZE: usize = 256;
 
 /// Count and sample of a set of UUIDs.
@@ -22,13 +23,13 @@ pub struct Sketch {
     count: u64,
     /// Hashes up to this one are in the sample. `u64::MAX`: the sample is everything.
     threshold: u64,
-    /// Sorted, no duplicates.
-    sample: Vec<u64>,
+    /// By their hashes.
+    sample: BTreeMap<u64, Uuid>,
 }
 
 impl Default for Sketch {
     fn default() -> Self {
-        Sketch { count: 0, threshold: u64::MAX, sample: Vec::new() }
+        Sketch { count: 0, threshold: u64::MAX, sample: BTreeMap::new() }
     }
 }
 
@@ -36,27 +37,33 @@ impl Sketch {
     /// The sketch of a set; any order, no UUID twice (the count would be too high).
     pub fn of(uuids: impl IntoIterator<Item = Uuid>) -> Self {
         let mut count = 0_u64;
-        let mut smallest = BTreeSet::new();
-        let mut threshold = u64::MAX;
+        let mut sketch = Sketch::default();
         for uuid in uuids {
             count = count.saturating_add(1);
-            let hash = hash(uuid);
-            if hash <= threshold && smallest.insert(hash) && smallest.len() > SIZE {
-                smallest.pop_last();
-                threshold = smallest.last().copied().unwrap_or(threshold);
-            }
+            sketch.insert(uuid);
         }
-        let sample: Vec<u64> = smallest.into_iter().collect();
-        let count = if threshold == u64::MAX { sample.len() as u64 } else { count };
-        Sketch { count, threshold, sample }
+        sketch.count = if sketch.is_exact() { sketch.sample.len() as u64 } else { count };
+        sketch
     }
 
     /// From its stored parts; `None` when they contradict each other.
-    pub fn from_parts(count: u64, threshold: u64, sample: Vec<u64>) -> Option<Self> {
-        let sorted = sample.is_sorted_by(|a, b| a < b);
-        let within = sample.last().is_none_or(|last| *last <= threshold);
+    pub fn from_parts(count: u64, threshold: u64, sample: &[Uuid]) -> Option<Self> {
+        let by_hash: BTreeMap<u64, Uuid> = sample.iter().map(|uuid| (hash(*uuid), *uuid)).collect();
+        let distinct = by_hash.len() == sample.len() && sample.len() <= SIZE;
+        let within = by_hash.last_key_value().is_none_or(|(last, _)| *last <= threshold);
         let counted = if threshold == u64::MAX { count == sample.len() as u64 } else { count >= sample.len() as u64 };
-        (sorted && within && counted && sample.len() <= SIZE).then_some(Sketch { count, threshold, sample })
+        (distinct && within && counted).then_some(Sketch { count, threshold, sample: by_hash })
+    }
+
+    /// Adds a UUID to the sample, if it belongs there. Whether the sample grew beyond its size, so that its last one fell out.
+    fn insert(&mut self, uuid: Uuid) -> bool {
+        let hash = hash(uuid);
+        if hash > self.threshold || self.sample.insert(hash, uuid).is_some() || self.sample.len() <= SIZE {
+            return false;
+        }
+        self.sample.pop_last();
+        self.threshold = self.sample.last_key_value().map_or(self.threshold, |(last, _)| *last);
+        true
     }
 
     /// How many UUIDs the set has.
@@ -69,9 +76,9 @@ impl Sketch {
         self.threshold
     }
 
-    /// The sampled hashes, ascending.
-    pub fn sample(&self) -> &[u64] {
-        &self.sample
+    /// The sampled UUIDs, by their hashes.
+    pub fn sample(&self) -> impl ExactSizeIterator<Item = Uuid> {
+        self.sample.values().copied()
     }
 
     /// Whether answers are exact.
@@ -81,44 +88,43 @@ impl Sketch {
 
     /// How many of the set are missing from `uuids`: what a Retain list deletes.
     pub fn missing_from(&self, uuids: impl IntoIterator<Item = Uuid>) -> u64 {
-        let seen = self.sampled_among(uuids);
+        let seen = self.sampled_among(uuids).len();
         self.scale(self.sample.len().saturating_sub(seen))
+    }
+
+    /// Up to `most` of the sampled ones that are missing from `uuids`: which entries a Retain list deletes, for example.
+    pub fn named_missing_from(&self, uuids: &[Uuid], most: usize) -> Vec<Uuid> {
+        let seen = self.sampled_among(uuids.iter().copied());
+        let mut missing: Vec<Uuid> = self.sample().filter(|uuid| !seen.contains(uuid)).collect();
+        missing.sort_unstable();
+        missing.truncate(most);
+        missing
     }
 
     /// How many of `uuids` are in the set: what a Delete list deletes. Never more than it lists.
     pub fn known_among(&self, uuids: &[Uuid]) -> u64 {
-        self.scale(self.sampled_among(uuids.iter().copied())).min(uuids.len() as u64)
+        self.scale(self.sampled_among(uuids.iter().copied()).len()).min(uuids.len() as u64)
     }
 
     /// The set after a run that removed and then wrote entries; whether a written one is new need not be known.
     pub fn updated(&self, removed: impl IntoIterator<Item = Uuid>, written: impl IntoIterator<Item = Uuid>) -> Self {
-        let mut sample: BTreeSet<u64> = self.sample.iter().copied().collect();
+        let mut next = self.clone();
         for uuid in removed {
-            sample.remove(&hash(uuid));
+            next.sample.remove(&hash(uuid));
         }
-        // Eviction waits until the end: the proportion between sample and set holds at the old threshold.
-        sample.extend(written.into_iter().map(hash).filter(|h| *h <= self.threshold));
-        let count = self.scale(sample.len());
-        let mut threshold = self.threshold;
-        while sample.len() > SIZE {
-            sample.pop_last();
-            threshold = sample.last().copied().unwrap_or(threshold);
-        }
-        Sketch { count, threshold, sample: sample.into_iter().collect() }
+        let fell_out = written.into_iter().filter(|uuid| next.insert(*uuid)).count();
+        // Proportion is taken at the old threshold: with those that fell out again when the threshold sank.
+        next.count = self.scale(next.sample.len().saturating_add(fell_out)).max(next.sample.len() as u64);
+        next
     }
 
-    fn sampled_among(&self, uuids: impl IntoIterator<Item = Uuid>) -> usize {
-        let mut seen = vec![false; self.sample.len()];
-        for uuid in uuids {
-            let hash = hash(uuid);
-            if hash <= self.threshold
-                && let Ok(at) = self.sample.binary_search(&hash)
-                && let Some(flag) = seen.get_mut(at)
-            {
-                *flag = true;
-            }
-        }
-        seen.iter().filter(|s| **s).count()
+    /// Those of `uuids` that are in the sample.
+    fn sampled_among(&self, uuids: impl IntoIterator<Item = Uuid>) -> BTreeSet<Uuid> {
+        let sampled = |uuid: &Uuid| {
+            let hash = hash(*uuid);
+            hash <= self.threshold && self.sample.get(&hash) == Some(uuid)
+        };
+        uuids.into_iter().filter(sampled).collect()
     }
 
     /// From the sample to the set.
@@ -206,21 +212,31 @@ mod tests {
             sketch = sketch.updated(ids(step * 50..step * 50 + 50), ids(2_000 + step * 100..2_100 + step * 100));
         }
         let fresh = Sketch::of(ids(1_000..4_000));
-        let expected: Vec<u64> = fresh.sample().iter().copied().filter(|h| *h <= sketch.threshold()).collect();
-        let got: Vec<u64> = sketch.sample().iter().copied().filter(|h| *h <= fresh.threshold()).collect();
+        let expected: Vec<Uuid> = fresh.sample().filter(|u| hash(*u) <= sketch.threshold()).collect();
+        let got: Vec<Uuid> = sketch.sample().filter(|u| hash(*u) <= fresh.threshold()).collect();
         assert_eq!(got, expected);
         assert!(sketch.count().abs_diff(3_000) < 600, "{}", sketch.count());
         assert_eq!(sketch.updated(ids(0..1_000), ids(3_900..4_000)), sketch, "repeating a run changes nothing");
     }
 
     #[test]
+    fn missing_entries_are_named() {
+        let all: Vec<Uuid> = ids(0..100).collect();
+        assert_eq!(Sketch::of(ids(0..100)).named_missing_from(&all[3..], 10), all[..3]);
+        assert_eq!(Sketch::of(ids(0..100)).named_missing_from(&[], 10).len(), 10);
+        assert_eq!(Sketch::of(ids(0..10_000)).named_missing_from(&all, 10).len(), 10);
+    }
+
+    #[test]
     fn contradicting_parts_are_refused() {
-        assert!(Sketch::from_parts(2, u64::MAX, vec![1, 2]).is_some());
-        assert!(Sketch::from_parts(2, u64::MAX, vec![2, 1]).is_none());
-        assert!(Sketch::from_parts(2, u64::MAX, vec![1, 1]).is_none());
-        assert!(Sketch::from_parts(3, u64::MAX, vec![1, 2]).is_none());
-        assert!(Sketch::from_parts(1, 10, vec![1, 2]).is_none());
-        assert!(Sketch::from_parts(9, 10, vec![1, 12]).is_none());
-        assert!(Sketch::from_parts(900, u64::MAX - 1, (0..257).collect()).is_none());
+        let two: Vec<Uuid> = ids(1..3).collect();
+        let largest = two.iter().map(|u| hash(*u)).max().unwrap();
+        assert!(Sketch::from_parts(2, u64::MAX, &two).is_some());
+        assert!(Sketch::from_parts(2, largest, &two).is_some());
+        assert!(Sketch::from_parts(2, u64::MAX, &[two[0], two[0]]).is_none());
+        assert!(Sketch::from_parts(3, u64::MAX, &two).is_none());
+        assert!(Sketch::from_parts(1, largest, &two).is_none());
+        assert!(Sketch::from_parts(9, largest - 1, &two).is_none());
+        assert!(Sketch::from_parts(900, u64::MAX - 1, &ids(0..257).collect::<Vec<_>>()).is_none());
     }
 }

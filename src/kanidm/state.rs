@@ -85,8 +85,8 @@ pub struct Envelope {
     pub cookie: Option<Vec<u8>>,
     /// Of everything that shapes the content; compared, never interpreted.
     pub fingerprint: String,
-    /// The UUIDs that Kanidm holds for us, as they are in Kanidm.
-    pub known: Sketch,
+    /// The UUIDs that Kanidm holds for us, as they are in Kanidm; `None` while that is not known, after another tool's cookie was taken over.
+    pub known: Option<Sketch>,
     /// Entries that were held back, by their sync UUIDs in the directory; at most [`MAX_HELD`].
     pub held: Vec<Uuid>,
     /// Set between the first and the last POST of a run that takes several.
@@ -145,7 +145,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-/// The envelope as JSON. Binary parts are base64url: 16 bytes a UUID, 8 bytes (big-endian) a hash.
+/// The envelope as JSON. Binary parts are base64url: 16 bytes a UUID.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     #[serde(rename = "kanidm-ldap-sync")]
@@ -154,8 +154,8 @@ struct Wire {
     cookie: Option<String>,
     #[serde(default)]
     fingerprint: String,
-    #[serde(default)]
-    known: WireSketch,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<WireSketch>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     held: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -167,12 +167,6 @@ struct WireSketch {
     count: u64,
     threshold: u64,
     sample: String,
-}
-
-impl Default for WireSketch {
-    fn default() -> Self {
-        WireSketch { count: 0, threshold: u64::MAX, sample: String::new() }
-    }
 }
 
 /// Read before anything else, so that a newer version is refused and not misread.
@@ -199,7 +193,7 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
     Ok(Opened::Ours(Box::new(Envelope {
         cookie: wire.cookie.map(|c| BASE64.decode(c)).transpose().map_err(|_| StateError::Damaged { part: "cookie" })?,
         fingerprint: wire.fingerprint,
-        known: unpack_sketch(&wire.known).ok_or(StateError::Damaged { part: "known" })?,
+        known: wire.known.map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" })).transpose()?,
         held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
         unfinished: wire.unfinished,
     })))
@@ -212,12 +206,12 @@ impl Envelope {
             version: VERSION,
             cookie: self.cookie.as_ref().map(|c| BASE64.encode(c)),
             fingerprint: self.fingerprint.clone(),
-            known: WireSketch {
-                count: self.known.count(),
-                threshold: self.known.threshold(),
-                sample: BASE64.encode(self.known.sample().iter().flat_map(|h| h.to_be_bytes()).collect::<Vec<u8>>()),
-            },
-            held: BASE64.encode(self.held.iter().take(MAX_HELD).flat_map(|u| u.into_bytes()).collect::<Vec<u8>>()),
+            known: self.known.as_ref().map(|known| WireSketch {
+                count: known.count(),
+                threshold: known.threshold(),
+                sample: pack_uuids(known.sample()),
+            }),
+            held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
             unfinished: self.unfinished,
         };
         // Strings and numbers alone: serialising them cannot fail.
@@ -231,12 +225,11 @@ impl Envelope {
 }
 
 fn unpack_sketch(wire: &WireSketch) -> Option<Sketch> {
-    let bytes = BASE64.decode(&wire.sample).ok()?;
-    let (hashes, rest) = bytes.as_chunks::<8>();
-    if !rest.is_empty() {
-        return None;
-    }
-    Sketch::from_parts(wire.count, wire.threshold, hashes.iter().map(|h| u64::from_be_bytes(*h)).collect())
+    Sketch::from_parts(wire.count, wire.threshold, &unpack_uuids(&wire.sample)?)
+}
+
+fn pack_uuids(uuids: impl Iterator<Item = Uuid>) -> String {
+    BASE64.encode(uuids.flat_map(Uuid::into_bytes).collect::<Vec<u8>>())
 }
 
 fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
@@ -253,7 +246,7 @@ mod tests {
         Envelope {
             cookie: Some(b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec()),
             fingerprint: "f".repeat(64),
-            known: Sketch::of((0..100_000).map(Uuid::from_u128)),
+            known: Some(Sketch::of((0..100_000).map(Uuid::from_u128))),
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
         }
@@ -326,7 +319,7 @@ mod tests {
 
     #[test]
     fn cut_or_changed_bytes_never_panic() {
-        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: Sketch::of([Uuid::from_u128(2)]), ..full() }.to_bytes();
+        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: Some(Sketch::of([Uuid::from_u128(2)])), ..full() }.to_bytes();
         for end in 0..bytes.len() {
             assert!(matches!(open(&bytes[..end]), Ok(Opened::Foreign(_))), "cut at {end}");
         }

@@ -1,0 +1,87 @@
+//! `--proto-dump`: what came from LDAP and what Kanidm would be sent, as one JSON object, with password hashes redacted.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ldap_content_sync::search::SearchResultEntry;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::changeset::ChangeSet;
+use super::observe::Step;
+use crate::config::sync::MappingConfig;
+use crate::kanidm::request::Retention;
+
+/// Stands where a secret stood.
+const REDACTED: &str = "<redacted>";
+
+/// Attributes that hold secrets in common schemas, whatever the configuration maps; in lower case.
+const SECRET_ATTRIBUTES: &[&str] =
+    &["userpassword", "unixuserpassword", "authpassword", "ipanthash", "sambantpassword", "sambalmpassword", "krbprincipalkey", "userpkcs12"];
+
+/// Keys of a SCIM entry that hold secrets.
+const SECRET_KEYS: &[&str] = &["password_import", "unix_password_import", "totp_import"];
+
+/// Collects what a run receives.
+#[derive(Debug)]
+pub struct Dump {
+    password_attribute: String,
+    entries: Vec<Value>,
+}
+
+impl Dump {
+    /// An empty dump. The mapped password attribute is redacted whatever it is called.
+    pub fn new(mapping: &MappingConfig) -> Self {
+        Dump { password_attribute: mapping.person.password.to_ascii_lowercase(), entries: Vec::new() }
+    }
+
+    /// Takes note of one step.
+    pub fn step(&mut self, step: &Step<'_>) {
+        match step {
+            Step::Received(uuid, entry) => self.entries.push(self.entry(*uuid, entry)),
+            Step::StartedOver => self.entries.clear(),
+        }
+    }
+
+    /// The whole dump.
+    pub fn finish(self, changes: &ChangeSet, retention: &Retention) -> Value {
+        let retain = match retention {
+            Retention::Ignore => json!("Ignore"),
+            Retention::Retain(uuids) => json!({ "Retain": uuids }),
+            Retention::Delete(uuids) => json!({ "Delete": uuids }),
+        };
+        let entries: Vec<Value> = changes.records().iter().map(|record| scim(changes.json(record))).collect();
+        json!({ "ldap": self.entries, "scim": { "entries": entries, "retain": retain } })
+    }
+
+    fn entry(&self, uuid: Uuid, entry: &SearchResultEntry<'_>) -> Value {
+        let mut attributes = Map::new();
+        for attribute in entry.attributes() {
+            let values = attribute.values().map(|v| if self.is_secret(attribute.description()) { json!(REDACTED) } else { text(v) });
+            attributes.insert(attribute.description().to_owned(), values.collect());
+        }
+        json!({ "syncuuid": uuid, "dn": entry.dn(), "attributes": attributes })
+    }
+
+    fn is_secret(&self, description: &str) -> bool {
+        let base = description.split(';').next().unwrap_or_default().to_ascii_lowercase();
+        base == self.password_attribute || SECRET_ATTRIBUTES.contains(&base.as_str())
+    }
+}
+
+fn text(value: &[u8]) -> Value {
+    match std::str::from_utf8(value) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "base64": STANDARD.encode(value) }),
+    }
+}
+
+fn scim(entry: &[u8]) -> Value {
+    // Our own serialisation: it always parses.
+    let mut value: Value = serde_json::from_slice(entry).unwrap_or_default();
+    for key in SECRET_KEYS {
+        if let Some(secret) = value.get_mut(key) {
+            *secret = json!(REDACTED);
+        }
+    }
+    value
+}

@@ -1,0 +1,142 @@
+//! What a run asks the directory beyond the refresh, so that memberships are exact: the entries that group members name,
+//! the groups that name a changed entry, and the entries that were held back by an earlier run.
+//!
+//! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one search a value.
+
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::request::Scope;
+use uuid::Uuid;
+
+use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::flavour::sync_uuid;
+use super::observe::{Observer, Step};
+use crate::mapping::{Changed, Mapper, Questions};
+
+/// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
+const TERMS: usize = 100;
+
+/// More changed entries than this, and reading every group once is cheaper than asking which ones name them.
+const MANY_CHANGED: usize = 1_000;
+
+/// More member DNs than this, and reading the names of all entries once is cheaper than a search each.
+const MANY_MEMBERS: usize = 2_000;
+
+/// Asks the directory on behalf of one run.
+pub struct Lookup<'a> {
+    /// The connection the refresh went over.
+    pub directory: &'a mut Directory,
+    /// Base and filter.
+    pub config: &'a DirectoryConfig,
+    /// What decides which attributes name what.
+    pub mapping: &'a MappingConfig,
+    /// What to request: the mapped attributes and the one that holds the UUID.
+    pub attributes: &'a [&'a str],
+}
+
+impl Lookup<'_> {
+    /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out of scope do not come.
+    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+        for batch in uuids.chunks(TERMS) {
+            let filter = self.in_scope(self.directory.uuid_filter(batch));
+            self.receive(&filter, mapper, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
+    /// comes into scope has to be named again to regain the memberships.
+    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+        let classes = any_object_class(&self.mapping.group.object_classes);
+        if changed.len() > MANY_CHANGED {
+            let filter = self.in_scope(classes);
+            return self.receive(&filter, mapper, observer);
+        }
+        let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
+        for batch in terms.chunks(TERMS) {
+            let filter = self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
+            self.receive(&filter, mapper, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Answers the mapper's questions about members that are not part of the run.
+    pub fn answer(&mut self, questions: &Questions, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+        if questions.member_dns.len() > MANY_MEMBERS {
+            let filter = self.config.filter.clone();
+            self.know(&filter, mapper)?;
+        } else {
+            self.know_by_dn(&questions.member_dns, mapper)?;
+        }
+        let person = &self.mapping.person;
+        let names = questions.member_uids.iter().chain(&questions.private_group_names);
+        let mut terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(questions.private_group_gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
+        let persons = any_object_class(&person.object_classes);
+        for batch in terms.chunks(TERMS) {
+            let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            self.know(&filter, mapper)?;
+        }
+        Ok(())
+    }
+
+    /// The ways a group can name an entry.
+    fn naming(&self, changed: &Changed) -> Vec<Filter> {
+        let group = &self.mapping.group;
+        let mut terms = Vec::new();
+        match (group.schema, &changed.user_name) {
+            (GroupSchema::Rfc2307Bis, _) => terms.push(equality(&group.member, &changed.dn)),
+            (GroupSchema::Rfc2307, Some(name)) => terms.push(equality(&group.member, name)),
+            (GroupSchema::Rfc2307, None) => {}
+        }
+        if !group.send_user_private {
+            // A group may have become, or ceased to be, this user's private group.
+            terms.extend(changed.user_name.iter().map(|name| equality(&group.name, name)));
+            terms.extend(changed.gidnumber.iter().map(|gid| equality(&group.gidnumber, &gid.to_string())));
+        }
+        terms
+    }
+
+    fn know_by_dn(&mut self, dns: &[String], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+        let filter = &self.config.filter;
+        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::Base, filter)).collect();
+        let provider = self.directory.provider();
+        self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
+            if let Some(uuid) = sync_uuid(provider, entry) {
+                mapper.known(uuid, entry);
+            }
+        })
+    }
+
+    fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry) {
+                mapper.known(uuid, entry);
+            }
+        })
+    }
+
+    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !mapper.contains(uuid)) {
+                observer(Step::Received(uuid, entry));
+                mapper.entry(uuid, entry);
+            }
+        })
+    }
+
+    fn in_scope(&self, filter: Filter) -> Filter {
+        Filter::And(vec![self.config.filter.clone(), filter])
+    }
+}
+
+fn any_object_class(classes: &[String]) -> Filter {
+    Filter::Or(classes.iter().map(|class| equality("objectClass", class)).collect())
+}
+
+fn equality(attribute: &str, value: &str) -> Filter {
+    Filter::Equality { attribute: attribute.to_owned(), value: value.as_bytes().to_vec() }
+}

@@ -1,0 +1,120 @@
+//! Reading the directory: the refresh, and what has to be read beside it so that memberships and held entries are exact.
+//!
+//! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are [`crate::mapping`]'s.
+
+use log::{debug, info};
+use uuid::Uuid;
+
+use ldap_content_sync::sync_session::{Cookie, RefreshOutcome};
+
+use super::lookup::Lookup;
+use super::observe::{Observer, Step};
+use super::report::Mode;
+use super::retention::{self, Stated};
+use super::start::Start;
+use crate::config::sync::SyncConfig;
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::refresh::Refresh;
+use crate::kanidm::request::Retention;
+use crate::mapping::{Changed, Content, Mapper};
+
+/// What the directory said, mapped.
+#[derive(Debug)]
+pub struct Reading {
+    /// What to write, and what not.
+    pub content: Content,
+    /// What goes.
+    pub retention: Retention,
+    /// Incremental or full, and why.
+    pub mode: Mode,
+    /// The cookie to store; `None` where the directory gave none to store.
+    pub cookie: Option<Vec<u8>>,
+    /// Entries received: by the refresh, and read beside it.
+    pub read: u64,
+}
+
+impl Reading {
+    /// Whether the whole content was read.
+    pub fn is_full(&self) -> bool {
+        matches!(self.mode, Mode::Full(_))
+    }
+}
+
+/// Reads the directory from where `start` says.
+///
+/// # Errors
+/// Whatever stands in the way; what was read until then is void.
+pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
+    let mut directory = Directory::connect(&config.directory)?;
+    let mut attributes = Mapper::attributes(&config.mapping);
+    attributes.push(directory.uuid_attribute().to_owned());
+    let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+
+    let mut mode = match &start.full_because {
+        Some(why) => Mode::Full(why.clone()),
+        None => Mode::Incremental,
+    };
+    loop {
+        let full = matches!(mode, Mode::Full(_));
+        let cookie = if full { None } else { start.cookie.as_deref() };
+        let mut mapper = Mapper::new(&config.mapping, full);
+        let mut read = 0;
+        let mut observer = |step: Step<'_>| {
+            match step {
+                Step::Received(..) => read += 1,
+                Step::StartedOver => read = 0,
+            }
+            observer(step);
+        };
+        let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
+            observer(Step::Received(uuid, entry));
+            mapper.entry(uuid, entry);
+        })?;
+        let outcome = match refresh {
+            Refresh::Done(outcome) => outcome,
+            // Only a refresh with a cookie can ask for this, so it happens once.
+            Refresh::Required { reason } => {
+                info!("the directory asks for a full refresh: {reason}");
+                observer(Step::StartedOver);
+                mode = Mode::Full(reason);
+                continue;
+            }
+        };
+        if !full {
+            let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
+        }
+        return Ok(finish(config, mapper, outcome, mode, start, read));
+    }
+}
+
+/// What an incremental run reads beside the refresh.
+fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+    let held: Vec<Uuid> = held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+    if !held.is_empty() {
+        debug!("reading {} held entries again", held.len());
+        lookup.read_again(&held, mapper, observer)?;
+    }
+    // Taken before the groups that name them are added: those have not changed themselves.
+    let changed: Vec<Changed> = mapper.changed().collect();
+    if !changed.is_empty() {
+        lookup.groups_naming(&changed, mapper, observer)?;
+    }
+    let questions = mapper.questions();
+    lookup.answer(&questions, mapper)
+}
+
+fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start, read: u64) -> Reading {
+    let deleted: Vec<Uuid> = outcome.deleted.into_iter().filter(|uuid| !mapper.contains(uuid)).collect();
+    let content = mapper.finish();
+    let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
+    let stated = Stated { present: outcome.present.as_deref(), deleted: &deleted, skipped: &skipped };
+    let retention = retention::retention(&stated, &config.mapping);
+    let cookie = match outcome.cookie {
+        Cookie::New(cookie) => Some(cookie),
+        Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
+        Cookie::Absent | Cookie::Unusable => None,
+    };
+    Reading { content, retention, mode, cookie, read }
+}

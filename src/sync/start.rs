@@ -1,0 +1,116 @@
+//! Where a run starts: what Kanidm remembers decides between an incremental run and a full refresh.
+
+use uuid::Uuid;
+
+use crate::kanidm::sketch::Sketch;
+use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
+
+/// What Kanidm's state means for this run.
+#[derive(Debug)]
+pub struct Start {
+    /// The directory's cookie; `None` for a full refresh.
+    pub cookie: Option<Vec<u8>>,
+    /// The directory's cookie as it is stored, whether this run uses it or not.
+    pub stored_cookie: Option<Vec<u8>>,
+    /// The fingerprint that is stored with it.
+    pub stored_fingerprint: Option<String>,
+    /// Why the run is a full refresh, where it is one.
+    pub full_because: Option<String>,
+    /// Entries that earlier runs held back, by their UUIDs in the directory.
+    pub held: Vec<Uuid>,
+    /// What Kanidm is known to hold; `None` where it is not known.
+    pub known: Option<Sketch>,
+}
+
+/// Decides. `forced` is `--full-refresh` or the full refresh schedule.
+///
+/// # Errors
+/// A stored state that this version cannot read.
+pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Start, StateError> {
+    let mut start =
+        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because: None, held: Vec::new(), known: None };
+    match state {
+        SyncState::Refresh => start.full_because = Some("Kanidm has no state yet".to_owned()),
+        SyncState::Active { cookie } => match open(cookie)? {
+            // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes it over.
+            Opened::Foreign(cookie) => start.stored_cookie = Some(cookie),
+            Opened::Ours(envelope) => {
+                start.full_because = full_because(&envelope, fingerprint).map(str::to_owned);
+                start.stored_cookie = envelope.cookie;
+                start.stored_fingerprint = Some(envelope.fingerprint);
+                start.held = envelope.held;
+                start.known = envelope.known;
+            }
+        },
+    }
+    if forced && start.full_because.is_none() {
+        start.full_because = Some("asked for".to_owned());
+    }
+    if start.full_because.is_none() {
+        start.cookie.clone_from(&start.stored_cookie);
+    }
+    Ok(start)
+}
+
+fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
+    if envelope.unfinished.is_some_and(|u| u.full) {
+        Some("the last full refresh was interrupted")
+    } else if envelope.fingerprint != fingerprint {
+        Some("the configuration of what is synchronised has changed")
+    } else if envelope.cookie.is_none() {
+        Some("no cookie is known")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kanidm::state::Unfinished;
+
+    fn active(envelope: &Envelope) -> SyncState {
+        SyncState::Active { cookie: envelope.to_bytes() }
+    }
+
+    fn envelope() -> Envelope {
+        Envelope { cookie: Some(b"rid=000".to_vec()), fingerprint: "f".to_owned(), held: vec![Uuid::from_u128(7)], known: Some(Sketch::default()), ..Envelope::default() }
+    }
+
+    #[test]
+    fn a_known_cookie_continues_incrementally() {
+        let start = decide(&active(&envelope()), "f", false).unwrap();
+        assert_eq!((start.cookie.as_deref(), start.full_because), (Some(&b"rid=000"[..]), None));
+        assert_eq!(start.held, [Uuid::from_u128(7)]);
+        assert!(start.known.is_some());
+    }
+
+    #[test]
+    fn what_makes_a_run_full_is_said_and_takes_no_cookie() {
+        let unfinished = |full| Some(Unfinished { run: Uuid::nil(), seq: 1, full });
+        for (state, fingerprint, forced, why) in [
+            (SyncState::Refresh, "f", false, "no state yet"),
+            (active(&envelope()), "g", false, "configuration"),
+            (active(&envelope()), "f", true, "asked for"),
+            (active(&Envelope { unfinished: unfinished(true), ..envelope() }), "f", false, "interrupted"),
+            (active(&Envelope { cookie: None, ..envelope() }), "f", false, "no cookie"),
+        ] {
+            let start = decide(&state, fingerprint, forced).unwrap();
+            assert!(start.full_because.as_ref().is_some_and(|b| b.contains(why)), "{why}: {start:?}");
+            assert_eq!(start.cookie, None, "{why}");
+        }
+    }
+
+    #[test]
+    fn an_interrupted_increment_is_repeated() {
+        let state = active(&Envelope { unfinished: Some(Unfinished { run: Uuid::nil(), seq: 1, full: false }), ..envelope() });
+        assert_eq!(decide(&state, "f", false).unwrap().full_because, None);
+    }
+
+    #[test]
+    fn a_foreign_cookie_is_the_directorys() {
+        let start = decide(&SyncState::Active { cookie: b"rid=000,csn=x".to_vec() }, "f", false).unwrap();
+        assert_eq!((start.cookie.as_deref(), start.full_because), (Some(&b"rid=000,csn=x"[..]), None));
+        assert!(start.known.is_none());
+    }
+}

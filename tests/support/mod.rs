@@ -1,0 +1,26 @@
+//! What the integration tests share: real directories ([`slapd`], [`ds389`]) filled with invented content ([`seed`]), the standard LDAP
+//! clients to change and read them ([`ldap`]), and our own program run as its users run it ([`tool`]).
+//!
+//! Each test starts what it needs and owns it: free ports, a folder of its own, ended by its process id when it goes out of scope, and by
+//! `tests/lab/supervise.sh` should the test itself be killed. Nothing is shared, so tests run in parallel and in any order.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "each test uses a part, and says what it expects by failing"
+)]
+
+pub mod ds389;
+pub mod dse;
+pub mod kanidm;
+pub mod ldap;
+pub mod pki;
+pub mod ports;
+pub mod process;
+pub mod seed;
+pub mod server_tls;
+pub mod slapd;
+pub mod temp;
+pub mod tool;
