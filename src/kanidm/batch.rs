@@ -46,10 +46,12 @@ impl BatchSize {
         }
     }
 
-    /// A POST of `count` entries and `bytes` bytes was too large, or took too long.
+    /// A POST of `count` entries and `bytes` bytes was too large, or took too long: half of that is the most from now on.
     pub(super) fn too_much(&mut self, count: usize, bytes: usize) {
-        self.entries = (count / 2).clamp(1, self.max_entries);
-        self.bytes = (bytes / 2).clamp(1, self.max_bytes);
+        self.max_entries = (count / 2).clamp(1, self.max_entries);
+        self.max_bytes = (bytes / 2).clamp(1, self.max_bytes);
+        self.entries = self.entries.min(self.max_entries);
+        self.bytes = self.bytes.min(self.max_bytes);
     }
 }
 
@@ -90,6 +92,8 @@ mod tests {
         let mut batch = size(10_000, 1 << 24);
         batch.too_much(800, 80_000);
         assert_eq!((batch.entries, batch.bytes), (400, 40_000));
+        batch.took(400, Duration::from_secs(1));
+        assert_eq!((batch.entries, batch.bytes), (400, 40_000), "and it stays at that");
         batch.too_much(1, 1);
         assert_eq!((batch.entries, batch.bytes), (1, 1));
     }

@@ -68,7 +68,9 @@ enum Attribute {
 struct Candidate {
     item: Item,
     refusal: Refusal,
-    /// What it wants and cannot have, and which candidate has it.
+    /// All its values that no other entry may have.
+    values: Vec<Unique>,
+    /// Of these, what it cannot have, and which candidate has it.
     wants: Vec<(Unique, Option<usize>)>,
 }
 
@@ -114,7 +116,7 @@ impl Writer<'_> {
 
     fn send_members_again(&mut self, groups: &[Item]) -> Result<(), UploadError> {
         let written = self.sender.report.written.len();
-        self.attempt_in_chunks(groups, Form::Full)?;
+        self.attempt_in_chunks(groups, Form::Full, false)?;
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
         Ok(())
@@ -124,15 +126,14 @@ impl Writer<'_> {
     fn candidates(&mut self, waiting: Vec<(Item, Refusal)>) -> Result<Vec<Candidate>, UploadError> {
         let mut candidates = Vec::with_capacity(waiting.len());
         for (i, (item, refusal)) in waiting.into_iter().enumerate() {
+            let values = self.values(item);
             let mut wants = Vec::new();
-            if i < MAX_ASKED {
-                for value in self.values(item) {
-                    if self.is_taken(item, &value)? {
-                        wants.push((value, None));
-                    }
+            for value in values.iter().filter(|_| i < MAX_ASKED) {
+                if self.is_taken(item, value)? {
+                    wants.push((value.clone(), None));
                 }
             }
-            candidates.push(Candidate { item, refusal, wants });
+            candidates.push(Candidate { item, refusal, values, wants });
         }
         Ok(candidates)
     }
@@ -199,7 +200,7 @@ impl Writer<'_> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
-        match self.sender.send(&entries, &Retention::Ignore, Leave::Interim)? {
+        match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());
@@ -299,13 +300,18 @@ impl Writer<'_> {
         };
         let mails = values.mail.into_iter().map(|m| Unique::Mail(m.value));
         let gid = values.gidnumber.map(Unique::Gid);
-        [Unique::Dn(values.external_id)].into_iter().chain(values.name.map(Unique::Name)).chain(gid).chain(mails).collect()
+        // Kanidm compares DNs in lower case.
+        [Unique::Dn(values.external_id.to_lowercase())].into_iter().chain(values.name.map(Unique::Name)).chain(gid).chain(mails).collect()
     }
 }
 
-/// Sets of candidates in which every wanted value is held within the set; connected ones together.
+/// Sets of candidates in which every wanted value is held within the set and wanted once; connected ones together.
 fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
-    let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty()).collect();
+    let alone = |c: &Candidate| {
+        let others = || candidates.iter().filter(|o| o.item != c.item);
+        c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
+    };
+    let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
     loop {
         let next: Vec<bool> = candidates

@@ -20,7 +20,7 @@ impl Writer<'_> {
         loop {
             let entries = self.listed();
             let bytes = entries.iter().fold(0_u64, |sum, e| sum.saturating_add(e.len() as u64));
-            match self.sender.send(&entries, &Retention::Ignore, Leave::Interim)? {
+            match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
                 Sent::Applied(_) => return Ok(()),
                 Sent::TooMuch(error) => return Err(UploadError::RefreshTooLarge { entries: entries.len(), bytes, error }),
                 Sent::Refused(refusal) if matches!(refusal.fault, Fault::Masked | Fault::Foreign) => self.leave_out(&refusal)?,

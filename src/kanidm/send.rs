@@ -15,6 +15,8 @@ use super::upload::{Upload, UploadError, UploadReport};
 
 /// How often a request is tried before the upload gives up.
 const ATTEMPTS: u32 = 5;
+/// How often one that takes too long is tried when it cannot be divided: each attempt lasts as long as the time-out.
+const SLOW_ATTEMPTS: u32 = 3;
 /// Before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -133,9 +135,20 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// Sends a POST that cannot be sent in parts: one that took too long is tried again.
+    pub(super) fn send_whole(&mut self, entries: &[Cow<'_, [u8]>], retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
+        for attempt in 1..SLOW_ATTEMPTS {
+            match self.send(entries, retain, leave)? {
+                Sent::TooMuch(error) if error.class() == Class::TimedOut => self.pause(attempt),
+                other => return Ok(other),
+            }
+        }
+        self.send(entries, retain, leave)
+    }
+
     /// Sends a POST that is made to be refused, and says how it was. It changes nothing in Kanidm.
     pub(super) fn probe(&mut self, entries: &[Cow<'_, [u8]>]) -> Result<Refusal, UploadError> {
-        match self.send(entries, &Retention::Ignore, Leave::Interim)? {
+        match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {
             Sent::Refused(refusal) => Ok(refusal),
             Sent::Applied(_) => Err(UploadError::ImpossibleSuccess),
             Sent::TooMuch(error) => Err(UploadError::Kanidm { doing: "finding the entries at fault", error }),

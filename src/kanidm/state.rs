@@ -181,7 +181,9 @@ struct WireVersion {
 /// # Errors
 /// An envelope of a newer version, or a damaged one.
 pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
-    let Ok(WireVersion { version }) = serde_json::from_slice(stored) else {
+    // serde would take an array for an object as well.
+    let version = if stored.starts_with(b"{") { serde_json::from_slice(stored).ok() } else { None };
+    let Some(WireVersion { version }) = version else {
         return Ok(Opened::Foreign(stored.to_vec()));
     };
     if version > VERSION {

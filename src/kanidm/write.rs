@@ -5,7 +5,6 @@
 //! [`super::collide`]; what is refused for another reason is held.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use uuid::Uuid;
 
@@ -108,15 +107,8 @@ impl<'a> Writer<'a> {
         if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
             return self.write_first();
         }
-        let mut at = 0;
-        while at < self.order.len() {
-            let rest = self.order.get(at..).unwrap_or_default();
-            let end = at.saturating_add(self.batch.fit(rest.iter().map(|i| self.size(*i))).max(1));
-            let chunk = self.slice(at..end);
-            self.attempt(&chunk, Form::Full, end >= self.order.len())?;
-            at = end;
-        }
-        Ok(())
+        let all = self.order.clone();
+        self.attempt_in_chunks(&all, Form::Full, true).map(|_| ())
     }
 
     /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
@@ -159,7 +151,7 @@ impl<'a> Writer<'a> {
             _ => Retention::Ignore,
         };
         if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
-            match self.sender.send(&[], &retention, Leave::Final(&envelope))? {
+            match self.sender.send_whole(&[], &retention, Leave::Final(&envelope))? {
                 Sent::Applied(_) => {}
                 // A Delete list can be taken apart.
                 Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
@@ -175,7 +167,7 @@ impl<'a> Writer<'a> {
     }
 
     fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
-        match self.sender.send(&[], &Retention::Ignore, Leave::Final(envelope))? {
+        match self.sender.send_whole(&[], &Retention::Ignore, Leave::Final(envelope))? {
             Sent::Applied(_) => Ok(()),
             other => Err(failed("storing the sync state in Kanidm", other)),
         }
@@ -185,7 +177,7 @@ impl<'a> Writer<'a> {
     fn delete(&mut self) -> Result<(), UploadError> {
         match &self.input.retention {
             Retention::Ignore => Ok(()),
-            Retention::Retain(_) => match self.sender.send(&[], &self.input.retention, Leave::Interim)? {
+            Retention::Retain(_) => match self.sender.send_whole(&[], &self.input.retention, Leave::Interim)? {
                 Sent::Applied(_) => Ok(()),
                 other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
             },
@@ -195,7 +187,12 @@ impl<'a> Writer<'a> {
 
     /// One UUID that belongs to another sync account makes Kanidm refuse the whole list.
     fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
-        match (self.sender.send(&[], &Retention::Delete(uuids.to_vec()), Leave::Interim)?, uuids) {
+        let list = Retention::Delete(uuids.to_vec());
+        let sent = match uuids {
+            [_] => self.sender.send_whole(&[], &list, Leave::Interim)?,
+            _ => self.sender.send(&[], &list, Leave::Interim)?,
+        };
+        match (sent, uuids) {
             (Sent::Applied(_), _) => Ok(()),
             (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
                 log::warn!("{uuid} is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account");
@@ -236,9 +233,7 @@ impl<'a> Writer<'a> {
                 [_] => Err(UploadError::Kanidm { doing: "sending a single entry", error }),
                 _ => {
                     self.batch.too_much(items.len(), self.bytes(items));
-                    let (left, right) = items.split_at(items.len() / 2);
-                    let left_clean = self.attempt(left, form, false)?;
-                    Ok(self.attempt(right, form, last)? && left_clean)
+                    self.attempt_in_chunks(items, form, last)
                 }
             },
         }
@@ -308,25 +303,31 @@ impl<'a> Writer<'a> {
         }
         self.groups_named = true;
         let all: Vec<Item> = self.order.iter().copied().filter(|i| self.is_group(*i)).collect();
-        self.attempt_in_chunks(&all, Form::Named)
+        self.attempt_in_chunks(&all, Form::Named, false).map(|_| ())
     }
 
-    pub(super) fn attempt_in_chunks(&mut self, items: &[Item], form: Form) -> Result<(), UploadError> {
+    /// Sends any number of items; `last`: the last of them may move the cookie. True when all were accepted.
+    pub(super) fn attempt_in_chunks(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
+        let mut clean = true;
         let mut rest = items;
         while !rest.is_empty() {
             let n = self.batch.fit(rest.iter().map(|i| if form == Form::Full { self.size(*i) } else { self.rendered(*i, form).len() }));
             let (chunk, more) = rest.split_at(n.clamp(1, rest.len()));
-            self.attempt(chunk, form, false)?;
+            clean &= self.attempt(chunk, form, last && more.is_empty())?;
             rest = more;
         }
-        Ok(())
+        Ok(clean)
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| render(self.input, *i, form)).collect();
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
-        let sent = self.sender.send(&entries, &Retention::Ignore, envelope.as_ref().map_or(Leave::Interim, Leave::Final))?;
+        let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
+        let sent = match items {
+            [_] => self.sender.send_whole(&entries, &Retention::Ignore, leave)?,
+            _ => self.sender.send(&entries, &Retention::Ignore, leave)?,
+        };
         if let (Sent::Applied(_), Some(envelope)) = (&sent, envelope) {
             self.finished = true;
             self.sender.report.envelope = envelope;
@@ -357,10 +358,6 @@ impl<'a> Writer<'a> {
 
     fn fits_in_one(&self) -> bool {
         self.batch.fit(self.order.iter().map(|i| self.size(*i))) == self.order.len()
-    }
-
-    fn slice(&self, range: Range<usize>) -> Vec<Item> {
-        self.order.get(range.start..range.end.min(self.order.len())).unwrap_or_default().to_vec()
     }
 
     fn is_group(&self, item: Item) -> bool {
