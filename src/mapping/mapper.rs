@@ -396,7 +396,9 @@ impl<'c> Mapper<'c> {
         content.members_out_of_scope += strangers.len() as u64;
         let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
         let listed = strangers.iter().take(room);
-        content.out_of_scope.extend(listed.map(|member| OutOfScope { group: dn.to_string(), member: String::from_utf8_lossy(member).into_owned() }));
+        content
+            .out_of_scope
+            .extend(listed.map(|member| OutOfScope { group: dn.to_string(), member: String::from_utf8_lossy(member).into_owned() }));
         sent
     }
 

@@ -191,4 +191,3 @@ impl Findings {
 fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {
     Problem { attribute: attribute.to_string(), rule: rule.into_owned() }
 }
-
