@@ -1,13 +1,13 @@
 //! The LDAP side: from the configuration to decoded entries.
 //!
 //! [`tls`] → `connection` (transport, deadlines, one frame buffer) → [`client`] (bind, root DSE, searches, refresh), with
-//! `flavour` for what each server does differently and [`error`] for what can go wrong, in words.
+//! [`flavour`] for what each server does differently and [`error`] for what can go wrong, in words.
 
 pub mod client;
 mod connection;
 mod deadline;
 pub mod error;
-mod flavour;
+pub mod flavour;
 mod frame_buffer;
 pub mod refresh;
 pub mod root_dse;
