@@ -3,7 +3,7 @@
 //! Everything borrows: an entry is serialised once, straight into the arena of [`crate::sync::changeset::ChangeSet`].
 //! `externalId` is not a field here: the arena writes it first, where it can be found again without parsing.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// `schemas` of a person without a gidnumber.
@@ -25,9 +25,9 @@ pub const POSIX_GROUP: &[&str] = &[
     "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
 ];
 
-/// A person, without its `externalId`. What is `None` or empty is left out, and Kanidm clears it.
-#[derive(Debug, Serialize)]
-pub struct ScimPerson<'a> {
+/// A person, without its `externalId`. What is `None` is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
+#[derive(Serialize)]
+pub struct ScimPerson<'a, M: Serialize, K: Serialize> {
     /// [`PERSON`] or [`POSIX_PERSON`].
     pub schemas: &'static [&'static str],
     /// The UUID the entry has in Kanidm.
@@ -48,16 +48,27 @@ pub struct ScimPerson<'a> {
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unix_password_import: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub mail: &'a [ScimMail<'a>],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub ssh_publickey: &'a [ScimSshKey<'a>],
+    /// A sequence of [`ScimMail`], not empty: Kanidm refuses empty lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<M>,
+    /// A sequence of [`ScimSshKey`], not empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_publickey: Option<K>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_valid_from: Option<&'a str>,
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_expire: Option<&'a str>,
+}
+
+/// A sequence that is serialised as it is made.
+pub struct Sequence<I>(pub I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Sequence<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
 }
 
 /// One mail address; the first of a person is its primary one.
@@ -75,9 +86,9 @@ pub struct ScimSshKey<'a> {
     pub value: &'a str,
 }
 
-/// A group, without its `externalId` and without its `member`, which [`crate::mapping::membership`] writes.
+/// A group, without its `externalId` and without its `member`, which [`crate::sync::changeset::ChangeSet::push_group`] writes.
 #[derive(Debug, Serialize)]
-pub struct ScimGroup<'a, M: Serialize> {
+pub struct ScimGroup<'a> {
     /// [`GROUP`] or [`POSIX_GROUP`].
     pub schemas: &'static [&'static str],
     /// The UUID the entry has in Kanidm.
@@ -88,8 +99,6 @@ pub struct ScimGroup<'a, M: Serialize> {
     pub description: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gidnumber: Option<u32>,
-    /// A sequence of `{"external_id": DN}`: always present, so that a group that lost its last member loses it in Kanidm too.
-    pub member: M,
 }
 
 /// An object without content: makes the entry where it is missing, and leaves the content of an existing one untouched.

@@ -1,1 +1,190 @@
-//! TODO-scope
+//! The status socket, both ends of it: the listener that answers `Ok\n` or `Err\n`, and `--status`, which asks.
+//!
+//! A monitoring system, a load balancer or an attacker may connect as often as they like. One thread takes a connection, answers without
+//! having read anything, closes it and takes the next: nothing is kept for a client, and none can make another one, or the run, wait.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::health::{Condition, Health};
+
+/// The listener. It answers until it is dropped; then the address is free again.
+#[derive(Debug)]
+pub struct StatusListener {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StatusListener {
+    /// Binds the address and answers on it from a thread of its own.
+    ///
+    /// # Errors
+    /// The address cannot be bound: at the start of the service that ends it with exit code 1.
+    pub fn start(bind: SocketAddr, health: Health) -> Result<StatusListener, StatusError> {
+        let failed = |source| StatusError { bind, source };
+        let listener = TcpListener::bind(bind).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new().name("status".into()).spawn(move || serve(&listener, &health, &stopped)).map_err(failed)?;
+        Ok(StatusListener { address, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens: the port is known here even if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for StatusListener {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // accept() knows no other way to be woken. If this fails its queue is full and it wakes by itself, but that is not worth waiting for.
+        let woken = TcpStream::connect_timeout(&reachable(self.address), ASK_TIMEOUT).is_ok();
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            // It only fails if the thread panicked, and then it is gone as well.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, health: &Health, stop: &AtomicBool) {
+    loop {
+        let accepted = listener.accept();
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        match accepted {
+            // A client that is gone already is no concern of ours.
+            Ok((stream, _)) => drop(answer(stream, health.condition(Instant::now()))),
+            // Out of file descriptors, most likely: the connection stays in the queue, so accept() would return at once, again and again.
+            Err(error) if !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => thread::sleep(ACCEPT_PAUSE),
+            Err(_) => {}
+        }
+    }
+}
+
+/// Pause after a failed accept().
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers one client and closes. Nothing in here can block: the few bytes fit into any send buffer.
+fn answer(mut stream: TcpStream, condition: Condition) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.write_all(if condition == Condition::Good { OK } else { ERR })?;
+    stream.shutdown(Shutdown::Write)?;
+    // Closing with unread data resets the connection, which may cost the client its answer: what it has sent by now (an HTTP health check
+    // does send something) is read and thrown away, up to a limit.
+    let mut sent = [0; 1024];
+    for _ in 0..16 {
+        match stream.read(&mut sent) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+const OK: &[u8] = b"Ok\n";
+const ERR: &[u8] = b"Err\n";
+
+/// The address cannot be bound.
+#[derive(Debug)]
+pub struct StatusError {
+    /// As configured.
+    pub bind: SocketAddr,
+    /// What the system says.
+    pub source: io::Error,
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status_bind {} cannot be bound: {}", self.bind, self.source)?;
+        match self.source.kind() {
+            ErrorKind::AddrInUse => f.write_str("; another service, or another instance of this one, listens there"),
+            ErrorKind::AddrNotAvailable => f.write_str("; this machine does not have that address"),
+            ErrorKind::PermissionDenied => f.write_str("; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for StatusError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What `--status` prints and returns, as a Nagios plugin does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// 0 OK, 2 CRITICAL, 3 UNKNOWN.
+    pub exit_code: u8,
+    /// One line for stdout, without its end.
+    pub line: String,
+}
+
+impl Probe {
+    /// Whoever cannot even ask says so with this.
+    pub fn unknown(reason: impl fmt::Display) -> Probe {
+        Probe { exit_code: 3, line: format!("UNKNOWN - {reason}") }
+    }
+}
+
+/// Asks the listener at `status_bind`; where that is all addresses, the loopback one. `timeout` is for connecting, and again for the answer.
+pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
+    let address = reachable(status_bind);
+    match ask_address(address, timeout) {
+        Ok(answer) if answer == OK => Probe { exit_code: 0, line: "OK - the last synchronisation finished fully and is recent".into() },
+        Ok(answer) if answer == ERR => Probe {
+            exit_code: 2,
+            line: "CRITICAL - no recent synchronisation that finished fully; the log of kanidm-ldap-sync says why".into(),
+        },
+        Ok(_) => Probe::unknown(format_args!("{address} gave another answer than Ok or Err; is status_bind another service's port?")),
+        Err(error) => Probe::unknown(format_args!(
+            "no answer from {address}: {error}; is kanidm-ldap-sync running with --schedule and this status_bind?"
+        )),
+    }
+}
+
+/// What `--status` waits: shorter than a monitoring system does.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn ask_address(address: SocketAddr, timeout: Duration) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    let asked = Instant::now();
+    let mut answer = Vec::new();
+    // One byte more than the longest answer: enough to tell that it is another one.
+    while answer.len() <= ERR.len() {
+        let left = timeout.saturating_sub(asked.elapsed());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let mut buffer = [0; 8];
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(length) => answer.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // How Linux spells a read time-out.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer)
+}
+
+/// Listening on all addresses includes the loopback one, and 0.0.0.0 is nothing to connect to.
+fn reachable(bind: SocketAddr) -> SocketAddr {
+    let ip = match bind.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bind.port())
+}

@@ -1,1 +1,189 @@
-//! TODO-scope
+//! The loop of `--schedule`: a run at the start, then by the expression, until a signal ends the process.
+//!
+//! Runs happen one after the other on the thread that called [`Supervisor::supervise`]. What a run is, and how configuration is read, are
+//! closures; time comes from a [`Clock`], so that a day with all its mishaps takes no time to test.
+//!
+//! The expression speaks of the wall clock, which may step. Hence the loop never waits long without looking at it: set forward over one or
+//! more times to run, it runs once; set back, it goes on from the new time. How old the last run is, is measured with the monotonic clock.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Utc};
+
+use super::clock::Clock;
+use super::health::{Health, Verdict};
+use super::notify::Notifier;
+use super::schedule::CronSchedule;
+use super::signals::Requests;
+
+/// What the configuration says about when to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// When a run starts.
+    pub schedule: CronSchedule,
+    /// When one starts that ignores the cookie.
+    pub full_refresh_schedule: Option<CronSchedule>,
+    /// The sum of a run's own time-outs: what its status may be late by, and how long it may go without a sign of life.
+    pub time_outs: Duration,
+}
+
+/// What kind of run is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunKind {
+    /// Ignore the cookie.
+    pub full: bool,
+}
+
+/// The surroundings of the loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Supervisor<'a, C> {
+    /// Where time comes from.
+    pub clock: &'a C,
+    /// Where the verdicts are recorded.
+    pub health: &'a Health,
+    /// systemd, if any.
+    pub notifier: &'a Notifier,
+}
+
+impl<C: Clock> Supervisor<'_, C> {
+    /// Makes runs until `wait` returns `None`.
+    ///
+    /// - `worker` is handed to `run` and `reload`: the configuration and whatever else they share.
+    /// - `wait` waits for at most the time given and returns what was asked for meanwhile: see [`super::signals::Inbox::wait`].
+    /// - `run` makes a run, logs how it went, and calls [`Health::progress`] on the way. If it panics, that run has failed.
+    /// - `reload` reads and validates the configuration again; on an error `worker` must be as it was. The error is logged here.
+    pub fn supervise<W>(
+        &self,
+        worker: &mut W,
+        settings: Settings,
+        mut wait: impl FnMut(Duration) -> Option<Requests>,
+        mut run: impl FnMut(&mut W, RunKind) -> Verdict,
+        mut reload: impl FnMut(&mut W) -> Result<Settings, String>,
+    ) {
+        let _attendance = self.health.attend();
+        self.health.set_patience(settings.time_outs);
+        let mut timetable = Timetable::new(settings, self.wall());
+        self.notifier.ready();
+        self.run_once(&mut timetable, |kind| run(worker, kind));
+        while let Some(requests) = wait(timetable.time_to_wait()) {
+            if requests.reload {
+                self.reload(&mut timetable, || reload(worker));
+            }
+            let due = timetable.advance(self.wall());
+            if due || requests.run_now {
+                self.run_once(&mut timetable, |kind| run(worker, kind));
+            }
+        }
+    }
+
+    fn run_once(&self, timetable: &mut Timetable, run: impl FnOnce(RunKind) -> Verdict) {
+        let kind = RunKind { full: timetable.full_due };
+        self.health.run_started(self.clock.now());
+        self.notifier.status("synchronising");
+        let verdict = catch_unwind(AssertUnwindSafe(|| run(kind))).unwrap_or_else(|_| {
+            log::error!("the run ended in a panic, which is a defect of this program: please report it; the service goes on");
+            Verdict::Failed
+        });
+        // Times to run that passed meanwhile are not made up for.
+        timetable.advance(self.wall());
+        timetable.ran(kind, verdict);
+        self.health.run_ended(verdict, timetable.good_until(self.clock.now()));
+        self.notifier.status(&timetable.outlook(verdict));
+    }
+
+    fn reload(&self, timetable: &mut Timetable, reload: impl FnOnce() -> Result<Settings, String>) {
+        self.notifier.reloading();
+        match catch_unwind(AssertUnwindSafe(reload)).unwrap_or_else(|_| Err("reading it ended in a panic".into())) {
+            Ok(settings) => {
+                self.health.set_patience(settings.time_outs);
+                timetable.settings = settings;
+                log::info!("the configuration was read again and is in force");
+                self.notifier.status(&timetable.outlook("configuration read again"));
+            }
+            Err(error) => {
+                log::error!("the configuration was read again and is not usable, the old one stays in force: {error}");
+                self.notifier.status(&timetable.outlook("the configuration file is not usable, the old one is in force"));
+            }
+        }
+        self.notifier.ready();
+    }
+
+    fn wall(&self) -> DateTime<Utc> {
+        utc(self.clock.wall())
+    }
+}
+
+/// The wall clock is looked at this often at least, because it may have been set.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// When to run, by the wall clock.
+#[derive(Debug)]
+struct Timetable {
+    settings: Settings,
+    /// The wall clock when it was last looked at: what fires up to here is dealt with.
+    seen: DateTime<Utc>,
+    /// A full refresh is due: it stays so until one gets through.
+    full_due: bool,
+}
+
+impl Timetable {
+    fn new(settings: Settings, wall: DateTime<Utc>) -> Timetable {
+        Timetable { settings, seen: wall, full_due: false }
+    }
+
+    /// Takes notice of the time; true when something fired since it was last done. After the clock was set back that is counted from the
+    /// new time.
+    fn advance(&mut self, wall: DateTime<Utc>) -> bool {
+        let seen = std::mem::replace(&mut self.seen, wall);
+        let fired = |schedule: &CronSchedule| schedule.next_after(seen).is_some_and(|time| time <= wall);
+        let full = self.settings.full_refresh_schedule.as_ref().is_some_and(fired);
+        self.full_due |= full;
+        full || fired(&self.settings.schedule)
+    }
+
+    fn ran(&mut self, kind: RunKind, verdict: Verdict) {
+        if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::Held) {
+            self.full_due = false;
+        }
+    }
+
+    /// The next run, of either kind.
+    fn next(&self) -> Option<DateTime<Utc>> {
+        let full = self.settings.full_refresh_schedule.as_ref().and_then(|schedule| schedule.next_after(self.seen));
+        self.settings.schedule.next_after(self.seen).into_iter().chain(full).min()
+    }
+
+    fn time_to_wait(&self) -> Duration {
+        self.next().map_or(LONGEST_WAIT, |next| self.until(next).min(LONGEST_WAIT))
+    }
+
+    /// Until when a run that has just ended may be called recent: two periods, that is until the time after the next, and what the runs
+    /// then may take.
+    fn good_until(&self, now: Instant) -> Instant {
+        let schedule = &self.settings.schedule;
+        let next = schedule.next_after(self.seen);
+        let periods = next.and_then(|next| schedule.next_after(next)).or(next).map_or(Duration::ZERO, |time| self.until(time));
+        now.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(now)
+    }
+
+    fn until(&self, time: DateTime<Utc>) -> Duration {
+        time.signed_duration_since(self.seen).to_std().unwrap_or_default()
+    }
+
+    /// For `systemctl status`.
+    fn outlook(&self, news: impl fmt::Display) -> String {
+        match self.next() {
+            Some(next) => format!("{news}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => format!("{news}; the schedule is over, there is no next run"),
+        }
+    }
+}
+
+/// Times outside of what can be computed with become the nearest that can.
+fn utc(time: SystemTime) -> DateTime<Utc> {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    DateTime::from_timestamp(seconds, since_epoch.subsec_nanos()).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}

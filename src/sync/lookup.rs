@@ -8,11 +8,11 @@ use ldap_content_sync::request::Scope;
 use uuid::Uuid;
 
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
-use crate::directory::DirectoryError;
 use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use super::observe::{Observer, Step};
-use crate::mapping::mapper::{Changed, Mapper, Questions};
+use crate::mapping::{Changed, Mapper, Questions};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
 const TERMS: usize = 100;
@@ -70,8 +70,9 @@ impl Lookup<'_> {
             self.know_by_dn(&questions.member_dns, mapper)?;
         }
         let person = &self.mapping.person;
-        let mut terms: Vec<Filter> = questions.user_names.iter().map(|uid| equality(&person.user_name, uid)).collect();
-        terms.extend(questions.gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
+        let names = questions.member_uids.iter().chain(&questions.private_group_names);
+        let mut terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(questions.private_group_gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
         let persons = any_object_class(&person.object_classes);
         for batch in terms.chunks(TERMS) {
             let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
@@ -99,28 +100,28 @@ impl Lookup<'_> {
 
     fn know_by_dn(&mut self, dns: &[String], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let filter = &self.config.filter;
-        let searches: Vec<(&str, Scope, &Filter)> = dns.iter().map(|dn| (dn.as_str(), Scope::BaseObject, filter)).collect();
-        let attribute = self.directory.uuid_attribute();
+        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::Base, filter)).collect();
+        let provider = self.directory.provider();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry) {
+            if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
         })
     }
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        let attribute = self.directory.uuid_attribute();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry) {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
         })
     }
 
     fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
-        let attribute = self.directory.uuid_attribute();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry).filter(|uuid| !mapper.contains(uuid)) {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !mapper.contains(uuid)) {
                 observer(Step::Received(uuid, entry));
                 mapper.entry(uuid, entry);
             }

@@ -13,10 +13,11 @@ use super::report::Mode;
 use super::retention::{self, Stated};
 use super::start::Start;
 use crate::config::sync::SyncConfig;
-use crate::directory::DirectoryError;
-use crate::directory::client::{Directory, Refresh};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::refresh::Refresh;
 use crate::kanidm::request::Retention;
-use crate::mapping::mapper::{Changed, Content, Mapper};
+use crate::mapping::{Changed, Content, Mapper};
 
 /// What the directory said, mapped.
 #[derive(Debug)]
@@ -58,6 +59,14 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
         let mut mapper = Mapper::new(&config.mapping, full);
+        let mut read = 0;
+        let mut observer = |step: Step<'_>| {
+            match step {
+                Step::Received(..) => read += 1,
+                Step::StartedOver => read = 0,
+            }
+            observer(step);
+        };
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
             observer(Step::Received(uuid, entry));
             mapper.entry(uuid, entry);
@@ -74,9 +83,9 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         };
         if !full {
             let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-            complete(&mut lookup, &mut mapper, &start.held, observer)?;
+            complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
-        return Ok(finish(config, mapper, outcome, mode, start));
+        return Ok(finish(config, mapper, outcome, mode, start, read));
     }
 }
 
@@ -96,8 +105,7 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     lookup.answer(&questions, mapper)
 }
 
-fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start) -> Reading {
-    let received = mapper.received();
+fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start, read: u64) -> Reading {
     let deleted: Vec<Uuid> = outcome.deleted.into_iter().filter(|uuid| !mapper.contains(uuid)).collect();
     let content = mapper.finish();
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
@@ -108,5 +116,5 @@ fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, read: received as u64 }
+    Reading { content, retention, mode, cookie, read }
 }

@@ -12,6 +12,8 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod ds389;
+pub mod dse;
 pub mod kanidm;
 pub mod ldap;
 pub mod pki;
@@ -21,3 +23,4 @@ pub mod seed;
 pub mod server_tls;
 pub mod slapd;
 pub mod temp;
+pub mod tool;

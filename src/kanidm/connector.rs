@@ -1,0 +1,150 @@
+//! TLS for ureq with a rustls configuration of our own.
+//!
+//! Scope: one connection. ureq's own connector builds its configuration from its own settings, which know neither "verify the chain but not
+//! the name" nor several sources of roots; and it gives up when a write fails, although a server that refuses a large body has answered
+//! (413) before it closes the connection.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use ureq::Error;
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
+
+/// Why no TLS connection came about; found again behind [`Error::Other`].
+#[derive(Debug)]
+pub struct TlsFailed(pub rustls::Error);
+
+impl fmt::Display for TlsFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for TlsFailed {}
+
+/// Wraps a TCP connection in TLS where the URI says https.
+pub struct TlsConnector {
+    config: Arc<ClientConfig>,
+}
+
+impl TlsConnector {
+    /// `config` decides what is trusted and verified.
+    pub fn new(config: Arc<ClientConfig>) -> Self {
+        TlsConnector { config }
+    }
+}
+
+impl fmt::Debug for TlsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsConnector")
+    }
+}
+
+impl<In: Transport> Connector<In> for TlsConnector {
+    type Out = Either<In, TlsTransport>;
+
+    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+        let Some(tcp) = chained else {
+            return Ok(None);
+        };
+        if !details.needs_tls() {
+            return Ok(Some(Either::A(tcp)));
+        }
+        let host = details.uri.host().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| Error::Tls("the host in the URI is neither a DNS name nor an address"))?;
+        let mut tls = ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| Error::Other(Box::new(TlsFailed(e))))?;
+        let mut socket = TransportAdapter::new(Box::new(tcp) as Box<dyn Transport>, Arc::clone(&details.current_time));
+        socket.set_timeout(details.timeout);
+        tls.complete_io(&mut socket).map_err(handshake_error)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(tls, socket), write_error: None })))
+    }
+}
+
+/// What went wrong with TLS itself is told apart from a connection that broke during the handshake.
+fn handshake_error(error: io::Error) -> Error {
+    match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+        Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
+        None => error.into(),
+    }
+}
+
+/// A TLS connection that ureq speaks HTTP over.
+pub struct TlsTransport {
+    buffers: LazyBuffers,
+    stream: StreamOwned<ClientConnection, TransportAdapter>,
+    /// Set once the server takes no more: the rest of the request is dropped, its answer is read.
+    write_error: Option<io::Error>,
+}
+
+impl fmt::Debug for TlsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TlsTransport")
+    }
+}
+
+impl Transport for TlsTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        if self.write_error.is_some() {
+            return Ok(());
+        }
+        self.stream.sock.set_timeout(timeout);
+        let output = self.buffers.output().get(..amount).unwrap_or_default();
+        match self.stream.write_all(output).and_then(|()| self.stream.flush()) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                self.write_error = Some(e);
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.sock.set_timeout(timeout);
+        let input = self.buffers.input_append_buf();
+        let amount = match self.write_error.take() {
+            None => self.stream.read(input)?,
+            // Without an answer, the error of the write is the one that explains it.
+            Some(error) => match read_only(&mut self.stream, input) {
+                Ok(n) if n > 0 => {
+                    self.write_error = Some(error);
+                    n
+                }
+                _ => return Err(error.into()),
+            },
+        };
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.write_error.is_none() && self.stream.sock.get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+/// Reads without trying to write what is still queued, as the stream's own `read` would.
+fn read_only(stream: &mut StreamOwned<ClientConnection, TransportAdapter>, out: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.conn.reader().read(out) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        if stream.conn.read_tls(&mut stream.sock)? == 0 {
+            return Ok(0);
+        }
+        stream.conn.process_new_packets().map_err(io::Error::other)?;
+    }
+}

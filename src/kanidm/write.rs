@@ -1,0 +1,445 @@
+//! Writes entries in chunks and finds those that Kanidm does not accept.
+//!
+//! Scope: what goes into which POST. A refused POST is halved, and each half that is refused again, until the entries at fault are alone:
+//! k of n cost O(k log n) POSTs, and everything else is applied on the way. What is refused because a value is taken is put aside for
+//! [`super::collide`]; what is refused for another reason is held.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::batch::BatchSize;
+use super::error::{Class, Fault, KanidmError};
+use super::request::Retention;
+use super::send::{Leave, Refusal, Sender, Sent};
+use super::state::{MAX_HELD, SyncState};
+use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
+use crate::sync::changeset::Kind;
+
+/// With so many refused and none accepted, it is not the entries.
+const ALL_REFUSED: usize = 100;
+
+/// Something to send: a position in the change set, or in the list of held entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Record(usize),
+    Held(usize),
+}
+
+/// How an item is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// With its content. Of a held entry: its DN.
+    Full,
+    /// Its DN alone: exists afterwards and is found as a member, keeps its content.
+    Named,
+    /// Nothing but its UUID: exists afterwards, keeps its content and its DN.
+    Bare,
+}
+
+/// An upload under way.
+pub(super) struct Writer<'a> {
+    pub(super) sender: Sender<'a>,
+    pub(super) input: &'a Upload<'a>,
+    progress: &'a mut dyn FnMut(Progress),
+    /// Persons, held entries (in the state Refresh), groups.
+    pub(super) order: Vec<Item>,
+    pub(super) batch: BatchSize,
+    /// Refused because a value is taken.
+    pub(super) collided: Vec<(Item, Refusal)>,
+    pub(super) written_groups: Vec<Item>,
+    /// All groups exist in Kanidm under their DNs, as far as that is possible.
+    groups_named: bool,
+    /// An entry was written after groups that may have it as a member.
+    pub(super) members_late: bool,
+    finished: bool,
+    done: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(sender: Sender<'a>, input: &'a Upload<'a>, progress: &'a mut dyn FnMut(Progress)) -> Self {
+        let records = input.changes.records();
+        let of_kind =
+            |groups: bool| (0..records.len()).filter(move |i| is_group(records.get(*i).map(|r| r.kind)) == groups).map(Item::Record);
+        let held = if input.state == SyncState::Refresh { input.stubs.len() } else { 0 };
+        let limits = &input.limits;
+        Writer {
+            sender,
+            input,
+            progress,
+            order: of_kind(false).chain((0..held).map(Item::Held)).chain(of_kind(true)).collect(),
+            batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
+            collided: Vec::new(),
+            written_groups: Vec::new(),
+            groups_named: false,
+            members_late: false,
+            finished: false,
+            done: 0,
+        }
+    }
+
+    /// Runs a step and notes how long it took.
+    pub(super) fn timed(&mut self, step: Step, run: fn(&mut Self) -> Result<(), UploadError>) -> Result<(), UploadError> {
+        let start = self.sender.now();
+        let result = run(self);
+        let took = self.sender.now().saturating_sub(start);
+        self.sender.report.steps.push((step, took));
+        result
+    }
+
+    pub(super) fn into_report(self) -> UploadReport {
+        self.sender.report
+    }
+
+    /// Deletes what is gone, when there is something to write after it.
+    pub(super) fn clear(&mut self) -> Result<(), UploadError> {
+        if *self.sender.current() == SyncState::Refresh {
+            if !self.fits_in_one() { self.list_all() } else { Ok(()) }
+        } else if self.input.retention.deletes() && !self.order.is_empty() {
+            self.delete()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes everything, in one POST where it fits.
+    pub(super) fn write_all(&mut self) -> Result<(), UploadError> {
+        if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
+            return self.write_first();
+        }
+        let mut at = 0;
+        while at < self.order.len() {
+            let rest = self.order.get(at..).unwrap_or_default();
+            let end = at.saturating_add(self.batch.fit(rest.iter().map(|i| self.size(*i))).max(1));
+            let chunk = self.slice(at..end);
+            self.attempt(&chunk, Form::Full, end >= self.order.len())?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
+    /// a POST does not list is deleted.
+    fn write_first(&mut self) -> Result<(), UploadError> {
+        let all = self.order.clone();
+        let why = match self.send(&all, Form::Full, true)? {
+            Sent::Applied(took) => {
+                self.applied(&all, Form::Full);
+                self.batch.took(all.len(), took);
+                return Ok(());
+            }
+            Sent::Refused(refusal) => Some(refusal),
+            Sent::TooMuch(_) => None,
+        };
+        self.list_all()?;
+        let all = self.order.clone();
+        match why {
+            // With the old entries gone, names and DNs are free.
+            Some(refusal) if refusal.fault == Fault::Other => self.isolate(&all, Form::Full, refusal),
+            Some(_) => self.attempt(&all, Form::Full, true).map(|_| ()),
+            None => {
+                self.batch.too_much(all.len(), self.bytes(&all));
+                self.write_all()
+            }
+        }
+    }
+
+    /// The POST that moves the cookie, if the last write did not.
+    pub(super) fn finish(&mut self) -> Result<(), UploadError> {
+        if self.finished {
+            return Ok(());
+        }
+        let envelope = (self.input.finish)(&self.sender.report.held);
+        if envelope.held.len() > MAX_HELD {
+            return Err(UploadError::TooManyHeld { held: envelope.held.len() });
+        }
+        let retention = match &self.input.retention {
+            r if self.order.is_empty() && self.input.state != SyncState::Refresh && r.deletes() => r.clone(),
+            _ => Retention::Ignore,
+        };
+        if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
+            match self.sender.send(&[], &retention, Leave::Final(&envelope))? {
+                Sent::Applied(_) => {}
+                // A Delete list can be taken apart.
+                Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
+                    self.delete()?;
+                    self.close(&envelope)?;
+                }
+                other => return Err(failed("storing the sync state in Kanidm", other)),
+            }
+        }
+        self.finished = true;
+        self.sender.report.envelope = envelope;
+        Ok(())
+    }
+
+    fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
+        match self.sender.send(&[], &Retention::Ignore, Leave::Final(envelope))? {
+            Sent::Applied(_) => Ok(()),
+            other => Err(failed("storing the sync state in Kanidm", other)),
+        }
+    }
+
+    /// Deletions, in POSTs of their own that do not move the cookie.
+    fn delete(&mut self) -> Result<(), UploadError> {
+        match &self.input.retention {
+            Retention::Ignore => Ok(()),
+            Retention::Retain(_) => match self.sender.send(&[], &self.input.retention, Leave::Interim)? {
+                Sent::Applied(_) => Ok(()),
+                other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
+            },
+            Retention::Delete(uuids) => uuids.chunks(self.input.limits.max_entries.max(1)).try_for_each(|chunk| self.delete_list(chunk)),
+        }
+    }
+
+    /// One UUID that belongs to another sync account makes Kanidm refuse the whole list.
+    fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
+        match (self.sender.send(&[], &Retention::Delete(uuids.to_vec()), Leave::Interim)?, uuids) {
+            (Sent::Applied(_), _) => Ok(()),
+            (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
+                log::warn!("{uuid} is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account");
+                Ok(())
+            }
+            (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {
+                let (left, right) = uuids.split_at(uuids.len() / 2);
+                self.delete_list(left)?;
+                self.delete_list(right)
+            }
+            (other, _) => Err(failed("deleting in Kanidm what is gone from the directory", other)),
+        }
+    }
+
+    /// Sends items, in one POST if Kanidm takes it, and finds those it does not. True when all were accepted.
+    pub(super) fn attempt(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
+        if items.is_empty() {
+            return Ok(true);
+        }
+        if form == Form::Full {
+            self.name_groups(items)?;
+        }
+        match self.send(items, form, last)? {
+            Sent::Applied(took) => {
+                self.applied(items, form);
+                self.batch.took(items.len(), took);
+                Ok(true)
+            }
+            Sent::Refused(refusal) => {
+                self.isolate(items, form, refusal)?;
+                Ok(false)
+            }
+            Sent::TooMuch(error) => match items {
+                [item] if error.class() == Class::TooLarge => {
+                    self.hold(*item, form, "the entry alone is larger than Kanidm accepts".to_owned())?;
+                    Ok(false)
+                }
+                [_] => Err(UploadError::Kanidm { doing: "sending a single entry", error }),
+                _ => {
+                    self.batch.too_much(items.len(), self.bytes(items));
+                    let (left, right) = items.split_at(items.len() / 2);
+                    let left_clean = self.attempt(left, form, false)?;
+                    Ok(self.attempt(right, form, last)? && left_clean)
+                }
+            },
+        }
+    }
+
+    /// Among `items`, which were refused together: find those at fault, apply the others.
+    fn isolate(&mut self, items: &[Item], form: Form, why: Refusal) -> Result<(), UploadError> {
+        if let [item] = items {
+            return self.verdict(*item, form, why);
+        }
+        let (left, right) = items.split_at(items.len() / 2);
+        let left_clean = self.attempt(left, form, false)?;
+        // Entries collide with one another, so with the left half written the right one may pass. Any other fault is now known to be there.
+        if left_clean && why.fault == Fault::Other { self.isolate(right, form, why) } else { self.attempt(right, form, false).map(|_| ()) }
+    }
+
+    fn verdict(&mut self, item: Item, form: Form, why: Refusal) -> Result<(), UploadError> {
+        if form != Form::Full {
+            // The content says the same once more.
+            return Ok(());
+        }
+        match why.fault {
+            Fault::Conflict if matches!(item, Item::Record(_)) => {
+                self.collided.push((item, why));
+                Ok(())
+            }
+            _ => {
+                let reason = self.words(item, &why);
+                self.hold(item, form, reason)
+            }
+        }
+    }
+
+    pub(super) fn words(&self, item: Item, why: &Refusal) -> String {
+        match why.fault {
+            Fault::Masked => format!(
+                "its UUID belongs to an entry that was deleted in Kanidm and is still in the recycle bin; bring it back with \
+                 `kanidm recycle-bin revive {}`",
+                self.uuid(item)
+            ),
+            _ => why.answer.to_string(),
+        }
+    }
+
+    /// Puts an entry on the list of those that Kanidm does not accept.
+    pub(super) fn hold(&mut self, item: Item, form: Form, reason: String) -> Result<(), UploadError> {
+        // Held entries are on the list already; and a stub decides nothing.
+        if !matches!(item, Item::Record(_)) || form == Form::Named {
+            return Ok(());
+        }
+        let held = HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason };
+        log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);
+        self.sender.report.held.push(held.clone());
+        self.advance(1);
+        if self.sender.report.written.is_empty() && self.sender.report.held.len() >= ALL_REFUSED {
+            return Err(UploadError::EverythingRefused { tried: self.sender.report.held.len(), last: Box::new(held) });
+        }
+        Ok(())
+    }
+
+    /// Groups that are not all in one POST have to exist before the first gets its members: groups may be members of groups.
+    fn name_groups(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        let groups = |items: &[Item]| items.iter().filter(|i| self.is_group(**i)).count();
+        let here = groups(items);
+        if self.groups_named || here == 0 || here == groups(&self.order) {
+            return Ok(());
+        }
+        self.groups_named = true;
+        let all: Vec<Item> = self.order.iter().copied().filter(|i| self.is_group(*i)).collect();
+        self.attempt_in_chunks(&all, Form::Named)
+    }
+
+    pub(super) fn attempt_in_chunks(&mut self, items: &[Item], form: Form) -> Result<(), UploadError> {
+        let mut rest = items;
+        while !rest.is_empty() {
+            let n = self.batch.fit(rest.iter().map(|i| if form == Form::Full { self.size(*i) } else { self.rendered(*i, form).len() }));
+            let (chunk, more) = rest.split_at(n.clamp(1, rest.len()));
+            self.attempt(chunk, form, false)?;
+            rest = more;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
+        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| render(self.input, *i, form)).collect();
+        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
+        let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
+        let sent = self.sender.send(&entries, &Retention::Ignore, envelope.as_ref().map_or(Leave::Interim, Leave::Final))?;
+        if let (Sent::Applied(_), Some(envelope)) = (&sent, envelope) {
+            self.finished = true;
+            self.sender.report.envelope = envelope;
+        }
+        Ok(sent)
+    }
+
+    /// Notes what Kanidm has now.
+    pub(super) fn applied(&mut self, items: &[Item], form: Form) {
+        if form != Form::Full {
+            return;
+        }
+        for item in items {
+            if let Item::Record(at) = item {
+                self.sender.report.written.push(*at);
+            }
+            if self.is_group(*item) {
+                self.written_groups.push(*item);
+            }
+        }
+        self.advance(items.len());
+    }
+
+    pub(super) fn advance(&mut self, entries: usize) {
+        self.done = self.done.saturating_add(entries).min(self.order.len());
+        (self.progress)(Progress { done: self.done, total: self.order.len() });
+    }
+
+    fn fits_in_one(&self) -> bool {
+        self.batch.fit(self.order.iter().map(|i| self.size(*i))) == self.order.len()
+    }
+
+    fn slice(&self, range: Range<usize>) -> Vec<Item> {
+        self.order.get(range.start..range.end.min(self.order.len())).unwrap_or_default().to_vec()
+    }
+
+    fn is_group(&self, item: Item) -> bool {
+        matches!(item, Item::Record(at) if is_group(self.input.changes.records().get(at).map(|r| r.kind)))
+    }
+
+    fn size(&self, item: Item) -> usize {
+        match item {
+            Item::Record(at) => self.input.changes.records().get(at).map_or(0, |r| self.input.changes.json(r).len()),
+            Item::Held(_) => self.rendered(item, Form::Named).len(),
+        }
+    }
+
+    fn bytes(&self, items: &[Item]) -> usize {
+        items.iter().fold(0, |sum, i| sum.saturating_add(self.size(*i)))
+    }
+
+    pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
+        render(self.input, item, form)
+    }
+
+    pub(super) fn uuid(&self, item: Item) -> Uuid {
+        uuid(self.input, item)
+    }
+
+    pub(super) fn dn(&self, item: Item) -> String {
+        match item {
+            Item::Record(at) => self.input.changes.records().get(at).map(|r| self.input.changes.external_id(r)),
+            Item::Held(at) => self.input.stubs.get(at).map(|(_, dn)| dn.clone()),
+        }
+        .unwrap_or_default()
+    }
+}
+
+fn is_group(kind: Option<Kind>) -> bool {
+    kind == Some(Kind::Group)
+}
+
+fn uuid(input: &Upload<'_>, item: Item) -> Uuid {
+    match item {
+        Item::Record(at) => input.changes.records().get(at).map(|r| r.uuid),
+        Item::Held(at) => input.stubs.get(at).map(|(uuid, _)| *uuid),
+    }
+    .unwrap_or_default()
+}
+
+/// An item as a JSON object; content is not copied.
+fn render<'a>(input: &'a Upload<'a>, item: Item, form: Form) -> Cow<'a, [u8]> {
+    let record = match item {
+        Item::Record(at) => input.changes.records().get(at),
+        Item::Held(_) => None,
+    };
+    let dn: Cow<'_, [u8]> = match (item, record) {
+        (_, Some(record)) if form == Form::Full => return Cow::Borrowed(input.changes.json(record)),
+        (_, Some(record)) => Cow::Borrowed(input.changes.external_id_json(record)),
+        (Item::Held(at), _) => Cow::Owned(input.stubs.get(at).and_then(|(_, dn)| serde_json::to_vec(dn).ok()).unwrap_or_default()),
+        (Item::Record(_), None) => Cow::Borrowed(b"\"\""),
+    };
+    Cow::Owned(stub(uuid(input, item), (form != Form::Bare).then_some(&dn)))
+}
+
+/// An object without content; `external_id` is JSON.
+pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
+    let mut json = Vec::new();
+    json.push(b'{');
+    if let Some(id) = external_id {
+        json.extend_from_slice(b"\"externalId\":");
+        json.extend_from_slice(id);
+        json.push(b',');
+    }
+    json.extend_from_slice(format!("\"schemas\":[],\"id\":\"{uuid}\"}}").as_bytes());
+    json
+}
+
+/// A POST that nothing can be done about.
+pub(super) fn failed(doing: &'static str, sent: Sent) -> UploadError {
+    match sent {
+        Sent::Refused(refusal) => UploadError::Kanidm { doing, error: KanidmError::Refused(refusal.answer) },
+        Sent::TooMuch(error) => UploadError::Kanidm { doing, error },
+        Sent::Applied(_) => UploadError::ImpossibleSuccess,
+    }
+}
