@@ -3,6 +3,7 @@
 //! [`tls`] → `connection` (transport, deadlines, one frame buffer) → [`client`] (bind, root DSE, searches, refresh), with
 //! [`flavour`] for what each server does differently and [`error`] for what can go wrong, in words.
 
+mod advice;
 pub mod client;
 mod connection;
 mod deadline;
