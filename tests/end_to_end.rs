@@ -4,7 +4,7 @@ mod support;
 
 use kanidm_ldap_sync::kanidm::state::{self, Envelope, Opened};
 use support::kanidm::State;
-use support::seed::{Seed, SeedOptions, SUFFIX, group_dn, user_dn, user_ldif, user_name};
+use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
 use support::slapd::SlapdOptions;
 use support::world::{ACCOUNT, World};
 
