@@ -113,6 +113,7 @@ fn timestamp(now: SystemTime) -> String {
     format!("{time:?}")
 }
 
+/// A text with its control characters escaped: one line, whatever a directory put into it.
 pub fn escaped(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for c in message.chars() {

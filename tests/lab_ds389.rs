@@ -43,6 +43,12 @@ fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
     assert!(!Path::new(&format!("/proc/{pid}")).exists(), "the server is gone");
     assert!(!folder.exists() && !config.exists(), "and so are its folders");
     TcpStream::connect(address).expect_err("nothing listens");
+    let instance = config.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+    for folder in ["/etc/dirsrv", "/run/dirsrv", "/run/lock/dirsrv", "/dev/shm"] {
+        let names = std::fs::read_dir(folder).expect("it exists").map(|entry| entry.expect("readable").file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains(&instance)).collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
 }
 
 #[test]

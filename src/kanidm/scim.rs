@@ -7,10 +7,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// `schemas` of a person without a gidnumber.
-pub const PERSON: &[&str] = &[
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
-];
+pub const PERSON: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account", "urn:ietf:params:scim:schemas:kanidm:sync:1:person"];
 /// `schemas` of a person with a gidnumber.
 pub const POSIX_PERSON: &[&str] = &[
     "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
@@ -20,10 +17,8 @@ pub const POSIX_PERSON: &[&str] = &[
 /// `schemas` of a group without a gidnumber.
 pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"];
 /// `schemas` of a group with a gidnumber.
-pub const POSIX_GROUP: &[&str] = &[
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:group",
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
-];
+pub const POSIX_GROUP: &[&str] =
+    &["urn:ietf:params:scim:schemas:kanidm:sync:1:group", "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup"];
 
 /// A person, without its `externalId`. What is `None` is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
 #[derive(Serialize)]
@@ -36,13 +31,16 @@ pub struct ScimPerson<'a, M: Serialize, K: Serialize> {
     pub name: &'a str,
     /// Never empty.
     pub displayname: &'a str,
+    /// One line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub legalname: Option<&'a str>,
+    /// In one of Kanidm's ranges ([`crate::mapping::validate::gidnumber_range`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gidnumber: Option<u32>,
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loginshell: Option<&'a str>,
+    /// A hash that Kanidm imports ([`crate::mapping::password::check`]). Absent, Kanidm keeps the one it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_import: Option<&'a str>,
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
@@ -74,15 +72,19 @@ impl<I: Iterator<Item: Serialize> + Clone> Serialize for Sequence<I> {
 /// One mail address; the first of a person is its primary one.
 #[derive(Debug, Serialize)]
 pub struct ScimMail<'a> {
+    /// For one address of a person, the first.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub primary: bool,
+    /// The address.
     pub value: &'a str,
 }
 
 /// One OpenSSH public key.
 #[derive(Debug, Serialize)]
 pub struct ScimSshKey<'a> {
+    /// Unique within the person.
     pub label: &'a str,
+    /// Type, base64, comment.
     pub value: &'a str,
 }
 
@@ -95,8 +97,10 @@ pub struct ScimGroup<'a> {
     pub id: Uuid,
     /// Lower-cased group name.
     pub name: &'a str,
+    /// One line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<&'a str>,
+    /// In one of Kanidm's ranges ([`crate::mapping::validate::gidnumber_range`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gidnumber: Option<u32>,
 }

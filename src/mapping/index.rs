@@ -25,6 +25,8 @@ pub(crate) enum State {
     Skipped,
     /// In scope, but not part of this run.
     Known,
+    /// Was known, and then received: another entry has its place.
+    Replaced,
 }
 
 /// Person or group.
@@ -151,6 +153,10 @@ impl Index {
         self.entries.get(position as usize)
     }
 
+    fn current(&self, position: u32) -> Option<&Entry> {
+        self.entry(position).filter(|entry| entry.state != State::Replaced)
+    }
+
     /// The entry at a position, to change its state.
     pub(crate) fn entry_mut(&mut self, position: u32) -> Option<&mut Entry> {
         self.entries.get_mut(position as usize)
@@ -163,24 +169,24 @@ impl Index {
 
     /// The position of an entry by its UUID in the directory.
     pub(crate) fn find_uuid(&self, sync_uuid: &Uuid) -> Option<u32> {
-        self.by_uuid.find(self.hash(sync_uuid), |p| self.entry(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
+        self.by_uuid.find(self.hash(sync_uuid), |p| self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
     }
 
     /// The first entry with a DN in comparison form.
     pub(crate) fn find_dn(&self, changes: &ChangeSet, form: &str) -> Option<u32> {
         let hash = self.hash(form);
-        self.by_dn.find(hash, |p| self.entry(p).is_some_and(|e| e.dn_hash == hash && self.is_named(changes, e, form)))
+        self.by_dn.find(hash, |p| self.current(p).is_some_and(|e| e.dn_hash == hash && self.is_named(changes, e, form)))
     }
 
     /// The first entry with a name in Kanidm that also `fits`.
     pub(crate) fn find_name(&self, changes: &ChangeSet, name: &str, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
         let hash = self.hash(name);
-        self.by_name.find(hash, |p| self.entry(p).is_some_and(|e| e.name_hash == hash && fits(e) && self.name_of(changes, e) == name))
+        self.by_name.find(hash, |p| self.current(p).is_some_and(|e| e.name_hash == hash && fits(e) && self.name_of(changes, e) == name))
     }
 
     /// The first entry with a number that also `fits`.
     pub(crate) fn find_gidnumber(&self, gidnumber: u32, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
-        self.by_gidnumber.find(self.hash(&gidnumber), |p| self.entry(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e)))
+        self.by_gidnumber.find(self.hash(&gidnumber), |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e)))
     }
 
     /// The entry with a mail address.
@@ -206,7 +212,9 @@ impl Index {
         let Some(entry) = self.entry(position) else { return Cow::Borrowed("") };
         match entry.place {
             Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &texts.dn)),
-            Place::Record(at) => Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default()),
+            Place::Record(at) => {
+                Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default())
+            }
         }
     }
 
@@ -329,7 +337,11 @@ impl Positions {
             // Upwards from a free slot, so that what has the same hash keeps its order.
             let start = old.iter().position(|position| *position == EMPTY).unwrap_or(0);
             let (wrapped, first) = old.split_at(start);
-            first.iter().chain(wrapped).filter(|position| **position != EMPTY).for_each(|position| self.place(rehash(*position), *position));
+            first
+                .iter()
+                .chain(wrapped)
+                .filter(|position| **position != EMPTY)
+                .for_each(|position| self.place(rehash(*position), *position));
         }
         self.place(hash, position);
         self.used += 1;

@@ -14,10 +14,9 @@
 //! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of its own that a synchronisation may set.
 
 use chrono::{DateTime, NaiveDate, Utc};
-use ldap_content_sync::search::Attribute;
 
 use super::validate::Rule;
-use super::values;
+use super::values::{self, Picked};
 
 /// The attributes, in the order of [`Values`].
 pub(crate) const ATTRIBUTES: [&str; COUNT] =
@@ -29,7 +28,7 @@ const DAYS: Rule = "must be a number of days since 1970-01-01, or -1 for never";
 const TIME: Rule = "must be a GeneralizedTime, such as 20301231235959Z";
 
 /// The lock attributes an entry has.
-pub(crate) type Values<'a> = [Option<Attribute<'a>>; COUNT];
+pub(crate) type Values<'a> = [Option<Picked<'a>>; COUNT];
 
 /// Seconds since the beginning of 1970, UTC.
 type Seconds = i64;
@@ -252,8 +251,23 @@ mod tests {
             assert_eq!(until("pwdStartTime", time), Ok(Some(format!("from {expected}"))), "{time}");
         }
         for bad in [
-            "20240229235959", "20230229235959Z", "20240229245959Z", "20240229236059Z", "20240229235961Z", "20241329235959Z", "20240229235959.Z", "2024022923595Z",
-            "20240229Z", "20240229235959Zx", "20240229235959+1", "20240229235959+2400", "20240229235959+0160", "20240229235959z", "never", "２０240229235959Z", "",
+            "20240229235959",
+            "20230229235959Z",
+            "20240229245959Z",
+            "20240229236059Z",
+            "20240229235961Z",
+            "20241329235959Z",
+            "20240229235959.Z",
+            "2024022923595Z",
+            "20240229Z",
+            "20240229235959Zx",
+            "20240229235959+1",
+            "20240229235959+2400",
+            "20240229235959+0160",
+            "20240229235959z",
+            "never",
+            "２０240229235959Z",
+            "",
         ] {
             assert_eq!(until("pwdEndTime", bad), Err(TIME), "{bad:?}");
         }

@@ -45,6 +45,18 @@ pub struct Content {
     pub out_of_scope: Vec<OutOfScope>,
 }
 
+impl Content {
+    /// Takes entries out again, by their UUIDs in Kanidm: they were deleted after they had been received.
+    pub fn forget(&mut self, uuids: &[Uuid]) {
+        if uuids.is_empty() {
+            return;
+        }
+        self.skipped.retain(|entry| !uuids.contains(&entry.uuid));
+        self.held.retain(|entry| !uuids.contains(&entry.uuid));
+        self.changes.retain(|record| !uuids.contains(&record.uuid));
+    }
+}
+
 /// How many members out of scope are remembered by name.
 pub const OUT_OF_SCOPE_LISTED: usize = 1000;
 
@@ -191,4 +203,3 @@ impl Findings {
 fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {
     Problem { attribute: attribute.to_string(), rule: rule.into_owned() }
 }
-

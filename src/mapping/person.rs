@@ -4,17 +4,18 @@
 
 use std::borrow::Cow;
 
-use ldap_content_sync::search::{Attribute, SearchResultEntry};
+use ldap_content_sync::search::SearchResultEntry;
 
 use super::index::{Index, State};
 use super::lock::{self, Window};
-use super::values::{self, Texts};
+use super::values::{self, Picked, Texts};
 use super::{Findings, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
 pub(super) const MISSING: &str = "is missing";
-const STILL_OPEN: &str = "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
+const STILL_OPEN: &str =
+    "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 
 const FIELDS: usize = 8;
 
@@ -150,7 +151,7 @@ pub(super) fn read<'a>(
 /// Writes the name in the directory and the name in Kanidm.
 fn read_name(
     attribute: &str,
-    values: Option<&Attribute<'_>>,
+    values: Option<&Picked<'_>>,
     table: Option<&EntryConfig>,
     claims: Claims<'_>,
     (in_directory, in_kanidm): (&mut String, &mut String),
@@ -178,7 +179,7 @@ fn read_name(
 /// A number that is fit to be sent.
 fn read_gidnumber(
     attribute: &str,
-    values: Option<&Attribute<'_>>,
+    values: Option<&Picked<'_>>,
     table: Option<&EntryConfig>,
     claims: Claims<'_>,
     findings: &mut Findings,
@@ -198,15 +199,15 @@ fn read_gidnumber(
 }
 
 /// The first value, if it is one line of text.
-pub(super) fn read_text<'a>(values: Option<&Attribute<'a>>) -> Result<Option<&'a str>, validate::Rule> {
+pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
     let text = values::first_text(values)?;
     text.map_or(Ok(()), validate::text).map(|()| text)
 }
 
 /// The first value that Kanidm can import: a directory may hold several hashes of one password.
-fn read_password(cfg: &PersonMapping, values: Option<&Attribute<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
     let mut first_problem = None;
-    for value in values.iter().copied().flat_map(values::not_blank) {
+    for value in values.into_iter().flat_map(values::not_blank) {
         buffers.password.clear();
         buffers.password.push_str(cfg.password_prefix.as_deref().unwrap_or_default());
         let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|value| {
@@ -224,9 +225,9 @@ fn read_password(cfg: &PersonMapping, values: Option<&Attribute<'_>>, buffers: &
     }
 }
 
-fn read_mails(attribute: &str, values: Option<&Attribute<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
     buffers.mails.clear();
-    for value in values.iter().copied().flat_map(values::not_blank) {
+    for value in values.into_iter().flat_map(values::not_blank) {
         match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
@@ -238,11 +239,11 @@ fn read_mails(attribute: &str, values: Option<&Attribute<'_>>, claims: Claims<'_
 }
 
 /// Each line of a value is a key, as sshd reads it. A key that comes twice is one.
-fn read_keys(attribute: &str, values: Option<&Attribute<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
     let Buffers { keys, labels, label, blob, .. } = buffers;
     keys.clear();
     labels.clear();
-    for value in values.iter().copied().flat_map(values::not_blank) {
+    for value in values.into_iter().flat_map(values::not_blank) {
         let Ok(lines) = str::from_utf8(value) else {
             findings.optional(attribute, validate::NOT_UTF8);
             continue;

@@ -71,7 +71,7 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
             observer(Step::Received(uuid, entry));
             mapper.entry(uuid, entry);
         })?;
-        let outcome = match refresh {
+        let mut outcome = match refresh {
             Refresh::Done(outcome) => outcome,
             // Only a refresh with a cookie can ask for this, so it happens once.
             Refresh::Required { reason } => {
@@ -81,11 +81,16 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
                 continue;
             }
         };
+        // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
+        // beside the refresh, has come back.
+        let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
         if !full {
-            let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            let mut lookup =
+                Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
-        return Ok(finish(config, mapper, outcome, mode, start, read));
+        outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
+        return Ok(finish(config, mapper, outcome, &void, mode, start, read));
     }
 }
 
@@ -105,11 +110,20 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     lookup.answer(&questions, mapper)
 }
 
-fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start, read: u64) -> Reading {
-    let deleted: Vec<Uuid> = outcome.deleted.into_iter().filter(|uuid| !mapper.contains(uuid)).collect();
-    let content = mapper.finish();
+fn finish(
+    config: &SyncConfig,
+    mapper: Mapper<'_>,
+    outcome: RefreshOutcome,
+    void: &[Uuid],
+    mode: Mode,
+    start: &Start,
+    read: u64,
+) -> Reading {
+    let mut content = mapper.finish();
+    let void: Vec<Uuid> = void.iter().map(|uuid| config.mapping.kanidm_uuid(*uuid)).collect();
+    content.forget(&void);
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
-    let stated = Stated { present: outcome.present.as_deref(), deleted: &deleted, skipped: &skipped };
+    let stated = Stated { present: outcome.present.as_deref(), deleted: &outcome.deleted, skipped: &skipped };
     let retention = retention::retention(&stated, &config.mapping);
     let cookie = match outcome.cookie {
         Cookie::New(cookie) => Some(cookie),

@@ -1,25 +1,20 @@
-//! A real 389 Directory Server, set up by `tests/lab/ds389.inf` and `tests/lab/ds389-setup.py`. Needs root, as its own set-up does.
-//!
-//! Its configuration must lie in `/etc/dirsrv/slapd-NAME`, its lock in `/run/lock/dirsrv/slapd-NAME`: the names are unique to the test, the
-//! folders go with it, and those that a killed test left behind go when the next one starts.
+//! A real 389 Directory Server. Needs root, as its own set-up does.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::ds389_instance::{Instance, own};
 use super::dse::Dse;
 use super::ldap::{LdapClient, LdapEntry};
 use super::ports;
-use super::process::{Data, Server, is_running, run, tail};
+use super::process::{Data, Server, run, tail};
 use super::seed::{Flavour, SUFFIX, SYNC_PASSWORD, Seed};
 use super::server_tls::ServerTls;
-use super::temp::{TempDir, unique};
+use super::temp::TempDir;
 
-/// The password of `cn=Directory Manager`.
-pub const ADMIN_PASSWORD: &str = "directory-secret-1";
-
-const PREFIX: &str = "kls-ds389-";
+pub use super::ds389_instance::ADMIN_PASSWORD;
 
 /// How 389 is set up. The default: content sync with a retro changelog that is never trimmed, the small default seed.
 #[derive(Clone, Debug)]
@@ -71,16 +66,13 @@ pub struct Ds389 {
 impl Ds389 {
     /// Creates an instance, loads the seed and starts the server; returns when it answers.
     pub fn start(options: Ds389Options) -> Ds389 {
-        remove_stale_instances();
         let dir = TempDir::new("ds389");
         // The server runs as dirsrv, which must get through to its own folders.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
-        fs::create_dir(dir.path().join("data")).expect("our own folder");
         let tls = options.tls.clone().unwrap_or_else(|| ServerTls::localhost(dir.path()));
-        let instance = Instance(unique("ds389"));
+        let instance = Instance::create(&dir);
         let [ldaps_port, ldap_port] = ports::free();
         let mut ds389 = Ds389 { server: None, instance, dir, options, tls, ldaps_port, ldap_port };
-        ds389.create();
         ds389.import_certificate();
         ds389.configure();
         ds389.load();
@@ -195,29 +187,6 @@ impl Ds389 {
         self.dir.path().join("data").join(name)
     }
 
-    fn create(&self) {
-        let data = self.dir.path().join("data");
-        for folder in [&data, Path::new("/run/dirsrv"), Path::new("/run/lock/dirsrv")] {
-            fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error} (389-ds needs root)", folder.display()));
-            own(folder);
-        }
-        let values = [
-            ("NAME", self.instance.0.clone()),
-            ("ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned()),
-            ("PORT", self.ldap_port.to_string()),
-            ("SECURE_PORT", self.ldaps_port.to_string()),
-            ("DATA", data.to_str().expect("a UTF-8 path").to_owned()),
-            ("SUFFIX", SUFFIX.to_owned()),
-        ];
-        let template = include_str!("../lab/ds389.inf").to_owned();
-        let inf = values.iter().fold(template, |text, (name, value)| text.replace(&format!("@{name}@"), value));
-        let inf = self.dir.write("ds389.inf", inf);
-        run(Command::new("/usr/bin/python3").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/ds389-setup.py")).arg(inf));
-        self.instance.end_daemon();
-        let schema = self.config_dir().join("schema/98openssh-lpk.ldif");
-        fs::write(&schema, include_str!("../lab/98openssh-lpk.ldif")).expect("the instance's schema folder");
-    }
-
     /// Into the NSS database that the set-up has made; its password lies beside it.
     fn import_certificate(&self) {
         let config = self.config_dir();
@@ -225,9 +194,9 @@ impl Ds389 {
         let p12 = self.dir.path().join("server.p12");
         run(Command::new("openssl")
             .args(["pkcs12", "-export", "-name", "Server-Cert", "-passout", "pass:", "-inkey"])
-            .arg(&self.tls.key)
+            .arg(&self.tls.identity.key)
             .arg("-in")
-            .arg(&self.tls.certificate)
+            .arg(&self.tls.identity.certificate)
             .arg("-certfile")
             .arg(&self.tls.ca)
             .arg("-out")
@@ -255,6 +224,10 @@ impl Ds389 {
         dse.set("cn=config", "nsslapd-security", "on");
         dse.set("cn=config", "nsslapd-listenhost", "127.0.0.1");
         dse.set("cn=config", "nsslapd-securelistenhost", "127.0.0.1");
+        // By itself it takes a quarter of the machine's memory, and for an import half, and a second to allocate it.
+        for (setting, value) in [("cache-autosize", "0"), ("import-cache-autosize", "0"), ("dbcachesize", "33554432")] {
+            dse.set("cn=bdb,cn=config,cn=ldbm database,cn=plugins,cn=config", &format!("nsslapd-{setting}"), value);
+        }
         dse.set(CHANGELOG, "nsslapd-pluginEnabled", on_off(options.content_sync));
         dse.set(CHANGELOG, "nsslapd-attribute", "nsuniqueid:targetUniqueId");
         if options.openldap_compat {
@@ -311,7 +284,8 @@ impl Ds389 {
             let (config, pid_file) = (self.config_dir(), self.instance.pid_file());
             let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
             let command = ["ns-slapd", "-D", &text(&config), "-i", &text(&pid_file), "-d", "0"];
-            let data = [self.dir.path(), &config, &pid_file, &self.instance.lock_dir()];
+            let data: Vec<PathBuf> = self.instance.paths().into_iter().chain([self.dir.path().to_owned()]).collect();
+            let data: Vec<&Path> = data.iter().map(PathBuf::as_path).collect();
             let server = Server::start(&self.dir.path().join("ds389.log"), &data, &command);
             // ldapi is certainly this server's; by now it holds its other addresses too.
             match server.wait_until(|| self.admin().answers()) {
@@ -328,57 +302,4 @@ impl Ds389 {
         }
         panic!("ns-slapd does not start: {complaint}");
     }
-}
-
-/// What exists of an instance outside the folder of the test.
-#[derive(Debug)]
-struct Instance(String);
-
-impl Instance {
-    fn config_dir(&self) -> PathBuf {
-        PathBuf::from(format!("/etc/dirsrv/slapd-{}", self.0))
-    }
-
-    fn lock_dir(&self) -> PathBuf {
-        PathBuf::from(format!("/run/lock/dirsrv/slapd-{}", self.0))
-    }
-
-    fn pid_file(&self) -> PathBuf {
-        PathBuf::from(format!("/run/dirsrv/slapd-{}.pid", self.0))
-    }
-
-    /// Ends the server that the set-up starts in the background, should the set-up not have come as far as ending it.
-    fn end_daemon(&self) {
-        let Some(pid) = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
-        let ours = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&self.0));
-        if ours && is_running(pid) {
-            run(Command::new("kill").args(["-s", "KILL", &pid.to_string()]));
-        }
-        let _ = fs::remove_file(self.pid_file());
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.end_daemon();
-        for path in [self.config_dir(), self.lock_dir()] {
-            let _ = fs::remove_dir_all(path);
-        }
-    }
-}
-
-/// Removes the instances of tests that were killed while setting one up.
-fn remove_stale_instances() {
-    let Ok(entries) = fs::read_dir("/etc/dirsrv") else { return };
-    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let Some(instance) = name.strip_prefix("slapd-").filter(|instance| instance.starts_with(PREFIX)) else { continue };
-        let test = instance[PREFIX.len()..].split('-').next().and_then(|pid| pid.parse().ok());
-        if test.is_some_and(|pid| !is_running(pid)) {
-            drop(Instance(instance.to_owned()));
-        }
-    }
-}
-
-fn own(path: &Path) {
-    run(Command::new("chown").args(["-R", "dirsrv:dirsrv"]).arg(path));
 }

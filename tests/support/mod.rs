@@ -13,7 +13,9 @@
 )]
 
 pub mod ds389;
+pub mod ds389_instance;
 pub mod dse;
+pub mod expect;
 pub mod kanidm;
 pub mod ldap;
 pub mod pki;
@@ -24,3 +26,4 @@ pub mod server_tls;
 pub mod slapd;
 pub mod temp;
 pub mod tool;
+pub mod world;

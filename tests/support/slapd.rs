@@ -244,8 +244,8 @@ impl Slapd {
             // The root DSE lists content sync as soon as the module is loaded, whether or not the database has the overlay.
             ("SYNCPROV_MODULE", if options.syncprov { "moduleload syncprov" } else { "" }.to_owned()),
             ("CA", path(&self.tls.ca)),
-            ("CERT", path(&self.tls.certificate)),
-            ("KEY", path(&self.tls.key)),
+            ("CERT", path(&self.tls.identity.certificate)),
+            ("KEY", path(&self.tls.identity.key)),
             ("VERIFY_CLIENT", options.verify_client.to_owned()),
             ("SUFFIX", SUFFIX.to_owned()),
             ("ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned()),

@@ -35,10 +35,7 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/test/sync-account") => {
             let Named { name } = parse(&body)?;
-            ask(server, move |engine| {
-                engine.create_sync_account(&name).map(|made| json!({ "uuid": made.uuid, "token": made.token }))
-            })
-            .await
+            ask(server, move |engine| engine.create_sync_account(&name).map(|made| json!({ "uuid": made.uuid, "token": made.token }))).await
         }
         (&Method::POST, "/test/user-token") => ask(server, |engine| engine.user_token().map(Value::from)).await,
         (&Method::GET, "/test/entries") => {
@@ -63,10 +60,8 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
                 Kind::Person => LocalKind::Person,
                 Kind::Group => LocalKind::Group,
             };
-            ask(server, move |engine| {
-                engine.create_local(kind, &name, gidnumber, mail.as_deref()).map(|uuid| json!({ "uuid": uuid }))
-            })
-            .await
+            ask(server, move |engine| engine.create_local(kind, &name, gidnumber, mail.as_deref()).map(|uuid| json!({ "uuid": uuid })))
+                .await
         }
         (&Method::GET, "/test/recycled") => ask(server, |engine| engine.recycled().map(|found| json!(found))).await,
         (&Method::POST, "/test/revive") => {

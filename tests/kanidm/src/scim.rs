@@ -178,10 +178,9 @@ async fn read_body(body: Incoming) -> Result<Result<Bytes, Answer>, Interrupted>
 
 fn wrong_json(error: &serde_json::Error) -> Answer {
     match error.classify() {
-        Category::Data => answer::text(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("Failed to deserialize the JSON body into the target type: {error}"),
-        ),
+        Category::Data => {
+            answer::text(StatusCode::UNPROCESSABLE_ENTITY, format!("Failed to deserialize the JSON body into the target type: {error}"))
+        }
         _ => answer::text(StatusCode::BAD_REQUEST, format!("Failed to parse the request body as JSON: {error}")),
     }
 }

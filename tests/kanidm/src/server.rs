@@ -49,7 +49,14 @@ impl Error for Closed {}
 impl Server {
     pub async fn new(database: Option<&Path>, time_limit: Duration, plain_conflicts: bool) -> Outcome<Server> {
         let engine = RwLock::new(Arc::new(Engine::open(database).await?));
-        Ok(Server { engine, on_disk: database.is_some(), faults: FaultPlan::default(), journal: Journal::default(), time_limit, plain_conflicts })
+        Ok(Server {
+            engine,
+            on_disk: database.is_some(),
+            faults: FaultPlan::default(),
+            journal: Journal::default(),
+            time_limit,
+            plain_conflicts,
+        })
     }
 
     pub fn engine(&self) -> Arc<Engine> {
