@@ -383,3 +383,40 @@ fn an_interrupted_run_says_how_it_is_repaired() {
         assert!(model.server.deleted.is_empty());
     }
 }
+
+#[test]
+fn a_run_that_dies_between_temporary_and_final_names_is_repaired_in_full() {
+    let mut model = Troubled::new(active(&[person(0), person(1)]));
+    let mut set = ChangeSet::default();
+    add_person(&mut set, &Account { name: "user1".to_owned(), ..person(0) });
+    add_person(&mut set, &Account { name: "user0".to_owned(), ..person(1) });
+    let staged = |model: &Model| names(model).iter().any(|n| n.starts_with("tmp-"));
+    // Where it is depends on how many questions are asked before.
+    for at in 0.. {
+        let mut fresh = Troubled::new(active(&[person(0), person(1)]));
+        fresh.trouble.insert(at, Trouble::KilledAfter);
+        Job::new(&set).run(&mut fresh).unwrap_err();
+        if staged(&fresh.server) {
+            model = fresh;
+            break;
+        }
+    }
+    assert!(stored(&model.server).unfinished.unwrap().full, "no increment would bring an entry that did not change again");
+    let report = Job { full: true, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
+    assert_eq!((report.held, staged(&model.server)), (vec![], false));
+}
+
+#[test]
+fn a_chain_of_renames_takes_a_few_posts_an_entry_in_either_direction() {
+    for backwards in [false, true] {
+        let mut model = active(&(0..40).map(person).collect::<Vec<_>>());
+        let mut set = ChangeSet::default();
+        for n in 0..40 {
+            let n = if backwards { 39 - n } else { n };
+            add_person(&mut set, &Account { name: format!("user{}", n + 1), ..person(n) });
+        }
+        let report = Job::new(&set).run(&mut model).unwrap();
+        assert_eq!(report.held, []);
+        assert!(model.posts.len() <= 4 * 40, "{} POSTs", model.posts.len());
+    }
+}
