@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::Response;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
-use super::connector::{TlsConnector, TlsFailed};
+use super::connector::{ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
 use super::state::SyncState;
@@ -56,7 +55,7 @@ impl KanidmClient {
             .build();
         let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls));
         KanidmClient {
-            agent: Agent::with_parts(settings, connector, DefaultResolver::default()),
+            agent: Agent::with_parts(settings, connector, SystemResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
             token,
             timeout,
@@ -100,6 +99,7 @@ impl KanidmClient {
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
             ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
                 Some(TlsFailed(tls)) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
+                None if e.is::<ResolveFailed>() => (Stage::Resolve, e.to_string()),
                 None => (Stage::Exchange, e.to_string()),
             },
             ureq::Error::Tls(reason) => (Stage::Tls, reason.to_owned()),
