@@ -39,7 +39,7 @@ struct Request {
     from_state: Value,
     to_state: Value,
     entries: Vec<Incoming>,
-    retain: Retain,
+    retain: Retention,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +67,7 @@ struct Member {
 }
 
 #[derive(Deserialize)]
-enum Retain {
+enum Retention {
     Ignore,
     Retain(Vec<Uuid>),
     Delete(Vec<Uuid>),
@@ -153,9 +153,9 @@ impl Content {
         }
         // 4. Deletions come last, and so do not make room for anything in the same POST.
         match request.retain {
-            Retain::Ignore => {}
-            Retain::Retain(stay) => self.entries.retain(|uuid, _| stay.contains(uuid)),
-            Retain::Delete(go) => self.entries.retain(|uuid, _| !go.contains(uuid)),
+            Retention::Ignore => {}
+            Retention::Retain(stay) => self.entries.retain(|uuid, _| stay.contains(uuid)),
+            Retention::Delete(go) => self.entries.retain(|uuid, _| !go.contains(uuid)),
         }
         // 5. References to what is gone go as well, and the cookie moves.
         let there: Vec<Uuid> = self.entries.keys().copied().collect();
