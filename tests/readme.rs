@@ -13,10 +13,13 @@ use kanidm_ldap_sync::config::sync::SyncConfig;
 use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use kanidm_ldap_sync::error::ExitCode;
+use kanidm_ldap_sync::service::lock::RunLock;
 use support::ldap::LdapClient;
 use support::pki::Pki;
+use support::ports;
 use support::process::{Server, run};
 use support::temp::TempDir;
+use support::tool::{ConfigText, Tool};
 
 const README: &str = include_str!("../README.md");
 const SYNC_PASSWORD: &str = "Sync-pw-1";
@@ -47,6 +50,24 @@ fn two_commands_set_everything_up() {
 fn the_exit_codes_are_the_codes() {
     let documented: Vec<(String, &str)> = table("Exit codes").into_iter().map(|row| (row[0].to_owned(), row[1])).collect();
     assert_eq!(documented, ExitCode::ALL.map(|(code, meaning)| (code.code().to_string(), meaning)));
+}
+
+/// 0, 3 and 4 are in the demo.
+#[test]
+fn exit_codes_that_the_demo_does_not_show() {
+    let pki = Pki::new();
+    let [port] = ports::free();
+    let sync = ConfigText::for_directory("ldaps://127.0.0.1", pki.ca()).set("sync_token", "token");
+    let tool = Tool::new(&sync, &ConfigText::for_kanidm(&format!("https://127.0.0.1:{port}"), pki.ca()));
+    let failed = tool.run(&[]).expect_code(1);
+    assert!(failed.stderr.contains("connecting to Kanidm"), "{}", failed.stderr);
+    {
+        let _other_run = RunLock::acquire(tool.sync_config()).unwrap();
+        tool.run(&[]).expect_code(5);
+    }
+    tool.write_sync_config(&sync.set("ldap_uri", "https://127.0.0.1"));
+    let wrong = tool.run(&[]).expect_code(2);
+    assert!(wrong.stderr.contains("ldap_uri"), "{}", wrong.stderr);
 }
 
 #[test]
