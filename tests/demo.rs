@@ -1,5 +1,7 @@
 //! The demo is the first thing that a newcomer runs: it has to come out, to be readable, and to leave nothing behind.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What the README says is so: its configuration is one, its OpenLDAP steps work on a real slapd, its tables are the code's.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -179,7 +181,7 @@ const PERSONS: usize = 600;
 /// A slapd with the configuration that Debian's package makes.
 struct DebianSlapd {
     // Before the folder: it is gone first.
-    _server: Server,
+    server: Server,
     folder: TempDir,
 }
 
@@ -203,8 +205,8 @@ impl DebianSlapd {
         let uri = uri(&folder);
         let command = ["slapd", "-F", &path("slapd.d"), "-h", &uri, "-d", "0"];
         let server = Server::start(&folder.path().join("slapd.log"), &[folder.path()], &command);
-        let slapd = DebianSlapd { _server: server, folder };
-        slapd._server.wait_until(|| slapd.admin().answers()).unwrap_or_else(|log| panic!("slapd does not start: {log}"));
+        let slapd = DebianSlapd { server, folder };
+        slapd.server.wait_until(|| slapd.admin().answers()).unwrap_or_else(|log| panic!("slapd does not start: {log}"));
         slapd
     }
 

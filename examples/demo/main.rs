@@ -80,7 +80,7 @@ fn story() -> Result<(), Box<dyn Error>> {
         ("ghopper", "Grace B. M. Hopper"),
         ("pioneers", "ada, alan, ghopper"),
     ])?;
-    demo.check(demo.kanidm.entries().get(&grace).is_some_and(|e| e.name.as_deref() == Some("ghopper")), "Grace kept her UUID")?;
+    check(demo.kanidm.entries().get(&grace).is_some_and(|e| e.name.as_deref() == Some("ghopper")), "Grace kept her UUID")?;
 
     headline("5. A deletion");
     paragraph("Alan leaves.");
@@ -118,7 +118,7 @@ fn story() -> Result<(), Box<dyn Error>> {
     demo.tool.configure(typo)?;
     demo.run(&[], 4, "refused by the deletion guard")?;
     demo.kanidm_holds(&five)?;
-    demo.check(demo.kanidm.entries().contains_key(&pioneers), "the group is still there")?;
+    check(demo.kanidm.entries().contains_key(&pioneers), "the group is still there")?;
 
     headline("Now with your servers");
     println!("{YOUR_SERVERS}");
@@ -170,8 +170,8 @@ impl Demo {
     /// Runs the tool, which has to end with `code` and to say `words`.
     fn run(&self, options: &[&str], code: i32, words: &str) -> Result<(), Box<dyn Error>> {
         let (text, ended) = self.tool.run(options)?;
-        self.check(ended == code, &format!("the exit code is {code}"))?;
-        self.check(text.contains(words), &format!("the tool says {words:?}"))
+        check(ended == code, &format!("the exit code is {code}"))?;
+        check(text.contains(words), &format!("the tool says {words:?}"))
     }
 
     /// Prints what Kanidm has, which has to be this: names, and the display name of a person or the members of a group.
@@ -189,12 +189,12 @@ impl Demo {
         println!("\n  Kanidm holds {}", if rows.is_empty() { "nothing." } else { "now" });
         rows.iter().for_each(|(name, content, dn)| screen::row(name, content, dn));
         let held = rows.iter().map(|(name, content, _)| (name.as_str(), content.as_str()));
-        self.check(held.eq(expected.iter().copied()), &format!("Kanidm holds {expected:?}"))
+        check(held.eq(expected.iter().copied()), &format!("Kanidm holds {expected:?}"))
     }
+}
 
-    fn check(&self, holds: bool, claim: &str) -> Result<(), Box<dyn Error>> {
-        if holds { Ok(()) } else { Err(format!("this does not hold: {claim}").into()) }
-    }
+fn check(holds: bool, claim: &str) -> Result<(), Box<dyn Error>> {
+    if holds { Ok(()) } else { Err(format!("this does not hold: {claim}").into()) }
 }
 
 fn person_dn(uid: &str) -> String {
