@@ -21,6 +21,7 @@ pub mod ldap;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod rules;
 pub mod seed;
 pub mod server_tls;
 pub mod slapd;
