@@ -4,7 +4,7 @@ mod support;
 
 use kanidm_ldap_sync::kanidm::state::{self, Envelope, Opened};
 use support::kanidm::State;
-use support::seed::{Seed, SeedOptions, SUFFIX, group_dn, user_dn, user_ldif, user_name};
+use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
 use support::slapd::SlapdOptions;
 use support::world::{ACCOUNT, World};
 
@@ -91,6 +91,11 @@ fn life_of_a_directory(sessionlog: Option<u32>) {
 
     let zoe = format!("dn:: {}\nchangetype: modrdn\nnewrdn: uid=zoe\ndeleteoldrdn: 1\n", base64(&format!("uid=zoë,{people}")));
     modify(&zoe);
+    // The group goes on naming the old DN until somebody, or refint, mends it.
+    modify(&format!(
+        "dn: {}\nchangetype: modify\ndelete: member\nmember: uid=zo\\C3\\AB,{people}\n-\nadd: member\nmember: uid=zoe,{people}\n",
+        group_dn("nested-inner")
+    ));
     let ran = world.run_and_compare("a held entry is mended", "incremental");
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0, "{}", ran.report);
 

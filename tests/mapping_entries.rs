@@ -103,7 +103,8 @@ fn an_attribute_with_options_is_mapped_where_it_is_configured() {
 
 #[test]
 fn the_first_value_counts_and_blank_ones_are_none() {
-    let entry = person(1, "x").set("uid", " ").with("uid", "bob").with("uid", "robert").set("cn", "").with("cn", "First").with("cn", "Second");
+    let entry =
+        person(1, "x").set("uid", " ").with("uid", "bob").with("uid", "robert").set("cn", "").with("cn", "First").with("cn", "Second");
     let sent = only(&map(&config(), &[entry.with("mail", "\t ").with("userPassword", "").with("sshPublicKey", "\n")]));
     assert_eq!((&sent["name"], &sent["displayname"]), (&json!("bob"), &json!("First")));
     for absent in ["mail", "password_import", "ssh_publickey"] {
@@ -126,8 +127,23 @@ fn requested_attributes_are_the_mapped_ones() {
     let mut requested = Mapper::attributes(&config());
     requested.sort();
     let expected = [
-        "cn", "description", "gidnumber", "krbPrincipalExpiration", "loginshell", "mail", "member", "nsAccountLock", "objectClass",
-        "pwdAccountLockedTime", "pwdEndTime", "pwdStartTime", "shadowExpire", "sshpublickey", "uid", "uidnumber", "userpassword",
+        "cn",
+        "description",
+        "gidnumber",
+        "krbPrincipalExpiration",
+        "loginshell",
+        "mail",
+        "member",
+        "nsAccountLock",
+        "objectClass",
+        "pwdAccountLockedTime",
+        "pwdEndTime",
+        "pwdStartTime",
+        "shadowExpire",
+        "sshpublickey",
+        "uid",
+        "uidnumber",
+        "userpassword",
     ];
     assert_eq!(requested, expected);
     let mut cfg = config();
@@ -162,9 +178,25 @@ fn tables_exclude_and_rename_persons_and_groups() {
     let table = |id: u128, table: EntryConfig| (Uuid::from_u128(id), table);
     cfg.entries.extend([
         table(1, EntryConfig { exclude: true, ..EntryConfig::default() }),
-        table(2, EntryConfig { map_uuid: Some(Uuid::from_u128(0xb)), map_name: Some("Robert".to_string()), map_gidnumber: Some(30000), exclude: false }),
+        table(
+            2,
+            EntryConfig {
+                map_uuid: Some(Uuid::from_u128(0xb)),
+                map_name: Some("Robert".to_string()),
+                map_gidnumber: Some(30000),
+                exclude: false,
+            },
+        ),
         table(3, EntryConfig { exclude: true, ..EntryConfig::default() }),
-        table(4, EntryConfig { map_uuid: Some(Uuid::from_u128(0xd)), map_name: Some("Crew".to_string()), map_gidnumber: Some(30001), exclude: false }),
+        table(
+            4,
+            EntryConfig {
+                map_uuid: Some(Uuid::from_u128(0xd)),
+                map_name: Some("Crew".to_string()),
+                map_gidnumber: Some(30001),
+                exclude: false,
+            },
+        ),
     ]);
     let content = map(
         &cfg,
@@ -180,10 +212,10 @@ fn tables_exclude_and_rename_persons_and_groups() {
     let crew = named(&content, "crew");
     assert_eq!((&crew["id"], &crew["gidnumber"]), (&json!(Uuid::from_u128(0xd)), &json!(30001)));
     assert_eq!(members(&content, "crew"), ["uid=bob,ou=people,dc=example,dc=com"]);
-    assert_eq!(content.skipped.iter().map(|skipped| (skipped.sync_uuid.as_u128(), skipped.reason)).collect::<Vec<_>>(), [
-        (1, SkipReason::Excluded),
-        (3, SkipReason::Excluded)
-    ]);
+    assert_eq!(
+        content.skipped.iter().map(|skipped| (skipped.sync_uuid.as_u128(), skipped.reason)).collect::<Vec<_>>(),
+        [(1, SkipReason::Excluded), (3, SkipReason::Excluded)]
+    );
     assert_eq!(content.members_out_of_scope, 1);
 }
 
@@ -244,8 +276,14 @@ fn one_broken_value_holds_its_entry_and_no_other() {
             let content = map(&cfg, &broken(attribute, value));
             assert_eq!(sent(&content).len(), 2, "{attribute}: {rule}");
             let problems = problems(&content);
-            assert!(problems.iter().any(|(at, text)| at.eq_ignore_ascii_case(attribute) && text.contains(rule)), "{attribute}: {problems:?}");
-            assert_eq!((content.held[0].sync_uuid, content.held[0].dn.as_str()), (Uuid::from_u128(2), "uid=bad,ou=people,dc=example,dc=com"));
+            assert!(
+                problems.iter().any(|(at, text)| at.eq_ignore_ascii_case(attribute) && text.contains(rule)),
+                "{attribute}: {problems:?}"
+            );
+            assert_eq!(
+                (content.held[0].sync_uuid, content.held[0].dn.as_str()),
+                (Uuid::from_u128(2), "uid=bad,ou=people,dc=example,dc=com")
+            );
         }
     }
 }
@@ -256,7 +294,8 @@ fn drop_attribute_sends_the_entry_without_what_is_optional() {
         let content = map(&policy(InvalidEntries::DropAttribute), &broken(attribute, value));
         assert_eq!(sent(&content).len(), if *optional { 3 } else { 2 }, "{attribute}: {rule}");
         assert_eq!(content.held.len(), usize::from(!optional));
-        let dropped: Vec<_> = content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.to_ascii_lowercase())).collect();
+        let dropped: Vec<_> =
+            content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.to_ascii_lowercase())).collect();
         let expected = optional.then(|| (2, attribute.to_ascii_lowercase())).into_iter().collect::<Vec<_>>();
         assert_eq!(dropped, expected, "{attribute}: {rule}");
     }
@@ -285,11 +324,13 @@ fn dropping_takes_the_offending_value_and_what_depends_on_it() {
 #[test]
 fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
     let mut entry = person(1, "marker!").set("cn", "marker\n").with("nsAccountLock", "marker");
-    for (attribute, value) in [("mail", "marker mail"), ("userPassword", "marker-password"), ("sshPublicKey", "marker key"), ("uidNumber", "marker9")] {
+    for (attribute, value) in
+        [("mail", "marker mail"), ("userPassword", "marker-password"), ("sshPublicKey", "marker key"), ("uidNumber", "marker9")]
+    {
         entry = entry.with(attribute, value);
     }
     for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::DropAttribute)] {
-        let content = map(&cfg, &[entry.clone()]);
+        let content = map(&cfg, std::slice::from_ref(&entry));
         let problems = problems(&content);
         for attribute in ["uid", "cn", "nsAccountLock", "mail", "userpassword", "sshpublickey", "uidnumber"] {
             assert!(problems.iter().any(|(at, _)| at == attribute), "{attribute}: {problems:?}");
@@ -302,7 +343,7 @@ fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
 #[test]
 fn broken_groups() {
     let check = |entry: TestEntry, attribute: &str, optional: bool| {
-        let held = map(&config(), &[entry.clone()]);
+        let held = map(&config(), std::slice::from_ref(&entry));
         assert_eq!(problems(&held).iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(), [attribute]);
         let dropped = map(&policy(InvalidEntries::DropAttribute), &[entry]);
         assert_eq!((dropped.groups, dropped.dropped.len()), (usize::from(optional), usize::from(optional)), "{attribute}");
@@ -320,7 +361,7 @@ fn broken_groups() {
 fn passwords_take_a_prefix_and_the_first_hash_kanidm_knows() {
     let mut cfg = config();
     let several = person(1, "bob").with("userPassword", "{SASL}bob@REALM").with("userPassword", SSHA).with("userPassword", "{CRYPT}$6$a$b");
-    assert_eq!(only(&map(&cfg, &[several.clone()]))["password_import"], SSHA);
+    assert_eq!(only(&map(&cfg, std::slice::from_ref(&several)))["password_import"], SSHA);
     cfg.person.password_prefix = Some("ipaNTHash: ".to_string());
     let sent = only(&map(&cfg, &[person(1, "bob").with("userPassword", "iEb36u6PsRetBr3YMLdYbA")]));
     assert_eq!(sent["password_import"], "ipaNTHash: iEb36u6PsRetBr3YMLdYbA");
@@ -342,7 +383,8 @@ fn ssh_key_labels_stay_when_another_key_goes() {
 
 #[test]
 fn a_value_of_several_lines_is_several_keys_and_a_key_twice_is_one() {
-    let entry = person(1, "bob").with("sshPublicKey", format!("{KEY_A} first\r\n\n{KEY_B}\n")).with("sshPublicKey", format!("{KEY_A} again"));
+    let entry =
+        person(1, "bob").with("sshPublicKey", format!("{KEY_A} first\r\n\n{KEY_B}\n")).with("sshPublicKey", format!("{KEY_A} again"));
     let sent = only(&map(&config(), &[entry]));
     let values: Vec<_> = sent["ssh_publickey"].as_array().unwrap().iter().map(|key| key["value"].clone()).collect();
     assert_eq!(values, [format!("{KEY_A} first"), KEY_B.to_string()]);
@@ -351,12 +393,19 @@ fn a_value_of_several_lines_is_several_keys_and_a_key_twice_is_one() {
 #[test]
 fn the_earliest_end_of_an_account_counts() {
     let expire = |entry: TestEntry| only(&map(&config(), &[entry]))["account_expire"].clone();
-    let bob = person(1, "bob").with("shadowExpire", "19723").with("pwdEndTime", "20230601000000Z").with("krbPrincipalExpiration", "20250101000000Z");
+    let bob = person(1, "bob")
+        .with("shadowExpire", "19723")
+        .with("pwdEndTime", "20230601000000Z")
+        .with("krbPrincipalExpiration", "20250101000000Z");
     assert_eq!(expire(bob.clone()), "2023-06-01T00:00:00Z");
     assert_eq!(expire(bob.clone().without("pwdEndTime")), "2024-01-01T00:00:00Z");
     assert_eq!(expire(bob.clone().with("nsaccountlock", "TRUE")), "1970-01-01T00:00:00Z");
     assert_eq!(expire(bob.with("pwdAccountLockedTime", "000001010000Z")), "1970-01-01T00:00:00Z");
-    let open = person(1, "bob").with("nsAccountLock", "false").with("shadowExpire", "-1").with("shadowExpire", "").with("pwdAccountLockedTime", "20240101000000Z");
+    let open = person(1, "bob")
+        .with("nsAccountLock", "false")
+        .with("shadowExpire", "-1")
+        .with("shadowExpire", "")
+        .with("pwdAccountLockedTime", "20240101000000Z");
     assert_eq!(expire(open), Value::Null);
 }
 
@@ -370,7 +419,8 @@ fn locks_are_not_read_where_they_are_not_wanted() {
 
 #[test]
 fn a_locked_account_that_is_held_says_so() {
-    let says = |entry: TestEntry| problems(&map(&config(), &[entry])).iter().any(|(_, rule)| rule.contains("Kanidm keeps the state it has"));
+    let says =
+        |entry: TestEntry| problems(&map(&config(), &[entry])).iter().any(|(_, rule)| rule.contains("Kanidm keeps the state it has"));
     let held = person(1, "bob").with("mail", "bad mail");
     assert!(!says(held.clone()));
     assert!(!says(held.clone().with("nsAccountLock", "false")));
@@ -382,7 +432,8 @@ fn a_locked_account_that_is_held_says_so() {
 #[test]
 fn the_first_of_two_keeps_what_must_be_unique() {
     let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
-    let same_name = TestEntry::new(2, "uid=alice,ou=staff,dc=example,dc=com").with("objectClass", "person").with("uid", "ALICE").with("cn", "A");
+    let same_name =
+        TestEntry::new(2, "uid=alice,ou=staff,dc=example,dc=com").with("objectClass", "person").with("uid", "ALICE").with("cn", "A");
     for (second, attribute) in [
         (same_name, "uid"),
         (person(2, "bob").with("uidNumber", "20000"), "uidnumber"),
@@ -403,9 +454,12 @@ fn the_first_of_two_keeps_what_must_be_unique() {
 
 #[test]
 fn what_is_held_claims_nothing() {
-    let content = map(&config(), &[person(1, "bob").with("mail", "bad mail").with("uidNumber", "20000"), {
-        TestEntry { dn: "uid=bob,ou=staff,dc=x".to_string(), ..person(2, "bob") }.with("uidNumber", "20000")
-    }]);
+    let content = map(
+        &config(),
+        &[person(1, "bob").with("mail", "bad mail").with("uidNumber", "20000"), {
+            TestEntry { dn: "uid=bob,ou=staff,dc=x".to_string(), ..person(2, "bob") }.with("uidNumber", "20000")
+        }],
+    );
     assert_eq!((content.persons, content.held.len(), content.held[0].sync_uuid), (1, 1, Uuid::from_u128(1)));
 }
 
@@ -413,7 +467,8 @@ fn what_is_held_claims_nothing() {
 fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
     let bob = person(2, "bob").with("uidNumber", "20000").with("mail", "a@example.com").with("mail", "b@example.com");
-    let content = map(&policy(InvalidEntries::DropAttribute), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
+    let content =
+        map(&policy(InvalidEntries::DropAttribute), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
     assert_eq!(sent(&content).len(), 3);
     assert_eq!(named(&content, "bob")["mail"], json!([{"primary": true, "value": "b@example.com"}]));
     assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));

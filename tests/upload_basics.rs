@@ -12,9 +12,8 @@ use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind};
+use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind, Member};
 use model::{Model, TestClock, Trouble};
-use serde::Serialize;
 use uuid::Uuid;
 
 const RUN: Uuid = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000);
@@ -37,11 +36,6 @@ fn person(n: u32) -> P {
     P { n, name: format!("user{n}"), dn: format!("uid=user{n},dc=x"), mail: format!("user{n}@x"), gid: 10_000 + n, bad: false }
 }
 
-#[derive(Serialize)]
-struct M {
-    external_id: String,
-}
-
 fn add_person(set: &mut ChangeSet, p: &P) {
     let mail = [ScimMail { primary: true, value: &p.mail }];
     let entry = ScimPerson {
@@ -54,8 +48,8 @@ fn add_person(set: &mut ChangeSet, p: &P) {
         loginshell: None,
         password_import: p.bad.then_some("{BAD}"),
         unix_password_import: None,
-        mail: &mail,
-        ssh_publickey: &[],
+        mail: Some(&mail),
+        ssh_publickey: None::<()>,
         account_valid_from: None,
         account_expire: None,
     };
@@ -63,10 +57,9 @@ fn add_person(set: &mut ChangeSet, p: &P) {
 }
 
 fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
-    let member: Vec<M> = members.iter().map(|m| M { external_id: m.clone() }).collect();
     let name = format!("group{n}");
-    let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None, member };
-    set.push(id(n), Kind::Group, &format!("cn=group{n},dc=x"), &entry).unwrap();
+    let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None };
+    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), &entry, members.iter().map(|m| Member::Dn(m))).unwrap();
 }
 
 fn limits(max_entries: usize) -> Limits {
@@ -78,7 +71,7 @@ fn done(cookie: &str, known: u32, held: &[HeldByKanidm]) -> Envelope {
     Envelope {
         cookie: Some(cookie.as_bytes().to_vec()),
         fingerprint: "f".to_owned(),
-        known: Sketch::of((0..known).map(id)),
+        known: Some(Sketch::of((0..known).map(id))),
         held: held.iter().map(|h| h.uuid).collect(),
         unfinished: None,
     }

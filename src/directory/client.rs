@@ -75,14 +75,9 @@ impl Directory {
         self.connection.peer_certificates()
     }
 
-    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389.
+    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389. [`flavour::sync_uuid`] reads it.
     pub fn uuid_attribute(&self) -> &'static str {
         flavour::uuid_attribute(self.provider())
-    }
-
-    /// The sync UUID of an entry that was read with that attribute. `None` where it is absent or no UUID.
-    pub fn sync_uuid(&self, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
-        flavour::sync_uuid(self.provider(), entry)
     }
 
     /// The entries with one of these sync UUIDs. Without any: no entry.

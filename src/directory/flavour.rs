@@ -29,7 +29,8 @@ pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
     }
 }
 
-/// The sync UUID of an entry that was read with that attribute.
+/// The sync UUID of an entry that was read with the attribute [`super::client::Directory::uuid_attribute`]. `None` where that is absent, or
+/// no UUID. A function of its own, so that it can be called while a search of the directory is under way.
 pub fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
     let name = uuid_attribute(provider);
     let attribute = entry.attributes().find(|attribute| attribute.description().eq_ignore_ascii_case(name))?;

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_promised_length_reserves_nothing() {
         let mut buffer = FrameBuffer::default();
-        buffer.push(&[0x30, 0x84, 0x03, 0xff, 0xff, 0xff]);
+        buffer.push(&[0x30, 0x84, 0x03, 0xff, 0xff, 0x00]);
         assert_eq!(buffer.next_len(64 << 20).unwrap(), None);
         assert!(buffer.bytes.capacity() < 1024);
         buffer.next_len(1 << 20).unwrap_err();

@@ -14,7 +14,14 @@ use super::deadline::Deadline;
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Socket {
+pub(super) struct Socket {
+    stream: Stream,
+    /// What the kernel was told last. Most waits are equal, and telling it again costs as much as a read.
+    read_timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
@@ -31,6 +38,10 @@ pub(super) enum ConnectError {
 }
 
 impl Socket {
+    fn new(stream: Stream) -> Self {
+        Socket { stream, read_timeout: None }
+    }
+
     /// Resolves and connects, trying every address. Resolution and connecting have `timeout` each; an address gets an equal share
     /// of what is left, so that one that does not answer leaves time for the others.
     pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<Self, ConnectError> {
@@ -47,7 +58,7 @@ impl Socket {
                 Ok(stream) => {
                     // Requests are written whole; there is nothing for Nagle's algorithm to gather. Without it we are only slower.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Socket::Tcp(stream));
+                    return Ok(Socket::new(Stream::Tcp(stream)));
                 }
                 Err(error) => failures.push((*address, error)),
             }
@@ -60,16 +71,17 @@ impl Socket {
     pub(super) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<Self> {
         let path = path.to_owned();
         let stream = within(timeout, move || UnixStream::connect(path)).unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
-        Ok(Socket::Unix(stream))
+        Ok(Socket::new(Stream::Unix(stream)))
     }
 
     /// Reads what is there, at least one byte; 0 at the end of the stream. `ErrorKind::TimedOut` when the wait is over.
     pub(super) fn read(&mut self, buffer: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
         loop {
             let wait = deadline.next_wait().ok_or(ErrorKind::TimedOut)?;
-            let result = match self {
-                Socket::Tcp(stream) => stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(buffer)),
-                Socket::Unix(stream) => stream.set_read_timeout(Some(wait)).and_then(|()| stream.read(buffer)),
+            self.set_read_timeout(wait)?;
+            let result = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(buffer),
+                Stream::Unix(stream) => stream.read(buffer),
             };
             if let Some(result) = settled(result) {
                 return result;
@@ -81,9 +93,9 @@ impl Socket {
     pub(super) fn write_all(&mut self, mut bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
         while !bytes.is_empty() {
             let wait = deadline.next_wait().ok_or(ErrorKind::TimedOut)?;
-            let result = match self {
-                Socket::Tcp(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
-                Socket::Unix(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
+            let result = match &mut self.stream {
+                Stream::Tcp(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
+                Stream::Unix(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
             };
             match settled(result) {
                 Some(Ok(0)) => return Err(ErrorKind::WriteZero.into()),
@@ -91,6 +103,17 @@ impl Socket {
                 Some(Err(error)) => return Err(error),
                 None => {}
             }
+        }
+        Ok(())
+    }
+
+    fn set_read_timeout(&mut self, wait: Duration) -> io::Result<()> {
+        if self.read_timeout != Some(wait) {
+            match &self.stream {
+                Stream::Tcp(stream) => stream.set_read_timeout(Some(wait))?,
+                Stream::Unix(stream) => stream.set_read_timeout(Some(wait))?,
+            }
+            self.read_timeout = Some(wait);
         }
         Ok(())
     }
@@ -147,7 +170,7 @@ mod tests {
     #[test]
     fn reads_and_writes_end() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let mut socket = Socket::Unix(ours);
+        let mut socket = Socket::new(Stream::Unix(ours));
         assert_eq!(socket.read(&mut [0; 8], &Deadline::step(SHORT)).unwrap_err().kind(), ErrorKind::TimedOut);
         // Nobody reads on the other side: the kernel's buffer fills up.
         let large = vec![0; 64 << 20];

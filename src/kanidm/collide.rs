@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ use super::request::Retention;
 use super::scim;
 use super::send::{Leave, Refusal, Sent};
 use super::upload::UploadError;
-use super::write::{Form, Item, Writer, stub};
+use super::write::{Form, Item, Writer, failed, stub};
 use crate::sync::changeset::Kind;
 
 /// Among at most so many entries it is asked who has what: the number of questions grows with the square.
@@ -85,9 +85,12 @@ impl Writer<'_> {
             self.stage(&candidates, &set)?;
         }
         self.hold_the_rest(&candidates)?;
+        let groups = std::mem::take(&mut self.written_groups);
         if self.members_late {
-            let groups = std::mem::take(&mut self.written_groups);
             self.send_members_again(&groups)?;
+        }
+        if candidates.iter().any(|c| c.wants.iter().any(|(value, _)| value.attribute() == Attribute::Dn)) {
+            self.drop_mistaken_members(&groups)?;
         }
         Ok(())
     }
@@ -119,6 +122,40 @@ impl Writer<'_> {
         self.attempt_in_chunks(groups, Form::Full, false)?;
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
+        Ok(())
+    }
+
+    /// As long as an entry is held, Kanidm may have its DN under another entry, which then became a member in its place. Such members are
+    /// taken out; the groups are sent again when the entry goes through.
+    fn drop_mistaken_members(&mut self, groups: &[Item]) -> Result<(), UploadError> {
+        let mut contents: Vec<(Item, GroupContent)> = Vec::new();
+        for group in groups {
+            if let Ok(content) = serde_json::from_slice::<GroupContent>(&self.rendered(*group, Form::Full)) {
+                contents.push((*group, content));
+            }
+        }
+        let named: BTreeSet<String> = contents.iter().flat_map(|(_, g)| &g.member).map(|m| m.external_id.to_lowercase()).collect();
+        let stubs = (0..self.input.stubs.len()).map(Item::Held);
+        let held: Vec<Item> = self.held.iter().copied().chain(stubs).collect();
+        let mut mistaken = BTreeSet::new();
+        for item in held {
+            let dn = self.dn(item).to_lowercase();
+            if named.contains(&dn) && self.is_taken(item, &Unique::Dn(dn.clone()))? {
+                mistaken.insert(dn);
+            }
+        }
+        for (group, mut content) in contents {
+            let before = content.member.len();
+            content.member.retain(|m| !mistaken.contains(&m.external_id.to_lowercase()));
+            if content.member.len() < before {
+                log::debug!("{}: members whose DN another entry has in Kanidm are left out for now", self.dn(group));
+                let entry = serde_json::to_vec(&content).unwrap_or_default();
+                match self.sender.send_whole(&[Cow::Owned(entry)], &Retention::Ignore, Leave::Interim)? {
+                    Sent::Applied(_) => {}
+                    other => return Err(failed("taking members out of a group", other)),
+                }
+            }
+        }
         Ok(())
     }
 
@@ -169,6 +206,9 @@ impl Writer<'_> {
 
     fn question(&self, item: Item, value: &Unique) -> Option<Value> {
         let uuid = self.uuid(item);
+        if let Unique::Dn(dn) = value {
+            return Some(json!({"externalId": dn, "schemas": [], "id": uuid}));
+        }
         let person = self.kind(item)? == Kind::Person;
         let posix = matches!(value, Unique::Gid(_));
         let schemas = match (person, posix) {
@@ -183,11 +223,10 @@ impl Writer<'_> {
             object.insert("displayname".to_owned(), "-".into());
         }
         match value {
-            Unique::Dn(dn) => object.insert("externalId".to_owned(), dn.as_str().into()),
             Unique::Name(name) => object.insert("name".to_owned(), name.as_str().into()),
             Unique::Gid(number) => object.insert("gidnumber".to_owned(), (*number).into()),
             Unique::Mail(address) if person => object.insert("mail".to_owned(), json!([{"value": address, "primary": true}])),
-            Unique::Mail(_) => return None,
+            Unique::Dn(_) | Unique::Mail(_) => return None,
         };
         Some(entry)
     }
@@ -355,6 +394,20 @@ struct Values {
     gidnumber: Option<u32>,
     #[serde(default)]
     mail: Vec<Address>,
+}
+
+/// A group, as far as its members are concerned; the rest is passed on as it is.
+#[derive(Deserialize, Serialize)]
+struct GroupContent {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    member: Vec<Member>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Member {
+    external_id: String,
 }
 
 #[derive(Deserialize)]

@@ -7,10 +7,7 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 /// `schemas` of a person without a gidnumber.
-pub const PERSON: &[&str] = &[
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
-];
+pub const PERSON: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account", "urn:ietf:params:scim:schemas:kanidm:sync:1:person"];
 /// `schemas` of a person with a gidnumber.
 pub const POSIX_PERSON: &[&str] = &[
     "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
@@ -20,10 +17,8 @@ pub const POSIX_PERSON: &[&str] = &[
 /// `schemas` of a group without a gidnumber.
 pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"];
 /// `schemas` of a group with a gidnumber.
-pub const POSIX_GROUP: &[&str] = &[
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:group",
-    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
-];
+pub const POSIX_GROUP: &[&str] =
+    &["urn:ietf:params:scim:schemas:kanidm:sync:1:group", "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup"];
 
 /// A person, without its `externalId`. What is `None` is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
 #[derive(Serialize)]

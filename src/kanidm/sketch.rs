@@ -55,15 +55,13 @@ impl Sketch {
         (distinct && within && counted).then_some(Sketch { count, threshold, sample: by_hash })
     }
 
-    /// Adds a UUID to the sample, if it belongs there. Whether the sample grew beyond its size, so that its last one fell out.
-    fn insert(&mut self, uuid: Uuid) -> bool {
+    /// Adds a UUID to the sample, if it belongs there. Beyond its size the sample loses its last one, and the threshold sinks.
+    fn insert(&mut self, uuid: Uuid) {
         let hash = hash(uuid);
-        if hash > self.threshold || self.sample.insert(hash, uuid).is_some() || self.sample.len() <= SIZE {
-            return false;
+        if hash <= self.threshold && self.sample.insert(hash, uuid).is_none() && self.sample.len() > SIZE {
+            self.sample.pop_last();
+            self.threshold = self.sample.last_key_value().map_or(self.threshold, |(last, _)| *last);
         }
-        self.sample.pop_last();
-        self.threshold = self.sample.last_key_value().map_or(self.threshold, |(last, _)| *last);
-        true
     }
 
     /// How many UUIDs the set has.
@@ -108,13 +106,19 @@ impl Sketch {
 
     /// The set after a run that removed and then wrote entries; whether a written one is new need not be known.
     pub fn updated(&self, removed: impl IntoIterator<Item = Uuid>, written: impl IntoIterator<Item = Uuid>) -> Self {
-        let mut next = self.clone();
+        let mut kept = self.clone();
         for uuid in removed {
-            next.sample.remove(&hash(uuid));
+            kept.sample.remove(&hash(uuid));
         }
-        let fell_out = written.into_iter().filter(|uuid| next.insert(*uuid)).count();
-        // Proportion is taken at the old threshold: with those that fell out again when the threshold sank.
-        next.count = self.scale(next.sample.len().saturating_add(fell_out)).max(next.sample.len() as u64);
+        let mut next = kept.clone();
+        let mut new = 0_usize;
+        for uuid in written {
+            // Proportion is taken at the old threshold: with those that fall out again when the threshold sinks.
+            let hash = hash(uuid);
+            new = new.saturating_add(usize::from(hash <= kept.threshold && !kept.sample.contains_key(&hash)));
+            next.insert(uuid);
+        }
+        next.count = self.scale(kept.sample.len().saturating_add(new)).max(next.sample.len() as u64);
         next
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Writer<'a> {
     /// Refused because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
     pub(super) written_groups: Vec<Item>,
+    /// What is on the report's list of held entries.
+    pub(super) held: Vec<Item>,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
     groups_named: bool,
     /// An entry was written after groups that may have it as a member.
@@ -71,6 +73,7 @@ impl<'a> Writer<'a> {
             batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
             collided: Vec::new(),
             written_groups: Vec::new(),
+            held: Vec::new(),
             groups_named: false,
             members_late: false,
             finished: false,
@@ -287,6 +290,7 @@ impl<'a> Writer<'a> {
         let held = HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason };
         log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);
         self.sender.report.held.push(held.clone());
+        self.held.push(item);
         self.advance(1);
         if self.sender.report.written.is_empty() && self.sender.report.held.len() >= ALL_REFUSED {
             return Err(UploadError::EverythingRefused { tried: self.sender.report.held.len(), last: Box::new(held) });

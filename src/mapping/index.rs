@@ -212,7 +212,9 @@ impl Index {
         let Some(entry) = self.entry(position) else { return Cow::Borrowed("") };
         match entry.place {
             Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &texts.dn)),
-            Place::Record(at) => Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default()),
+            Place::Record(at) => {
+                Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default())
+            }
         }
     }
 
@@ -335,7 +337,11 @@ impl Positions {
             // Upwards from a free slot, so that what has the same hash keeps its order.
             let start = old.iter().position(|position| *position == EMPTY).unwrap_or(0);
             let (wrapped, first) = old.split_at(start);
-            first.iter().chain(wrapped).filter(|position| **position != EMPTY).for_each(|position| self.place(rehash(*position), *position));
+            first
+                .iter()
+                .chain(wrapped)
+                .filter(|position| **position != EMPTY)
+                .for_each(|position| self.place(rehash(*position), *position));
         }
         self.place(hash, position);
         self.used += 1;

@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::group::{self, Draft, Members};
 use super::index::{self, Index, Kind, NewEntry, State};
-use super::membership::{Resolver, Target, without_uid};
+use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
-use super::{Changed, Content, Dropped, Findings, Held, OUT_OF_SCOPE_LISTED, OutOfScope, Problem, Questions, SkipReason, Skipped};
+use super::{Changed, Content, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
-use crate::kanidm::scim::{GROUP, PERSON, POSIX_GROUP, POSIX_PERSON, ScimGroup, ScimMail, ScimPerson, ScimSshKey, Sequence};
-use crate::sync::changeset::{self, Member};
+use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimMail, ScimPerson, ScimSshKey, Sequence};
+use crate::sync::changeset;
 
 const OBJECT_CLASS: &str = "objectClass";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
@@ -25,17 +25,17 @@ const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 /// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental run then [`questions`](Self::questions)
 /// and [`known`](Self::known); [`finish`](Self::finish) at the end.
 pub struct Mapper<'c> {
-    cfg: &'c MappingConfig,
-    full: bool,
+    pub(super) cfg: &'c MappingConfig,
+    pub(super) full: bool,
     person_names: person::Names<'c>,
-    index: Index,
-    content: Content,
-    drafts: Vec<Draft>,
-    members: Members,
+    pub(super) index: Index,
+    pub(super) content: Content,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) members: Members,
     /// Every `map_uuid`, and the entry that has it in this run.
     map_uuids: HashMap<Uuid, Option<u32>>,
-    buffers: Buffers,
-    form: String,
+    pub(super) buffers: Buffers,
+    pub(super) form: String,
 }
 
 impl<'c> Mapper<'c> {
@@ -166,19 +166,11 @@ impl<'c> Mapper<'c> {
 
     /// Resolves the groups and returns everything.
     pub fn finish(mut self) -> Content {
-        let drafts = std::mem::take(&mut self.drafts);
-        let (private, rest): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(|draft| self.is_private(draft));
-        for draft in private {
-            self.skip_draft(&draft);
-        }
-        let settled: Vec<Draft> = rest.into_iter().filter_map(|draft| self.settle(draft)).collect();
-        for draft in settled {
-            self.write_group(draft);
-        }
+        self.finish_groups();
         self.content
     }
 
-    fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {
+    pub(super) fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {
         self.cfg.entries.get(&sync_uuid)
     }
 
@@ -198,7 +190,7 @@ impl<'c> Mapper<'c> {
         kind
     }
 
-    fn resolver(&self) -> Resolver<'_> {
+    pub(super) fn resolver(&self) -> Resolver<'_> {
         Resolver { schema: self.cfg.group.schema, full: self.full, index: &self.index, changes: &self.content.changes }
     }
 
@@ -208,14 +200,7 @@ impl<'c> Mapper<'c> {
         self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn: dn.to_string(), reason });
     }
 
-    fn skip_draft(&mut self, draft: &Draft) {
-        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
-        let (sync_uuid, reason) = (draft.sync_uuid, SkipReason::UserPrivateGroup);
-        self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn, reason });
-        self.set_state(draft.entry, State::Skipped);
-    }
-
-    fn set_state(&mut self, position: u32, state: State) {
+    pub(super) fn set_state(&mut self, position: u32, state: State) {
         if let Some(entry) = self.index.entry_mut(position) {
             entry.state = state;
         }
@@ -280,142 +265,22 @@ impl<'c> Mapper<'c> {
         position_of(written, findings)
     }
 
-    fn group(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        let dn = entry.dn();
-        let mut findings = Findings::new(self.cfg.invalid_entries);
-        self.check_uuid(sync_uuid, &mut findings);
-        let claims = Claims { index: &self.index, changes: &self.content.changes };
-        person::check_dn(dn, &self.form, claims, &mut findings);
-        let name = &mut self.buffers.name;
-        name.clear();
-        let (gidnumber, description, members, findings) =
-            group::read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
-        let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
-        let position = self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None });
-        self.settle_uuid(sync_uuid, position);
-        self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, findings });
-    }
-
-    /// Whether a group is only its user's own: same name or number as a person, and no other member.
-    fn is_private(&self, draft: &Draft) -> bool {
-        !self.cfg.group.send_user_private && self.owners(draft).any(|owner| self.has_no_member_but(draft, owner))
-    }
-
-    /// Persons with the name or the number of a group.
-    fn owners(&self, draft: &Draft) -> impl Iterator<Item = u32> {
-        let name = self.index.name(&self.content.changes, draft.entry);
-        let is_person = |e: &index::Entry| e.kind == Kind::Person && e.state != State::Skipped;
-        let by_name = self.index.find_name(&self.content.changes, name, is_person).filter(|_| !name.is_empty());
-        let by_gidnumber = draft.gidnumber.and_then(|number| self.index.find_gidnumber(number, is_person));
-        by_name.into_iter().chain(by_gidnumber)
-    }
-
-    fn has_no_member_but(&self, draft: &Draft, owner: u32) -> bool {
-        let resolver = self.resolver();
-        let mut form = String::new();
-        self.members.of(&draft.members).all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
-    }
-
-    /// Whether a person who is not in the run could make a group a user-private one.
-    fn may_be_private(&self, draft: &Draft) -> bool {
-        let resolver = self.resolver();
-        let (mut form, mut forms) = (String::new(), HashSet::new());
-        let mut members = self.members.of(&draft.members);
-        let mut one_stranger_at_most = || {
-            members.all(|value| {
-                let target = resolver.resolve(value, &mut form);
-                forms.insert(form.clone());
-                forms.len() <= 1 && matches!(target, Target::Dn(_) | Target::Unknown(_))
-            })
-        };
-        !self.full && !self.cfg.group.send_user_private && one_stranger_at_most() && !self.is_private(draft)
-    }
-
-    /// Claims name and number of a group, or holds it.
-    fn settle(&mut self, mut draft: Draft) -> Option<Draft> {
-        let (cfg, table) = (&self.cfg.group, self.table(draft.sync_uuid));
-        let claims = Claims { index: &self.index, changes: &self.content.changes };
-        if let Some(rule) = claims.name(self.index.name(&self.content.changes, draft.entry)) {
-            draft.findings.required(group::name_attribute(cfg, table), rule);
-        }
-        if let Some(rule) = draft.gidnumber.and_then(|number| claims.gidnumber(number)) {
-            draft.findings.optional(group::gidnumber_attribute(cfg, table), rule);
-            draft.gidnumber = None;
-        }
-        let fit = draft.findings.problems.is_empty();
-        if let Some(entry) = self.index.entry_mut(draft.entry) {
-            entry.gidnumber = draft.gidnumber;
-            entry.state = if fit { State::Sent } else { State::Held };
-        }
-        if fit {
-            return Some(draft);
-        }
-        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
-        self.report(draft.sync_uuid, &dn, draft.findings);
-        None
-    }
-
-    fn write_group(&mut self, mut draft: Draft) {
-        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
-        let targets = self.resolve_members(&draft, &dn);
-        let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
-        let Mapper { index, members, content, .. } = self;
-        let scim = ScimGroup {
-            schemas: if draft.gidnumber.is_some() { POSIX_GROUP } else { GROUP },
-            id: uuid,
-            name: index.text(draft.entry).map_or("", |(_, name)| name),
-            description: draft.description.as_deref(),
-            gidnumber: draft.gidnumber,
-        };
-        let members = members.of(&draft.members).zip(targets).filter_map(|(value, target)| member(index, value, target));
-        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, &scim, members);
-        match position_of(written, &mut draft.findings) {
-            Some(_) => self.content.groups += 1,
-            None => self.set_state(draft.entry, State::Held),
-        }
-        self.report(draft.sync_uuid, &dn, draft.findings);
-    }
-
-    /// For each member value of a group what is sent for it; repetitions and what is out of scope are none.
-    fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<Option<Sent>> {
-        let Mapper { cfg, full, index, content, members, form, .. } = self;
-        let resolver = Resolver { schema: cfg.group.schema, full: *full, index, changes: &content.changes };
-        let (mut entries, mut forms) = (HashSet::new(), HashSet::new());
-        let mut strangers = Vec::new();
-        let mut sent = Vec::new();
-        for value in members.of(&draft.members) {
-            sent.push(match resolver.resolve(value, form) {
-                Target::Entry(position) => entries.insert(position).then_some(Sent::Entry(position)),
-                Target::Dn(_) => forms.insert(form.clone()).then_some(Sent::AsWritten),
-                Target::Unknown(_) | Target::OutOfScope => {
-                    strangers.push(value);
-                    None
-                }
-            });
-        }
-        content.members_out_of_scope += strangers.len() as u64;
-        let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
-        let listed = strangers.iter().take(room);
-        content.out_of_scope.extend(listed.map(|member| OutOfScope { group: dn.to_string(), member: String::from_utf8_lossy(member).into_owned() }));
-        sent
-    }
-
     /// A UUID that two entries would have in Kanidm.
-    fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
+    pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
         if let Some(Some(owner)) = self.map_uuids.get(&self.cfg.kanidm_uuid(sync_uuid)) {
             let owner = self.index.dn(&self.content.changes, *owner);
             findings.required("map_uuid", format!("the entry would have the same UUID in Kanidm as {owner}"));
         }
     }
 
-    fn settle_uuid(&mut self, sync_uuid: Uuid, position: u32) {
+    pub(super) fn settle_uuid(&mut self, sync_uuid: Uuid, position: u32) {
         if let Some(owner) = self.map_uuids.get_mut(&self.cfg.kanidm_uuid(sync_uuid)) {
             owner.get_or_insert(position);
         }
     }
 
     /// Names what was held or dropped.
-    fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
+    pub(super) fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
         let Findings { mut problems, drops, .. } = findings;
         if problems.is_empty() {
@@ -428,23 +293,8 @@ impl<'c> Mapper<'c> {
     }
 }
 
-/// How a member is sent.
-#[derive(Clone, Copy)]
-enum Sent {
-    /// By the DN of the entry at this position in the index.
-    Entry(u32),
-    /// As the group has it.
-    AsWritten,
-}
-
-fn member<'m>(index: &'m Index, value: &'m [u8], sent: Option<Sent>) -> Option<Member<'m>> {
-    match sent? {
-        Sent::Entry(position) => index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn))),
-        Sent::AsWritten => str::from_utf8(value).ok().map(|text| Member::Dn(without_uid(text))),
-    }
-}
-
-fn position_of(written: Result<usize, serde_json::Error>, findings: &mut Findings) -> Option<u32> {
+/// The position of what was written; what could not be is held.
+pub(super) fn position_of(written: Result<usize, serde_json::Error>, findings: &mut Findings) -> Option<u32> {
     let position = written.ok().and_then(|position| u32::try_from(position).ok());
     if position.is_none() {
         findings.required("dn", UNWRITABLE);

@@ -60,7 +60,8 @@ impl Resolver<'_> {
 
 /// `uniqueMember` may hold a bit string behind the DN (RFC 4517 §3.3.21): `cn=x#'0101'B`.
 pub(super) fn without_uid(text: &str) -> &str {
-    let uid = text.rsplit_once("#'").filter(|(_, uid)| uid.strip_suffix("'B").is_some_and(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1'))));
+    let uid =
+        text.rsplit_once("#'").filter(|(_, uid)| uid.strip_suffix("'B").is_some_and(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1'))));
     uid.map_or(text, |(dn, _)| dn)
 }
 

@@ -203,4 +203,3 @@ impl Findings {
 fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {
     Problem { attribute: attribute.to_string(), rule: rule.into_owned() }
 }
-

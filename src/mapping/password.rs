@@ -15,7 +15,8 @@ use super::validate::{self, Rule};
 
 const NO_SCHEME: Rule = "must be a password hash with its scheme, such as {SSHA512}…: this is clear text or an unknown format";
 const LOCKED: Rule = "must be a password hash: a locked or disabled password (! or *) cannot be imported";
-const SCHEME: Rule = "the hash scheme is unknown to Kanidm, which imports (S)SHA, (S)SHA256, (S)SHA512, PBKDF2, ARGON2 (argon2id), CRYPT ($1$, $5$, $6$)";
+const SCHEME: Rule =
+    "the hash scheme is unknown to Kanidm, which imports (S)SHA, (S)SHA256, (S)SHA512, PBKDF2, ARGON2 (argon2id), CRYPT ($1$, $5$, $6$)";
 const SASL: Rule = "{SASL} delegates the check to another server: Kanidm needs the hash itself";
 const MD5: Rule = "Kanidm does not import {MD5} and {SMD5}";
 const CRYPT: Rule = "Kanidm imports {CRYPT} of the kinds $1$, $5$ and $6$ only: not DES, bcrypt or yescrypt, and not a locked hash";
@@ -281,7 +282,11 @@ mod tests {
             assert_eq!(check(&format!("{{{scheme}}}10000$c2FsdA${}", key(shortest - 1))), Err(MALFORMED), "{scheme}");
         }
         let hash = key(32);
-        for good in [format!("{{PBKDF2}}1$...$%{hash}").replace("$%", "$"), format!("{{PBKDF2}}1$c2FsdA==${hash}"), format!("{{PBKDF2}}1$c2FsdB${hash}")] {
+        for good in [
+            format!("{{PBKDF2}}1$...$%{hash}").replace("$%", "$"),
+            format!("{{PBKDF2}}1$c2FsdA==${hash}"),
+            format!("{{PBKDF2}}1$c2FsdB${hash}"),
+        ] {
             assert_eq!(check(&good), Ok(()), "{good}");
         }
         for bad in [

@@ -14,7 +14,8 @@ use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
 pub(super) const MISSING: &str = "is missing";
-const STILL_OPEN: &str = "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
+const STILL_OPEN: &str =
+    "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 
 const FIELDS: usize = 8;
 

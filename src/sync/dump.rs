@@ -15,8 +15,16 @@ use crate::kanidm::request::Retention;
 const REDACTED: &str = "<redacted>";
 
 /// Attributes that hold secrets in common schemas, whatever the configuration maps; in lower case.
-const SECRET_ATTRIBUTES: &[&str] =
-    &["userpassword", "unixuserpassword", "authpassword", "ipanthash", "sambantpassword", "sambalmpassword", "krbprincipalkey", "userpkcs12"];
+const SECRET_ATTRIBUTES: &[&str] = &[
+    "userpassword",
+    "unixuserpassword",
+    "authpassword",
+    "ipanthash",
+    "sambantpassword",
+    "sambalmpassword",
+    "krbprincipalkey",
+    "userpkcs12",
+];
 
 /// Keys of a SCIM entry that hold secrets.
 const SECRET_KEYS: &[&str] = &["password_import", "unix_password_import", "totp_import"];

@@ -7,11 +7,11 @@ use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 use uuid::Uuid;
 
+use super::observe::{Observer, Step};
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
-use super::observe::{Observer, Step};
 use crate::mapping::{Changed, Mapper, Questions};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
@@ -47,7 +47,12 @@ impl Lookup<'_> {
 
     /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
     /// comes into scope has to be named again to regain the memberships.
-    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+    pub fn groups_naming(
+        &mut self,
+        changed: &[Changed],
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), DirectoryError> {
         let classes = any_object_class(&self.mapping.group.object_classes);
         if changed.len() > MANY_CHANGED {
             let filter = self.in_scope(classes);

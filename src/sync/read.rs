@@ -85,7 +85,8 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         // beside the refresh, has come back.
         let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
         if !full {
-            let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            let mut lookup =
+                Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();

@@ -235,11 +235,7 @@ fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: gu
 
 fn held_by_us(content: &Content) -> Vec<HeldEntry> {
     let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
-    content
-        .held
-        .iter()
-        .map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() })
-        .collect()
+    content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
 }
 
 /// Every entry that needs somebody's attention, a line each.

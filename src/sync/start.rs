@@ -74,7 +74,13 @@ mod tests {
     }
 
     fn envelope() -> Envelope {
-        Envelope { cookie: Some(b"rid=000".to_vec()), fingerprint: "f".to_owned(), held: vec![Uuid::from_u128(7)], known: Some(Sketch::default()), ..Envelope::default() }
+        Envelope {
+            cookie: Some(b"rid=000".to_vec()),
+            fingerprint: "f".to_owned(),
+            held: vec![Uuid::from_u128(7)],
+            known: Some(Sketch::default()),
+            ..Envelope::default()
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Directory entries for mapping tests: written as the bytes a server sends, and read with the decoder that reads them in a run.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
 
 use std::collections::HashMap;
 
 use kanidm_ldap_sync::config::sync::{EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping};
 use kanidm_ldap_sync::mapping::{Content, Mapper};
-use ldap_content_sync::{Limits, LdapMessage, ProtocolOp};
+use ldap_content_sync::{LdapMessage, Limits, ProtocolOp};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -163,14 +164,18 @@ pub fn named(content: &Content, name: &str) -> Value {
 
 /// The members of a group, sorted.
 pub fn members(content: &Content, name: &str) -> Vec<String> {
-    let group = named(content, name);
-    let mut members: Vec<String> =
-        group["member"].as_array().into_iter().flatten().map(|member| member["external_id"].as_str().unwrap().to_string()).collect();
+    members_of(&named(content, name))
+}
+
+/// The members of a group as it is sent, sorted.
+pub fn members_of(group: &Value) -> Vec<String> {
+    let members = group["member"].as_array().into_iter().flatten();
+    let mut members: Vec<String> = members.map(|member| member["external_id"].as_str().unwrap().to_string()).collect();
     members.sort();
     members
 }
 
-/// `attribute: rule` of every problem of the one held entry.
+/// Attribute and rule of every problem of the one held entry.
 pub fn problems(content: &Content) -> Vec<(String, String)> {
     assert_eq!(content.held.len(), 1, "sent: {:?}", sent(content));
     content.held[0].problems.iter().map(|problem| (problem.attribute.clone(), problem.rule.clone())).collect()

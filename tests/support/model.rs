@@ -128,7 +128,9 @@ impl Model {
         });
         if std::env::var("TRACE").is_ok() {
             eprintln!("{} {} retain={}", self.posts.len(), self.posts.last().unwrap().status, request["retain"]);
-            for e in entries { eprintln!("     {e}"); }
+            for e in entries {
+                eprintln!("     {e}");
+            }
         }
         result?;
         self.entries = next.entries;
@@ -255,7 +257,8 @@ impl Tables {
             }
             let fits = match name.as_str() {
                 "gidnumber" => value.is_u64(),
-                "mail" | "member" | "ssh_publickey" => value.is_array(),
+                // An empty list has no type.
+                "mail" | "member" | "ssh_publickey" => value.as_array().is_some_and(|list| !list.is_empty()),
                 _ => value.is_string(),
             };
             if !fits {
