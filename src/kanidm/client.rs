@@ -8,13 +8,14 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use ureq::config::Config;
 use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
-use super::connector::{TlsConnector, TlsFailed};
+use super::connector::{PeerChain, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
 use super::state::SyncState;
@@ -32,6 +33,7 @@ pub struct KanidmClient {
     token: Secret,
     timeout: Duration,
     connect_timeout: Duration,
+    chain: PeerChain,
 }
 
 impl fmt::Debug for KanidmClient {
@@ -54,14 +56,21 @@ impl KanidmClient {
             .timeout_connect(Some(config.connect_timeout))
             .timeout_global(Some(timeout))
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls));
+        let chain = PeerChain::default();
+        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
         KanidmClient {
             agent: Agent::with_parts(settings, connector, DefaultResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
             token,
             timeout,
             connect_timeout: config.connect_timeout,
+            chain,
         }
+    }
+
+    /// The certificate chain of the server, its own first; empty before the first connection, and without TLS.
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.get()
     }
 
     fn bearer(&self) -> String {
