@@ -192,7 +192,9 @@ fn what_is_ordinary_is_configured_and_ten_always_are() {
         world.reconfigure(|config| config.set("max_delete_percent", 32));
         world.run_and_compare("eleven of 35 are 31.4 %", "incremental");
         delete_users(&world, 22..=33);
-        refused(&world, &[], "12 entries would be deleted of 24 known", |entry| (22..=33).any(|n| entry.name == Some(support::seed::user_name(n))));
+        refused(&world, &[], "12 entries would be deleted of 24 known", |entry| {
+            (22..=33).any(|n| entry.name == Some(support::seed::user_name(n)))
+        });
         let ran = accepted(&world, &[], |entry| (22..=33).any(|n| entry.name == Some(support::seed::user_name(n))));
         assert_eq!((&ran.report["deleted"]["at_least"], &ran.report["mode"]), (&12.into(), &"incremental".into()));
         world.run_and_compare("accepted once", "incremental");

@@ -192,7 +192,12 @@ fn attributes_are_dropped_where_the_policy_says_so() {
         let uuid = of[0]["uuid"].as_str().unwrap();
         let line = format!("left out of {} ({uuid}): {}: ", bad.dn(), bad.attribute);
         assert!(ran.outcome.stderr.lines().any(|l| l.contains(&line) && l.contains(bad.rule)), "{line}\n{}", ran.outcome.stderr);
-        assert_eq!(world.kanidm.entries(ACCOUNT).iter().filter(|e| e.uuid.to_string() == uuid && e.legalname.is_some()).count(), usize::from(!bad.group && bad.attribute != "displayname"), "{}", bad.key);
+        assert_eq!(
+            world.kanidm.entries(ACCOUNT).iter().filter(|e| e.uuid.to_string() == uuid && e.legalname.is_some()).count(),
+            usize::from(!bad.group && bad.attribute != "displayname"),
+            "{}",
+            bad.key
+        );
     }
 }
 
@@ -221,14 +226,21 @@ fn two_entries_whose_dns_differ_in_case_only() {
         let mut attributes = good_person(name, number);
         attributes.push(("employeeNumber", name.to_owned()));
         let classes = ["inetOrgPerson", "posixAccount", "ldapPublicKey"];
-        record(&format!("homeDirectory={dir},ou=people,{SUFFIX}"), &classes, &[("homeDirectory", dir), ("sn", "x"), ("gidNumber", "1")], &attributes)
+        record(
+            &format!("homeDirectory={dir},ou=people,{SUFFIX}"),
+            &classes,
+            &[("homeDirectory", dir), ("sn", "x"), ("gidNumber", "1")],
+            &attributes,
+        )
     };
     let seed = Seed::Content(case("/home/A", "upper", 1) + &case("/home/a", "lower", 2));
     let world = World::with(SlapdOptions { seed, ..SlapdOptions::default() }, GROUPS_OF_NAMES, FILTER, |config| config);
     let ran = world.run(&[], 3);
     assert_eq!(ran.report["held"][0]["problems"][0]["attribute"], "dn", "{}", ran.outcome.all());
     assert_eq!(ran.report["written"]["persons"], 1, "{}", ran.outcome.all());
-    world.slapd.modify(&format!("dn: homeDirectory=/home/a,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: employeeNumber=lower\ndeleteoldrdn: 0\n"));
+    world.slapd.modify(&format!(
+        "dn: homeDirectory=/home/a,ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: employeeNumber=lower\ndeleteoldrdn: 0\n"
+    ));
     world.run_and_compare("mended", "incremental");
 }
 
@@ -268,7 +280,8 @@ fn what_turns_bad_keeps_what_kanidm_has_of_it() {
         let kept = |world: &World, what: &str, arguments: &[&str], mode: &str| {
             let ran = world.run(arguments, 3);
             assert_eq!(ran.report["mode"], mode, "{what}");
-            let named: BTreeSet<String> = ran.report["held"].as_array().unwrap().iter().map(|h| h["dn"].as_str().unwrap().to_lowercase()).collect();
+            let named: BTreeSet<String> =
+                ran.report["held"].as_array().unwrap().iter().map(|h| h["dn"].as_str().unwrap().to_lowercase()).collect();
             assert_eq!(named, dns.iter().cloned().collect(), "{what}");
             assert_eq!(entries_with(world, &dns), before, "{what}: nothing of them has changed");
             assert_eq!(world.kanidm.entries(ACCOUNT).len(), 22, "{what}: and nothing is deleted");
@@ -350,7 +363,8 @@ fn give(values: &[(usize, &str, &str)]) -> String {
 
 /// Entry `a` gets the DN of `b`, and so on, the last that of the first.
 fn rotate_dns(keys: &[&str]) -> String {
-    let rename = |from: &str, to: &str| format!("dn: {}\nchangetype: modrdn\nnewrdn: employeeNumber={to}\ndeleteoldrdn: 1\n\n", person_dn(from));
+    let rename =
+        |from: &str, to: &str| format!("dn: {}\nchangetype: modrdn\nnewrdn: employeeNumber={to}\ndeleteoldrdn: 1\n\n", person_dn(from));
     let (last, rest) = keys.split_last().unwrap();
     let mut ldif = rename(last, "nobody");
     let mut free = *last;
