@@ -8,12 +8,17 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use ureq::config::Config;
 use ureq::http::Response;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
+<<<<<<< HEAD
 use super::connector::{ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
+=======
+use super::connector::{PeerChain, TlsConnector, TlsFailed};
+>>>>>>> ea57cef80c266f7d419c3e3c16e84407269bb637
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
 use super::state::SyncState;
@@ -31,6 +36,7 @@ pub struct KanidmClient {
     token: Secret,
     timeout: Duration,
     connect_timeout: Duration,
+    chain: PeerChain,
 }
 
 impl fmt::Debug for KanidmClient {
@@ -53,14 +59,21 @@ impl KanidmClient {
             .timeout_connect(Some(config.connect_timeout))
             .timeout_global(Some(timeout))
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls));
+        let chain = PeerChain::default();
+        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
         KanidmClient {
             agent: Agent::with_parts(settings, connector, SystemResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
             token,
             timeout,
             connect_timeout: config.connect_timeout,
+            chain,
         }
+    }
+
+    /// The certificate chain of the server, its own first; empty before the first connection, and without TLS.
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.get()
     }
 
     fn bearer(&self) -> String {

@@ -6,9 +6,9 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::config::Config;
@@ -56,12 +56,29 @@ impl Resolver for SystemResolver {
 /// Wraps a TCP connection in TLS where the URI says https.
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
+    chain: PeerChain,
+}
+
+/// The certificate chain of the server that was connected to last, its own first. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct PeerChain(Arc<Mutex<Vec<CertificateDer<'static>>>>);
+
+impl PeerChain {
+    /// The chain; empty before the first connection.
+    pub fn get(&self) -> Vec<CertificateDer<'static>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, tls: &ClientConnection) {
+        let chain = tls.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+    }
 }
 
 impl TlsConnector {
-    /// `config` decides what is trusted and verified.
-    pub fn new(config: Arc<ClientConfig>) -> Self {
-        TlsConnector { config }
+    /// `config` decides what is trusted and verified; `chain` is told who answered.
+    pub fn new(config: Arc<ClientConfig>, chain: PeerChain) -> Self {
+        TlsConnector { config, chain }
     }
 }
 
@@ -89,6 +106,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let mut socket = TransportAdapter::new(Box::new(tcp) as Box<dyn Transport>, Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
         tls.complete_io(&mut socket).map_err(handshake_error)?;
+        self.chain.set(&tls);
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(tls, socket), write_error: None })))
     }
