@@ -14,11 +14,7 @@ use ureq::http::Response;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
-<<<<<<< HEAD
-use super::connector::{ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
-=======
-use super::connector::{PeerChain, TlsConnector, TlsFailed};
->>>>>>> ea57cef80c266f7d419c3e3c16e84407269bb637
+use super::connector::{PeerChain, ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
 use super::state::SyncState;

@@ -2,7 +2,7 @@
 //!
 //! Scope: what goes into which POST. A refused POST is halved, and each half that is refused again, until the entries at fault are alone:
 //! k of n cost O(k log n) POSTs, and everything else is applied on the way. What is refused because a value is taken is put aside for
-//! [`super::collide`]; what is refused for another reason is held.
+//! `collide`; what is refused for another reason is held.
 
 use std::borrow::Cow;
 
