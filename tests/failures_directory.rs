@@ -175,7 +175,7 @@ fn large() -> World {
             format!("dn: cn=large{number:02},ou=groups,{SUFFIX}\nobjectClass: groupOfNames\nmember: {SUFFIX}\ndescription: {text}\n\n")
         })
         .collect();
-    let users: String = (1..=30).map(|number| user_ldif(number).replace("changetype: add\n", "")).collect();
+    let users: String = (1..=30).map(user_ldif).collect();
     let mut world = World::new(SlapdOptions { seed: Seed::Content(users + &groups), ..SlapdOptions::default() });
     world.reconfigure(|config| config.set("ldap_filter", "(objectClass=posixAccount)"));
     world.run(&[], 0);

@@ -63,7 +63,7 @@ fn what_is_wrong_with_the_connection_is_named() {
     let no_file = client(&url).set("ca_path", "/nonexistent/ca.pem");
     assert_fails_with_client(&world, "no CA file", &no_file, &[&url, "/nonexistent/ca.pem", "No such file"]);
     let ldap = format!("https://localhost:{}", world.slapd.starttls_uri().rsplit_once(':').unwrap().1);
-    assert_fails_with_client(&world, "another kind of server", &client(&ldap), &[&ldap, "Kanidm failed", "check"]);
+    assert_fails_with_client(&world, "another kind of server", &client(&ldap), &[&ldap, "TLS handshake", "does this port speak TLS", "check"]);
 
     for (what, identity, words) in [
         ("expired certificate", strangers.expired(), ["expired on 2021-01-01", "renew it"]),
@@ -109,7 +109,7 @@ fn an_answer_that_is_not_kanidms_is_named() {
         ("other JSON", response("200 OK", "Content-Type: application/json\r\n", "{\"status\":\"up\"}"), [interface, "check `uri`"]),
         ("no HTTP", "220 mail.example.com ESMTP\r\n".to_owned(), [interface, "check `uri`"]),
         ("too much", response("200 OK", "", &" ".repeat(2 << 20)), ["larger than 1048576 bytes", "check `uri`"]),
-        ("a page that is not there", response("404 Not Found", "", html), ["status 404", "`uri`"]),
+        ("a page that is not there", response("404 Not Found", "", html), ["status 404", "check `uri`"]),
         ("moved", response("301 Moved Permanently", &redirect, ""), ["status 301", "redirect, which is not followed"]),
         ("elsewhere", response("302 Found", &redirect, html), ["status 302", "redirect, which is not followed"]),
         ("elsewhere for now", response("307 Temporary Redirect", &redirect, ""), ["status 307", "redirect, which is not followed"]),
@@ -130,15 +130,15 @@ fn a_kanidm_in_trouble_is_named() {
     let url = world.kanidm.url();
     for (what, fault, words) in [
         ("503", Fault::status(Moment::Received, 503, "no healthy upstream"), ["Kanidm is not available", "no healthy upstream"]),
-        ("its own 500", Fault::own_status(Moment::Received, 500, "\"backend\""), ["status 500", "backend"]),
-        ("an answer lost", Fault::closed(Moment::Received), ["talking to Kanidm failed", "proxy in front of it"]),
+        ("its own 500", Fault::own_status(Moment::Received, 500, "\"backend\""), ["status 500, backend", "trouble of its own"]),
+        ("an answer lost", Fault::closed(Moment::Received), ["talking to Kanidm failed: the connection ended", "proxy in front of it"]),
     ] {
         world.kanidm.fault(fault.only("GET"));
         assert_run_fails(&world, what, &[&[url.as_str(), "reading the sync state"], &words[..]].concat());
         assert_eq!(world.kanidm.pending_faults(), 0, "{what}");
     }
 
-    store(&world, br#"{"kanidm-ldap-sync":"x","version":99}"#);
+    store(&world, br#"{"kanidm-ldap-sync":99}"#);
     let words = [url.as_str(), "version 99"];
     assert_run_fails(&world, "a state of a newer version", &words);
     world.kanidm.force_refresh(ACCOUNT);
@@ -229,8 +229,8 @@ fn trouble_that_stays_is_a_failure_and_the_next_run_mends_it() {
         });
         scope.spawn(|| {
             let world = with_changes_to_send();
-            // The state, and not a byte more.
-            let relay = Relay::cutting(world.kanidm.port(), bytes_of_a_dry_run(&world));
+            // The state, and nothing more. A handshake is not the same length each time, by a few bytes; an answer has more than 40.
+            let relay = Relay::cutting(world.kanidm.port(), bytes_of_a_dry_run(&world) + 40);
             let url = format!("https://localhost:{}", relay.port());
             world.tool.write_client_config(&client(&world).set("uri", url.as_str()));
             let outcome = world.tool.run(&["--json"]);
