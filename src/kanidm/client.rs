@@ -25,6 +25,9 @@ use crate::config::secret::Secret;
 /// No more than this of an answer is read; a state with 10,000 held entries has 0.3 MB.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
+/// Bytes. Kanidm's tokens have some 200.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Kanidm, over HTTPS.
 pub struct KanidmClient {
     agent: Agent,
@@ -90,7 +93,11 @@ impl KanidmClient {
 
     /// What is shown of an answer. It may come from something in between that repeats the request, token included.
     fn without_token(&self, answer: &str) -> String {
-        answer.replace(self.token.expose(), "<token>")
+        match self.token.expose() {
+            // No token is that short: it would only spoil the words.
+            short if short.len() < SHORTEST_TOKEN => answer.to_owned(),
+            token => answer.replace(token, "<token>"),
+        }
     }
 
     fn transport_error(&self, error: ureq::Error) -> KanidmError {
