@@ -19,6 +19,7 @@ use super::flavour;
 use super::refresh::{self, Refresh};
 use super::root_dse::{self, RootDse};
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
+use crate::heartbeat::Heartbeat;
 
 /// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an authenticated connection.
 const WINDOW: usize = 64;
@@ -39,13 +40,22 @@ impl Directory {
     /// # Errors
     /// Whatever is in the way, with what to do about it.
     pub fn connect(cfg: &DirectoryConfig) -> Result<Directory, DirectoryError> {
-        Self::establish(cfg).map_err(|problem| problem.at(&cfg.uri))
+        Self::connect_watched(cfg, Heartbeat::default())
     }
 
-    fn establish(cfg: &DirectoryConfig) -> Result<Directory, Problem> {
+    /// The same, with somebody who hears of every step and every piece of data, from now on. No wait in between is longer than twice
+    /// `ldap_timeout`.
+    ///
+    /// # Errors
+    /// As [`Directory::connect`].
+    pub fn connect_watched(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryError> {
+        Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
+    }
+
+    fn establish(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, Problem> {
         let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
         let mut directory = Directory {
-            connection: Connection::open(cfg, limits)?,
+            connection: Connection::open(cfg, limits, heartbeat)?,
             limits,
             uri: cfg.uri.clone(),
             base: cfg.base_dn.clone(),

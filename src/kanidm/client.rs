@@ -8,15 +8,15 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use ureq::config::Config;
 use ureq::http::Response;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
-use super::connector::{TlsConnector, TlsFailed};
+use super::connector::{PeerChain, ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
-use super::resolver::{HostNotFound, SystemResolver};
 use super::state::SyncState;
 use super::transport::SyncServer;
 use crate::config::client::ClientConfig;
@@ -35,6 +35,7 @@ pub struct KanidmClient {
     token: Secret,
     timeout: Duration,
     connect_timeout: Duration,
+    chain: PeerChain,
 }
 
 impl fmt::Debug for KanidmClient {
@@ -57,14 +58,21 @@ impl KanidmClient {
             .timeout_connect(Some(config.connect_timeout))
             .timeout_global(Some(timeout))
             .build();
-        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls));
+        let chain = PeerChain::default();
+        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
         KanidmClient {
             agent: Agent::with_parts(settings, connector, SystemResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
             token,
             timeout,
             connect_timeout: config.connect_timeout,
+            chain,
         }
+    }
+
+    /// The certificate chain of the server, its own first; empty before the first connection, and without TLS.
+    pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
+        self.chain.get()
     }
 
     fn bearer(&self) -> String {
@@ -111,10 +119,10 @@ impl KanidmClient {
                 return KanidmError::TimedOut { stage, limit };
             }
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
-            ureq::Error::Other(e) => match (e.downcast_ref::<TlsFailed>(), e.downcast_ref::<HostNotFound>()) {
-                (Some(TlsFailed(tls)), _) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
-                (None, Some(reason)) => (Stage::Resolve, reason.to_string()),
-                (None, None) => (Stage::Exchange, e.to_string()),
+            ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
+                Some(TlsFailed(tls)) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
+                None if e.is::<ResolveFailed>() => (Stage::Resolve, e.to_string()),
+                None => (Stage::Exchange, e.to_string()),
             },
             ureq::Error::Tls(reason) => (Stage::Tls, reason.to_owned()),
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

@@ -23,6 +23,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod rules;
 pub mod scripted_https;
 pub mod seed;
 pub mod server_tls;

@@ -1,0 +1,13 @@
+//! The upload: against a model of Kanidm, and against the real engine.
+
+mod basics;
+mod engine;
+mod jobs;
+#[path = "../support/model.rs"]
+mod model;
+mod sequences;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/trouble.rs"]
+mod trouble;
+mod world;
