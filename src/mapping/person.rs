@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 
-
 use super::index::{Index, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
