@@ -99,8 +99,7 @@ pub fn read_from(
         // beside the refresh, has come back.
         let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
         if !full {
-            let mut lookup =
-                Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
