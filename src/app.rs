@@ -165,7 +165,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: bool, heartbeat: Heartbeat)
     display.borrow_mut().finish();
     match outcome {
         Ok(outcome) => success(cli, &outcome, dump),
-        Err(error) => failed(cli, &error),
+        Err(error) => failed(cli, settings, &error),
     }
 }
 
@@ -190,8 +190,10 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
     code
 }
 
-fn failed(cli: &Cli, error: &RunError) -> ExitCode {
-    failure(cli, error.exit_code(), &error.to_string())
+fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
+    // The directory's errors name their server themselves.
+    let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
+    failure(cli, error.exit_code(), &format!("{place}{error}"))
 }
 
 fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {

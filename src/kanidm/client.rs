@@ -11,13 +11,13 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use ureq::config::Config;
 use ureq::http::Response;
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::connector::{PeerChain, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
+use super::resolver::{HostNotFound, SystemResolver};
 use super::state::SyncState;
 use super::transport::SyncServer;
 use crate::config::client::ClientConfig;
@@ -59,7 +59,7 @@ impl KanidmClient {
         let chain = PeerChain::default();
         let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
         KanidmClient {
-            agent: Agent::with_parts(settings, connector, DefaultResolver::default()),
+            agent: Agent::with_parts(settings, connector, SystemResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
             token,
             timeout,
@@ -81,19 +81,25 @@ impl KanidmClient {
     fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, KanidmError> {
         let response = result.map_err(|e| self.transport_error(e))?;
         let status = response.status().as_u16();
-        let operation_id = response.headers().get("x-kanidm-opid").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let operation_id = response.headers().get("x-kanidm-opid").and_then(|v| v.to_str().ok()).map(|id| self.without_token(id));
         log::debug!("Kanidm answers {status}, operation {}", operation_id.as_deref().unwrap_or("unknown"));
         let mut body = Vec::new();
         let read = response.into_body().into_reader().take(MAX_ANSWER.saturating_add(1)).read_to_end(&mut body);
         if status != 200 {
             // The status counts, whatever became of the body.
-            return Err(KanidmError::Refused(Answer::new(status, &body, operation_id)));
+            let body = self.without_token(&String::from_utf8_lossy(&body));
+            return Err(KanidmError::Refused(Answer::new(status, body.as_bytes(), operation_id)));
         }
         read.map_err(|e| self.transport_error(e.into()))?;
         if body.len() as u64 > MAX_ANSWER {
             return Err(KanidmError::NotKanidm { reason: format!("it is larger than {MAX_ANSWER} bytes") });
         }
         Ok(body)
+    }
+
+    /// What is shown of an answer. It may come from something in between that repeats the request, token included.
+    fn without_token(&self, answer: &str) -> String {
+        answer.replace(self.token.expose(), "<token>")
     }
 
     fn transport_error(&self, error: ureq::Error) -> KanidmError {
@@ -107,11 +113,15 @@ impl KanidmClient {
                 return KanidmError::TimedOut { stage, limit };
             }
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
-            ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
-                Some(TlsFailed(tls)) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
-                None => (Stage::Exchange, e.to_string()),
+            ureq::Error::Other(e) => match (e.downcast_ref::<TlsFailed>(), e.downcast_ref::<HostNotFound>()) {
+                (Some(TlsFailed(tls)), _) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
+                (None, Some(reason)) => (Stage::Resolve, reason.to_string()),
+                (None, None) => (Stage::Exchange, e.to_string()),
             },
             ureq::Error::Tls(reason) => (Stage::Tls, reason.to_owned()),
+            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                (Stage::Exchange, "the connection ended before the answer did".to_owned())
+            }
             ureq::Error::Io(e) => (io_stage(&e), e.to_string()),
             ureq::Error::ConnectionFailed => (Stage::Connect, "no connection".to_owned()),
             e @ (ureq::Error::Http(_) | ureq::Error::Protocol(_) | ureq::Error::BadUri(_) | ureq::Error::LargeResponseHeader(..)) => {

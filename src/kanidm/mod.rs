@@ -11,6 +11,7 @@ mod connector;
 pub mod error;
 mod first;
 pub mod request;
+mod resolver;
 pub mod scim;
 mod send;
 pub mod sketch;

@@ -302,6 +302,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it happened with Kanidm.
+    pub fn is_kanidms(&self) -> bool {
+        matches!(self, RunError::State(_) | RunError::Stored(_) | RunError::Upload(_))
+    }
+
     /// The exit code that says it.
     pub fn exit_code(&self) -> ExitCode {
         match self {

@@ -25,8 +25,13 @@ pub struct Identity {
 impl Pki {
     /// An authority that nobody else trusts. Two of them do not trust each other, whatever their names.
     pub fn new() -> Pki {
+        Pki::named("Test CA")
+    }
+
+    /// As [`new`](Self::new), with a name of its own.
+    pub fn named(name: &str) -> Pki {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Test CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, new_key()).expect("an authority");

@@ -60,6 +60,15 @@ impl World {
         self.reconfigure(|config| config.set("ldap_sync_base_dn", base));
     }
 
+    /// Synchronises into this Kanidm from now on, as a new sync account.
+    pub fn move_to(&mut self, kanidm: KanidmServer) {
+        self.account = kanidm.create_sync_account(ACCOUNT);
+        self.tool.write_client_config(&ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
+        self.kanidm = kanidm;
+        let token = self.account.token.clone();
+        self.reconfigure(|config| config.set("sync_token", token));
+    }
+
     /// Changes the sync config.
     pub fn reconfigure(&mut self, change: impl FnOnce(ConfigText) -> ConfigText) {
         self.config = change(self.config.clone());
