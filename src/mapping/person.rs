@@ -11,7 +11,7 @@ use super::{Findings, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
-pub(super) const MISSING: &str = "is missing";
+pub(crate) const MISSING: &str = "is missing";
 const STILL_OPEN: &str =
     "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 

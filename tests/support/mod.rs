@@ -19,6 +19,7 @@ pub mod expect;
 pub mod failure;
 pub mod kanidm;
 pub mod ldap;
+pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;
