@@ -12,6 +12,7 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod changes;
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
