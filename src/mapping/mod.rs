@@ -9,6 +9,7 @@ mod index;
 mod lock;
 mod mapper;
 mod membership;
+mod owners;
 pub mod password;
 mod person;
 pub mod ssh_key;
@@ -21,6 +22,7 @@ use uuid::Uuid;
 
 pub use mapper::Mapper;
 pub(crate) use person::MISSING;
+pub use owners::UniqueValues;
 
 use crate::config::sync::InvalidEntries;
 use crate::sync::changeset::ChangeSet;
