@@ -36,6 +36,8 @@ pub struct SlapdOptions {
     pub tls: Option<ServerTls>,
     /// `TLSVerifyClient`: never, allow, try, demand.
     pub verify_client: &'static str,
+    /// Serves ldaps on `::1` as well.
+    pub ipv6: bool,
 }
 
 impl Default for SlapdOptions {
@@ -51,6 +53,7 @@ impl Default for SlapdOptions {
             extra_database: String::new(),
             tls: None,
             verify_client: "never",
+            ipv6: false,
         }
     }
 }
@@ -91,6 +94,11 @@ impl Slapd {
     /// `ldapi://%2Fpath`
     pub fn ldapi_uri(&self) -> String {
         format!("ldapi://{}", self.path("ldapi").display().to_string().replace('/', "%2F"))
+    }
+
+    /// `ldaps://[::1]:port`, with the option `ipv6`.
+    pub fn ipv6_uri(&self) -> String {
+        format!("ldaps://[::1]:{}", self.ldaps_port)
     }
 
     /// The port of `ldaps`, on 127.0.0.1.
@@ -199,7 +207,10 @@ impl Slapd {
                 [self.ldaps_port, self.ldap_port] = ports::free();
             }
             let configuration = self.path("slapd.conf");
-            let urls = format!("ldaps://127.0.0.1:{}/ ldap://127.0.0.1:{}/ {}/", self.ldaps_port, self.ldap_port, self.ldapi_uri());
+            let mut urls = format!("ldaps://127.0.0.1:{}/ ldap://127.0.0.1:{}/ {}/", self.ldaps_port, self.ldap_port, self.ldapi_uri());
+            if self.options.ipv6 {
+                urls += &format!(" ldaps://[::1]:{}/", self.ldaps_port);
+            }
             let command = ["slapd", "-f", configuration.to_str().expect("UTF-8"), "-h", &urls, "-d", "0"];
             let server = Server::start(&self.path("slapd.log"), &[self.dir.path()], &command);
             // ldapi is certainly this slapd's; by now it holds its other addresses too.
@@ -211,6 +222,8 @@ impl Slapd {
                 Err(log) => complaint = log,
             }
             server.end("KILL", Data::Keep);
+            // Most likely another process has taken a port meanwhile.
+            self.ldaps_port = 0;
         }
         panic!("slapd does not start: {complaint}");
     }
