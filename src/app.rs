@@ -1,5 +1,6 @@
 //! The program: from the command line to the exit code. The map of what happens is here; every step is a module of its own.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::time::Duration;
@@ -13,10 +14,11 @@ use crate::config::sync::SyncConfig;
 use crate::config::{self, ConfigError, Env, Warning};
 use crate::directory::tls::{self, Roots, TlsOptions};
 use crate::error::ExitCode;
+use crate::heartbeat::Heartbeat;
 use crate::kanidm::client::KanidmClient;
 use crate::kanidm::transport::SystemClock;
-use crate::kanidm::upload;
 use crate::log::{self as logging, Style, Verbosity};
+use crate::progress::Display;
 use crate::service::lock::{LockError, RunLock};
 use crate::service::notify::Notifier;
 use crate::service::signals;
@@ -41,7 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> u8 {
     match cli.mode {
         Mode::Help => print(&cli::help()),
         Mode::Version => print(&cli::version()),
-        Mode::Status => scheduled::status(&cli, env),
+        Mode::Status => scheduled::status(&cli),
         Mode::Schedule => as_user(&cli, || scheduled::run(&cli, env)),
         Mode::Check => as_user(&cli, || crate::check::run(&cli, env)),
         Mode::Once | Mode::DryRun | Mode::ProtoDump => as_user(&cli, || once(&cli, env)),
@@ -53,7 +55,7 @@ fn init_logging(verbosity: Verbosity, env: Env<'_>) {
     logging::init(verbosity, Style::detect(stream.as_deref()));
 }
 
-fn print(text: &str) -> u8 {
+pub(crate) fn print(text: &str) -> u8 {
     // Whoever closes our stdout does not want it.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::Success.code()
@@ -98,7 +100,8 @@ impl Settings {
         Ok((Settings { sync, client, fingerprint }, warnings))
     }
 
-    /// The sum of what one run may wait in one place: how long it may go without a sign of life.
+    /// How long a run may go without a sign of life. Its longest waits are two of `ldap_timeout` (name resolution, then connecting), and
+    /// one request to Kanidm with the pause before it is repeated: the sum of them all leaves room for the work in between.
     pub fn time_outs(&self) -> Duration {
         self.sync.directory.timeout.saturating_mul(2).saturating_add(self.sync.upload.timeout).saturating_add(self.client.connect_timeout)
     }
@@ -122,11 +125,11 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
     if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::from_environment()) {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
-    synchronise(cli, &settings, cli.full_refresh, &mut || {}).code()
+    synchronise(cli, &settings, cli.full_refresh, Heartbeat::default()).code()
 }
 
-/// One run under the lock, logged and printed. `alive` is called whenever the run makes progress.
-fn synchronise(cli: &Cli, settings: &Settings, full: bool, alive: &mut dyn FnMut()) -> ExitCode {
+/// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
+fn synchronise(cli: &Cli, settings: &Settings, full: bool, heartbeat: Heartbeat) -> ExitCode {
     let _lock = match RunLock::acquire(&cli.sync_config) {
         Ok(lock) => lock,
         Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()),
@@ -142,31 +145,27 @@ fn synchronise(cli: &Cli, settings: &Settings, full: bool, alive: &mut dyn FnMut
         full_refresh: full,
         accept_deletes: cli.accept_deletes,
         dry_run: matches!(cli.mode, Mode::DryRun | Mode::ProtoDump),
+        heartbeat,
     };
     let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
-    let mut display = crate::progress::Display::new();
-    let alive = std::cell::RefCell::new(alive);
-    let display_cell = std::cell::RefCell::new(&mut display);
+    // Shared by two closures that are never called at the same time.
+    let display = RefCell::new(Display::new());
     let outcome = run::run(
         &job,
         &mut server,
         &mut SystemClock::default(),
         &mut |step: Step<'_>| {
-            (alive.borrow_mut())();
-            display_cell.borrow_mut().read(&step);
+            display.borrow_mut().read(&step);
             if let Some(dump) = &mut dump {
                 dump.step(&step);
             }
         },
-        &mut |progress: upload::Progress| {
-            (alive.borrow_mut())();
-            display_cell.borrow_mut().uploaded(progress);
-        },
+        &mut |progress| display.borrow_mut().uploaded(progress),
     );
-    display.finish();
+    display.borrow_mut().finish();
     match outcome {
         Ok(outcome) => success(cli, &outcome, dump),
-        Err(error) => failed(cli, &error),
+        Err(error) => failed(cli, settings, &error),
     }
 }
 
@@ -191,8 +190,10 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
     code
 }
 
-fn failed(cli: &Cli, error: &RunError) -> ExitCode {
-    failure(cli, error.exit_code(), &error.to_string())
+fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
+    // The directory's errors name their server themselves.
+    let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
+    failure(cli, error.exit_code(), &format!("{place}{error}"))
 }
 
 fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod error;
+pub mod heartbeat;
 pub mod kanidm;
 pub mod log;
 pub mod mapping;

@@ -20,6 +20,14 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), Con
     sync_file::parse(path, &files::read_config(path)?, env)
 }
 
+/// Reads `status_bind` alone. Nothing else of the file has to be correct, and no secret is looked at.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or the value is no address.
+pub fn status_bind(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
+    sync_file::status_bind(path, &files::read_config(path)?)
+}
+
 /// Everything the sync config file says.
 #[derive(Debug)]
 pub struct SyncConfig {

@@ -1,6 +1,7 @@
 //! The sync config from its text: each key taken once, everything that is wrong collected.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,6 +39,16 @@ pub(super) fn parse(path: &Path, file: &Text, env: Env<'_>) -> Result<(SyncConfi
         (Some(config), problems) if problems.is_empty() => Ok((config, reader.warnings)),
         (_, problems) => Err(error(problems)),
     }
+}
+
+/// The value of `status_bind` in the text of a sync config, whatever else that holds.
+pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>, ConfigError> {
+    let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
+    let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
+    let mut problems = Problems::default();
+    let bind = document.root().text("status_bind", &mut problems).and_then(|at| at.try_map(&mut problems, values::listener));
+    let problems = problems.into_list();
+    if problems.is_empty() { Ok(bind.map(|at| at.value)) } else { Err(error(problems)) }
 }
 
 /// The defaults of the key table, as a TOML document.

@@ -19,6 +19,7 @@ use super::flavour;
 use super::refresh::{self, Refresh};
 use super::root_dse::{self, RootDse};
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
+use crate::heartbeat::Heartbeat;
 
 /// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an authenticated connection.
 const WINDOW: usize = 64;
@@ -39,20 +40,29 @@ impl Directory {
     /// # Errors
     /// Whatever is in the way, with what to do about it.
     pub fn connect(cfg: &DirectoryConfig) -> Result<Directory, DirectoryError> {
-        Self::establish(cfg).map_err(|problem| problem.at(&cfg.uri))
+        Self::connect_watched(cfg, Heartbeat::default())
     }
 
-    fn establish(cfg: &DirectoryConfig) -> Result<Directory, Problem> {
+    /// The same, with somebody who hears of every step and every piece of data, from now on. No wait in between is longer than twice
+    /// `ldap_timeout`.
+    ///
+    /// # Errors
+    /// As [`Directory::connect`].
+    pub fn connect_watched(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryError> {
+        Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
+    }
+
+    fn establish(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, Problem> {
         let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
         let mut directory = Directory {
-            connection: Connection::open(cfg, limits)?,
+            connection: Connection::open(cfg, limits, heartbeat)?,
             limits,
             uri: cfg.uri.clone(),
             base: cfg.base_dn.clone(),
             filter: cfg.filter.clone(),
             root_dse: RootDse::default(),
         };
-        directory.bind(&cfg.bind)?;
+        directory.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
         directory.root_dse = directory.read_root_dse()?;
         if !directory.root_dse.offers_content_sync() {
             return Err(Problem::NoContentSync);
@@ -210,9 +220,9 @@ impl Directory {
             return match &message.op {
                 ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => Ok(()),
                 ProtocolOp::BindResponse(answer) => Err(Problem::BindRefused {
-                    who: match bind {
-                        Bind::Simple { dn, .. } => dn.clone(),
-                        Bind::External => "SASL EXTERNAL".into(),
+                    dn: match bind {
+                        Bind::Simple { dn, .. } => Some(dn.clone()),
+                        Bind::External => None,
                     },
                     code: answer.result.code,
                     diagnostic: quote(&answer.result.diagnostic),
@@ -239,6 +249,17 @@ impl Drop for Directory {
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("uri", &self.uri).field("provider", &self.provider()).finish_non_exhaustive()
+    }
+}
+
+/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or
+/// just hang up (slapd with GnuTLS), which the client sees where it waits for the answer to its first request.
+fn blame_certificate(problem: Problem, cfg: &DirectoryConfig) -> Problem {
+    match (problem, &cfg.client_cert) {
+        (Problem::Closed { .. } | Problem::Lost { .. }, Some((certificate, _))) => {
+            Problem::CertificateRejected { certificate: certificate.clone() }
+        }
+        (problem, _) => problem,
     }
 }
 

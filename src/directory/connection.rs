@@ -16,6 +16,7 @@ use super::socket::{ConnectError, Socket};
 use super::tls::{Roots, TlsOptions, client_config};
 use super::tls_session::TlsSession;
 use crate::config::sync::{DirectoryConfig, LdapUri};
+use crate::heartbeat::Heartbeat;
 
 /// Read at once from a unix socket.
 const PIECE: usize = 64 * 1024;
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     limits: Limits,
     /// The ID of the last request; 1 is left to StartTLS.
     last_id: u32,
+    /// Hears of every piece that was read.
+    heartbeat: Heartbeat,
 }
 
 /// Why no message came, or none was sent.
@@ -64,7 +67,7 @@ impl WireError {
 
 impl Connection {
     /// Connects as configured, up to and with TLS.
-    pub(super) fn open(cfg: &DirectoryConfig, limits: Limits) -> Result<Self, Problem> {
+    pub(super) fn open(cfg: &DirectoryConfig, limits: Limits, heartbeat: Heartbeat) -> Result<Self, Problem> {
         let (socket, tls, frames) = match &cfg.uri {
             LdapUri::Unix(path) => {
                 let socket =
@@ -72,11 +75,12 @@ impl Connection {
                 (socket, None, FrameBuffer::default())
             }
             LdapUri::Tls { host, port, starttls } => {
-                let (socket, tls, frames) = open_tls(cfg, host, *port, *starttls, &limits)?;
+                let (socket, tls, frames) = open_tls(cfg, host, *port, *starttls, &limits, &heartbeat)?;
                 (socket, Some(tls), frames)
             }
         };
-        Ok(Connection { socket, tls, frames, timeout: cfg.timeout, limits, last_id: START_TLS_ID })
+        heartbeat.beat();
+        Ok(Connection { socket, tls, frames, timeout: cfg.timeout, limits, last_id: START_TLS_ID, heartbeat })
     }
 
     /// Sends a request, and says which message ID it was given.
@@ -130,6 +134,7 @@ impl Connection {
                 Some(tls) => tls.fill(&mut self.socket, &mut self.frames, deadline)?,
                 None => fill(&mut self.socket, &mut self.frames, deadline)?,
             }
+            self.heartbeat.beat();
         }
     }
 
@@ -152,6 +157,7 @@ fn open_tls(
     port: u16,
     starttls: bool,
     limits: &Limits,
+    heartbeat: &Heartbeat,
 ) -> Result<(Socket, TlsSession, FrameBuffer), Problem> {
     let config = client_config(&TlsOptions {
         roots: cfg.ca.as_deref().map_or(Roots::System, Roots::Bundle),
@@ -166,8 +172,10 @@ fn open_tls(
         ConnectError::ResolverSilent => Problem::ResolverSilent { host: host.to_owned(), timeout: cfg.timeout },
         ConnectError::Failed(attempts) => Problem::NotConnected { attempts, timeout: cfg.timeout },
     })?;
+    heartbeat.beat();
     if starttls {
         start_tls(&mut socket, cfg.timeout, limits)?;
+        heartbeat.beat();
     }
     let mut frames = FrameBuffer::default();
     let tls = TlsSession::handshake(config, name, &mut socket, &mut frames, &Deadline::step(cfg.timeout))

@@ -1,16 +1,19 @@
-//! TLS for ureq with a rustls configuration of our own.
+//! Name resolution and TLS for ureq: as its own, but with errors that say which it was, and with a rustls configuration of ours.
 //!
-//! Scope: one connection. ureq's own connector builds its configuration from its own settings, which know neither "verify the chain but not
+//! Scope: one connection. ureq's own TLS connector builds its configuration from its own settings, which know neither "verify the chain but not
 //! the name" nor several sources of roots; and it gives up when a write fails, although a server that refuses a large body has answered
 //! (413) before it closes the connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
 
 /// Why no TLS connection came about; found again behind [`Error::Other`].
@@ -25,15 +28,57 @@ impl fmt::Display for TlsFailed {
 
 impl std::error::Error for TlsFailed {}
 
+/// Why the host's name did not become an address; found again behind [`Error::Other`].
+#[derive(Debug)]
+pub struct ResolveFailed(io::Error);
+
+impl fmt::Display for ResolveFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ResolveFailed {}
+
+/// The system's resolver.
+#[derive(Debug, Default)]
+pub struct SystemResolver(DefaultResolver);
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        self.0.resolve(uri, config, timeout).map_err(|error| match error {
+            Error::Io(e) => Error::Other(Box::new(ResolveFailed(e))),
+            other => other,
+        })
+    }
+}
+
 /// Wraps a TCP connection in TLS where the URI says https.
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
+    chain: PeerChain,
+}
+
+/// The certificate chain of the server that was connected to last, its own first. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct PeerChain(Arc<Mutex<Vec<CertificateDer<'static>>>>);
+
+impl PeerChain {
+    /// The chain; empty before the first connection.
+    pub fn get(&self) -> Vec<CertificateDer<'static>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, tls: &ClientConnection) {
+        let chain = tls.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+    }
 }
 
 impl TlsConnector {
-    /// `config` decides what is trusted and verified.
-    pub fn new(config: Arc<ClientConfig>) -> Self {
-        TlsConnector { config }
+    /// `config` decides what is trusted and verified; `chain` is told who answered.
+    pub fn new(config: Arc<ClientConfig>, chain: PeerChain) -> Self {
+        TlsConnector { config, chain }
     }
 }
 
@@ -61,6 +106,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         let mut socket = TransportAdapter::new(Box::new(tcp) as Box<dyn Transport>, Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
         tls.complete_io(&mut socket).map_err(handshake_error)?;
+        self.chain.set(&tls);
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(tls, socket), write_error: None })))
     }
@@ -70,6 +116,11 @@ impl<In: Transport> Connector<In> for TlsConnector {
 fn handshake_error(error: io::Error) -> Error {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            // Another kind of server, or one that is just being stopped: that may be better in a moment.
+            let words = "the connection ended during the TLS handshake (does this port speak TLS?)";
+            io::Error::new(io::ErrorKind::ConnectionAborted, words).into()
+        }
         None => error.into(),
     }
 }

@@ -20,6 +20,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 pub use mapper::Mapper;
+pub(crate) use person::MISSING;
 
 use crate::config::sync::InvalidEntries;
 use crate::sync::changeset::ChangeSet;

@@ -16,6 +16,7 @@ use crate::config::sync::SyncConfig;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
+use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
 use crate::mapping::{Changed, Content, Mapper};
 
@@ -41,12 +42,25 @@ impl Reading {
     }
 }
 
-/// Reads the directory from where `start` says.
+/// Connects, and reads the directory from where `start` says.
 ///
 /// # Errors
 /// Whatever stands in the way; what was read until then is void.
-pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
-    let mut directory = Directory::connect(&config.directory)?;
+pub fn read(config: &SyncConfig, start: &Start, heartbeat: Heartbeat, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
+    let mut directory = Directory::connect_watched(&config.directory, heartbeat)?;
+    read_from(&mut directory, config, start, observer)
+}
+
+/// Reads a directory that is connected.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    start: &Start,
+    observer: &mut Observer<'_>,
+) -> Result<Reading, DirectoryError> {
     let mut attributes = Mapper::attributes(&config.mapping);
     attributes.push(directory.uuid_attribute().to_owned());
     let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
@@ -85,8 +99,7 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         // beside the refresh, has come back.
         let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
         if !full {
-            let mut lookup =
-                Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();

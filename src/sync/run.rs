@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::estimate;
@@ -18,8 +18,9 @@ use super::start::{self, Start};
 use crate::config::sync::{InvalidEntries, SyncConfig};
 use crate::directory::error::DirectoryError;
 use crate::error::ExitCode;
+use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
-use crate::kanidm::request::Retention;
+use crate::kanidm::request::{RequestBody, Retention};
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
@@ -40,6 +41,8 @@ pub struct Job<'a> {
     pub accept_deletes: bool,
     /// Send nothing.
     pub dry_run: bool,
+    /// Hears of every piece of progress.
+    pub heartbeat: Heartbeat,
 }
 
 /// What a run came to.
@@ -65,10 +68,11 @@ pub fn run(
     progress: &mut dyn FnMut(upload::Progress),
 ) -> Result<Outcome, RunError> {
     let begun = Instant::now();
+    let server = &mut Watched { server, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
     let start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
-    let reading = read::read(job.config, &start, observer).map_err(RunError::Directory)?;
+    let reading = read::read(job.config, &start, job.heartbeat.clone(), observer).map_err(RunError::Directory)?;
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
@@ -109,9 +113,9 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
     if *state == SyncState::Refresh {
-        warn!(
-            "Kanidm has no sync state: whatever it holds of this sync account and the directory does not have is deleted; \
-             how many entries that are cannot be known beforehand"
+        info!(
+            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
+             they are deleted; how many cannot be known beforehand"
         );
     }
     Ok(deletions)
@@ -257,6 +261,26 @@ fn log_held(held: &HeldEntry) {
     warn!("held back {} ({}): {}", held.dn, held.uuid, problems.join("; "));
 }
 
+/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
+struct Watched<'a> {
+    server: &'a mut dyn SyncServer,
+    heartbeat: &'a Heartbeat,
+}
+
+impl SyncServer for Watched<'_> {
+    fn state(&mut self) -> Result<SyncState, KanidmError> {
+        let answer = self.server.state();
+        self.heartbeat.beat();
+        answer
+    }
+
+    fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
+        let answer = self.server.apply(body);
+        self.heartbeat.beat();
+        answer
+    }
+}
+
 /// Why a run failed.
 #[derive(Debug)]
 pub enum RunError {
@@ -278,6 +302,11 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether it happened with Kanidm.
+    pub fn is_kanidms(&self) -> bool {
+        matches!(self, RunError::State(_) | RunError::Stored(_) | RunError::Upload(_))
+    }
+
     /// The exit code that says it.
     pub fn exit_code(&self) -> ExitCode {
         match self {

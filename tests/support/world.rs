@@ -149,6 +149,15 @@ impl Between {
         self.reconfigure(posix_groups);
     }
 
+    /// Synchronises into this Kanidm from now on, as a new sync account.
+    pub fn move_to(&mut self, kanidm: KanidmServer) {
+        self.account = kanidm.create_sync_account(ACCOUNT);
+        self.tool.write_client_config(&ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
+        self.kanidm = kanidm;
+        let token = self.account.token.clone();
+        self.reconfigure(|config| config.set("sync_token", token));
+    }
+
     /// Changes the sync config.
     pub fn reconfigure(&mut self, change: impl FnOnce(ConfigText) -> ConfigText) {
         self.config = change(self.config.clone());
@@ -241,5 +250,13 @@ impl Between {
             connect_timeout: timeout,
         };
         KanidmClient::new(&config, Secret::new(self.account.token.clone()), timeout, tls)
+    }
+}
+
+impl World {
+    /// A configuration that means the same and counts as another: the next run is a full one.
+    pub fn reconfigure_quietly(&self, round: usize) {
+        let table = format!("00000000-0000-4000-8000-{round:012}");
+        self.tool.write_sync_config(&self.config.clone().set_in(&table, "exclude", true));
     }
 }
