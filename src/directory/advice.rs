@@ -25,7 +25,9 @@ pub(super) fn end_advice(stage: Stage) -> &'static str {
         Stage::Refresh => {
             " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
         }
-        Stage::Search | Stage::RootDse | Stage::Bind => "; was the server stopped? see its log",
+        // GnuTLS, and so Debian's slapd, hangs up on a client without the certificate it demands.
+        Stage::Bind => "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log",
+        Stage::Search | Stage::RootDse => "; was the server stopped? see its log",
     }
 }
 
