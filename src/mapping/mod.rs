@@ -21,8 +21,8 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 pub use mapper::Mapper;
-pub(crate) use person::MISSING;
 pub use owners::UniqueValues;
+pub(crate) use person::MISSING;
 
 use crate::config::sync::InvalidEntries;
 use crate::sync::changeset::ChangeSet;

@@ -112,18 +112,15 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
-<<<<<<< HEAD
     if *state == SyncState::Refresh {
         info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
-=======
-    if deletions == guard::Deletions::Unknown {
+        );
+    } else if deletions == guard::Deletions::Unknown {
         warn!(
-            "{}: whatever it holds of this sync account and the directory does not have is deleted; \
-             how many entries that are cannot be known beforehand",
-            if *state == SyncState::Refresh { "Kanidm has no sync state" } else { "the sync state in Kanidm is another tool's" }
->>>>>>> db4da18b5c21c0ea262ad45430bbca2cee39ac8d
+            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
+             deleted; how many entries that are cannot be known beforehand"
         );
     }
     Ok(deletions)
