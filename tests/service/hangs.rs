@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::service::{Service, config, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
+use crate::service::{Service, config, no_more, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
 use crate::support::kanidm::KanidmServer;
 use crate::support::peer::{Link, Peer, Script, bind_response, done, entry, id_set, sync_done};
 use crate::support::pki::Pki;
@@ -140,7 +140,7 @@ fn a_run_that_hangs_is_said_to() {
         link.send(person(id, 1, "one"));
         (2..2_000).for_each(|number| link.send(person(id, number, "not a name")));
         link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), true));
-        link.stay_silent();
+        no_more(link);
     });
     let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person), many_held]);
     let status = status_address();

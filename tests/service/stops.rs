@@ -51,7 +51,8 @@ fn in_the_middle_of_reading_the_directory() {
         for (arguments, code) in [(&["--schedule"][..], 0), (&[], 1)] {
             let (script, reached) = announced(hang);
             let peer = Peer::tls_series(&patient.pki.localhost(), vec![script]);
-            let mut run = patient.tool(&peer).spawn(arguments);
+            let tool = patient.tool(&peer);
+            let mut run = tool.spawn(arguments);
             reached.recv_timeout(Duration::from_secs(60)).unwrap();
             run.signal(if index % 2 == 0 { "TERM" } else { "INT" });
             assert_eq!(stopped(run.child()), Some(code), "{stage}, {arguments:?}");
@@ -79,8 +80,9 @@ fn in_the_middle_of_a_request_to_kanidm() {
             let peer = Peer::tls_series(&patient.pki.localhost(), vec![Box::new(one_person)]);
             patient.kanidm.clear_log();
             patient.kanidm.fault(Fault::delay(Moment::Received, Duration::from_secs(60)).only(method));
-            let mut run = patient.tool(&peer).spawn(arguments);
-            wait_until(|| patient.kanidm.log().iter().any(|line| line.fault.is_some()), || format!("no {method}"));
+            let tool = patient.tool(&peer);
+            let mut run = tool.spawn(arguments);
+            wait_until(|| patient.kanidm.pending_faults() == 0, || format!("no {method}"));
             run.signal(signal);
             assert_eq!(stopped(run.child()), Some(code), "{method}, {arguments:?}");
             patient.kanidm.clear_faults();
