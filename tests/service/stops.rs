@@ -34,12 +34,13 @@ impl Patient {
     }
 }
 
-/// The script, which tells when it has been started.
+/// The script, which then tells that it has come so far, and falls silent.
 fn announced(script: fn(&mut Link)) -> (Script, mpsc::Receiver<()>) {
     let (reached, waiting) = mpsc::channel();
     let script = move |link: &mut Link| {
-        reached.send(()).unwrap();
         script(link);
+        reached.send(()).unwrap();
+        link.stay_silent();
     };
     (Box::new(script), waiting)
 }
@@ -94,7 +95,7 @@ fn in_the_middle_of_a_request_to_kanidm() {
 fn as_process_1() {
     let patient = Patient::new();
     for (arguments, code) in [("--schedule", 0), ("--dry-run", 1), ("--check", 1)] {
-        let (script, reached) = announced(|link| link.never_answer());
+        let (script, reached) = announced(Link::forget_tls);
         let peer = Peer::tls_series(&patient.pki.localhost(), vec![script]);
         let tool = patient.tool(&peer);
         let program = tool.command();
