@@ -1,6 +1,8 @@
 //! Configuration and command line as the program itself takes them: what is wrong is named with file, line and key, on stderr and, with
 //! `--json`, in the report; the exit code is 2, and nobody is connected to. Root is refused without `-s`, a second run at once ends with 5.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::net::TcpListener;
@@ -35,7 +37,7 @@ fn assert_refused(tool: &Tool, file: &str, place: &str, words: &str) {
     let expected = format!("{}/{file}{place}", tool.dir().path().display());
     let first = outcome.stderr.lines().find_map(|line| line.split_once(" ERROR ")).map(|(_, text)| text.to_owned()).unwrap_or_default();
     assert!(first.starts_with(&expected) && first.contains(words), "{expected} … {words}\n{}", outcome.all());
-    let report: Value = serde_json::from_str(&outcome.stdout).expect(&outcome.stdout);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {}", outcome.all()));
     assert_eq!((&report["result"], &report["exit_code"]), (&Value::from("failed"), &Value::from(2)), "{report}");
     assert!(report["error"].as_str().is_some_and(|error| error.lines().next() == Some(&first)), "{report}");
 }

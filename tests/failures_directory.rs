@@ -1,6 +1,8 @@
 //! Runs that fail at the directory, a real slapd: each ends with exit code 1, says what failed, where, and what to do, in the log and in
 //! the report, and the real Kanidm engine at the other end is not sent anything.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};

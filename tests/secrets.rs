@@ -1,9 +1,12 @@
 //! No secret in any output: token, bind password, password hashes and key files carry markers, and whatever the program does, well or not,
 //! none of them is in what it prints, nor in what other users of the machine see of its process.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use support::kanidm::{Fault, Moment};
@@ -11,9 +14,9 @@ use support::pki::{Identity, Pki};
 use support::ports;
 use support::relay::Relay;
 use support::scripted_https::{ScriptedHttps, response};
-use support::seed::{SUFFIX, Seed, user_dn, user_ldif};
+use support::seed::{SUFFIX, SYNC_PASSWORD, Seed, user_dn, user_ldif};
 use support::slapd::SlapdOptions;
-use support::tool::{ConfigText, Outcome};
+use support::tool::{ConfigText, Outcome, run_command};
 use support::world::World;
 
 /// In every secret. Base64 of it would be no secret either, so the hashes hold it as it is: they need not be right.
@@ -107,11 +110,21 @@ fn no_secret_is_printed() {
     // Well: everything there is to print is printed.
     for policy in ["hold", "drop-attribute", "fail"] {
         world.tool.write_sync_config(&world.config.clone().set("invalid_entries", policy));
-        let code = Some(if policy == "fail" { 1 } else if policy == "hold" { 3 } else { 0 });
+        let code = Some(if policy == "fail" {
+            1
+        } else if policy == "hold" {
+            3
+        } else {
+            0
+        });
         for arguments in [&["--dry-run"][..], &["--proto-dump"], &["--dry-run", "--json"]] {
             let outcome = run(policy, arguments);
             assert_eq!(outcome.code, code, "{policy} {arguments:?}\n{}", outcome.all());
-            assert!(outcome.stderr.contains("userpassword") || policy == "fail", "{policy}: the password is what is wrong\n{}", outcome.all());
+            assert!(
+                outcome.stderr.contains("userpassword") || policy == "fail",
+                "{policy}: the password is what is wrong\n{}",
+                outcome.all()
+            );
         }
     }
     world.tool.write_sync_config(&world.config);
@@ -120,9 +133,19 @@ fn no_secret_is_printed() {
     assert_eq!(run("first refresh", &["--json"]).code, Some(3));
     world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: userPassword\nuserPassword: {MARKER}-new\n", user_dn(20)));
     assert_eq!(run("an increment", &[]).code, Some(3));
+    run("a check", &["--check"]);
+    // Libraries would log what they send, if they were asked.
+    let mut command = world.tool.command();
+    command.args(["--debug", "--dry-run"]).env("RUST_LOG", "trace").env("KANIDM_DEBUG", "trace");
+    let outcome = run_command(&mut command).expect_code(3);
+    assert!(outcome.stderr.contains("DEBUG"), "{}", outcome.all());
+    secrets.assert_unseen("as much log as there is", &outcome.all());
 
     // At the directory.
     let [nobody] = ports::free();
+    let silence = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let silent = silence.local_addr().unwrap().port();
+    let relay = Relay::cutting(world.slapd.ldaps_port(), 3000);
     let config = || world.config.clone();
     let strangers = authority.ca().to_str().unwrap();
     let mut failures = vec![
@@ -131,6 +154,13 @@ fn no_secret_is_printed() {
         ("wrong CA", config().set("ldap_ca", strangers)),
         ("the key as CA", config().set("ldap_ca", identity.key.to_str().unwrap())),
         ("nobody there", config().set("ldap_uri", format!("ldaps://localhost:{nobody}"))),
+        ("nobody anywhere", config().set("ldap_uri", "ldaps://ldap.invalid")),
+        ("silent", config().set("ldap_uri", format!("ldaps://localhost:{silent}")).set("ldap_timeout", 1)),
+        ("cut", config().set("ldap_uri", format!("ldaps://localhost:{}", relay.port()))),
+        (
+            "no rights",
+            config().set("ldap_sync_dn", format!("cn=noright,{SUFFIX}")).set("ldap_sync_pw", SYNC_PASSWORD).set("ldap_filter", "(cn=*)"),
+        ),
         ("base missing", config().set("ldap_sync_base_dn", format!("ou=missing,{SUFFIX}"))),
         ("another key", config().set("ldap_client_cert", authority.client("other").certificate.to_str().unwrap())),
         ("certificate and key swapped", {
@@ -162,6 +192,17 @@ fn no_secret_is_printed() {
         world.kanidm.fault(fault);
         assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
     }
+    let kanidm = |uri: String| ConfigText::for_kanidm(&uri, world.kanidm.ca()).set("connect_timeout", 1);
+    for (what, client) in [
+        ("Kanidm's CA", kanidm(world.kanidm.url()).set("ca_path", strangers)),
+        ("the key as Kanidm's CA", kanidm(world.kanidm.url()).set("ca_path", identity.key.to_str().unwrap())),
+        ("no Kanidm there", kanidm(format!("https://localhost:{nobody}"))),
+        ("a silent Kanidm", kanidm(format!("https://localhost:{silent}"))),
+    ] {
+        world.tool.write_client_config(&client);
+        assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
+    }
+    world.tool.write_client_config(&kanidm(world.kanidm.url()));
     // Data that Kanidm refuses: what it says of it is passed on.
     world.kanidm.fault(Fault::own_status(Moment::Received, 400, "{\"invalidattribute\":\"password_import\"}").only("POST").times(1000));
     run("refused", &["--full-refresh"]);
@@ -169,7 +210,8 @@ fn no_secret_is_printed() {
 
     // A server that shows what it was sent, as debugging proxies do.
     let identity = world.kanidm.pki().localhost();
-    for status in ["200 OK", "400 Bad Request", "401 Unauthorized", "404 Not Found", "500 Internal Server Error", "503 Service Unavailable"] {
+    for status in ["200 OK", "400 Bad Request", "401 Unauthorized", "404 Not Found", "500 Internal Server Error", "503 Service Unavailable"]
+    {
         for quoted in [false, true] {
             let server = ScriptedHttps::start(&identity, move |head| {
                 let token = head.lines().find(|line| line.to_ascii_lowercase().starts_with("authorization")).unwrap_or_default();
@@ -192,11 +234,8 @@ fn no_secret_of_a_broken_configuration_is_printed() {
         .set("ldap_ca", authority.ca().to_str().unwrap())
         .set("ldap_sync_base_dn", SUFFIX)
         .set("ldap_filter", "(objectClass=*)");
-    let complete = good
-        .clone()
-        .set("sync_token", format!("{MARKER}-token"))
-        .set("ldap_sync_dn", "cn=sync")
-        .set("ldap_sync_pw", BIND_PASSWORD);
+    let complete =
+        good.clone().set("sync_token", format!("{MARKER}-token")).set("ldap_sync_dn", "cn=sync").set("ldap_sync_pw", BIND_PASSWORD);
     let client = ConfigText::new().set("uri", format!("https://localhost:{nobody}"));
     let tool = support::tool::Tool::new(&complete, &client);
     let secrets = Secrets(vec![MARKER.to_lowercase()]);

@@ -14,10 +14,9 @@ use ureq::http::Response;
 use ureq::unversioned::transport::{Connector, TcpConnector};
 use ureq::{Agent, Body, SendBody, Timeout};
 
-use super::connector::{PeerChain, TlsConnector, TlsFailed};
+use super::connector::{PeerChain, ResolveFailed, SystemResolver, TlsConnector, TlsFailed};
 use super::error::{Answer, KanidmError, Stage};
 use super::request::RequestBody;
-use super::resolver::{HostNotFound, SystemResolver};
 use super::state::SyncState;
 use super::transport::SyncServer;
 use crate::config::client::ClientConfig;
@@ -25,6 +24,9 @@ use crate::config::secret::Secret;
 
 /// No more than this of an answer is read; a state with 10,000 held entries has 0.3 MB.
 const MAX_ANSWER: u64 = 1024 * 1024;
+
+/// Bytes. Kanidm's tokens have some 200.
+const SHORTEST_TOKEN: usize = 16;
 
 /// Kanidm, over HTTPS.
 pub struct KanidmClient {
@@ -99,7 +101,11 @@ impl KanidmClient {
 
     /// What is shown of an answer. It may come from something in between that repeats the request, token included.
     fn without_token(&self, answer: &str) -> String {
-        answer.replace(self.token.expose(), "<token>")
+        match self.token.expose() {
+            // No token is that short: it would only spoil the words.
+            short if short.len() < SHORTEST_TOKEN => answer.to_owned(),
+            token => answer.replace(token, "<token>"),
+        }
     }
 
     fn transport_error(&self, error: ureq::Error) -> KanidmError {
@@ -113,10 +119,10 @@ impl KanidmClient {
                 return KanidmError::TimedOut { stage, limit };
             }
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
-            ureq::Error::Other(e) => match (e.downcast_ref::<TlsFailed>(), e.downcast_ref::<HostNotFound>()) {
-                (Some(TlsFailed(tls)), _) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
-                (None, Some(reason)) => (Stage::Resolve, reason.to_string()),
-                (None, None) => (Stage::Exchange, e.to_string()),
+            ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
+                Some(TlsFailed(tls)) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
+                None if e.is::<ResolveFailed>() => (Stage::Resolve, e.to_string()),
+                None => (Stage::Exchange, e.to_string()),
             },
             ureq::Error::Tls(reason) => (Stage::Tls, reason.to_owned()),
             ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {

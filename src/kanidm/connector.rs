@@ -1,6 +1,6 @@
-//! TLS for ureq with a rustls configuration of our own.
+//! Name resolution and TLS for ureq: as its own, but with errors that say which it was, and with a rustls configuration of ours.
 //!
-//! Scope: one connection. ureq's own connector builds its configuration from its own settings, which know neither "verify the chain but not
+//! Scope: one connection. ureq's own TLS connector builds its configuration from its own settings, which know neither "verify the chain but not
 //! the name" nor several sources of roots; and it gives up when a write fails, although a server that refuses a large body has answered
 //! (413) before it closes the connection.
 
@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
 
 /// Why no TLS connection came about; found again behind [`Error::Other`].
@@ -24,6 +27,31 @@ impl fmt::Display for TlsFailed {
 }
 
 impl std::error::Error for TlsFailed {}
+
+/// Why the host's name did not become an address; found again behind [`Error::Other`].
+#[derive(Debug)]
+pub struct ResolveFailed(io::Error);
+
+impl fmt::Display for ResolveFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ResolveFailed {}
+
+/// The system's resolver.
+#[derive(Debug, Default)]
+pub struct SystemResolver(DefaultResolver);
+
+impl Resolver for SystemResolver {
+    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        self.0.resolve(uri, config, timeout).map_err(|error| match error {
+            Error::Io(e) => Error::Other(Box::new(ResolveFailed(e))),
+            other => other,
+        })
+    }
+}
 
 /// Wraps a TCP connection in TLS where the URI says https.
 pub struct TlsConnector {

@@ -1,7 +1,7 @@
 //! What a run sends to Kanidm, in which order, in how many POSTs.
 //!
-//! Scope: order and safety; the parts are in [`super::send`] (one POST that may have to be repeated), [`super::first`] (out of the state
-//! Refresh), [`super::write`] (chunks, and finding the entries at fault) and [`super::collide`] (renames that collide).
+//! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first` (out of the state Refresh), `delete`,
+//! `write` (chunks, and finding the entries at fault), `collide` (renames that collide).
 //!
 //! 1. Deletions go first, in POSTs of their own, so that names and DNs they free can be used again. From the state Refresh, which deletes
 //!    whatever is not listed, this is one POST that lists every UUID.

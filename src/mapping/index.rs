@@ -46,7 +46,7 @@ enum Place {
     Text(u32),
 }
 
-/// One entry. The hashes are 0 where there is nothing to find.
+/// One entry.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) sync_uuid: Uuid,
@@ -54,8 +54,6 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) gidnumber: Option<u32>,
     place: Place,
-    dn_hash: u32,
-    name_hash: u32,
 }
 
 /// DN and name of an entry that is not in the change set.
@@ -63,12 +61,6 @@ pub(crate) struct Entry {
 struct Texts {
     dn: Box<str>,
     name: Box<str>,
-}
-
-#[derive(Debug)]
-struct Mail {
-    hash: u32,
-    entry: u32,
 }
 
 /// What is to be added.
@@ -95,7 +87,6 @@ pub(crate) struct Index {
     hashing: RandomState,
     entries: Vec<Entry>,
     texts: Vec<Texts>,
-    mails: Vec<Mail>,
     by_uuid: Positions,
     by_dn: Positions,
     by_name: Positions,
@@ -116,22 +107,15 @@ impl Index {
                 Place::Text(self::position(self.texts.len() - 1))
             }
         };
-        let (dn_hash, name_hash) = (self.hash(new.dn_form), self.hash(new.name));
-        let uuid_hash = self.hash(&new.sync_uuid);
         let &NewEntry { sync_uuid, kind, state, gidnumber, .. } = new;
-        self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place, dn_hash, name_hash });
-
-        let Index { hashing, entries, .. } = self;
-        let entry = |position: u32| entries.get(position as usize);
-        self.by_uuid.insert(uuid_hash, position, |p| entry(p).map_or(0, |e| hash(hashing, &e.sync_uuid)));
-        self.by_dn.insert(dn_hash, position, |p| entry(p).map_or(0, |e| e.dn_hash));
+        self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
+        self.by_uuid.insert(self.hash(&sync_uuid), position);
+        self.by_dn.insert(self.hash(new.dn_form), position);
         if !new.name.is_empty() {
-            self.by_name.insert(name_hash, position, |p| entry(p).map_or(0, |e| e.name_hash));
+            self.by_name.insert(self.hash(new.name), position);
         }
         if let Some(gidnumber) = gidnumber {
-            // The number of an entry may be dropped later; its place in the table stays where the number was.
-            let rehash = |p| entry(p).and_then(|e| e.gidnumber).map_or(0, |number| hash(hashing, &number));
-            self.by_gidnumber.insert(hash(hashing, &gidnumber), position, rehash);
+            self.by_gidnumber.insert(self.hash(&gidnumber), position);
         }
         if let Some(user_name) = new.user_name {
             self.renamed.insert(user_name.into(), position);
@@ -142,10 +126,7 @@ impl Index {
 
     /// Adds a mail address of an entry in the change set.
     pub(crate) fn add_mail(&mut self, entry: u32, mail: &str) {
-        let hash = self.hash(mail);
-        self.mails.push(Mail { hash, entry });
-        let mails = &self.mails;
-        self.by_mail.insert(hash, position(mails.len() - 1), |p| mails.get(p as usize).map_or(0, |mail| mail.hash));
+        self.by_mail.insert(self.hash(mail), entry);
     }
 
     /// The entry at a position.
@@ -174,14 +155,12 @@ impl Index {
 
     /// The first entry with a DN in comparison form.
     pub(crate) fn find_dn(&self, changes: &ChangeSet, form: &str) -> Option<u32> {
-        let hash = self.hash(form);
-        self.by_dn.find(hash, |p| self.current(p).is_some_and(|e| e.dn_hash == hash && self.is_named(changes, e, form)))
+        self.by_dn.find(self.hash(form), |p| self.current(p).is_some_and(|e| self.is_named(changes, e, form)))
     }
 
     /// The first entry with a name in Kanidm that also `fits`.
     pub(crate) fn find_name(&self, changes: &ChangeSet, name: &str, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
-        let hash = self.hash(name);
-        self.by_name.find(hash, |p| self.current(p).is_some_and(|e| e.name_hash == hash && fits(e) && self.name_of(changes, e) == name))
+        self.by_name.find(self.hash(name), |p| self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name))
     }
 
     /// The first entry with a number that also `fits`.
@@ -191,11 +170,8 @@ impl Index {
 
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
-        let hash = self.hash(mail);
-        let owner = |p: u32| self.mails.get(p as usize).filter(|mail| mail.hash == hash).map(|mail| mail.entry);
         let has_mail = |e: &Entry| self.json(changes, e).is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()));
-        let found = self.by_mail.find(hash, |p| owner(p).and_then(|p| self.entry(p)).is_some_and(has_mail));
-        found.and_then(owner)
+        self.by_mail.find(self.hash(mail), |p| self.entry(p).is_some_and(has_mail))
     }
 
     /// The person with a user name in the directory, lower-cased.
@@ -313,44 +289,50 @@ fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
         .any(|rest| rest.strip_prefix(value).is_some_and(|rest| rest.starts_with(b"\"")))
 }
 
-/// A hash table of positions with linear probing: whoever asks knows the hash and what is equal.
+/// A hash table of positions with linear probing. A slot holds the hash too, so that what has another hash is passed over without a look
+/// at the entry.
 #[derive(Debug, Default)]
 struct Positions {
-    slots: Vec<u32>,
+    slots: Vec<Slot>,
     used: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    position: u32,
 }
 
 const EMPTY: u32 = u32::MAX;
 const FIRST_SIZE: usize = 64;
 
 impl Positions {
-    /// The first position, in the order of insertion, for which `is` holds.
+    /// The first position, in the order of insertion, that has this hash and for which `is` holds.
     fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        self.probe(hash).map_while(|at| self.slots.get(at).copied().filter(|position| *position != EMPTY)).find(|position| is(*position))
+        self.probe(hash)
+            .map_while(|at| self.slots.get(at).filter(|slot| slot.position != EMPTY))
+            .find(|slot| slot.hash == hash && is(slot.position))
+            .map(|slot| slot.position)
     }
 
-    fn insert(&mut self, hash: u32, position: u32, rehash: impl Fn(u32) -> u32) {
+    fn insert(&mut self, hash: u32, position: u32) {
         // At most three quarters full.
         if (self.used + 1) * 4 > self.slots.len() * 3 {
             let size = (self.slots.len() * 2).max(FIRST_SIZE);
-            let old = std::mem::replace(&mut self.slots, vec![EMPTY; size]);
+            let old = std::mem::replace(&mut self.slots, vec![Slot { hash: 0, position: EMPTY }; size]);
             // Upwards from a free slot, so that what has the same hash keeps its order.
-            let start = old.iter().position(|position| *position == EMPTY).unwrap_or(0);
+            let start = old.iter().position(|slot| slot.position == EMPTY).unwrap_or(0);
             let (wrapped, first) = old.split_at(start);
-            first
-                .iter()
-                .chain(wrapped)
-                .filter(|position| **position != EMPTY)
-                .for_each(|position| self.place(rehash(*position), *position));
+            first.iter().chain(wrapped).filter(|slot| slot.position != EMPTY).for_each(|slot| self.place(*slot));
         }
-        self.place(hash, position);
+        self.place(Slot { hash, position });
         self.used += 1;
     }
 
-    fn place(&mut self, hash: u32, position: u32) {
-        let free = self.probe(hash).find(|at| self.slots.get(*at) == Some(&EMPTY));
-        if let Some(slot) = free.and_then(|at| self.slots.get_mut(at)) {
-            *slot = position;
+    fn place(&mut self, slot: Slot) {
+        let free = self.probe(slot.hash).find(|at| self.slots.get(*at).is_some_and(|slot| slot.position == EMPTY));
+        if let Some(place) = free.and_then(|at| self.slots.get_mut(at)) {
+            *place = slot;
         }
     }
 
@@ -373,10 +355,10 @@ mod tests {
         let mut table = Positions::default();
         assert_eq!(table.find(7, |_| true), None);
         for position in 0..3000 {
-            table.insert(hash_of(position), position, hash_of);
+            table.insert(hash_of(position), position);
         }
         for position in 0..1000 {
-            let found = |nth: u32| table.find(hash_of(position), |p| p % 1000 == position && p / 1000 >= nth);
+            let found = |nth: u32| table.find(hash_of(position), |p| p / 1000 >= nth);
             assert_eq!([found(0), found(1), found(2), found(3)], [Some(position), Some(position + 1000), Some(position + 2000), None]);
         }
     }

@@ -19,7 +19,6 @@ use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimMail, ScimPerson, ScimSshKey, Sequence};
 use crate::sync::changeset;
 
-const OBJECT_CLASS: &str = "objectClass";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
 /// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental run then [`questions`](Self::questions)
@@ -27,7 +26,7 @@ const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
-    person_names: person::Names<'c>,
+    person_names: [&'c str; person::FIELDS],
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
@@ -44,7 +43,7 @@ impl<'c> Mapper<'c> {
         Mapper {
             cfg,
             full,
-            person_names: person::Names::new(&cfg.person),
+            person_names: person::names(&cfg.person),
             index: Index::default(),
             content: Content::default(),
             drafts: Vec::new(),
@@ -57,9 +56,8 @@ impl<'c> Mapper<'c> {
 
     /// The attributes to request: what is mapped, once each, without regard to case.
     pub fn attributes(cfg: &MappingConfig) -> Vec<String> {
-        let person = person::Names::new(&cfg.person);
         let mut attributes: Vec<String> = Vec::new();
-        for name in [OBJECT_CLASS].into_iter().chain(person.iter()).chain(group::names(&cfg.group)) {
+        for name in person::names(&cfg.person).into_iter().chain(group::names(&cfg.group)) {
             if !name.is_empty() && !attributes.iter().any(|other| other.eq_ignore_ascii_case(name)) {
                 attributes.push(name.to_string());
             }
@@ -82,13 +80,14 @@ impl<'c> Mapper<'c> {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             self.set_state(known, State::Replaced);
         }
-        let kind = self.kind(entry);
+        let values = values::pick(entry, &self.person_names);
+        let kind = self.kind(&values);
         index::comparison_form(entry.dn(), &mut self.form);
         if self.table(sync_uuid).is_some_and(|table| table.exclude) {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::Excluded);
         } else {
             match kind {
-                Kind::Person => self.person(sync_uuid, entry),
+                Kind::Person => self.person(sync_uuid, entry.dn(), &values),
                 Kind::Group => self.group(sync_uuid, entry),
                 Kind::Other => self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped),
             }
@@ -98,7 +97,8 @@ impl<'c> Mapper<'c> {
     /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
     /// have it as a member, or be private to it.
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        let kind = self.kind(entry);
+        let values = values::pick(entry, &self.person_names);
+        let kind = self.kind(&values);
         let table = self.table(sync_uuid);
         if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
             return;
@@ -108,8 +108,8 @@ impl<'c> Mapper<'c> {
         user_name.clear();
         let mut gidnumber = None;
         if kind == Kind::Person {
-            self.person_names.user_name(entry, user_name);
-            gidnumber = table.and_then(|table| table.map_gidnumber).or_else(|| self.person_names.gidnumber(entry));
+            let own = person::identity(&values, user_name);
+            gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
         }
         let mapped = table.and_then(|table| table.map_name.as_deref());
         person::lower_case(mapped.unwrap_or(user_name), name);
@@ -175,11 +175,10 @@ impl<'c> Mapper<'c> {
     }
 
     /// By object class; what is both is a person.
-    fn kind(&self, entry: &SearchResultEntry<'_>) -> Kind {
-        let [classes] = values::pick(entry, &[OBJECT_CLASS]);
+    fn kind(&self, values: &person::Values<'_>) -> Kind {
         let mut kind = Kind::Other;
         let is_one_of = |class: &[u8], names: &[String]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class));
-        for class in classes.iter().flat_map(|classes| classes.values()) {
+        for class in person::object_classes(values) {
             if is_one_of(class, &self.cfg.person.object_classes) {
                 return Kind::Person;
             }
@@ -206,13 +205,13 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    fn person(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        let (cfg, table, dn) = (&self.cfg.person, self.table(sync_uuid), entry.dn());
+    fn person(&mut self, sync_uuid: Uuid, dn: &str, values: &person::Values<'_>) {
+        let (cfg, table) = (&self.cfg.person, self.table(sync_uuid));
         let mut findings = Findings::new(self.cfg.invalid_entries);
         self.check_uuid(sync_uuid, &mut findings);
         let claims = Claims { index: &self.index, changes: &self.content.changes };
         person::check_dn(dn, &self.form, claims, &mut findings);
-        let person = person::read((cfg, &self.person_names), table, entry, claims, &mut self.buffers, &mut findings);
+        let person = person::read(cfg, table, values, claims, &mut self.buffers, &mut findings);
 
         let record = if findings.problems.is_empty() { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
         let Buffers { user_name, name, mails, .. } = &self.buffers;

@@ -4,8 +4,6 @@
 
 use std::borrow::Cow;
 
-use ldap_content_sync::search::SearchResultEntry;
-
 use super::index::{Index, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
@@ -17,47 +15,44 @@ pub(crate) const MISSING: &str = "is missing";
 const STILL_OPEN: &str =
     "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 
-const FIELDS: usize = 8;
+const OBJECT_CLASS: &str = "objectClass";
+pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
 
-/// The attributes a person is made of, in the order of [`Fields`].
-pub(super) struct Names<'c> {
-    fields: [&'c str; FIELDS],
-    lock: [&'static str; lock::ATTRIBUTES.len()],
+/// What a person is made of, picked in one go: the attributes of [`names`].
+pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
+
+/// The names of the attributes, empty for what is not mapped: object class, user name, display name, legal name, number, shell, password,
+/// mail, SSH key, and those of the account lock.
+pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
+    let [l0, l1, l2, l3, l4, l5] = if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
+    [
+        OBJECT_CLASS,
+        &cfg.user_name,
+        &cfg.display_name,
+        cfg.legal_name.as_deref().unwrap_or_default(),
+        &cfg.gidnumber,
+        &cfg.login_shell,
+        &cfg.password,
+        &cfg.mail,
+        &cfg.ssh_public_key,
+        l0,
+        l1,
+        l2,
+        l3,
+        l4,
+        l5,
+    ]
 }
 
-impl<'c> Names<'c> {
-    pub(super) fn new(cfg: &'c PersonMapping) -> Self {
-        Names {
-            fields: [
-                &cfg.user_name,
-                &cfg.display_name,
-                cfg.legal_name.as_deref().unwrap_or_default(),
-                &cfg.gidnumber,
-                &cfg.login_shell,
-                &cfg.password,
-                &cfg.mail,
-                &cfg.ssh_public_key,
-            ],
-            lock: if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() },
-        }
-    }
+/// The object classes of an entry.
+pub(super) fn object_classes<'a>([classes, ..]: &Values<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    (*classes).into_iter().flat_map(|classes| classes.values())
+}
 
-    /// All names that are in use.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'c str> {
-        self.fields.into_iter().chain(self.lock).filter(|name| !name.is_empty())
-    }
-
-    /// The user name of an entry, lower-cased; empty where there is none.
-    pub(super) fn user_name(&self, entry: &SearchResultEntry<'_>, name: &mut String) {
-        let [user_name, ..] = values::pick(entry, &self.fields);
-        lower_case(values::first_text(user_name.as_ref()).ok().flatten().unwrap_or_default(), name);
-    }
-
-    /// The number of an entry, where it has one that Kanidm takes.
-    pub(super) fn gidnumber(&self, entry: &SearchResultEntry<'_>) -> Option<u32> {
-        let [_, _, _, gidnumber, ..] = values::pick(entry, &self.fields);
-        values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
-    }
+/// By what groups may name a person: the user name in the directory, lower-cased, and the number, where Kanidm takes it.
+pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &mut String) -> Option<u32> {
+    lower_case(values::first_text(user_name.as_ref()).ok().flatten().unwrap_or_default(), name);
+    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
 /// The single values of a person; the others stand in [`Buffers`].
@@ -122,14 +117,14 @@ impl Claims<'_> {
 
 /// Reads a person. What it holds is fit to be sent if `findings` has no problems.
 pub(super) fn read<'a>(
-    (cfg, names): (&PersonMapping, &Names<'_>),
+    cfg: &PersonMapping,
     table: Option<&EntryConfig>,
-    entry: &SearchResultEntry<'a>,
+    values: &Values<'a>,
     claims: Claims<'_>,
     buffers: &mut Buffers,
     findings: &mut Findings,
 ) -> Person<'a> {
-    let [user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key] = values::pick(entry, &names.fields);
+    let [_, user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key, lock @ ..] = values;
     read_name(&cfg.user_name, user_name.as_ref(), table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
     let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING)).unwrap_or_else(|rule| {
         findings.required(&cfg.display_name, rule);
@@ -139,12 +134,12 @@ pub(super) fn read<'a>(
     let legalname = read_text(legal_name.as_ref()).unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
     let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
     // Kanidm refuses a shell without a number.
-    let login_shell = login_shell.filter(|_| gidnumber.is_some());
-    let loginshell = read_text(login_shell.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
+    let login_shell = login_shell.as_ref().filter(|_| gidnumber.is_some());
+    let loginshell = read_text(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
     read_password(cfg, password.as_ref(), buffers, findings);
     read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
-    let window = read_window(names, entry, findings);
+    let window = read_window(lock, findings);
     Person { displayname, legalname, gidnumber, loginshell, window }
 }
 
@@ -263,10 +258,9 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
 }
 
 /// The time the account is valid. What is not understood holds the entry, whatever the policy.
-fn read_window(names: &Names<'_>, entry: &SearchResultEntry<'_>, findings: &mut Findings) -> Window {
-    let attributes = values::pick(entry, &names.lock);
+fn read_window(attributes: &lock::Values<'_>, findings: &mut Findings) -> Window {
     let mut unclear = false;
-    let window = Window::read(&attributes, |attribute, rule| {
+    let window = Window::read(attributes, |attribute, rule| {
         unclear = true;
         findings.required(attribute, rule);
     });

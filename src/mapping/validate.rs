@@ -48,7 +48,8 @@ pub fn name(name: &str) -> Result<(), Rule> {
 
 /// A display name, description, shell or DN: any text on one line.
 pub fn text(text: &str) -> Result<(), Rule> {
-    if text.bytes().any(|b| b.is_ascii_control()) { Err(CONTROL) } else { Ok(()) }
+    // All of it, without an early end: so it is checked many octets at once.
+    if text.bytes().fold(false, |found, b| found | b.is_ascii_control()) { Err(CONTROL) } else { Ok(()) }
 }
 
 /// A user or group number as a directory holds it: INTEGER of RFC 4517 §3.3.16.

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::estimate;
@@ -113,9 +113,9 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
     if *state == SyncState::Refresh {
-        warn!(
-            "Kanidm has no sync state: whatever it holds of this sync account and the directory does not have is deleted; \
-             how many entries that are cannot be known beforehand"
+        info!(
+            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
+             they are deleted; how many cannot be known beforehand"
         );
     }
     Ok(deletions)

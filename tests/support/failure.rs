@@ -75,7 +75,8 @@ pub fn assert_failed(what: &str, outcome: Outcome, words: &[&str]) -> Outcome {
     let error = report["error"].as_str().unwrap_or_default();
     println!("{what}\n    {error}");
     let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
-    let logged: Vec<String> = outcome.stderr.lines().filter_map(|line| line.split_once(" ERROR ").map(|(_, text)| text.to_owned())).collect();
+    let logged: Vec<String> =
+        outcome.stderr.lines().filter_map(|line| line.split_once(" ERROR ").map(|(_, text)| text.to_owned())).collect();
     assert_eq!(logged, lines(error), "{what}: the log has what the report has, once");
     for word in words {
         assert!(error.contains(word), "{what}: {word:?} is not in: {error}");

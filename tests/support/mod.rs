@@ -12,6 +12,7 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod changes;
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
@@ -24,6 +25,7 @@ pub mod pki;
 pub mod ports;
 pub mod process;
 pub mod relay;
+pub mod rules;
 pub mod scripted_https;
 pub mod seed;
 pub mod server_tls;

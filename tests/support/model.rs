@@ -1,16 +1,15 @@
-//! A model of Kanidm's `/scim/v1/Sync`: what it does with a POST, phase by phase, and the ways in which an answer gets lost.
+//! A model of Kanidm's `/scim/v1/Sync`: what it does with a POST, phase by phase.
 //!
 //! It holds what matters to an upload: which entries there are, under which values that have to be unique, who is whose member, what is in
 //! the recycle bin. The order of checks is the engine's: a masked entry is found before anything else, then the externalIds, then the types
 //! of the values, imported passwords, the other unique values, and the schema last.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use kanidm_ldap_sync::kanidm::error::{Answer, KanidmError, Stage};
+use kanidm_ldap_sync::kanidm::error::{Answer, KanidmError};
 use kanidm_ldap_sync::kanidm::request::RequestBody;
 use kanidm_ldap_sync::kanidm::state::SyncState;
-use kanidm_ldap_sync::kanidm::transport::{Clock, SyncServer};
+use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -29,25 +28,6 @@ impl Entry {
     }
 }
 
-/// What happens to one POST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// Applied or refused as usual, and no answer arrives.
-    AnswerLost,
-    /// Does not arrive.
-    Unreachable,
-    /// Answered with 503.
-    Unavailable,
-    /// Answered with 408, not applied.
-    TooSlow,
-    /// Times out and is applied when the next request arrives.
-    AppliedLate,
-    /// The client dies before it is sent.
-    KilledBefore,
-    /// The client dies before the answer arrives.
-    KilledAfter,
-}
-
 /// The server.
 #[derive(Default)]
 pub struct Model {
@@ -60,20 +40,12 @@ pub struct Model {
     pub foreign: BTreeSet<Uuid>,
     /// Bytes of a body; more is 413.
     pub max_body: Option<u64>,
-    /// Entries of a POST; more is 408.
-    pub max_entries: Option<usize>,
     /// Whether a 409 names the attributes, as newer versions do.
     pub names_conflicts: bool,
-    /// By number of the POST, counted from 0.
-    pub trouble: BTreeMap<u64, Trouble>,
-    /// How many requests GET fails before it answers again.
-    pub state_fails: u32,
     /// All POSTs that arrived: entries, status, whether it deletes.
     pub posts: Vec<Post>,
     /// Everything that was ever deleted, in order.
     pub deleted: Vec<Uuid>,
-    late: VecDeque<Vec<u8>>,
-    count: u64,
 }
 
 /// A POST that arrived.
@@ -88,18 +60,6 @@ pub struct Post {
 type Refusal = (u16, String);
 
 impl Model {
-    pub fn post_count(&self) -> u64 {
-        self.count
-    }
-
-    pub fn revive_all(&mut self) {
-        self.entries.append(&mut self.recycled);
-    }
-
-    pub fn by_name(&self, name: &str) -> Option<&Entry> {
-        self.entries.values().find(|e| e.text("name") == Some(name))
-    }
-
     fn sync_state(&self) -> SyncState {
         self.state.clone().map_or(SyncState::Refresh, |cookie| SyncState::Active { cookie })
     }
@@ -115,8 +75,6 @@ impl Model {
         let entries = request["entries"].as_array().expect("entries is an array");
         let result = if self.max_body.is_some_and(|max| bytes.len() as u64 > max) {
             Err((413, "length limit exceeded".to_owned()))
-        } else if self.max_entries.is_some_and(|max| entries.len() > max) {
-            Err((408, String::new()))
         } else {
             self.transaction(&mut next, &request, entries)
         };
@@ -126,12 +84,6 @@ impl Model {
             retention: request["retain"] != "Ignore",
             from_refresh: request["from_state"] == "Refresh",
         });
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("{} {} retain={}", self.posts.len(), self.posts.last().unwrap().status, request["retain"]);
-            for e in entries {
-                eprintln!("     {e}");
-            }
-        }
         result?;
         self.entries = next.entries;
         self.recycled = next.recycled;
@@ -374,66 +326,15 @@ fn uuid_of(value: &Value) -> Uuid {
     value.as_str().and_then(|u| Uuid::parse_str(u).ok()).expect("a UUID")
 }
 
-/// How a killed client shows: no retry follows it.
-fn killed() -> KanidmError {
-    KanidmError::NotKanidm { reason: "killed".to_owned() }
-}
-
 impl SyncServer for Model {
     fn state(&mut self) -> Result<SyncState, KanidmError> {
-        if self.state_fails > 0 {
-            self.state_fails -= 1;
-            return Err(KanidmError::Transport { stage: Stage::Connect, reason: "connection refused".to_owned() });
-        }
         Ok(self.sync_state())
     }
 
     fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
-        let trouble = self.trouble.get(&self.count).copied();
-        self.count += 1;
-        if let Some(late) = self.late.pop_front() {
-            let _ = self.arrive(&late);
-        }
         let bytes = body.to_vec();
         assert_eq!(bytes.len() as u64, body.byte_len());
-        let timed_out = || KanidmError::TimedOut { stage: Stage::Exchange, limit: Duration::from_secs(300) };
-        match trouble {
-            Some(Trouble::Unreachable) => {
-                return Err(KanidmError::Transport { stage: Stage::Connect, reason: "connection refused".to_owned() });
-            }
-            Some(Trouble::Unavailable) => return Err(KanidmError::Refused(Answer::new(503, b"<html>", None))),
-            Some(Trouble::TooSlow) => return Err(KanidmError::Refused(Answer::new(408, b"", None))),
-            Some(Trouble::KilledBefore) => return Err(killed()),
-            Some(Trouble::AppliedLate) => {
-                self.late.push_back(bytes);
-                return Err(timed_out());
-            }
-            Some(Trouble::AnswerLost | Trouble::KilledAfter) | None => {}
-        }
-        let result = self.arrive(&bytes);
-        match trouble {
-            Some(Trouble::AnswerLost) => Err(KanidmError::Transport { stage: Stage::Exchange, reason: "connection reset".to_owned() }),
-            Some(Trouble::KilledAfter) => Err(killed()),
-            _ => result.map_err(|(status, body)| KanidmError::Refused(Answer::new(status, body.as_bytes(), Some("op-1".to_owned())))),
-        }
-    }
-}
-
-/// A clock that does not wait.
-#[derive(Debug, Default)]
-pub struct TestClock {
-    pub time: Duration,
-    pub slept: Vec<Duration>,
-}
-
-impl Clock for TestClock {
-    fn now(&mut self) -> Duration {
-        self.time += Duration::from_millis(1);
-        self.time
-    }
-
-    fn sleep(&mut self, time: Duration) {
-        self.time += time;
-        self.slept.push(time);
+        let refused = |(status, body): Refusal| KanidmError::Refused(Answer::new(status, body.as_bytes(), Some("op-1".to_owned())));
+        self.arrive(&bytes).map_err(refused)
     }
 }

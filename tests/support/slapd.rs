@@ -30,7 +30,7 @@ pub struct SlapdOptions {
     pub extra_syncprov: String,
     /// Lines of slapd.conf before the database.
     pub extra_global: String,
-    /// Lines of slapd.conf in the database.
+    /// Lines of slapd.conf in the database; access rules among them come before those that are always there.
     pub extra_database: String,
     /// What the server identifies itself with; made for `localhost` and the loopback addresses where absent.
     pub tls: Option<ServerTls>,
