@@ -1,1 +1,44 @@
-//! TODO-scope error
+//! How a run ended, as the exit code says it.
+
+use std::process;
+
+/// The exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ExitCode {
+    /// Synchronised, or nothing to do.
+    Success = 0,
+    /// Failed: nothing or only part was sent; the next run repairs it.
+    Failure = 1,
+    /// The command line or a configuration file is wrong, or running as root.
+    Usage = 2,
+    /// Synchronised, but entries are held back.
+    Held = 3,
+    /// Refused by the deletion guard; nothing was sent.
+    Refused = 4,
+    /// Another run is under way.
+    Busy = 5,
+}
+
+impl ExitCode {
+    /// All of them, with the words `--help` has for them.
+    pub const ALL: [(ExitCode, &'static str); 6] = [
+        (ExitCode::Success, "synchronised, or nothing to do"),
+        (ExitCode::Failure, "failed: nothing or only part was sent; the next run repairs it"),
+        (ExitCode::Usage, "the command line or a configuration file is wrong, or running as root"),
+        (ExitCode::Held, "synchronised, but entries are held back; they are named"),
+        (ExitCode::Refused, "refused by the deletion guard; nothing was sent"),
+        (ExitCode::Busy, "another run is under way"),
+    ];
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+impl From<ExitCode> for process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        process::ExitCode::from(code.code())
+    }
+}

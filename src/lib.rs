@@ -1,12 +1,16 @@
 //! Copies persons and groups from an LDAP directory into Kanidm. The folders stand in the order the data passes them:
 //! [`cli`] → [`config`] → [`directory`] → [`mapping`] → [`sync`] → [`kanidm`] → [`service`].
 
+pub mod app;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod error;
+pub mod heartbeat;
 pub mod kanidm;
 pub mod log;
 pub mod mapping;
+mod progress;
 pub mod service;
 pub mod sync;

@@ -1,1 +1,183 @@
-//! TODO-scope log
+//! Where log records go: a line each on stderr.
+//!
+//! Scope: records of this crate only. Libraries log what they like, ureq the headers of a request with the token in them; none of it is
+//! printed at any level.
+//!
+//! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and has no time, which the journal adds.
+//! Otherwise it begins with the time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are
+//! escaped: one record is one line, and no terminal is led astray.
+
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{DateTime, Utc};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Warnings and errors.
+    Quiet,
+    /// What a run did as well.
+    #[default]
+    Normal,
+    /// How it did it as well.
+    Debug,
+}
+
+impl Verbosity {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Verbosity::Quiet => LevelFilter::Warn,
+            Verbosity::Normal => LevelFilter::Info,
+            Verbosity::Debug => LevelFilter::Debug,
+        }
+    }
+}
+
+/// How a line begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// With the priority, for the journal.
+    Journal,
+    /// With time and level, for people and files.
+    Plain,
+}
+
+impl Style {
+    /// By `JOURNAL_STREAM`, which systemd sets to the device and inode of the stream it has connected to stderr; the variable is
+    /// inherited, so it counts only as long as that is still what stderr is.
+    pub fn detect(journal_stream: Option<&str>) -> Style {
+        let stderr = std::fs::metadata("/proc/self/fd/2").map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
+        match (journal_stream, stderr) {
+            (Some(stream), Ok(stderr)) if stream == stderr => Style::Journal,
+            _ => Style::Plain,
+        }
+    }
+}
+
+/// Starts logging to stderr. Only the first call in a process counts.
+pub fn init(verbosity: Verbosity, style: Style) {
+    if log::set_boxed_logger(Box::new(Stderr { style })).is_ok() {
+        log::set_max_level(verbosity.filter());
+    }
+}
+
+/// One record as a line, with its line break.
+pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> String {
+    let message = escaped(message);
+    match style {
+        Style::Journal => format!("<{}>{message}\n", priority(level)),
+        Style::Plain => format!("{} {level:<5} {message}\n", timestamp(now)),
+    }
+}
+
+/// Whether the last line on the terminal is one of [`progress`]. Only touched with stderr locked.
+static PROGRESS: AtomicBool = AtomicBool::new(false);
+
+/// To the start of the line, and away with what stands there.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Writes a line on the terminal that the next one, or the next record, replaces; `None`: takes it away. Only for a stderr that is one.
+pub fn progress(text: Option<&str>) {
+    let mut stderr = std::io::stderr().lock();
+    if PROGRESS.swap(text.is_some(), Ordering::Relaxed) || text.is_some() {
+        let _ = write!(stderr, "{CLEAR_LINE}{}", text.unwrap_or_default());
+    }
+}
+
+/// The targets of this crate: a library crate and a program of the same name.
+const OUR_TARGET: &str = "kanidm_ldap_sync";
+
+struct Stderr {
+    style: Style,
+}
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().strip_prefix(OUR_TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = line(self.style, record.level(), SystemTime::now(), &record.args().to_string());
+            let mut stderr = std::io::stderr().lock();
+            let clear = if PROGRESS.swap(false, Ordering::Relaxed) { CLEAR_LINE } else { "" };
+            // With stderr gone there is nobody left to tell.
+            let _ = stderr.write_all(format!("{clear}{line}").as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// syslog(3) priorities.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::Error => 3,
+        Level::Warn => 4,
+        Level::Info => 6,
+        Level::Debug | Level::Trace => 7,
+    }
+}
+
+/// `2026-07-01T12:00:00Z`.
+fn timestamp(now: SystemTime) -> String {
+    let seconds = now.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default();
+    let time: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    format!("{time:?}")
+}
+
+/// A text with its control characters escaped: one line, whatever a directory put into it.
+pub fn escaped(message: &str) -> String {
+    let mut text = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_line_begins_as_its_reader_needs_it() {
+        let noon = UNIX_EPOCH + Duration::from_millis(1_782_907_200_999);
+        assert_eq!(line(Style::Plain, Level::Info, noon, "done"), "2026-07-01T12:00:00Z INFO  done\n");
+        assert_eq!(line(Style::Plain, Level::Error, noon, "failed"), "2026-07-01T12:00:00Z ERROR failed\n");
+        let priorities = [(Level::Error, "<3>x\n"), (Level::Warn, "<4>x\n"), (Level::Info, "<6>x\n"), (Level::Debug, "<7>x\n")];
+        for (level, expected) in priorities {
+            assert_eq!(line(Style::Journal, level, noon, "x"), expected);
+        }
+    }
+
+    #[test]
+    fn a_message_cannot_forge_a_line_or_drive_a_terminal() {
+        let forged = line(Style::Journal, Level::Info, UNIX_EPOCH, "cn=a\n<3>forged\u{1b}[2J\u{9b}é");
+        assert_eq!(forged, "<6>cn=a\\n<3>forged\\u{1b}[2J\\u{9b}é\n");
+    }
+
+    #[test]
+    fn only_our_own_records_are_printed() {
+        let enabled = |target| Stderr { style: Style::Plain }.enabled(&Metadata::builder().level(Level::Error).target(target).build());
+        for ours in ["kanidm_ldap_sync", "kanidm_ldap_sync::sync::run"] {
+            assert!(enabled(ours), "{ours}");
+        }
+        for other in ["ureq", "ureq_proto::client", "rustls::conn", "kanidm_ldap_sync_x", ""] {
+            assert!(!enabled(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_journal_is_recognised_by_its_stream() {
+        let stderr = std::fs::metadata("/proc/self/fd/2").unwrap();
+        assert_eq!(Style::detect(Some(&format!("{}:{}", stderr.dev(), stderr.ino()))), Style::Journal);
+        assert_eq!(Style::detect(Some("1:1")), Style::Plain);
+        assert_eq!(Style::detect(None), Style::Plain);
+    }
+}

@@ -9,8 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use support::ldap::parse_ldif;
+use support::pki::Pki;
 use support::process::{PATIENCE, is_running, run};
-use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, respell, user_dn, user_ldif, uuid};
+use support::seed::{SUFFIX, SYNC_PASSWORD, Seed, SeedOptions, group_dn, respell, user_dn, user_ldif, uuid};
+use support::server_tls::ServerTls;
 use support::slapd::{Slapd, SlapdOptions};
 
 #[test]
@@ -156,15 +158,22 @@ fn content_sync_is_an_option() {
 
 #[test]
 fn start_tls_and_sasl_external() {
-    let slapd = Slapd::start(SlapdOptions { verify_client: "try", ..SlapdOptions::default() });
-    let plain = slapd.starttls_uri().replace("localhost", "127.0.0.1");
+    let pki = Pki::new();
+    let tls = Some(ServerTls::new(&pki, pki.localhost()));
+    let slapd = Slapd::start(SlapdOptions { tls, verify_client: "try", ..SlapdOptions::default() });
+    let client = pki.client("ldap-sync");
     let whoami = |arguments: &[&str]| {
-        let output = run(Command::new("ldapwhoami").args(arguments).env("LDAPTLS_CACERT", slapd.ca()));
-        String::from_utf8(output).expect("text").trim().to_owned()
+        let mut command = Command::new("ldapwhoami");
+        command.args(arguments).env("LDAPTLS_CACERT", slapd.ca());
+        command.env("LDAPTLS_CERT", &client.certificate).env("LDAPTLS_KEY", &client.key);
+        String::from_utf8(run(&mut command)).expect("text").trim().to_owned()
     };
+    // Not localhost: see the README.
+    let [plain, ldaps] = [slapd.starttls_uri(), slapd.uri()].map(|uri| uri.replace("localhost", "127.0.0.1"));
     let sync = format!("cn=sync,{SUFFIX}");
-    assert_eq!(whoami(&["-ZZ", "-H", &plain, "-x", "-D", &sync, "-w", support::seed::SYNC_PASSWORD]), format!("dn:{sync}"));
-    assert_eq!(whoami(&["-Q", "-Y", "EXTERNAL", "-H", &slapd.ldapi_uri()]), format!("dn:{sync}"));
+    assert_eq!(whoami(&["-ZZ", "-H", &plain, "-x", "-D", &sync, "-w", SYNC_PASSWORD]), format!("dn:{sync}"));
+    assert_eq!(whoami(&["-Q", "-Y", "EXTERNAL", "-H", &ldaps]), format!("dn:{sync}"), "by the client certificate");
+    assert_eq!(whoami(&["-Q", "-Y", "EXTERNAL", "-H", &slapd.ldapi_uri()]), format!("dn:{sync}"), "by the socket");
 }
 
 #[test]

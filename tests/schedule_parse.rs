@@ -1,4 +1,5 @@
 //! Cron expressions by example: what they mean, and what is said of those that mean nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use chrono::{DateTime, Utc};
 use kanidm_ldap_sync::service::schedule::{CronSchedule, ScheduleErrorKind, Unit};

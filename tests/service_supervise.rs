@@ -1,6 +1,8 @@
 //! The loop of `--schedule` through days on a fake clock: nothing here sleeps.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::cell::{Cell, RefCell};
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
@@ -387,6 +389,35 @@ fn a_run_that_does_not_move_is_hung_however_recent_the_last_one_is() {
         (MINUTE, Verdict::Synchronised)
     });
     assert_eq!(seen, [Condition::Good, Condition::Hung, Condition::Good, Condition::Hung]);
+}
+
+#[test]
+fn systemd_is_told_of_the_start_each_run_and_a_reload() {
+    let path = std::env::temp_dir().join(format!("kls-supervise-{}", std::process::id()));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let notifier = Notifier::to(path.as_os_str()).unwrap();
+    let world = World::new("2026-06-01T02:10:00Z").script(&[(10 * MINUTE, Incident::Ask(RELOAD))]);
+    let supervisor = Supervisor { clock: &world, health: &Health::new(TIME_OUTS), notifier: &notifier };
+    let new = || Ok(settings("0 0 4 * * *", None));
+    supervisor.supervise(&mut (), settings("0 0 3 * * *", None), |timeout| world.wait(timeout, HOUR), |(), _| Verdict::Held, |()| new());
+    socket.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 1024];
+    let messages =
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok().map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned()));
+    // But for the time of the reload.
+    let messages: Vec<String> = messages.map(|message| message.lines().next().unwrap().to_owned()).collect();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(
+        messages,
+        [
+            "READY=1",
+            "STATUS=synchronising",
+            "STATUS=synchronised, but entries are held back; next run at 2026-06-01 03:00:00 UTC",
+            "RELOADING=1",
+            "STATUS=configuration read again; next run at 2026-06-01 04:00:00 UTC",
+            "READY=1",
+        ]
+    );
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! A directory server small enough to read in one sitting: LDAPv3 over TLS, simple bind, search, and RFC 4533 content
 //! synchronisation as slapd with a session log speaks it. For the demo only: it believes whoever asks.
 
+#![expect(clippy::expect_used, reason = "what it encodes is its own and short")]
+
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::error::Error;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use ldap_content_sync::{Frame, frame};
 use rasn::types::OctetString;
@@ -13,23 +14,24 @@ use rasn_ldap::{
     BindResponse, Control, Filter, IntermediateResponse, LdapMessage, LdapResult, LdapString, PartialAttribute, ProtocolOp, ResultCode,
     SearchRequest, SearchRequestScope, SearchResultDone, SearchResultEntry,
 };
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use uuid::Uuid;
+
+use crate::server::Stream;
 
 const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 const SYNC_STATE: &str = "1.3.6.1.4.1.4203.1.9.1.2";
 const SYNC_DONE: &str = "1.3.6.1.4.1.4203.1.9.1.3";
 const SYNC_INFO: &str = "1.3.6.1.4.1.4203.1.9.1.4";
 
+/// An attribute and one of its values.
+type Value = (&'static str, String);
+
 /// One entry of the directory.
-#[derive(Clone)]
-pub struct Entry {
-    /// Its entryUUID.
-    pub uuid: Uuid,
-    /// Its name.
-    pub dn: String,
-    /// Its attributes, one pair a value.
-    pub attributes: Vec<(&'static str, String)>,
+struct Entry {
+    /// Its entryUUID, which stays whatever else changes.
+    uuid: Uuid,
+    dn: String,
+    attributes: Vec<Value>,
     /// The number of the change that touched it last.
     changed: u64,
 }
@@ -37,66 +39,53 @@ pub struct Entry {
 #[derive(Default)]
 struct Content {
     entries: Vec<Entry>,
+    /// What is gone, and with which change it went: the session log.
     deleted: Vec<(u64, Uuid)>,
+    /// Counts the changes. The cookie is this number.
     change: u64,
 }
 
-/// The directory: its content can be changed while it answers.
+/// The directory: its content can be changed while it answers. Copies share it.
 #[derive(Clone, Default)]
 pub struct Directory(Arc<Mutex<Content>>);
 
 impl Directory {
-    /// Answers on a free loopback port until the process ends.
-    pub fn listen(&self, tls: Arc<ServerConfig>) -> std::io::Result<SocketAddr> {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        let address = listener.local_addr()?;
-        let directory = self.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // A client that goes away in the middle is no concern of the server.
-                let _ = directory.serve(stream, tls.clone());
-            }
-        });
-        Ok(address)
-    }
-
     /// Adds an entry and returns its UUID.
     pub fn add(&self, dn: &str, attributes: &[(&'static str, &str)]) -> Uuid {
         let mut content = self.content();
-        content.change += 1;
-        let uuid = Uuid::from_u128(0x0de3_0000_0000_4000_8000_0000_0000_0000 + u128::from(content.change));
+        let changed = content.next_change();
+        let uuid = Uuid::from_u128(0x0de3_0000_0000_4000_8000_0000_0000_0000 + u128::from(changed));
         let attributes = attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let changed = content.change;
         content.entries.push(Entry { uuid, dn: dn.to_owned(), attributes, changed });
         uuid
     }
 
-    /// Changes an entry by hand.
-    pub fn change(&self, uuid: Uuid, edit: impl FnOnce(&mut Entry)) {
+    /// Replaces the value of an attribute.
+    pub fn set(&self, uuid: Uuid, attribute: &str, value: &str) {
+        self.content().entry(uuid, |entry| {
+            entry.attributes.iter_mut().filter(|(name, _)| *name == attribute).for_each(|(_, old)| value.clone_into(old));
+        });
+    }
+
+    /// Gives an entry another DN. Groups that name it follow, without counting as changed, as with slapd's refint overlay.
+    pub fn rename(&self, uuid: Uuid, dn: &str) {
         let mut content = self.content();
-        content.change += 1;
-        let changed = content.change;
-        if let Some(entry) = content.entries.iter_mut().find(|e| e.uuid == uuid) {
-            entry.changed = changed;
-            edit(entry);
-        }
+        let mut old = String::new();
+        content.entry(uuid, |entry| old = std::mem::replace(&mut entry.dn, dn.to_owned()));
+        let members = content.entries.iter_mut().flat_map(|e| &mut e.attributes).filter(|(name, _)| *name == "member");
+        members.filter(|(_, member)| *member == old).for_each(|(_, member)| dn.clone_into(member));
     }
 
     /// Deletes an entry.
     pub fn delete(&self, uuid: Uuid) {
         let mut content = self.content();
-        content.change += 1;
-        let change = content.change;
+        let change = content.next_change();
         content.entries.retain(|e| e.uuid != uuid);
         content.deleted.push((change, uuid));
     }
 
-    fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn serve(&self, stream: TcpStream, tls: Arc<ServerConfig>) -> Result<(), Box<dyn std::error::Error>> {
-        let mut stream = StreamOwned::new(ServerConnection::new(tls)?, stream);
+    /// Answers the requests of one connection.
+    pub fn serve(&self, stream: &mut Stream) -> Result<(), Box<dyn Error>> {
         let mut buffer = Vec::new();
         loop {
             while let Frame::Complete { len } = frame(&buffer, 1 << 20)? {
@@ -112,6 +101,10 @@ impl Directory {
                 n => buffer.extend_from_slice(&chunk[..n]),
             }
         }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The bytes that answer a request; `None` ends the connection.
@@ -168,6 +161,23 @@ impl Directory {
     }
 }
 
+impl Content {
+    fn next_change(&mut self) -> u64 {
+        self.change += 1;
+        self.change
+    }
+
+    /// Changes an entry.
+    fn entry(&mut self, uuid: Uuid, edit: impl FnOnce(&mut Entry)) {
+        let changed = self.next_change();
+        if let Some(entry) = self.entries.iter_mut().find(|e| e.uuid == uuid) {
+            entry.changed = changed;
+            edit(entry);
+        }
+    }
+}
+
+/// What a client asks first: what kind of server this is, and whether it speaks content synchronisation.
 fn root_dse(id: u32) -> Vec<u8> {
     let attribute = |name: &str, value: &str| PartialAttribute::new(LdapString(name.to_owned()), vec![octets(value.as_bytes())].into());
     let attributes = vec![attribute("objectClass", "OpenLDAProotDSE"), attribute("supportedControl", SYNC_REQUEST)];

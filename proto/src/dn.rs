@@ -63,7 +63,8 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
 
 /// Whether a name is spelled, but for case, as a server spells an entry's own name, in characters for which servers and
 /// [`str::to_lowercase`] agree on what is equal. When no entry with this comparison form is known, then none has this name, and a
-/// look-up would say nothing new. False for what is no name.
+/// look-up would say nothing new. (One exception is accepted: an entry whose own name begins or ends with an escaped space, meant by a
+/// name without it.) False for what is no name.
 pub fn is_canonical(dn: &str) -> bool {
     is_plain(dn) || (dn.chars().all(is_settled) && normalize(dn).is_ok_and(|form| form == dn.to_lowercase() && has_usual_escapes(&form)))
 }

@@ -60,6 +60,12 @@ impl Filter {
     }
 }
 
+/// Whether a text is an attribute description of RFC 4512 §2.5: a name or numeric OID, with options or without.
+pub fn is_attribute_description(text: &str) -> bool {
+    let mut parser = Parser { rest: text.as_bytes(), length: text.len() };
+    parser.description().is_ok() && parser.rest.is_empty()
+}
+
 /// Why a text is not a filter. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterError {

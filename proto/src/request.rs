@@ -60,9 +60,10 @@ pub fn bind_simple(id: u32, dn: &str, password: &[u8]) -> Vec<u8> {
     bind(id, dn, ldap::AuthenticationChoice::Simple(octets(password)))
 }
 
-/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A) and no authorisation identity: the server takes the one of the transport.
+/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A) and an empty authorisation identity: the server takes the one of the transport.
+/// The credentials are there and empty: without any, the server asks for them first (slapd answers saslBindInProgress).
 pub fn bind_external(id: u32) -> Vec<u8> {
-    bind(id, "", ldap::AuthenticationChoice::Sasl(ldap::SaslCredentials::new("EXTERNAL".into(), None)))
+    bind(id, "", ldap::AuthenticationChoice::Sasl(ldap::SaslCredentials::new("EXTERNAL".into(), Some(octets(b"")))))
 }
 
 /// SearchRequest, RFC 4511 §4.5.1, with the controls it asks for.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
-use ldap_content_sync::filter::{Filter, FilterErrorKind, MAX_DEPTH, MAX_LENGTH};
+use ldap_content_sync::filter::{Filter, FilterErrorKind, MAX_DEPTH, MAX_LENGTH, is_attribute_description};
 
 fn parse(text: &str) -> Filter {
     Filter::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -135,6 +135,16 @@ fn errors_say_where_and_what() {
         let error = Filter::parse(text).expect_err(text);
         assert_eq!(error.offset, offset, "{text}: {error}");
         assert!(error.to_string().contains(what), "{text}: {error}");
+    }
+}
+
+#[test]
+fn attribute_descriptions() {
+    for valid in ["cn", "2.5.4.3", "cn;lang-de", "userCertificate;binary;x-1", "a_b", "x-1"] {
+        assert!(is_attribute_description(valid), "{valid}");
+    }
+    for invalid in ["", "*", "+", "1.", "1", "1.1a", "cn ", " cn", "cn;", "c n", "cn=", "-a", "é", "cn;lang_de"] {
+        assert!(!is_attribute_description(invalid), "{invalid}");
     }
 }
 

@@ -1,15 +1,17 @@
-//! A value that never appears in output.
+//! A value that never appears in output, and is wiped from memory when it is dropped.
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// Text that `Debug` does not show. [`Secret::expose`] is the only way to it, so that every use can be found.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Wraps a secret.
     pub fn new(value: String) -> Self {
-        Secret(value)
+        Secret(Zeroizing::new(value))
     }
 
     /// The secret itself.

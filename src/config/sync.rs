@@ -2,14 +2,31 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ldap_content_sync::filter::Filter;
 use uuid::Uuid;
 
 use super::secret::Secret;
+use super::{ConfigError, Env, Warning, files, sync_file};
 use crate::service::schedule::CronSchedule;
+
+/// Reads a sync config and the secret files it names.
+///
+/// # Errors
+/// Everything that is wrong in it at once, each with line and key.
+pub fn load(path: &Path, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
+    sync_file::parse(path, &files::read_config(path)?, env)
+}
+
+/// Reads `status_bind` alone. Nothing else of the file has to be correct, and no secret is looked at.
+///
+/// # Errors
+/// The file cannot be read, is not TOML, or the value is no address.
+pub fn status_bind(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
+    sync_file::status_bind(path, &files::read_config(path)?)
+}
 
 /// Everything the sync config file says.
 #[derive(Debug)]
@@ -49,7 +66,7 @@ pub struct DirectoryConfig {
     pub base_dn: String,
     /// The filter, parsed.
     pub filter: Filter,
-    /// The filter as RFC 4515 text, without enclosing double quotes.
+    /// The filter as RFC 4515 text, in the spelling of [`Filter`]'s `Display`.
     pub filter_text: String,
     /// For every wait: connect, TLS, bind, the next message.
     pub timeout: Duration,
@@ -105,13 +122,21 @@ pub struct MappingConfig {
 pub struct PersonMapping {
     /// Any one of these makes an entry a person.
     pub object_classes: Vec<String>,
+    /// `person_attr_user_name`.
     pub user_name: String,
+    /// `person_attr_display_name`.
     pub display_name: String,
+    /// `person_attr_legal_name`; nothing is sent where it is absent.
     pub legal_name: Option<String>,
+    /// `person_attr_gidnumber`.
     pub gidnumber: String,
+    /// `person_attr_login_shell`.
     pub login_shell: String,
+    /// `person_attr_password`.
     pub password: String,
+    /// `person_attr_mail`.
     pub mail: String,
+    /// `person_attr_ssh_public_key`.
     pub ssh_public_key: String,
     /// Put before a password value, for directories that store the hash without its scheme.
     pub password_prefix: Option<String>,
@@ -126,9 +151,13 @@ pub struct PersonMapping {
 pub struct GroupMapping {
     /// Any one of these makes an entry a group (persons come first).
     pub object_classes: Vec<String>,
+    /// `group_attr_name`.
     pub name: String,
+    /// `group_attr_description`.
     pub description: String,
+    /// `group_attr_member`.
     pub member: String,
+    /// `group_attr_gidnumber`.
     pub gidnumber: String,
     /// What the values of `member` are.
     pub schema: GroupSchema,
@@ -148,9 +177,13 @@ pub enum GroupSchema {
 /// `[<syncuuid>]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryConfig {
+    /// Not synchronised, and not in Kanidm.
     pub exclude: bool,
+    /// The UUID in Kanidm.
     pub map_uuid: Option<Uuid>,
+    /// The name in Kanidm, in lower case and valid there.
     pub map_name: Option<String>,
+    /// The number in Kanidm, in one of its ranges.
     pub map_gidnumber: Option<u32>,
 }
 
@@ -180,5 +213,11 @@ impl MappingConfig {
     /// The UUID Kanidm knows the entry by: `map_uuid` where configured. Applied to entries, Retain and Delete alike.
     pub fn kanidm_uuid(&self, sync_uuid: Uuid) -> Uuid {
         self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
+    }
+
+    /// The UUID the directory knows an entry by, from the one in Kanidm.
+    pub fn sync_uuid(&self, kanidm_uuid: Uuid) -> Uuid {
+        let mapped = self.entries.iter().find(|(_, table)| table.map_uuid == Some(kanidm_uuid));
+        mapped.map_or(kanidm_uuid, |(sync_uuid, _)| *sync_uuid)
     }
 }

@@ -1,1 +1,309 @@
-//! TODO-scope
+//! A connected, authenticated directory: searches and the refresh.
+//!
+//! Scope: which requests are sent, and what their answers mean. After an error other than a server's refusal of a search the connection
+//! may hold answers that nobody waits for: connect again.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::request::{self, Scope, SearchRequest};
+use ldap_content_sync::sync_session::Provider;
+use ldap_content_sync::{LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry};
+use rustls::pki_types::CertificateDer;
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::error::{DirectoryError, Problem, Stage, quote};
+use super::flavour;
+use super::refresh::{self, Refresh};
+use super::root_dse::{self, RootDse};
+use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
+use crate::heartbeat::Heartbeat;
+
+/// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an authenticated connection.
+const WINDOW: usize = 64;
+
+/// A directory that this run is connected to. Dropping it unbinds.
+pub struct Directory {
+    pub(super) connection: Connection,
+    pub(super) limits: Limits,
+    uri: LdapUri,
+    pub(super) base: String,
+    pub(super) filter: Filter,
+    root_dse: RootDse,
+}
+
+impl Directory {
+    /// Connects, authenticates, reads the root DSE, and makes sure that the server offers content synchronisation.
+    ///
+    /// # Errors
+    /// Whatever is in the way, with what to do about it.
+    pub fn connect(cfg: &DirectoryConfig) -> Result<Directory, DirectoryError> {
+        Self::connect_watched(cfg, Heartbeat::default())
+    }
+
+    /// The same, with somebody who hears of every step and every piece of data, from now on. No wait in between is longer than twice
+    /// `ldap_timeout`.
+    ///
+    /// # Errors
+    /// As [`Directory::connect`].
+    pub fn connect_watched(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryError> {
+        Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
+    }
+
+    fn establish(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, Problem> {
+        let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
+        let mut directory = Directory {
+            connection: Connection::open(cfg, limits, heartbeat)?,
+            limits,
+            uri: cfg.uri.clone(),
+            base: cfg.base_dn.clone(),
+            filter: cfg.filter.clone(),
+            root_dse: RootDse::default(),
+        };
+        directory.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
+        directory.root_dse = directory.read_root_dse()?;
+        if !directory.root_dse.offers_content_sync() {
+            return Err(Problem::NoContentSync);
+        }
+        Ok(directory)
+    }
+
+    /// Whose dialect the server speaks.
+    pub fn provider(&self) -> Provider {
+        self.root_dse.provider()
+    }
+
+    /// What the server says about itself.
+    pub fn root_dse(&self) -> &RootDse {
+        &self.root_dse
+    }
+
+    /// The server's certificate chain, its own first; empty on a unix socket.
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates()
+    }
+
+    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389. [`flavour::sync_uuid`] reads it.
+    pub fn uuid_attribute(&self) -> &'static str {
+        flavour::uuid_attribute(self.provider())
+    }
+
+    /// The entries with one of these sync UUIDs. Without any: no entry.
+    pub fn uuid_filter(&self, uuids: &[Uuid]) -> Filter {
+        flavour::uuid_filter(self.provider(), uuids)
+    }
+
+    /// Reads the content of `base_dn` and `filter` of the configuration: what changed since `cookie`, or all of it.
+    ///
+    /// `attributes` are what `on_entry` gets to see; on 389 `nsUniqueId` may come with them. References are not followed.
+    /// What `on_entry` has got counts only when this returns [`Refresh::Done`].
+    ///
+    /// # Errors
+    /// The refresh failed; nothing of it may be used. A directory that is older than the cookie (result code 53) is such an error: see there.
+    pub fn refresh(
+        &mut self,
+        attributes: &[&str],
+        cookie: Option<&[u8]>,
+        on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
+    ) -> Result<Refresh, DirectoryError> {
+        refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// An ordinary search. References are not followed.
+    ///
+    /// # Errors
+    /// Every result code but success is one, a base that does not exist included.
+    pub fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &Filter,
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<(), DirectoryError> {
+        self.one_search(Stage::Search, base, scope, filter, attributes, on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// Many small searches, sent ahead of their answers. `on_entry` is told which of them an entry belongs to; their answers may come in
+    /// any order. A base that does not exist, or is no DN to the server, has no entry.
+    ///
+    /// # Errors
+    /// Every other result code than success, of any of the searches.
+    pub fn search_each(
+        &mut self,
+        searches: &[(String, Scope, &Filter)],
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
+    ) -> Result<(), DirectoryError> {
+        self.many_searches(searches, attributes, on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
+    pub(super) fn many_searches(
+        &mut self,
+        searches: &[(String, Scope, &Filter)],
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
+    ) -> Result<(), Problem> {
+        let mut waiting = searches.iter().enumerate();
+        let mut under_way: HashMap<u32, usize> = HashMap::with_capacity(WINDOW);
+        loop {
+            while under_way.len() < WINDOW
+                && let Some((index, (base, scope, filter))) = waiting.next()
+            {
+                let id = self.send_search(Stage::Search, base, *scope, filter, attributes)?;
+                under_way.insert(id, index);
+            }
+            if under_way.is_empty() {
+                return Ok(());
+            }
+            let message = self.connection.message(Stage::Search)?;
+            let Some(&index) = under_way.get(&message.message_id) else {
+                ignore_unsolicited(&message, Stage::Search)?;
+                continue;
+            };
+            match search_answer(&message, Stage::Search)? {
+                SearchAnswer::Entry(entry) => on_entry(index, entry),
+                SearchAnswer::Ignored => {}
+                SearchAnswer::Done(result) => {
+                    let base = searches.get(index).map_or("", |(base, ..)| base.as_str());
+                    if !matches!(result.code, ResultCode::NO_SUCH_OBJECT | ResultCode::INVALID_DN_SYNTAX) {
+                        succeeded(result, Stage::Search, base)?;
+                    }
+                    under_way.remove(&message.message_id);
+                }
+            }
+        }
+    }
+
+    pub(super) fn one_search(
+        &mut self,
+        stage: Stage,
+        base: &str,
+        scope: Scope,
+        filter: &Filter,
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<(), Problem> {
+        let id = self.send_search(stage, base, scope, filter, attributes)?;
+        loop {
+            let message = self.connection.message(stage)?;
+            if message.message_id != id {
+                ignore_unsolicited(&message, stage)?;
+                continue;
+            }
+            match search_answer(&message, stage)? {
+                SearchAnswer::Entry(entry) => on_entry(entry),
+                SearchAnswer::Ignored => {}
+                SearchAnswer::Done(result) => return succeeded(result, stage, base),
+            }
+        }
+    }
+
+    fn send_search(&mut self, stage: Stage, base: &str, scope: Scope, filter: &Filter, attributes: &[&str]) -> Result<u32, Problem> {
+        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None, manage_dsa_it: false };
+        self.connection.request(stage, |id| request::search(id, &search))
+    }
+
+    fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
+        let id = self.connection.request(Stage::Bind, |id| match bind {
+            Bind::Simple { dn, password } => request::bind_simple(id, dn, password.expose().as_bytes()),
+            Bind::External => request::bind_external(id),
+        })?;
+        loop {
+            let message = self.connection.message(Stage::Bind)?;
+            if message.message_id != id {
+                ignore_unsolicited(&message, Stage::Bind)?;
+                continue;
+            }
+            return match &message.op {
+                ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => Ok(()),
+                ProtocolOp::BindResponse(answer) => Err(Problem::BindRefused {
+                    dn: match bind {
+                        Bind::Simple { dn, .. } => Some(dn.clone()),
+                        Bind::External => None,
+                    },
+                    code: answer.result.code,
+                    diagnostic: quote(&answer.result.diagnostic),
+                }),
+                other => Err(out_of_place(&message, other, Stage::Bind)),
+            };
+        }
+    }
+
+    pub(super) fn read_root_dse(&mut self) -> Result<RootDse, Problem> {
+        let mut dse = RootDse::default();
+        let anything = Filter::Present { attribute: "objectClass".into() };
+        self.one_search(Stage::RootDse, "", Scope::Base, &anything, &root_dse::ATTRIBUTES, &mut |entry| dse = RootDse::from_entry(entry))?;
+        Ok(dse)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.connection.close(request::unbind);
+    }
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("uri", &self.uri).field("provider", &self.provider()).finish_non_exhaustive()
+    }
+}
+
+/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or
+/// just hang up (slapd with GnuTLS), which the client sees where it waits for the answer to its first request.
+fn blame_certificate(problem: Problem, cfg: &DirectoryConfig) -> Problem {
+    match (problem, &cfg.client_cert) {
+        (Problem::Closed { .. } | Problem::Lost { .. }, Some((certificate, _))) => {
+            Problem::CertificateRejected { certificate: certificate.clone() }
+        }
+        (problem, _) => problem,
+    }
+}
+
+/// What a message means for an ordinary search.
+enum SearchAnswer<'m, 'a> {
+    Entry(&'m SearchResultEntry<'a>),
+    /// A reference, or an intermediate response that nobody asked for.
+    Ignored,
+    Done(&'m LdapResult<'a>),
+}
+
+fn search_answer<'m, 'a>(message: &'m LdapMessage<'a>, stage: Stage) -> Result<SearchAnswer<'m, 'a>, Problem> {
+    match &message.op {
+        ProtocolOp::SearchResultEntry(entry) => Ok(SearchAnswer::Entry(entry)),
+        ProtocolOp::SearchResultReference(reference) => {
+            log::debug!("not following the reference to {}", reference.uris().map(quote).collect::<Vec<_>>().join(" or "));
+            Ok(SearchAnswer::Ignored)
+        }
+        ProtocolOp::IntermediateResponse(_) => Ok(SearchAnswer::Ignored),
+        ProtocolOp::SearchResultDone(result) => Ok(SearchAnswer::Done(result)),
+        other => Err(out_of_place(message, other, stage)),
+    }
+}
+
+fn succeeded(result: &LdapResult<'_>, stage: Stage, base: &str) -> Result<(), Problem> {
+    match result.code {
+        ResultCode::SUCCESS => Ok(()),
+        code => Err(Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&result.diagnostic) }),
+    }
+}
+
+/// A message that answers none of our requests: an unsolicited notification (RFC 4511 §4.4) other than the Notice of Disconnection
+/// changes nothing, anything else is an error.
+fn ignore_unsolicited(message: &LdapMessage<'_>, stage: Stage) -> Result<(), Problem> {
+    match &message.op {
+        ProtocolOp::ExtendedResponse(notice) if message.message_id == 0 && notice.is_notice_of_disconnection() => {
+            let (code, diagnostic) = (notice.result.code, quote(&notice.result.diagnostic));
+            Err(Problem::Disconnected { stage, code, diagnostic })
+        }
+        ProtocolOp::ExtendedResponse(_) if message.message_id == 0 => Ok(()),
+        other => Err(out_of_place(message, other, stage)),
+    }
+}
+
+fn out_of_place(message: &LdapMessage<'_>, op: &ProtocolOp<'_>, stage: Stage) -> Problem {
+    Problem::Protocol { stage, reason: format!("{} with message ID {} answers no request of ours", op.name(), message.message_id) }
+}

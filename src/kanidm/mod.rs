@@ -1,5 +1,23 @@
-//! The HTTP side.
+//! The HTTP side: Kanidm's `/scim/v1/Sync`.
+//!
+//! Scope: from a change set to Kanidm's content, and the state in between. Read in this order:
+//! [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
+//! [`transport`] (the two traits), [`client`] (HTTPS), [`upload`] (what is sent when).
+
+mod batch;
 pub mod client;
+mod collide;
+mod connector;
+mod delete;
+pub mod error;
+mod first;
+mod item;
+pub mod request;
 pub mod scim;
+mod send;
+pub mod sketch;
 pub mod state;
+pub mod transport;
+mod unique;
 pub mod upload;
+mod write;

@@ -1,1 +1,348 @@
-//! TODO-scope
+//! The state Kanidm stores for us, and the envelope that we put into it.
+//!
+//! Scope: bytes in, types out, and back. Kanidm keeps any bytes as the cookie of a sync account; ours is a small versioned JSON object with
+//! the directory's cookie in it. What Kanidm hands back is data from outside: everything in it is checked.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::sketch::Sketch;
+
+/// base64url: written without padding, read with or without.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// The version of the envelope this program writes.
+const VERSION: u64 = 1;
+/// At most this many held entries are remembered.
+pub const MAX_HELD: usize = 10_000;
+
+/// What Kanidm has stored for the sync account.
+#[derive(Clone, PartialEq, Eq)]
+pub enum SyncState {
+    /// No cookie: the next POST has to bring the whole content.
+    Refresh,
+    /// A cookie, opaque to Kanidm.
+    Active {
+        /// Any bytes.
+        cookie: Vec<u8>,
+    },
+}
+
+impl fmt::Debug for SyncState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SyncState::Refresh => f.write_str("Refresh"),
+            SyncState::Active { cookie } => write!(f, "Active({} bytes)", cookie.len()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+enum WireState {
+    Refresh,
+    Active { cookie: String },
+}
+
+impl SyncState {
+    /// Reads the answer to GET: `"Refresh"`, or `{"Active":{"cookie":"<base64url>"}}`.
+    ///
+    /// # Errors
+    /// The reason why it is not a state.
+    pub fn from_json(json: &[u8]) -> Result<Self, String> {
+        match serde_json::from_slice(json) {
+            Ok(WireState::Refresh) => Ok(SyncState::Refresh),
+            Ok(WireState::Active { cookie }) => match BASE64.decode(cookie) {
+                Ok(cookie) => Ok(SyncState::Active { cookie }),
+                Err(_) => Err("the cookie is not base64url".to_owned()),
+            },
+            // serde's own text would quote the answer; its position says enough.
+            Err(e) => Err(format!("no sync state (line {}, column {})", e.line(), e.column())),
+        }
+    }
+
+    /// As it stands in `from_state` and `to_state`.
+    pub fn to_json(&self) -> String {
+        match self {
+            SyncState::Refresh => "\"Refresh\"".to_owned(),
+            SyncState::Active { cookie } => format!("{{\"Active\":{{\"cookie\":\"{}\"}}}}", URL_SAFE_NO_PAD.encode(cookie)),
+        }
+    }
+}
+
+/// What the tool remembers between runs, kept by Kanidm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The directory's cookie (RFC 4533 §2.1.2); `None` before the first full refresh is complete.
+    pub cookie: Option<Vec<u8>>,
+    /// Of everything that shapes the content; compared, never interpreted.
+    pub fingerprint: String,
+    /// The UUIDs that Kanidm holds for us, as they are in Kanidm; `None` while that is not known, after another tool's cookie was taken over.
+    pub known: Option<Sketch>,
+    /// Entries that were held back, by their sync UUIDs in the directory; at most [`MAX_HELD`].
+    pub held: Vec<Uuid>,
+    /// Set between the first and the last POST of a run that takes several.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// A run that has not sent its last POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfinished {
+    /// Tells this run from any other.
+    pub run: Uuid,
+    /// Counts its POSTs, so that each leaves a state of its own.
+    pub seq: u64,
+    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False: repeating the increment does.
+    pub full: bool,
+}
+
+/// What a stored cookie turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// Written by this program.
+    Ours(Box<Envelope>),
+    /// Written by something else, presumably Kanidm's own tool: the directory's cookie as it is.
+    Foreign(Vec<u8>),
+}
+
+/// An envelope that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateError {
+    /// Written by a newer version of this program.
+    Newer {
+        /// The version it carries.
+        version: u64,
+    },
+    /// One of ours, but a part of it makes no sense.
+    Damaged {
+        /// Which part.
+        part: &'static str,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::Newer { version } => write!(
+                f,
+                "the state stored in Kanidm has version {version}, this program knows versions up to {VERSION}: \
+                 use the newer program, or make Kanidm forget the state with `kanidm system sync force-refresh`"
+            ),
+            StateError::Damaged { part } => {
+                write!(f, "the state stored in Kanidm is damaged ({part}): make Kanidm forget it with `kanidm system sync force-refresh`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+/// The envelope as JSON. Binary parts are base64url: 16 bytes a UUID.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    #[serde(rename = "kanidm-ldap-sync")]
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookie: Option<String>,
+    #[serde(default)]
+    fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<WireSketch>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    held: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unfinished: Option<Unfinished>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WireSketch {
+    count: u64,
+    threshold: u64,
+    sample: String,
+}
+
+/// Read before anything else, so that a newer version is refused and not misread.
+#[derive(Deserialize)]
+struct WireVersion {
+    #[serde(rename = "kanidm-ldap-sync")]
+    version: u64,
+}
+
+/// Opens what Kanidm has stored.
+///
+/// # Errors
+/// An envelope of a newer version, or a damaged one.
+pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
+    // serde would take an array for an object as well.
+    let version = if stored.starts_with(b"{") { serde_json::from_slice(stored).ok() } else { None };
+    let Some(WireVersion { version }) = version else {
+        return Ok(Opened::Foreign(stored.to_vec()));
+    };
+    if version > VERSION {
+        return Err(StateError::Newer { version });
+    }
+    let wire: Wire = serde_json::from_slice(stored).map_err(|_| StateError::Damaged { part: "a key is missing or has another type" })?;
+    Ok(Opened::Ours(Box::new(Envelope {
+        cookie: wire.cookie.map(|c| BASE64.decode(c)).transpose().map_err(|_| StateError::Damaged { part: "cookie" })?,
+        fingerprint: wire.fingerprint,
+        known: wire.known.map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" })).transpose()?,
+        held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
+        unfinished: wire.unfinished,
+    })))
+}
+
+impl Envelope {
+    /// The bytes to store. More than [`MAX_HELD`] held entries are cut off: whoever fills them in checks that first.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let wire = Wire {
+            version: VERSION,
+            cookie: self.cookie.as_ref().map(|c| BASE64.encode(c)),
+            fingerprint: self.fingerprint.clone(),
+            known: self.known.as_ref().map(|known| WireSketch {
+                count: known.count(),
+                threshold: known.threshold(),
+                sample: pack_uuids(known.sample()),
+            }),
+            held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
+            unfinished: self.unfinished,
+        };
+        // Strings and numbers alone: serialising them cannot fail.
+        serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    /// The state that stores it.
+    pub fn to_state(&self) -> SyncState {
+        SyncState::Active { cookie: self.to_bytes() }
+    }
+}
+
+fn unpack_sketch(wire: &WireSketch) -> Option<Sketch> {
+    Sketch::from_parts(wire.count, wire.threshold, &unpack_uuids(&wire.sample)?)
+}
+
+fn pack_uuids(uuids: impl Iterator<Item = Uuid>) -> String {
+    BASE64.encode(uuids.flat_map(Uuid::into_bytes).collect::<Vec<u8>>())
+}
+
+fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
+    let bytes = BASE64.decode(packed).ok()?;
+    let (uuids, rest) = bytes.as_chunks::<16>();
+    (rest.is_empty() && uuids.len() <= MAX_HELD).then(|| uuids.iter().map(|u| Uuid::from_bytes(*u)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Envelope {
+        Envelope {
+            cookie: Some(b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec()),
+            fingerprint: "f".repeat(64),
+            known: Some(Sketch::of((0..100_000).map(Uuid::from_u128))),
+            held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
+            unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
+        }
+    }
+
+    fn ours(bytes: &[u8]) -> Envelope {
+        match open(bytes) {
+            Ok(Opened::Ours(envelope)) => *envelope,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn envelopes_come_back_as_they_were() {
+        for envelope in [Envelope::default(), full(), Envelope { cookie: Some(vec![0, 255, b'"']), held: vec![], ..full() }] {
+            assert_eq!(ours(&envelope.to_bytes()), envelope);
+        }
+    }
+
+    #[test]
+    fn an_envelope_stays_small() {
+        assert!(full().to_bytes().len() < 220_000, "{}", full().to_bytes().len());
+        assert!(Envelope { held: vec![], ..full() }.to_bytes().len() < 6_500);
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused_when_read() {
+        let mut wire: serde_json::Value = serde_json::from_slice(&full().to_bytes()).unwrap();
+        wire["held"] = BASE64.encode(vec![0_u8; 16 * (MAX_HELD + 1)]).into();
+        assert_eq!(open(wire.to_string().as_bytes()), Err(StateError::Damaged { part: "held" }));
+    }
+
+    #[test]
+    fn what_is_not_an_envelope_is_the_directorys_cookie() {
+        for cookie in [
+            &b""[..],
+            b"rid=000,csn=20261123125319.541811Z#000000#000#000000",
+            b"localhost:16390#cn=sync,dc=example,dc=com:dc=example,dc=com:(objectClass=*)#12",
+            b"{\"cookie\":\"abc\"}",
+            b"{}",
+            b"null",
+            b"42",
+            b"[1]",
+            b"\xff\x00\xfe#\x00",
+            b"{\"kanidm-ldap-sync\":\"one\"}",
+        ] {
+            assert_eq!(open(cookie), Ok(Opened::Foreign(cookie.to_vec())));
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_whatever_else_it_holds() {
+        let error = open(br#"{"kanidm-ldap-sync":2,"known":"something else"}"#).unwrap_err();
+        assert_eq!(error, StateError::Newer { version: 2 });
+        assert!(error.to_string().contains("version 2"));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        for (json, part) in [
+            (r#"{"kanidm-ldap-sync":1,"cookie":"*"}"#, "cookie"),
+            (r#"{"kanidm-ldap-sync":1,"cookie":7}"#, "a key is missing or has another type"),
+            (r#"{"kanidm-ldap-sync":1,"held":"AAAA"}"#, "held"),
+            (r#"{"kanidm-ldap-sync":1,"known":{"count":1,"threshold":5,"sample":"AAAA"}}"#, "known"),
+            (r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#, "known"),
+        ] {
+            assert_eq!(open(json.as_bytes()), Err(StateError::Damaged { part }), "{json}");
+        }
+    }
+
+    #[test]
+    fn cut_or_changed_bytes_never_panic() {
+        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: Some(Sketch::of([Uuid::from_u128(2)])), ..full() }.to_bytes();
+        for end in 0..bytes.len() {
+            assert!(matches!(open(&bytes[..end]), Ok(Opened::Foreign(_))), "cut at {end}");
+        }
+        for at in 0..bytes.len() {
+            for byte in [b'0', b'"', b'}', 0, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = byte;
+                let _ = open(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn states_are_read_as_kanidm_writes_them() {
+        assert_eq!(SyncState::from_json(b"\"Refresh\""), Ok(SyncState::Refresh));
+        let active = SyncState::Active { cookie: vec![0xfb, 0xff, 1] };
+        for json in [&br#"{"Active":{"cookie":"-_8B"}}"#[..], br#" {"Active":{"cookie":"-_8B"}} "#] {
+            assert_eq!(SyncState::from_json(json).as_ref(), Ok(&active));
+        }
+        assert_eq!(SyncState::from_json(active.to_json().as_bytes()).as_ref(), Ok(&active));
+        assert_eq!(SyncState::from_json(br#"{"Active":{"cookie":"YQ=="}}"#), Ok(SyncState::Active { cookie: b"a".to_vec() }));
+        for bad in [&b""[..], b"null", b"\"Other\"", br#"{"Active":{}}"#, br#"{"Active":{"cookie":"/+"}}"#, b"<html>", b"\"Refresh\" x"] {
+            SyncState::from_json(bad).unwrap_err();
+        }
+    }
+}

@@ -1,1 +1,287 @@
-//! TODO-scope
+//! Groups: a draft each while entries are received, the member values in one buffer, and at the end what becomes of them.
+//!
+//! Scope: everything about groups but what a single member stands for ([`super::membership`]). Whose a private group is, and which names
+//! and numbers are free, is decided at the end, because persons come first, in whatever order they were received.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use ldap_content_sync::search::SearchResultEntry;
+use uuid::Uuid;
+
+use super::index::{self, Index, Kind, NewEntry, State};
+use super::mapper::{Mapper, position_of};
+use super::membership::{Resolver, Target, without_uid};
+use super::person::{self, Claims, MISSING};
+use super::values::Picked;
+use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
+use crate::config::sync::{EntryConfig, GroupMapping};
+use crate::kanidm::scim::{GROUP, POSIX_GROUP, ScimGroup};
+use crate::sync::changeset::{self, Member};
+
+/// A group as received.
+pub(super) struct Draft {
+    pub(super) sync_uuid: Uuid,
+    /// Position in the index, which has DN and name.
+    pub(super) entry: u32,
+    pub(super) gidnumber: Option<u32>,
+    pub(super) description: Option<Box<str>>,
+    pub(super) members: Range<usize>,
+    pub(super) findings: Findings,
+}
+
+impl Mapper<'_> {
+    /// Makes a draft of a group.
+    pub(super) fn group(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+        let dn = entry.dn();
+        let mut findings = Findings::new(self.cfg.invalid_entries);
+        self.check_uuid(sync_uuid, &mut findings);
+        let claims = Claims { index: &self.index, changes: &self.content.changes };
+        person::check_dn(dn, &self.form, claims, &mut findings);
+        let name = &mut self.buffers.name;
+        name.clear();
+        let (gidnumber, description, members, findings) =
+            read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
+        let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
+        let position = self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None });
+        self.settle_uuid(sync_uuid, position);
+        self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, findings });
+    }
+
+    /// Decides over every group and writes those that are sent: private ones first, whatever their order, then names and numbers, then
+    /// members, which may be groups themselves.
+    pub(super) fn finish_groups(&mut self) {
+        let drafts = std::mem::take(&mut self.drafts);
+        let (private, rest): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(|draft| self.is_private(draft));
+        for draft in private {
+            self.skip_draft(&draft);
+        }
+        let settled: Vec<Draft> = rest.into_iter().filter_map(|draft| self.settle(draft)).collect();
+        for draft in settled {
+            self.write_group(draft);
+        }
+    }
+
+    fn skip_draft(&mut self, draft: &Draft) {
+        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
+        let (sync_uuid, reason) = (draft.sync_uuid, SkipReason::UserPrivateGroup);
+        self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn, reason });
+        self.set_state(draft.entry, State::Skipped);
+    }
+
+    /// Whether a group is only its user's own: same name or number as a person, and no other member.
+    fn is_private(&self, draft: &Draft) -> bool {
+        !self.cfg.group.send_user_private && self.owners(draft).any(|owner| self.has_no_member_but(draft, owner))
+    }
+
+    /// Persons with the name or the number of a group.
+    fn owners(&self, draft: &Draft) -> impl Iterator<Item = u32> {
+        let name = self.index.name(&self.content.changes, draft.entry);
+        let is_person = |e: &index::Entry| e.kind == Kind::Person && e.state != State::Skipped;
+        let by_name = self.index.find_name(&self.content.changes, name, is_person).filter(|_| !name.is_empty());
+        let by_gidnumber = draft.gidnumber.and_then(|number| self.index.find_gidnumber(number, is_person));
+        by_name.into_iter().chain(by_gidnumber)
+    }
+
+    fn has_no_member_but(&self, draft: &Draft, owner: u32) -> bool {
+        let resolver = self.resolver();
+        let mut form = String::new();
+        self.members.of(&draft.members).all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
+    }
+
+    /// Whether a person who is not in the run could make a group a user-private one.
+    pub(super) fn may_be_private(&self, draft: &Draft) -> bool {
+        let resolver = self.resolver();
+        let (mut form, mut forms) = (String::new(), HashSet::new());
+        let mut members = self.members.of(&draft.members);
+        let mut one_stranger_at_most = || {
+            members.all(|value| {
+                let target = resolver.resolve(value, &mut form);
+                forms.insert(form.clone());
+                forms.len() <= 1 && matches!(target, Target::Dn(_) | Target::Unknown(_))
+            })
+        };
+        !self.full && !self.cfg.group.send_user_private && one_stranger_at_most() && !self.is_private(draft)
+    }
+
+    /// Claims name and number of a group, or holds it.
+    fn settle(&mut self, mut draft: Draft) -> Option<Draft> {
+        let (cfg, table) = (&self.cfg.group, self.table(draft.sync_uuid));
+        let claims = Claims { index: &self.index, changes: &self.content.changes };
+        if let Some(rule) = claims.name(self.index.name(&self.content.changes, draft.entry)) {
+            draft.findings.required(name_attribute(cfg, table), rule);
+        }
+        if let Some(rule) = draft.gidnumber.and_then(|number| claims.gidnumber(number)) {
+            draft.findings.optional(gidnumber_attribute(cfg, table), rule);
+            draft.gidnumber = None;
+        }
+        let fit = draft.findings.problems.is_empty();
+        if let Some(entry) = self.index.entry_mut(draft.entry) {
+            entry.gidnumber = draft.gidnumber;
+            entry.state = if fit { State::Sent } else { State::Held };
+        }
+        if fit {
+            return Some(draft);
+        }
+        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
+        self.report(draft.sync_uuid, &dn, draft.findings);
+        None
+    }
+
+    fn write_group(&mut self, mut draft: Draft) {
+        let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
+        let targets = self.resolve_members(&draft, &dn);
+        let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
+        let Mapper { index, members, content, .. } = self;
+        let scim = ScimGroup {
+            schemas: if draft.gidnumber.is_some() { POSIX_GROUP } else { GROUP },
+            id: uuid,
+            name: index.text(draft.entry).map_or("", |(_, name)| name),
+            description: draft.description.as_deref(),
+            gidnumber: draft.gidnumber,
+        };
+        let members = members.of(&draft.members).zip(targets).filter_map(|(value, target)| member(index, value, target));
+        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, &scim, members);
+        match position_of(written, &mut draft.findings) {
+            Some(_) => self.content.groups += 1,
+            None => self.set_state(draft.entry, State::Held),
+        }
+        self.report(draft.sync_uuid, &dn, draft.findings);
+    }
+
+    /// For each member value of a group what is sent for it; repetitions and what is out of scope are none.
+    fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<Option<Sent>> {
+        let Mapper { cfg, full, index, content, members, form, .. } = self;
+        let resolver = Resolver { schema: cfg.group.schema, full: *full, index, changes: &content.changes };
+        let (mut entries, mut forms) = (HashSet::new(), HashSet::new());
+        let mut strangers = Vec::new();
+        let mut sent = Vec::new();
+        for value in members.of(&draft.members) {
+            sent.push(match resolver.resolve(value, form) {
+                Target::Entry(position) => entries.insert(position).then_some(Sent::Entry(position)),
+                Target::Dn(_) => forms.insert(form.clone()).then_some(Sent::AsWritten),
+                Target::Unknown(_) | Target::OutOfScope => {
+                    strangers.push(value);
+                    None
+                }
+            });
+        }
+        content.members_out_of_scope += strangers.len() as u64;
+        let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
+        let listed = strangers.iter().take(room);
+        content
+            .out_of_scope
+            .extend(listed.map(|member| OutOfScope { group: dn.to_string(), member: String::from_utf8_lossy(member).into_owned() }));
+        sent
+    }
+}
+
+/// How a member is sent.
+#[derive(Clone, Copy)]
+enum Sent {
+    /// By the DN of the entry at this position in the index.
+    Entry(u32),
+    /// As the group has it.
+    AsWritten,
+}
+
+fn member<'m>(index: &'m Index, value: &'m [u8], sent: Option<Sent>) -> Option<Member<'m>> {
+    match sent? {
+        Sent::Entry(position) => index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn))),
+        Sent::AsWritten => str::from_utf8(value).ok().map(|text| Member::Dn(without_uid(text))),
+    }
+}
+
+/// The attributes a group is made of: name, description, member, number.
+pub(super) fn names(cfg: &GroupMapping) -> [&str; 4] {
+    [&cfg.name, &cfg.description, &cfg.member, &cfg.gidnumber]
+}
+
+/// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
+pub(super) fn identity(cfg: &GroupMapping, entry: &SearchResultEntry<'_>, name: &mut String) -> Option<u32> {
+    let [names, _, _, gidnumber] = values::pick(entry, &names(cfg));
+    person::lower_case(values::first_text(names.as_ref()).ok().flatten().unwrap_or_default(), name);
+    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+}
+
+/// What a group says of itself; the name is written to `name`.
+fn read(
+    cfg: &GroupMapping,
+    table: Option<&EntryConfig>,
+    entry: &SearchResultEntry<'_>,
+    name: &mut String,
+    members: &mut Members,
+    mut findings: Findings,
+) -> (Option<u32>, Option<Box<str>>, Range<usize>, Findings) {
+    let [name_values, description, member, gidnumber] = values::pick(entry, &names(cfg));
+    read_name(cfg, name_values.as_ref(), table, name, &mut findings);
+    let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
+    let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
+    let members = members.add(member.as_ref());
+    (gidnumber, description.map(Into::into), members, findings)
+}
+
+fn read_name(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, name: &mut String, findings: &mut Findings) {
+    let mapped = table.and_then(|table| table.map_name.as_deref());
+    let attribute = name_attribute(cfg, table);
+    match mapped.map_or_else(|| values::first_text(values), |name| Ok(Some(name))) {
+        Err(rule) => findings.required(attribute, rule),
+        Ok(text) => {
+            person::lower_case(text.unwrap_or_default(), name);
+            if name.is_empty() {
+                findings.required(attribute, MISSING);
+            } else if let Err(rule) = validate::name(name) {
+                findings.required(attribute, rule);
+            }
+        }
+    }
+}
+
+fn read_gidnumber(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, findings: &mut Findings) -> Option<u32> {
+    let number = match table.and_then(|table| table.map_gidnumber) {
+        Some(number) => validate::gidnumber_range(number).map(|()| number),
+        None => values::first_text(values).transpose()?.and_then(validate::gidnumber),
+    };
+    number.map_err(|rule| findings.optional(gidnumber_attribute(cfg, table), rule)).ok()
+}
+
+/// Where the name comes from.
+fn name_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
+    if table.is_some_and(|table| table.map_name.is_some()) { "map_name" } else { &cfg.name }
+}
+
+/// Where the number comes from.
+fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
+    if table.is_some_and(|table| table.map_gidnumber.is_some()) { "map_gidnumber" } else { &cfg.gidnumber }
+}
+
+/// Member values one behind the other, each behind its length.
+#[derive(Default)]
+pub(super) struct Members {
+    bytes: Vec<u8>,
+}
+
+impl Members {
+    /// Adds the values that are not blank.
+    fn add(&mut self, values: Option<&Picked<'_>>) -> Range<usize> {
+        let start = self.bytes.len();
+        for value in values.into_iter().flat_map(values::not_blank) {
+            // Longer than four gigabytes is longer than a message.
+            let Ok(length) = u32::try_from(value.len()) else { continue };
+            self.bytes.extend_from_slice(&length.to_ne_bytes());
+            self.bytes.extend_from_slice(value);
+        }
+        start..self.bytes.len()
+    }
+
+    /// The values of one group.
+    pub(super) fn of(&self, members: &Range<usize>) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.get(members.clone()).unwrap_or_default();
+        std::iter::from_fn(move || {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (value, behind) = behind.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+            rest = behind;
+            Some(value)
+        })
+    }
+}

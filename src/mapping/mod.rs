@@ -1,5 +1,208 @@
-//! From directory entries to SCIM entries: pure functions, no I/O.
-pub mod group;
-pub mod membership;
-pub mod person;
+//! From directory entries to SCIM entries: pure functions, no I/O, no clock.
+//!
+//! [`Mapper`] takes the entries of a run as they come off the wire. A person is checked and serialised at once; groups wait, compactly,
+//! until [`Mapper::finish`], because their members may come behind them. Every rule of Kanidm ([`validate`], [`password`], [`ssh_key`])
+//! is applied here, all problems of all entries at once, so that one bad value never fails the request of the others.
+
+mod group;
+mod index;
+mod lock;
+mod mapper;
+mod membership;
+mod owners;
+pub mod password;
+mod person;
+pub mod ssh_key;
 pub mod validate;
+mod values;
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+pub use mapper::Mapper;
+pub use owners::UniqueValues;
+pub(crate) use person::MISSING;
+
+use crate::config::sync::InvalidEntries;
+use crate::sync::changeset::ChangeSet;
+
+/// What a run wants to write, and what became of everything else that was received.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// The persons in the order they were received, behind them the groups.
+    pub changes: ChangeSet,
+    /// How many persons are in `changes`.
+    pub persons: usize,
+    /// How many groups are in `changes`.
+    pub groups: usize,
+    /// Received, and not wanted in Kanidm: what it has of them is to be deleted.
+    pub skipped: Vec<Skipped>,
+    /// Received, wanted, and not fit to be sent.
+    pub held: Vec<Held>,
+    /// Attributes left out of entries in `changes`, by policy.
+    pub dropped: Vec<Dropped>,
+    /// Members that are not among the synchronised entries, one for each group and member.
+    pub members_out_of_scope: u64,
+    /// The first of them, for the debug log.
+    pub out_of_scope: Vec<OutOfScope>,
+}
+
+impl Content {
+    /// Takes entries out again, by their UUIDs in Kanidm: they were deleted after they had been received.
+    pub fn forget(&mut self, uuids: &[Uuid]) {
+        if uuids.is_empty() {
+            return;
+        }
+        self.skipped.retain(|entry| !uuids.contains(&entry.uuid));
+        self.held.retain(|entry| !uuids.contains(&entry.uuid));
+        self.changes.retain(|record| !uuids.contains(&record.uuid));
+    }
+}
+
+/// How many members out of scope are remembered by name.
+pub const OUT_OF_SCOPE_LISTED: usize = 1000;
+
+/// An entry that is not wanted in Kanidm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The UUID the entry would have in Kanidm.
+    pub uuid: Uuid,
+    /// The UUID the entry has in the directory.
+    pub sync_uuid: Uuid,
+    /// As the server spells it.
+    pub dn: String,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why an entry is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// `exclude = true` in its table.
+    Excluded,
+    /// None of its object classes is a person's or a group's.
+    NotMapped,
+    /// A group that is only its user's own (`user_private_groups = "skip"`).
+    UserPrivateGroup,
+}
+
+impl std::fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            SkipReason::Excluded => "excluded by the configuration",
+            SkipReason::NotMapped => "neither person nor group by its object classes",
+            SkipReason::UserPrivateGroup => "user-private group",
+        })
+    }
+}
+
+/// An entry that is held back: Kanidm keeps what it has of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The UUID the entry has in Kanidm.
+    pub uuid: Uuid,
+    /// The UUID the entry has in the directory.
+    pub sync_uuid: Uuid,
+    /// As the server spells it.
+    pub dn: String,
+    /// Never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// What is wrong with an entry. Never repeats a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The attribute in the directory, as configured; `dn` for the name of the entry, or the key of its table (`map_uuid`).
+    pub attribute: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+/// Values left out of an entry that was sent all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// The UUID the entry has in Kanidm.
+    pub uuid: Uuid,
+    /// As the server spells it.
+    pub dn: String,
+    /// The attribute in the directory, as configured.
+    pub attribute: String,
+    /// What it must be.
+    pub rule: String,
+}
+
+/// A member that is not among the synchronised entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutOfScope {
+    /// The group's DN.
+    pub group: String,
+    /// The member as the group names it.
+    pub member: String,
+}
+
+/// What an incremental run must look up in the directory before it can tell what its groups hold: answered with [`Mapper::known`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Questions {
+    /// Members that are not in the run and may be spelled otherwise than their entries.
+    pub member_dns: Vec<String>,
+    /// User names of members that are not in the run, lower-cased.
+    pub member_uids: Vec<String>,
+    /// Names of groups that may be private to a user of this name or...
+    pub private_group_names: Vec<String>,
+    /// ...of this number.
+    pub private_group_gidnumbers: Vec<u32>,
+}
+
+impl Questions {
+    /// Whether there is nothing to ask.
+    pub fn is_empty(&self) -> bool {
+        *self == Questions::default()
+    }
+}
+
+/// A received entry by which groups may name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// As the server spells it.
+    pub dn: String,
+    /// A person's name in the directory, lower-cased.
+    pub user_name: Option<String>,
+    /// A person's number in Kanidm: a user-private group may have it too.
+    pub gidnumber: Option<u32>,
+}
+
+/// Collects what is wrong with one entry, as the policy has it.
+struct Findings {
+    /// `drop-attribute`: what offends in an optional attribute is left out.
+    drop_optional: bool,
+    problems: Vec<Problem>,
+    drops: Vec<Problem>,
+}
+
+impl Findings {
+    fn new(policy: InvalidEntries) -> Self {
+        Findings { drop_optional: policy == InvalidEntries::DropAttribute, problems: Vec::new(), drops: Vec::new() }
+    }
+
+    /// The entry cannot do without.
+    fn required(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
+        self.problems.push(problem(attribute, rule.into()));
+    }
+
+    /// The entry can do without, if the policy allows.
+    fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
+        let list = if self.drop_optional { &mut self.drops } else { &mut self.problems };
+        list.push(problem(attribute, rule.into()));
+    }
+
+    /// As [`optional`](Self::optional), for the value that is then missing.
+    fn without<T>(&mut self, attribute: &str, rule: &'static str) -> Option<T> {
+        self.optional(attribute, rule);
+        None
+    }
+}
+
+fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {
+    Problem { attribute: attribute.to_string(), rule: rule.into_owned() }
+}

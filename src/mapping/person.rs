@@ -1,1 +1,296 @@
-//! TODO-scope
+//! A directory entry as a person: its values picked, checked, and made ready to be serialised.
+//!
+//! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by [`super::mapper`].
+
+use std::borrow::Cow;
+
+use super::index::{Entry, Index, Kind, State};
+use super::lock::{self, Window};
+use super::values::{self, Picked, Texts};
+use super::{Findings, password, ssh_key, validate};
+use crate::config::sync::{EntryConfig, PersonMapping};
+use crate::sync::changeset::ChangeSet;
+
+pub(crate) const MISSING: &str = "is missing";
+const STILL_OPEN: &str =
+    "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
+
+const OBJECT_CLASS: &str = "objectClass";
+pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
+
+/// What a person is made of, picked in one go: the attributes of [`names`].
+pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
+
+/// The names of the attributes, empty for what is not mapped: object class, user name, display name, legal name, number, shell, password,
+/// mail, SSH key, and those of the account lock.
+pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
+    let [l0, l1, l2, l3, l4, l5] = if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
+    [
+        OBJECT_CLASS,
+        &cfg.user_name,
+        &cfg.display_name,
+        cfg.legal_name.as_deref().unwrap_or_default(),
+        &cfg.gidnumber,
+        &cfg.login_shell,
+        &cfg.password,
+        &cfg.mail,
+        &cfg.ssh_public_key,
+        l0,
+        l1,
+        l2,
+        l3,
+        l4,
+        l5,
+    ]
+}
+
+/// The object classes of an entry.
+pub(super) fn object_classes<'a>([classes, ..]: &Values<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    (*classes).into_iter().flat_map(|classes| classes.values())
+}
+
+/// By what groups may name a person: the user name in the directory, lower-cased, and the number, where Kanidm takes it.
+pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &mut String) -> Option<u32> {
+    lower_case(values::first_text(user_name.as_ref()).ok().flatten().unwrap_or_default(), name);
+    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+}
+
+/// The mail addresses.
+pub(super) fn mail<'a>([_, _, _, _, _, _, _, mail, ..]: &Values<'a>) -> Option<Picked<'a>> {
+    *mail
+}
+
+/// The single values of a person; the others stand in [`Buffers`].
+pub(super) struct Person<'a> {
+    pub(super) displayname: &'a str,
+    pub(super) legalname: Option<&'a str>,
+    pub(super) gidnumber: Option<u32>,
+    pub(super) loginshell: Option<&'a str>,
+    pub(super) window: Window,
+}
+
+/// What is used again for every person.
+#[derive(Default)]
+pub(super) struct Buffers {
+    /// The name in the directory, lower-cased.
+    pub(super) user_name: String,
+    /// The name in Kanidm.
+    pub(super) name: String,
+    /// With its prefix; empty for none.
+    pub(super) password: String,
+    pub(super) mails: Texts,
+    pub(super) keys: Texts,
+    /// One for each of `keys`.
+    pub(super) labels: Texts,
+    label: String,
+    hash: password::Scratch,
+    blob: Vec<u8>,
+}
+
+/// Who has what already.
+#[derive(Clone, Copy)]
+pub(super) struct Claims<'i> {
+    pub(super) index: &'i Index,
+    pub(super) changes: &'i ChangeSet,
+}
+
+impl Claims<'_> {
+    pub(super) fn name(&self, name: &str) -> Option<String> {
+        let owner = self.index.find_name(self.changes, name, in_kanidm)?;
+        Some(self.taken(owner))
+    }
+
+    pub(super) fn gidnumber(&self, number: u32) -> Option<String> {
+        let owner = self.index.find_gidnumber(number, in_kanidm)?;
+        Some(self.taken(owner))
+    }
+
+    fn mail(&self, mail: &str) -> Option<String> {
+        self.index.find_mail(self.changes, mail).map(|owner| self.taken(owner))
+    }
+
+    /// The DN in comparison form.
+    pub(super) fn dn(&self, form: &str) -> Option<String> {
+        let owner = self.index.find_dn(self.changes, form)?;
+        self.index.entry(owner).filter(|e| matches!(e.state, State::Sent | State::Draft | State::Held)).map(|_| self.taken(owner))
+    }
+
+    fn taken(&self, owner: u32) -> String {
+        format!("must be unique, and is the same as that of {}", self.index.dn(self.changes, owner))
+    }
+}
+
+/// Whether Kanidm has an entry, or will have it after this run. A group that is not part of the run may be a user-private one.
+fn in_kanidm(entry: &Entry) -> bool {
+    entry.state == State::Sent || (entry.state == State::Known && entry.kind == Kind::Person)
+}
+
+/// Reads a person. What it holds is fit to be sent if `findings` has no problems.
+pub(super) fn read<'a>(
+    cfg: &PersonMapping,
+    table: Option<&EntryConfig>,
+    values: &Values<'a>,
+    claims: Claims<'_>,
+    buffers: &mut Buffers,
+    findings: &mut Findings,
+) -> Person<'a> {
+    let [_, user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key, lock @ ..] = values;
+    read_name(&cfg.user_name, user_name.as_ref(), table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
+    let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING)).unwrap_or_else(|rule| {
+        findings.required(&cfg.display_name, rule);
+        ""
+    });
+    let legal_name_attribute = cfg.legal_name.as_deref().unwrap_or_default();
+    let legalname = read_text(legal_name.as_ref()).unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
+    let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
+    // Kanidm refuses a shell without a number.
+    let login_shell = login_shell.as_ref().filter(|_| gidnumber.is_some());
+    let loginshell = read_text(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
+    read_password(cfg, password.as_ref(), buffers, findings);
+    read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
+    read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
+    let window = read_window(lock, findings);
+    Person { displayname, legalname, gidnumber, loginshell, window }
+}
+
+/// Writes the name in the directory and the name in Kanidm.
+fn read_name(
+    attribute: &str,
+    values: Option<&Picked<'_>>,
+    table: Option<&EntryConfig>,
+    claims: Claims<'_>,
+    (in_directory, in_kanidm): (&mut String, &mut String),
+    findings: &mut Findings,
+) {
+    let text = values::first_text(values);
+    lower_case(text.ok().flatten().unwrap_or_default(), in_directory);
+    let mapped = table.and_then(|table| table.map_name.as_deref());
+    lower_case(mapped.unwrap_or(in_directory), in_kanidm);
+    let attribute = if mapped.is_some() { "map_name" } else { attribute };
+    match text {
+        Err(rule) if mapped.is_none() => findings.required(attribute, rule),
+        _ if in_kanidm.is_empty() => findings.required(attribute, MISSING),
+        _ => match validate::name(in_kanidm) {
+            Err(rule) => findings.required(attribute, rule),
+            Ok(()) => {
+                if let Some(rule) = claims.name(in_kanidm) {
+                    findings.required(attribute, rule);
+                }
+            }
+        },
+    }
+}
+
+/// A number that is fit to be sent.
+fn read_gidnumber(
+    attribute: &str,
+    values: Option<&Picked<'_>>,
+    table: Option<&EntryConfig>,
+    claims: Claims<'_>,
+    findings: &mut Findings,
+) -> Option<u32> {
+    let (attribute, number) = match table.and_then(|table| table.map_gidnumber) {
+        Some(number) => ("map_gidnumber", validate::gidnumber_range(number).map(|()| number)),
+        None => (attribute, values::first_text(values).transpose()?.and_then(validate::gidnumber)),
+    };
+    match number {
+        Err(rule) => findings.optional(attribute, rule),
+        Ok(number) => match claims.gidnumber(number) {
+            Some(rule) => findings.optional(attribute, rule),
+            None => return Some(number),
+        },
+    }
+    None
+}
+
+/// The first value, if it is one line of text.
+pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
+    let text = values::first_text(values)?;
+    text.map_or(Ok(()), validate::text).map(|()| text)
+}
+
+/// The first value that Kanidm can import: a directory may hold several hashes of one password.
+fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+    let mut first_problem = None;
+    for value in values.into_iter().flat_map(values::not_blank) {
+        buffers.password.clear();
+        buffers.password.push_str(cfg.password_prefix.as_deref().unwrap_or_default());
+        let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|value| {
+            buffers.password.push_str(value);
+            password::check(&buffers.password, &mut buffers.hash)
+        });
+        match checked {
+            Ok(()) => return,
+            Err(rule) => first_problem = first_problem.or(Some(rule)),
+        }
+    }
+    buffers.password.clear();
+    if let Some(rule) = first_problem {
+        findings.optional(&cfg.password, rule);
+    }
+}
+
+fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
+    buffers.mails.clear();
+    for value in values.into_iter().flat_map(values::not_blank) {
+        match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
+            Err(rule) => findings.optional(attribute, rule),
+            Ok(mail) => match claims.mail(mail) {
+                Some(rule) => findings.optional(attribute, rule),
+                None => buffers.mails.push(mail),
+            },
+        }
+    }
+}
+
+/// Each line of a value is a key, as sshd reads it. A key that comes twice is one.
+fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+    let Buffers { keys, labels, label, blob, .. } = buffers;
+    keys.clear();
+    labels.clear();
+    for value in values.into_iter().flat_map(values::not_blank) {
+        let Ok(lines) = str::from_utf8(value) else {
+            findings.optional(attribute, validate::NOT_UTF8);
+            continue;
+        };
+        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            label.clear();
+            match ssh_key::check(line, blob, label) {
+                Err(rule) => findings.optional(attribute, rule),
+                Ok(()) if labels.iter().any(|other| other == label) => {}
+                Ok(()) => {
+                    keys.push(line);
+                    labels.push(label);
+                }
+            }
+        }
+    }
+}
+
+/// The time the account is valid. What is not understood holds the entry, whatever the policy.
+fn read_window(attributes: &lock::Values<'_>, findings: &mut Findings) -> Window {
+    let mut unclear = false;
+    let window = Window::read(attributes, |attribute, rule| {
+        unclear = true;
+        findings.required(attribute, rule);
+    });
+    if !findings.problems.is_empty() && (unclear || window != Window::default()) {
+        findings.required("sync_account_lock", STILL_OPEN);
+    }
+    window
+}
+
+/// Names compare and are sent in lower case. Kanidm takes ASCII names only.
+pub(super) fn lower_case(text: &str, lower: &mut String) {
+    lower.clear();
+    lower.push_str(text);
+    lower.make_ascii_lowercase();
+}
+
+/// As sent, or why not.
+pub(super) fn check_dn(dn: &str, form: &str, claims: Claims<'_>, findings: &mut Findings) {
+    let rule = validate::text(dn).err().map(Cow::Borrowed).or_else(|| claims.dn(form).map(Cow::Owned));
+    if let Some(rule) = rule {
+        findings.required("dn", rule);
+    }
+}

@@ -93,6 +93,11 @@ impl Health {
         }
     }
 
+    /// Another schedule decides when the last verdict, if good, is too old to be trusted.
+    pub fn set_good_until(&self, good_until: Instant) {
+        self.record().good_until = good_until;
+    }
+
     /// Ties the record to whoever makes the runs: when the guard is dropped, by returning or by a panic, the condition is
     /// [`Condition::Gone`] for good.
     pub fn attend(&self) -> Attendance {

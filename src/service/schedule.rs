@@ -4,6 +4,7 @@
 //! holds the two side by side): `sec min hour day-of-month month day-of-week [year]`, Sunday is 1, the years are 1970 to 2100, and
 //! **day-of-month and day-of-week both have to match**, which differs from Unix cron, where either is enough.
 
+mod error;
 mod parse;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,8 @@ use std::fmt;
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Timelike, Utc};
 
-pub use parse::{ScheduleError, ScheduleErrorKind, Unit};
+pub use error::{ScheduleError, ScheduleErrorKind};
+pub use parse::Unit;
 
 /// A parsed cron expression. It fires at least once between 1970 and 2100.
 #[derive(Clone, Debug, PartialEq, Eq)]

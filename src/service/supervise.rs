@@ -6,6 +6,7 @@
 //! The expression speaks of the wall clock, which may step. Hence the loop never waits long without looking at it: set forward over one or
 //! more times to run, it runs once; set back, it goes on from the new time. How old the last run is, is measured with the monotonic clock.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -87,8 +88,9 @@ impl<C: Clock> Supervisor<'_, C> {
         });
         // Times to run that passed meanwhile are not made up for.
         timetable.advance(self.wall());
-        timetable.ran(kind, verdict);
-        self.health.run_ended(verdict, timetable.good_until(self.clock.now()));
+        let now = self.clock.now();
+        timetable.ran(kind, verdict, now);
+        self.health.run_ended(verdict, timetable.good_until().unwrap_or(now));
         self.notifier.status(&timetable.outlook(verdict));
     }
 
@@ -98,9 +100,16 @@ impl<C: Clock> Supervisor<'_, C> {
             Ok(settings) => {
                 self.health.set_patience(settings.time_outs);
                 timetable.settings = settings;
-                log::info!("the configuration was read again and is in force");
+                if let Some(good_until) = timetable.good_until() {
+                    self.health.set_good_until(good_until);
+                }
+                log::info!("{}", timetable.outlook("the configuration was read again and is in force"));
+                self.notifier.status(&timetable.outlook("configuration read again"));
             }
-            Err(error) => log::error!("the configuration was read again and is not usable, the old one stays in force: {error}"),
+            Err(error) => {
+                log::error!("the configuration was read again and is not usable, the old one stays in force: {error}");
+                self.notifier.status(&timetable.outlook("the configuration file is not usable, the old one is in force"));
+            }
         }
         self.notifier.ready();
     }
@@ -121,11 +130,13 @@ struct Timetable {
     seen: DateTime<Utc>,
     /// A full refresh is due: it stays so until one gets through.
     full_due: bool,
+    /// When the last run ended that says how things are: monotonic, and by the wall clock.
+    ended: Option<(Instant, DateTime<Utc>)>,
 }
 
 impl Timetable {
     fn new(settings: Settings, wall: DateTime<Utc>) -> Timetable {
-        Timetable { settings, seen: wall, full_due: false }
+        Timetable { settings, seen: wall, full_due: false, ended: None }
     }
 
     /// Takes notice of the time; true when something fired since it was last done. After the clock was set back that is counted from the
@@ -138,7 +149,10 @@ impl Timetable {
         full || fired(&self.settings.schedule)
     }
 
-    fn ran(&mut self, kind: RunKind, verdict: Verdict) {
+    fn ran(&mut self, kind: RunKind, verdict: Verdict, now: Instant) {
+        if verdict != Verdict::Busy {
+            self.ended = Some((now, self.seen));
+        }
         if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::Held) {
             self.full_due = false;
         }
@@ -151,33 +165,34 @@ impl Timetable {
     }
 
     fn time_to_wait(&self) -> Duration {
-        self.next().map_or(LONGEST_WAIT, |next| self.until(next).min(LONGEST_WAIT))
+        self.next().map_or(LONGEST_WAIT, |next| span(self.seen, next).min(LONGEST_WAIT))
     }
 
-    /// Until when a run that has just ended may be called recent: two periods, that is until the time after the next, and what the runs
+    /// Until when the last run may be called recent: two periods from its end, that is until the time after the next, and what the runs
     /// then may take.
-    fn good_until(&self, now: Instant) -> Instant {
+    fn good_until(&self) -> Option<Instant> {
+        let (ended, wall) = self.ended?;
         let schedule = &self.settings.schedule;
-        let next = schedule.next_after(self.seen);
-        let periods = next.and_then(|next| schedule.next_after(next)).or(next).map_or(Duration::ZERO, |time| self.until(time));
-        now.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(now)
-    }
-
-    fn until(&self, time: DateTime<Utc>) -> Duration {
-        time.signed_duration_since(self.seen).to_std().unwrap_or_default()
+        let next = schedule.next_after(wall);
+        let periods = next.and_then(|next| schedule.next_after(next)).or(next).map_or(Duration::ZERO, |time| span(wall, time));
+        Some(ended.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(ended))
     }
 
     /// For `systemctl status`.
-    fn outlook(&self, verdict: Verdict) -> String {
+    fn outlook(&self, news: impl fmt::Display) -> String {
         match self.next() {
-            Some(next) => format!("{verdict}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
-            None => format!("{verdict}; the schedule is over, there is no next run"),
+            Some(next) => format!("{news}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
+            None => format!("{news}; the schedule is over, there is no next run"),
         }
     }
 }
 
+fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
+    to.signed_duration_since(from).to_std().unwrap_or_default()
+}
+
 /// Times outside of what can be computed with become the nearest that can.
-fn utc(time: SystemTime) -> DateTime<Utc> {
+pub(crate) fn utc(time: SystemTime) -> DateTime<Utc> {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
     DateTime::from_timestamp(seconds, since_epoch.subsec_nanos()).unwrap_or(DateTime::<Utc>::MAX_UTC)

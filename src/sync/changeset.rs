@@ -2,6 +2,7 @@
 //!
 //! Scope: storage and lookup by position. What is written, and in which order it is sent, is decided elsewhere.
 
+use std::fmt;
 use std::ops::Range;
 
 use serde::Serialize;
@@ -30,11 +31,27 @@ pub struct Record {
     external_id_len: u32,
 }
 
-/// Serialised SCIM entries. Appending is the only way to change it.
-#[derive(Debug, Default)]
+/// A member of a group that is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member<'a> {
+    /// The position of its entry, whose `externalId` is copied.
+    Record(usize),
+    /// Its `externalId`.
+    Dn(&'a str),
+}
+
+/// Serialised SCIM entries: they can be appended and forgotten, not changed.
+#[derive(Default)]
 pub struct ChangeSet {
     arena: Vec<u8>,
     records: Vec<Record>,
+}
+
+// The arena holds password hashes.
+impl fmt::Debug for ChangeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeSet").field("entries", &self.records.len()).field("bytes", &self.arena.len()).finish()
+    }
 }
 
 /// The arena writes `externalId` first, so that it can be found again without parsing.
@@ -43,15 +60,22 @@ const PREFIX: &[u8] = b"{\"externalId\":";
 impl ChangeSet {
     /// Serialises `entry` (an object with at least one key, without `externalId`) with the given `externalId`.
     /// Returns its position. On an error nothing is appended.
-    pub fn push<T: Serialize>(
+    pub fn push<T: Serialize>(&mut self, uuid: Uuid, kind: Kind, external_id: &str, entry: &T) -> Result<usize, serde_json::Error> {
+        self.push_group(uuid, kind, external_id, entry, std::iter::empty())
+    }
+
+    /// As [`push`](Self::push), with a `member` list behind the other keys. Without members there is no list: Kanidm refuses an empty
+    /// one, and an absent one clears the members.
+    pub fn push_group<'m, T: Serialize>(
         &mut self,
         uuid: Uuid,
         kind: Kind,
         external_id: &str,
         entry: &T,
+        members: impl Iterator<Item = Member<'m>>,
     ) -> Result<usize, serde_json::Error> {
         let start = self.arena.len();
-        match self.write(start, external_id, entry) {
+        match self.write(start, external_id, entry, members) {
             Ok((len, external_id_len)) => {
                 self.records.push(Record { uuid, kind, start, len, external_id_len });
                 Ok(self.records.len() - 1)
@@ -63,7 +87,13 @@ impl ChangeSet {
         }
     }
 
-    fn write<T: Serialize>(&mut self, start: usize, external_id: &str, entry: &T) -> Result<(u32, u32), serde_json::Error> {
+    fn write<'m, T: Serialize>(
+        &mut self,
+        start: usize,
+        external_id: &str,
+        entry: &T,
+        members: impl Iterator<Item = Member<'m>>,
+    ) -> Result<(u32, u32), serde_json::Error> {
         self.arena.extend_from_slice(PREFIX);
         let id_start = self.arena.len();
         serde_json::to_writer(&mut self.arena, external_id)?;
@@ -73,10 +103,37 @@ impl ChangeSet {
         if let Some(brace) = self.arena.get_mut(id_end) {
             *brace = b',';
         }
+        self.write_members(members)?;
         let too_large = |_| <serde_json::Error as serde::ser::Error>::custom("an entry of 4 GiB or more");
         let len = u32::try_from(self.arena.len() - start).map_err(too_large)?;
         let external_id_len = u32::try_from(id_end - id_start).map_err(too_large)?;
         Ok((len, external_id_len))
+    }
+
+    /// Writes `member` in place of the closing brace of the last entry.
+    fn write_members<'m>(&mut self, members: impl Iterator<Item = Member<'m>>) -> Result<(), serde_json::Error> {
+        let mut first = true;
+        for member in members {
+            if first {
+                self.arena.pop();
+            }
+            self.arena.extend_from_slice(if first { b",\"member\":[{\"external_id\":" } else { b",{\"external_id\":" });
+            match member {
+                Member::Dn(dn) => serde_json::to_writer(&mut self.arena, dn)?,
+                Member::Record(at) => {
+                    let Some(record) = self.records.get(at) else {
+                        return Err(serde::ser::Error::custom("a member that was not written"));
+                    };
+                    self.arena.extend_from_within(external_id_range(record));
+                }
+            }
+            self.arena.push(b'}');
+            first = false;
+        }
+        if !first {
+            self.arena.extend_from_slice(b"]}");
+        }
+        Ok(())
     }
 
     /// The number of entries.
@@ -99,6 +156,11 @@ impl ChangeSet {
         &self.records
     }
 
+    /// Forgets the entries that do not pass; their bytes stay in the arena until it goes.
+    pub fn retain(&mut self, keep: impl FnMut(&Record) -> bool) {
+        self.records.retain(keep);
+    }
+
     /// One entry as a JSON object.
     pub fn json(&self, record: &Record) -> &[u8] {
         self.slice(record.start..record.start + record.len as usize)
@@ -106,8 +168,7 @@ impl ChangeSet {
 
     /// The `externalId` of one entry as a JSON string, quotes and escapes included: it can be copied into another entry as it is.
     pub fn external_id_json(&self, record: &Record) -> &[u8] {
-        let start = record.start + PREFIX.len();
-        self.slice(start..start + record.external_id_len as usize)
+        self.slice(external_id_range(record))
     }
 
     /// The `externalId` of one entry as text.
@@ -119,6 +180,11 @@ impl ChangeSet {
         // Records are made by `push` alone, so the range always exists; an empty slice is the answer that cannot panic.
         self.arena.get(range).unwrap_or_default()
     }
+}
+
+fn external_id_range(record: &Record) -> Range<usize> {
+    let start = record.start + PREFIX.len();
+    start..start + record.external_id_len as usize
 }
 
 #[cfg(test)]
@@ -138,6 +204,33 @@ mod tests {
         );
         assert_eq!(set.external_id_json(&record), br#""cn=\"q\",dc=x""#);
         assert_eq!(set.external_id(&record), "cn=\"q\",dc=x");
+    }
+
+    #[test]
+    fn members_stand_behind_the_entry() {
+        let mut set = ChangeSet::default();
+        let id = Uuid::from_u128(1);
+        let stub = ScimStub { schemas: [], id };
+        set.push(id, Kind::Stub, "cn=\"q\"", &stub).unwrap();
+        let mut json = |members: &[Member<'_>]| {
+            let at = set.push_group(id, Kind::Group, "cn=g", &stub, members.iter().copied()).unwrap();
+            String::from_utf8(set.json(&set.records()[at]).to_vec()).unwrap()
+        };
+        assert!(json(&[]).ends_with(r#"000001"}"#));
+        assert!(json(&[Member::Record(0)]).ends_with(r#"000001","member":[{"external_id":"cn=\"q\""}]}"#));
+        assert!(
+            json(&[Member::Dn("a\\b"), Member::Record(0)]).ends_with(r#","member":[{"external_id":"a\\b"},{"external_id":"cn=\"q\""}]}"#)
+        );
+        let (entries, bytes) = (set.len(), set.byte_len());
+        set.push_group(id, Kind::Group, "cn=g", &stub, [Member::Record(99)].into_iter()).unwrap_err();
+        assert_eq!((set.len(), set.byte_len()), (entries, bytes));
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        let mut set = ChangeSet::default();
+        set.push(Uuid::nil(), Kind::Stub, "marker", &ScimStub { schemas: [], id: Uuid::nil() }).unwrap();
+        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 80 }");
     }
 
     #[test]

@@ -15,8 +15,16 @@ use crate::kanidm::request::Retention;
 const REDACTED: &str = "<redacted>";
 
 /// Attributes that hold secrets in common schemas, whatever the configuration maps; in lower case.
-const SECRET_ATTRIBUTES: &[&str] =
-    &["userpassword", "unixuserpassword", "authpassword", "ipanthash", "sambantpassword", "sambalmpassword", "krbprincipalkey", "userpkcs12"];
+const SECRET_ATTRIBUTES: &[&str] = &[
+    "userpassword",
+    "unixuserpassword",
+    "authpassword",
+    "ipanthash",
+    "sambantpassword",
+    "sambalmpassword",
+    "krbprincipalkey",
+    "userpkcs12",
+];
 
 /// Keys of a SCIM entry that hold secrets.
 const SECRET_KEYS: &[&str] = &["password_import", "unix_password_import", "totp_import"];
@@ -57,7 +65,10 @@ impl Dump {
         let mut attributes = Map::new();
         for attribute in entry.attributes() {
             let values = attribute.values().map(|v| if self.is_secret(attribute.description()) { json!(REDACTED) } else { text(v) });
-            attributes.insert(attribute.description().to_owned(), values.collect());
+            // An attribute can come in several parts.
+            if let Value::Array(all) = attributes.entry(attribute.description()).or_insert_with(|| json!([])) {
+                all.extend(values);
+            }
         }
         json!({ "syncuuid": uuid, "dn": entry.dn(), "attributes": attributes })
     }

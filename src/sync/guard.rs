@@ -39,9 +39,10 @@ impl fmt::Display for Deletions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Deletions::Exactly(n) => write!(f, "{}", thousands(*n)),
+            Deletions::Between(0, b) => write!(f, "up to {}", thousands(*b)),
             Deletions::Between(a, b) => write!(f, "{} to {}", thousands(*a), thousands(*b)),
             Deletions::About(n) => write!(f, "about {}", thousands(*n)),
-            Deletions::Unknown => f.write_str("an unknown number of"),
+            Deletions::Unknown => f.write_str("an unknown number"),
         }
     }
 }
@@ -102,16 +103,27 @@ pub fn check(plan: &Plan<'_>, percent: u8) -> Result<(), Refusal> {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "refused by the deletion guard, nothing was sent: {}. If that is intended, run once with --accept-deletes", self.what())
+    }
+}
+
+impl Refusal {
+    /// What would have been deleted, without the verdict.
+    pub fn what(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|f| self.describe(f))
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Nothing { known } => {
-                f.write_str("refused by the deletion guard, nothing was sent: the directory answered with no person and no group")?;
+                f.write_str("the directory answered with no person and no group")?;
                 if let Some(n) = known {
                     write!(f, ", and {} known entries would be deleted", thousands(*n))?;
                 }
-                f.write_str(". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account")?;
+                f.write_str(". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account")
             }
             Refusal::TooMany { deletions, allowed, percent, known, named } => {
-                write!(f, "refused by the deletion guard, nothing was sent: {deletions} entries would be deleted")?;
+                write!(f, "{deletions} entries would be deleted")?;
                 match known {
                     Some(n) => {
                         let n = thousands(*n);
@@ -125,9 +137,9 @@ impl fmt::Display for Refusal {
                         write!(f, "{}{uuid}", if i == 0 { "" } else { ", " })?;
                     }
                 }
+                Ok(())
             }
         }
-        f.write_str(". If that is intended, run once with --accept-deletes")
     }
 }
 

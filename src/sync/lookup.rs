@@ -3,16 +3,18 @@
 //!
 //! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one search a value.
 
+use std::collections::HashSet;
+
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 use uuid::Uuid;
 
-use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
-use crate::directory::DirectoryError;
-use crate::directory::client::Directory;
-use crate::directory::flavour::sync_uuid;
 use super::observe::{Observer, Step};
-use crate::mapping::mapper::{Changed, Mapper, Questions};
+use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::flavour::sync_uuid;
+use crate::mapping::{Changed, Mapper, Questions, UniqueValues};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
 const TERMS: usize = 100;
@@ -45,9 +47,43 @@ impl Lookup<'_> {
         Ok(())
     }
 
+    /// Tells the mapper who else has a name, a number or an address of a held entry. The entry stays held for that, and Kanidm, which would
+    /// refuse it in every run, need not be asked.
+    pub fn owners(&mut self, held: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+        let provider = self.directory.provider();
+        let mut unique = UniqueValues::default();
+        for batch in held.chunks(TERMS) {
+            let filter = self.in_scope(self.directory.uuid_filter(batch));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry) {
+                    mapper.unique_values(uuid, entry, &mut unique);
+                }
+            })?;
+        }
+        let person = &self.mapping.person;
+        let mut terms: Vec<Filter> = unique.names.iter().map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())));
+        terms.extend(unique.mails.iter().map(|mail| equality(&person.mail, mail)));
+        let (persons, held) = (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
+        for batch in terms.chunks(TERMS) {
+            let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid)) {
+                    mapper.owner(uuid, entry);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
     /// comes into scope has to be named again to regain the memberships.
-    pub fn groups_naming(&mut self, changed: &[Changed], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+    pub fn groups_naming(
+        &mut self,
+        changed: &[Changed],
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), DirectoryError> {
         let classes = any_object_class(&self.mapping.group.object_classes);
         if changed.len() > MANY_CHANGED {
             let filter = self.in_scope(classes);
@@ -70,8 +106,9 @@ impl Lookup<'_> {
             self.know_by_dn(&questions.member_dns, mapper)?;
         }
         let person = &self.mapping.person;
-        let mut terms: Vec<Filter> = questions.user_names.iter().map(|uid| equality(&person.user_name, uid)).collect();
-        terms.extend(questions.gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
+        let names = questions.member_uids.iter().chain(&questions.private_group_names);
+        let mut terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(questions.private_group_gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
         let persons = any_object_class(&person.object_classes);
         for batch in terms.chunks(TERMS) {
             let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
@@ -99,28 +136,28 @@ impl Lookup<'_> {
 
     fn know_by_dn(&mut self, dns: &[String], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let filter = &self.config.filter;
-        let searches: Vec<(&str, Scope, &Filter)> = dns.iter().map(|dn| (dn.as_str(), Scope::BaseObject, filter)).collect();
-        let attribute = self.directory.uuid_attribute();
+        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::Base, filter)).collect();
+        let provider = self.directory.provider();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry) {
+            if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
         })
     }
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        let attribute = self.directory.uuid_attribute();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry) {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
         })
     }
 
     fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
-        let attribute = self.directory.uuid_attribute();
-        self.directory.search(&self.config.base_dn, Scope::WholeSubtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(attribute, entry).filter(|uuid| !mapper.contains(uuid)) {
+        let provider = self.directory.provider();
+        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !mapper.contains(uuid)) {
                 observer(Step::Received(uuid, entry));
                 mapper.entry(uuid, entry);
             }

@@ -13,10 +13,12 @@ use super::report::Mode;
 use super::retention::{self, Stated};
 use super::start::Start;
 use crate::config::sync::SyncConfig;
-use crate::directory::DirectoryError;
-use crate::directory::client::{Directory, Refresh};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::refresh::Refresh;
+use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
-use crate::mapping::mapper::{Changed, Content, Mapper};
+use crate::mapping::{Changed, Content, Mapper};
 
 /// What the directory said, mapped.
 #[derive(Debug)]
@@ -40,12 +42,25 @@ impl Reading {
     }
 }
 
-/// Reads the directory from where `start` says.
+/// Connects, and reads the directory from where `start` says.
 ///
 /// # Errors
 /// Whatever stands in the way; what was read until then is void.
-pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
-    let mut directory = Directory::connect(&config.directory)?;
+pub fn read(config: &SyncConfig, start: &Start, heartbeat: Heartbeat, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
+    let mut directory = Directory::connect_watched(&config.directory, heartbeat)?;
+    read_from(&mut directory, config, start, observer)
+}
+
+/// Reads a directory that is connected.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_from(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    start: &Start,
+    observer: &mut Observer<'_>,
+) -> Result<Reading, DirectoryError> {
     let mut attributes = Mapper::attributes(&config.mapping);
     attributes.push(directory.uuid_attribute().to_owned());
     let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
@@ -58,11 +73,19 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
         let mut mapper = Mapper::new(&config.mapping, full);
+        let mut read = 0;
+        let mut observer = |step: Step<'_>| {
+            match step {
+                Step::Received(..) => read += 1,
+                Step::StartedOver => read = 0,
+            }
+            observer(step);
+        };
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
             observer(Step::Received(uuid, entry));
             mapper.entry(uuid, entry);
         })?;
-        let outcome = match refresh {
+        let mut outcome = match refresh {
             Refresh::Done(outcome) => outcome,
             // Only a refresh with a cookie can ask for this, so it happens once.
             Refresh::Required { reason } => {
@@ -72,11 +95,15 @@ pub fn read(config: &SyncConfig, start: &Start, observer: &mut Observer<'_>) -> 
                 continue;
             }
         };
+        // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
+        // beside the refresh, has come back.
+        let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
         if !full {
-            let mut lookup = Lookup { directory: &mut directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-            complete(&mut lookup, &mut mapper, &start.held, observer)?;
+            let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+            complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
         }
-        return Ok(finish(config, mapper, outcome, mode, start));
+        outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
+        return Ok(finish(config, mapper, outcome, &void, mode, start, read));
     }
 }
 
@@ -85,6 +112,7 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     let held: Vec<Uuid> = held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
+        lookup.owners(&held, mapper)?;
         lookup.read_again(&held, mapper, observer)?;
     }
     // Taken before the groups that name them are added: those have not changed themselves.
@@ -96,17 +124,25 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     lookup.answer(&questions, mapper)
 }
 
-fn finish(config: &SyncConfig, mapper: Mapper<'_>, outcome: RefreshOutcome, mode: Mode, start: &Start) -> Reading {
-    let received = mapper.received();
-    let deleted: Vec<Uuid> = outcome.deleted.into_iter().filter(|uuid| !mapper.contains(uuid)).collect();
-    let content = mapper.finish();
+fn finish(
+    config: &SyncConfig,
+    mapper: Mapper<'_>,
+    outcome: RefreshOutcome,
+    void: &[Uuid],
+    mode: Mode,
+    start: &Start,
+    read: u64,
+) -> Reading {
+    let mut content = mapper.finish();
+    let void: Vec<Uuid> = void.iter().map(|uuid| config.mapping.kanidm_uuid(*uuid)).collect();
+    content.forget(&void);
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
-    let stated = Stated { present: outcome.present.as_deref(), deleted: &deleted, skipped: &skipped };
+    let stated = Stated { present: outcome.present.as_deref(), deleted: &outcome.deleted, skipped: &skipped };
     let retention = retention::retention(&stated, &config.mapping);
     let cookie = match outcome.cookie {
         Cookie::New(cookie) => Some(cookie),
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, read: received as u64 }
+    Reading { content, retention, mode, cookie, read }
 }

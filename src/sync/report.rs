@@ -86,7 +86,7 @@ pub struct Report {
     pub dropped: Vec<DroppedAttribute>,
     /// Members of groups that are not among what is synchronised.
     pub members_out_of_scope: u64,
-    /// POSTs that Kanidm applied.
+    /// POSTs sent to Kanidm, repeated and refused ones included.
     pub posts: u64,
     /// Wall time of the whole run.
     pub total: Duration,
@@ -103,15 +103,18 @@ impl fmt::Display for Report {
             Mode::Incremental => "incremental".to_owned(),
             Mode::Full(why) => format!("full refresh ({why})"),
         };
+        let deleted = match self.deleted {
+            Deletions::Unknown => "deletions unknown".to_owned(),
+            known => format!("{known} deleted"),
+        };
         write!(
             f,
-            "{}: {} read, {} written ({}, {}), {} deleted, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
+            "{}: {} read, {} written ({}, {}), {deleted}, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
             if self.dry_run { "dry run, nothing was sent; would have synchronised" } else { "synchronised" },
             thousands(self.read),
             thousands(self.persons + self.groups),
             count(self.persons, "person"),
             count(self.groups, "group"),
-            self.deleted,
             thousands(self.held.len() as u64),
             thousands(self.skipped.len() as u64),
             self.total.as_secs_f64(),
@@ -144,6 +147,9 @@ pub struct JsonReport<'a> {
     /// What failed and where, for a run that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The entries at fault, for a run that failed because of them.
+    #[serde(rename = "held", skip_serializing_if = "<[_]>::is_empty")]
+    pub at_fault: &'a [HeldEntry],
     /// What the run did, for one that did not fail.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub run: Option<JsonRun<'a>>,
@@ -215,7 +221,7 @@ impl Report {
             posts: self.posts,
             seconds: JsonSeconds { total: seconds(self.total), ldap: seconds(self.ldap), kanidm: seconds(self.kanidm) },
         };
-        JsonReport { exit_code, result: if self.dry_run { "dry_run" } else { "synchronised" }, error: None, run: Some(run) }
+        JsonReport { exit_code, result: if self.dry_run { "dry_run" } else { "synchronised" }, error: None, at_fault: &[], run: Some(run) }
     }
 }
 

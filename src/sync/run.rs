@@ -1,1 +1,351 @@
-//! TODO-scope
+//! One run, step by step: read Kanidm's state, read the directory, map, guard, upload, report.
+//!
+//! Scope: the order. Each step is a module of its own; nothing is sent before the guard has spoken.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+use uuid::Uuid;
+
+use super::estimate;
+use super::guard::{self, Plan, Refusal};
+use super::observe::Observer;
+use super::preview;
+use super::read::{self, Reading};
+use super::report::{DroppedAttribute, HeldEntry, Mode, Report, ReportProblem, SkippedEntry};
+use super::start::{self, Start};
+use crate::config::sync::{InvalidEntries, SyncConfig};
+use crate::directory::error::DirectoryError;
+use crate::error::ExitCode;
+use crate::heartbeat::Heartbeat;
+use crate::kanidm::error::KanidmError;
+use crate::kanidm::request::{RequestBody, Retention};
+use crate::kanidm::sketch::Sketch;
+use crate::kanidm::state::{Envelope, StateError, SyncState};
+use crate::kanidm::transport::{Clock, SyncServer};
+use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
+use crate::mapping::Content;
+use crate::sync::changeset::Kind;
+
+/// What a run is asked to do.
+#[derive(Debug)]
+pub struct Job<'a> {
+    /// The sync config.
+    pub config: &'a SyncConfig,
+    /// Of everything in it that shapes the content.
+    pub fingerprint: &'a str,
+    /// Ignore the cookie.
+    pub full_refresh: bool,
+    /// The deletion guard only warns.
+    pub accept_deletes: bool,
+    /// Send nothing.
+    pub dry_run: bool,
+    /// Hears of every piece of progress.
+    pub heartbeat: Heartbeat,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// For people and for `--json`.
+    pub report: Report,
+    /// What would be sent, entry by entry; empty unless it is a dry run.
+    pub preview: Vec<String>,
+    /// What was read and what goes: for `--proto-dump`.
+    pub reading: Reading,
+}
+
+/// Runs once.
+///
+/// # Errors
+/// See [`RunError`]. Held entries are not an error: the report names them.
+pub fn run(
+    job: &Job<'_>,
+    server: &mut dyn SyncServer,
+    clock: &mut dyn Clock,
+    observer: &mut Observer<'_>,
+    progress: &mut dyn FnMut(upload::Progress),
+) -> Result<Outcome, RunError> {
+    let begun = Instant::now();
+    let server = &mut Watched { server, heartbeat: &job.heartbeat };
+    let state = server.state().map_err(RunError::State)?;
+    let asked = begun.elapsed();
+    let start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
+    let reading = read::read(job.config, &start, job.heartbeat.clone(), observer).map_err(RunError::Directory)?;
+    let read = begun.elapsed();
+
+    refuse_invalid(job, &reading.content)?;
+    let deletions = guard(job, &state, &start, &reading)?;
+    let (preview, uploaded) = if job.dry_run {
+        (preview::lines(&reading), UploadReport::default())
+    } else {
+        (Vec::new(), send(job, server, clock, state, &start, &reading, progress)?)
+    };
+    let total = begun.elapsed();
+    let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
+    let report = report(job, &reading, &uploaded, deletions, times);
+    log_entries(&report);
+    Ok(Outcome { report, preview, reading })
+}
+
+/// `invalid_entries = "fail"`: every entry is named, nothing is sent.
+fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
+    if job.config.mapping.invalid_entries != InvalidEntries::Fail || content.held.is_empty() {
+        return Ok(());
+    }
+    let held = held_by_us(content);
+    held.iter().for_each(log_held);
+    Err(RunError::Invalid { held })
+}
+
+fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<guard::Deletions, RunError> {
+    let deletions = estimate::deletions(&reading.retention, start.known.as_ref(), reading.content.changes.len());
+    let named = estimate::named(&reading.retention, start.known.as_ref());
+    let stays = match &reading.retention {
+        Retention::Retain(uuids) => Some(uuids.len() as u64),
+        Retention::Ignore | Retention::Delete(_) => None,
+    };
+    let plan = Plan { stays, deletions, known: start.known.as_ref().map(Sketch::count), named: &named };
+    match guard::check(&plan, job.config.max_delete_percent) {
+        Ok(()) => {}
+        Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
+        Err(refusal) => return Err(RunError::Refused(refusal)),
+    }
+    if *state == SyncState::Refresh {
+        info!(
+            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
+             they are deleted; how many cannot be known beforehand"
+        );
+    } else if deletions == guard::Deletions::Unknown {
+        warn!(
+            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
+             deleted; how many entries that are cannot be known beforehand"
+        );
+    }
+    Ok(deletions)
+}
+
+fn send(
+    job: &Job<'_>,
+    server: &mut dyn SyncServer,
+    clock: &mut dyn Clock,
+    state: SyncState,
+    start: &Start,
+    reading: &Reading,
+    progress: &mut dyn FnMut(upload::Progress),
+) -> Result<UploadReport, RunError> {
+    let content = &reading.content;
+    let finish = |held: &[HeldByKanidm]| final_envelope(job, start, reading, held);
+    if content.changes.is_empty() && reading.retention == Retention::Ignore && finish(&[]).to_state() == state {
+        debug!("nothing to do");
+        return Ok(UploadReport::default());
+    }
+    let base = Envelope {
+        cookie: start.stored_cookie.clone(),
+        fingerprint: start.stored_fingerprint.clone().unwrap_or_else(|| job.fingerprint.to_owned()),
+        known: start.known.clone(),
+        held: start.held.clone(),
+        unfinished: None,
+    };
+    let stubs: Vec<(Uuid, String)> = content.held.iter().map(|h| (h.uuid, h.dn.clone())).collect();
+    let limits = Limits {
+        max_entries: job.config.upload.max_entries,
+        max_bytes: job.config.upload.max_bytes,
+        timeout: job.config.upload.timeout,
+        max_refused: Limits::MAX_REFUSED,
+    };
+    let input = Upload {
+        state,
+        base,
+        full: reading.is_full(),
+        run: run_id(),
+        retention: reading.retention.clone(),
+        changes: &content.changes,
+        stubs: &stubs,
+        finish: &finish,
+        limits,
+    };
+    upload::upload(server, clock, &input, progress).map_err(RunError::Upload)
+}
+
+/// What Kanidm remembers for the next run.
+fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
+    let mapping = &job.config.mapping;
+    let written = || {
+        let records = reading.content.changes.records().iter().map(|r| r.uuid);
+        records.filter(|uuid| refused.iter().all(|h| h.uuid != *uuid))
+    };
+    let known = match (&reading.retention, &start.known) {
+        (Retention::Retain(uuids), _) => Some(Sketch::of(uuids.iter().copied())),
+        (Retention::Delete(uuids), Some(known)) => Some(known.updated(uuids.iter().copied(), written())),
+        (Retention::Ignore, Some(known)) => Some(known.updated([], written())),
+        (_, None) => None,
+    };
+    let ours = reading.content.held.iter().map(|h| h.sync_uuid);
+    let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
+    held.sort_unstable();
+    held.dedup();
+    Envelope { cookie: reading.cookie.clone(), fingerprint: job.fingerprint.to_owned(), known, held, unfinished: None }
+}
+
+/// Tells this run from any other. Not a secret.
+fn run_id() -> Uuid {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library's hasher keys are random in each process and differ with each use: no crate for random numbers is needed.
+    let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
+    Uuid::from_u64_pair(random(), random())
+}
+
+struct Times {
+    total: Duration,
+    ldap: Duration,
+    kanidm: Duration,
+}
+
+fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: guard::Deletions, times: Times) -> Report {
+    let content = &reading.content;
+    let records = content.changes.records();
+    let written = |kind| match job.dry_run {
+        true => records.iter().filter(|r| r.kind == kind).count() as u64,
+        false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
+    };
+    let mut held = held_by_us(content);
+    held.extend(uploaded.held.iter().map(|h| HeldEntry {
+        uuid: h.uuid,
+        dn: h.dn.clone(),
+        problems: vec![ReportProblem { attribute: None, rule: h.reason.clone() }],
+    }));
+    Report {
+        dry_run: job.dry_run,
+        mode: reading.mode.clone(),
+        read: reading.read,
+        persons: written(Kind::Person),
+        groups: written(Kind::Group),
+        deleted,
+        held,
+        skipped: content.skipped.iter().map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() }).collect(),
+        dropped: content
+            .dropped
+            .iter()
+            .map(|d| DroppedAttribute {
+                uuid: d.uuid,
+                dn: d.dn.clone(),
+                problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
+            })
+            .collect(),
+        members_out_of_scope: content.members_out_of_scope,
+        posts: uploaded.posts,
+        total: times.total,
+        ldap: times.ldap,
+        kanidm: times.kanidm,
+    }
+}
+
+fn held_by_us(content: &Content) -> Vec<HeldEntry> {
+    let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
+    content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
+}
+
+/// Every entry that needs somebody's attention, a line each.
+fn log_entries(report: &Report) {
+    report.held.iter().for_each(log_held);
+    for dropped in &report.dropped {
+        warn!("left out of {} ({}): {}", dropped.dn, dropped.uuid, dropped.problem);
+    }
+    for skipped in &report.skipped {
+        debug!("skipped {} ({}): {}", skipped.dn, skipped.uuid, skipped.reason);
+    }
+    if let Mode::Full(why) = &report.mode {
+        debug!("full refresh: {why}");
+    }
+}
+
+fn log_held(held: &HeldEntry) {
+    let problems: Vec<String> = held.problems.iter().map(ToString::to_string).collect();
+    warn!("held back {} ({}): {}", held.dn, held.uuid, problems.join("; "));
+}
+
+/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
+struct Watched<'a> {
+    server: &'a mut dyn SyncServer,
+    heartbeat: &'a Heartbeat,
+}
+
+impl SyncServer for Watched<'_> {
+    fn state(&mut self) -> Result<SyncState, KanidmError> {
+        let answer = self.server.state();
+        self.heartbeat.beat();
+        answer
+    }
+
+    fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
+        let answer = self.server.apply(body);
+        self.heartbeat.beat();
+        answer
+    }
+}
+
+/// Why a run failed.
+#[derive(Debug)]
+pub enum RunError {
+    /// Kanidm did not tell its state.
+    State(KanidmError),
+    /// What Kanidm has stored cannot be used.
+    Stored(StateError),
+    /// The directory could not be read.
+    Directory(DirectoryError),
+    /// `invalid_entries = "fail"` and there are some.
+    Invalid {
+        /// All of them.
+        held: Vec<HeldEntry>,
+    },
+    /// The deletion guard refused.
+    Refused(Refusal),
+    /// The upload ended early.
+    Upload(UploadError),
+}
+
+impl RunError {
+    /// The entries at fault, where the run failed because of entries.
+    pub fn held(&self) -> &[HeldEntry] {
+        match self {
+            RunError::Invalid { held } => held,
+            _ => &[],
+        }
+    }
+
+    /// Whether it happened with Kanidm.
+    pub fn is_kanidms(&self) -> bool {
+        matches!(self, RunError::State(_) | RunError::Stored(_) | RunError::Upload(_))
+    }
+
+    /// The exit code that says it.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            RunError::Refused(_) => ExitCode::Refused,
+            RunError::Upload(UploadError::Interrupted) => ExitCode::Busy,
+            _ => ExitCode::Failure,
+        }
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::State(error) => write!(f, "reading the sync state from Kanidm: {error}"),
+            RunError::Stored(error) => error.fmt(f),
+            RunError::Directory(error) => error.fmt(f),
+            RunError::Invalid { held } => write!(
+                f,
+                "{} entries are not valid for Kanidm and invalid_entries = \"fail\": nothing was sent; they are named above. \
+                 Mend them in the directory, exclude them, or set invalid_entries to \"hold\"",
+                held.len()
+            ),
+            RunError::Refused(refusal) => refusal.fmt(f),
+            RunError::Upload(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}

@@ -3,13 +3,17 @@
 use uuid::Uuid;
 
 use crate::kanidm::sketch::Sketch;
-use crate::kanidm::state::{Opened, StateError, SyncState, open};
+use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
 
 /// What Kanidm's state means for this run.
 #[derive(Debug)]
 pub struct Start {
     /// The directory's cookie; `None` for a full refresh.
     pub cookie: Option<Vec<u8>>,
+    /// The directory's cookie as it is stored, whether this run uses it or not.
+    pub stored_cookie: Option<Vec<u8>>,
+    /// The fingerprint that is stored with it.
+    pub stored_fingerprint: Option<String>,
     /// Why the run is a full refresh, where it is one.
     pub full_because: Option<String>,
     /// Entries that earlier runs held back, by their UUIDs in the directory.
@@ -18,50 +22,73 @@ pub struct Start {
     pub known: Option<Sketch>,
 }
 
+impl Start {
+    /// A full refresh that knows nothing of earlier runs.
+    pub fn full(why: &str) -> Start {
+        let full_because = Some(why.to_owned());
+        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because, held: Vec::new(), known: None }
+    }
+}
+
 /// Decides. `forced` is `--full-refresh` or the full refresh schedule.
 ///
 /// # Errors
 /// A stored state that this version cannot read.
 pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Start, StateError> {
-    let SyncState::Active { cookie } = state else {
-        return Ok(Start { cookie: None, full_because: Some("Kanidm has no state yet".to_owned()), held: Vec::new(), known: None });
-    };
-    let mut start = match open(cookie)? {
-        // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes it over.
-        Opened::Foreign(cookie) => Start { cookie: Some(cookie), full_because: None, held: Vec::new(), known: None },
-        Opened::Ours(envelope) => {
-            let because = if envelope.unfinished.is_some_and(|u| u.full) {
-                Some("the last full refresh was interrupted")
-            } else if envelope.fingerprint != fingerprint {
-                Some("the configuration of what is synchronised has changed")
-            } else if envelope.cookie.is_none() {
-                Some("no cookie is known")
-            } else {
-                None
-            };
-            Start { cookie: envelope.cookie, full_because: because.map(str::to_owned), held: envelope.held, known: Some(envelope.known) }
-        }
-    };
+    let mut start =
+        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because: None, held: Vec::new(), known: None };
+    match state {
+        SyncState::Refresh => start.full_because = Some("Kanidm has no state yet".to_owned()),
+        SyncState::Active { cookie } => match open(cookie)? {
+            // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes it over.
+            Opened::Foreign(cookie) => start.stored_cookie = Some(cookie),
+            Opened::Ours(envelope) => {
+                start.full_because = full_because(&envelope, fingerprint).map(str::to_owned);
+                start.stored_cookie = envelope.cookie;
+                start.stored_fingerprint = Some(envelope.fingerprint);
+                start.held = envelope.held;
+                start.known = envelope.known;
+            }
+        },
+    }
     if forced && start.full_because.is_none() {
         start.full_because = Some("asked for".to_owned());
     }
-    if start.full_because.is_some() {
-        start.cookie = None;
+    if start.full_because.is_none() {
+        start.cookie.clone_from(&start.stored_cookie);
     }
     Ok(start)
+}
+
+fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
+    if envelope.unfinished.is_some_and(|u| u.full) {
+        Some("the last full refresh was interrupted")
+    } else if envelope.fingerprint != fingerprint {
+        Some("the configuration of what is synchronised has changed")
+    } else if envelope.cookie.is_none() {
+        Some("no cookie is known")
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kanidm::state::{Envelope, Unfinished};
+    use crate::kanidm::state::Unfinished;
 
     fn active(envelope: &Envelope) -> SyncState {
         SyncState::Active { cookie: envelope.to_bytes() }
     }
 
     fn envelope() -> Envelope {
-        Envelope { cookie: Some(b"rid=000".to_vec()), fingerprint: "f".to_owned(), held: vec![Uuid::from_u128(7)], ..Envelope::default() }
+        Envelope {
+            cookie: Some(b"rid=000".to_vec()),
+            fingerprint: "f".to_owned(),
+            held: vec![Uuid::from_u128(7)],
+            known: Some(Sketch::default()),
+            ..Envelope::default()
+        }
     }
 
     #[test]

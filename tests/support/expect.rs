@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use uuid::Uuid;
 
+use super::kanidm::KanidmEntry;
 use super::ldap::LdapEntry;
 
 /// An entry as far as the directory decides it.
@@ -41,19 +41,19 @@ pub struct Groups {
 pub const GROUPS_OF_NAMES: Groups = Groups { object_class: "groupofnames", member: "member", rfc2307: false };
 pub const POSIX_GROUPS: Groups = Groups { object_class: "posixgroup", member: "memberuid", rfc2307: true };
 
-/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the DNs that cannot be sent.
-pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (BTreeMap<Uuid, Expected>, BTreeSet<String>) {
+/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the entries that cannot be sent.
+pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (BTreeMap<Uuid, Expected>, BTreeMap<Uuid, String>) {
     let mut wanted = BTreeMap::new();
-    let mut held = BTreeSet::new();
+    let mut held = BTreeMap::new();
     let mut by_dn = BTreeMap::new();
     let mut by_name = BTreeMap::new();
     for entry in entries {
         let Some(expected) = person(entry).or_else(|| group(entry, groups)) else { continue };
+        let uuid = uuid(entry.text(uuid_attribute).expect("an operational UUID"));
         if !good_name(&expected.name) {
-            held.insert(entry.dn.clone());
+            held.insert(uuid, entry.dn.clone());
             continue;
         }
-        let uuid = uuid(entry.text(uuid_attribute).expect("an operational UUID"));
         by_dn.insert(dn_key(&entry.dn), uuid);
         if !expected.group {
             by_name.insert(expected.name.clone(), uuid);
@@ -69,12 +69,25 @@ pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (
             expected.members = found.copied().collect();
         }
     }
+    let persons: Vec<(Uuid, Expected)> = wanted.iter().filter(|(_, e)| !e.group).map(|(u, e)| (*u, e.clone())).collect();
+    wanted.retain(|_, e| !e.group || !persons.iter().any(|(owner, person)| is_private(e, *owner, person)));
     (wanted, held)
 }
 
+/// Only its user's own: same name or number, and no other member.
+fn is_private(group: &Expected, owner: Uuid, person: &Expected) -> bool {
+    let same = group.name == person.name || (group.gidnumber.is_some() && group.gidnumber == person.gidnumber);
+    same && group.members.iter().all(|member| *member == owner)
+}
+
 /// What the test server says it holds, in the same form.
-pub fn held_by_kanidm(entries: &[Value]) -> BTreeMap<Uuid, Expected> {
-    entries.iter().map(|e| (uuid(text(e, "uuid").as_deref().unwrap()), from_kanidm(e))).collect()
+///
+/// Of the entries that cannot be sent it may have bare objects, or what it had before: those are left out, as members too.
+pub fn held_by_kanidm(entries: &[KanidmEntry], held: &BTreeMap<Uuid, String>) -> BTreeMap<Uuid, Expected> {
+    let sent = entries.iter().filter(|e| !held.contains_key(&e.uuid));
+    let mut found: BTreeMap<Uuid, Expected> = sent.map(|e| (e.uuid, from_kanidm(e))).collect();
+    found.values_mut().for_each(|e| e.members.retain(|member| !held.contains_key(member)));
+    found
 }
 
 /// Compares entry by entry and names the first differences.
@@ -92,7 +105,7 @@ pub fn assert_same(got: &BTreeMap<Uuid, Expected>, want: &BTreeMap<Uuid, Expecte
 }
 
 fn person(entry: &LdapEntry) -> Option<Expected> {
-    if !has_class(entry, "person") {
+    if !has_class(entry, "posixAccount") {
         return None;
     }
     let gidnumber = entry.text("uidnumber").map(|n| n.parse().unwrap());
@@ -134,27 +147,21 @@ fn locked(entry: &LdapEntry) -> bool {
         || entry.text("shadowexpire") == Some("1")
 }
 
-fn from_kanidm(entry: &Value) -> Expected {
-    let classes: Vec<&str> = entry["classes"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    let mails = entry["mail"].as_array().unwrap();
+fn from_kanidm(entry: &KanidmEntry) -> Expected {
     Expected {
-        group: classes.contains(&"group"),
-        external_id: text(entry, "external_id").unwrap_or_default().to_lowercase(),
-        name: text(entry, "name").unwrap_or_default(),
-        displayname: text(entry, "displayname"),
-        description: text(entry, "description"),
-        gidnumber: entry["gidnumber"].as_u64(),
-        loginshell: text(entry, "loginshell"),
-        mail: mails.iter().map(|m| m["value"].as_str().unwrap().to_owned()).collect(),
-        ssh_keys: entry["ssh_publickey"].as_object().unwrap().values().map(|k| key_without_comment(k.as_str().unwrap())).collect(),
-        expired: text(entry, "account_expire").is_some_and(|t| t.starts_with("1970-")),
-        password: entry["has_password"] == true,
-        members: entry["member"].as_array().unwrap().iter().map(|m| uuid(m.as_str().unwrap())).collect(),
+        group: entry.classes.iter().any(|c| c == "group"),
+        external_id: entry.external_id.clone().unwrap_or_default().to_lowercase(),
+        name: entry.name.clone().unwrap_or_default(),
+        displayname: entry.displayname.clone(),
+        description: entry.description.clone(),
+        gidnumber: entry.gidnumber.map(u64::from),
+        loginshell: entry.loginshell.clone(),
+        mail: entry.mail.iter().map(|m| m.value.clone()).collect(),
+        ssh_keys: entry.ssh_publickey.values().map(|key| key_without_comment(key)).collect(),
+        expired: entry.account_expire.as_ref().is_some_and(|t| t.starts_with("1970-")),
+        password: entry.has_password,
+        members: entry.member.iter().copied().collect(),
     }
-}
-
-fn text(entry: &Value, key: &str) -> Option<String> {
-    entry[key].as_str().map(str::to_owned)
 }
 
 fn uuid(text: &str) -> Uuid {

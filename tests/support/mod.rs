@@ -12,12 +12,24 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod changes;
+pub mod ds389;
+pub mod ds389_instance;
+pub mod dse;
+pub mod expect;
+pub mod failure;
 pub mod kanidm;
 pub mod ldap;
+pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod relay;
+pub mod rules;
+pub mod scripted_https;
 pub mod seed;
 pub mod server_tls;
 pub mod slapd;
 pub mod temp;
+pub mod tool;
+pub mod world;

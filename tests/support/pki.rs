@@ -25,8 +25,13 @@ pub struct Identity {
 impl Pki {
     /// An authority that nobody else trusts. Two of them do not trust each other, whatever their names.
     pub fn new() -> Pki {
+        Pki::named("Test CA")
+    }
+
+    /// As [`new`](Self::new), with a name of its own.
+    pub fn named(name: &str) -> Pki {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, "Test CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let issuer = CertifiedIssuer::self_signed(params, new_key()).expect("an authority");
@@ -64,14 +69,23 @@ impl Pki {
         self.certify("not-yet-valid", params)
     }
 
+    /// A server on this machine whose certificate has so many days left, and a few hours.
+    pub fn expiring(&self, days: u64) -> Identity {
+        let mut params = server(&["localhost", "127.0.0.1", "::1"]);
+        params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400 + 10_000)).into();
+        self.certify("expiring", params)
+    }
+
     /// A client, whose subject is `cn=NAME` alone.
     pub fn client(&self, name: &str) -> Identity {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.certify("client", params)
+        self.certify("client", client(name))
+    }
+
+    /// A client whose certificate expired years ago.
+    pub fn expired_client(&self, name: &str) -> Identity {
+        let mut params = client(name);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.certify("expired-client", params)
     }
 
     /// `kind` begins the names of the files.
@@ -93,6 +107,15 @@ fn server(names: &[&str]) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, "Test server");
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+fn client(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 

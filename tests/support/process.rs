@@ -19,7 +19,7 @@ pub enum Data {
     Remove,
 }
 
-/// A running server. Dropping it ends the server with SIGTERM and removes its data.
+/// A running server. Dropping it kills the server and removes its data.
 #[derive(Debug)]
 pub struct Server {
     supervisor: Child,
@@ -111,7 +111,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.supervisor.stdin.is_some() {
-            self.end_with("TERM");
+            // Its data goes with it: no need for it to put that in order, which takes 389 two seconds.
+            self.end_with("KILL");
         }
     }
 }

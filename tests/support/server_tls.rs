@@ -1,33 +1,33 @@
 //! What a directory identifies itself with.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use super::process::run;
+use super::pki::{Identity, Pki};
 
-/// PEM files of a server.
+/// A server's certificate and key, and the authority that vouches for it and for clients, as PEM files.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
-    /// The certificates that vouch for the server's, and for clients'.
     pub ca: PathBuf,
-    /// The server's certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
+    pub identity: Identity,
 }
 
 impl ServerTls {
-    /// A new authority and a certificate for `localhost`, 127.0.0.1 and ::1, as files in `dir`.
+    /// With a certificate of an authority that the test has made, such as `pki.expired()`. The authority must outlive the server.
+    pub fn new(pki: &Pki, identity: Identity) -> ServerTls {
+        ServerTls { ca: pki.ca().to_owned(), identity }
+    }
+
+    /// A new authority's certificate for `localhost`, 127.0.0.1 and ::1. The files lie in `dir`, and go with it.
     pub fn localhost(dir: &Path) -> ServerTls {
-        let tls = ServerTls { ca: dir.join("ca.crt"), certificate: dir.join("server.crt"), key: dir.join("server.key") };
-        let certify = |arguments: &str, subject: &str| {
-            let common = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj";
-            let arguments = common.split(' ').chain([subject]).chain(arguments.split(' '));
-            run(Command::new("openssl").current_dir(dir).args(arguments));
+        let pki = Pki::new();
+        let identity = pki.localhost();
+        let keep = |from: &Path, name: &str| {
+            let to = dir.join(name);
+            fs::copy(from, &to).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
+            to
         };
-        certify("-keyout ca.key -out ca.crt -addext keyUsage=critical,keyCertSign", "/O=Lab/CN=Lab CA");
-        let names = "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 -addext basicConstraints=critical,CA:FALSE";
-        certify(&format!("-CA ca.crt -CAkey ca.key -keyout server.key -out server.crt {names}"), "/O=Lab/CN=localhost");
-        tls
+        let certificate = keep(&identity.certificate, "server.crt");
+        ServerTls { ca: keep(pki.ca(), "ca.crt"), identity: Identity { certificate, key: keep(&identity.key, "server.key") } }
     }
 }

@@ -9,9 +9,9 @@
 //! White space separates fields and may stand around numbers and names. `n/step` runs from n to the field's largest value.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use super::Fields;
+use super::error::{ScheduleError, ScheduleErrorKind};
 
 /// Parses an expression; whether a day exists that matches it is for the caller to see.
 pub(super) fn parse(text: &str) -> Result<Fields, ScheduleError> {
@@ -223,7 +223,7 @@ impl Unit {
         }
     }
 
-    fn max(self) -> u32 {
+    pub(super) fn max(self) -> u32 {
         match self {
             Unit::Second | Unit::Minute => 59,
             Unit::Hour => 23,
@@ -251,7 +251,7 @@ impl Unit {
     }
 
     /// The field's name and its number, from 1.
-    fn label(self) -> (&'static str, u8) {
+    pub(super) fn label(self) -> (&'static str, u8) {
         match self {
             Unit::Second => ("second", 1),
             Unit::Minute => ("minute", 2),
@@ -263,7 +263,7 @@ impl Unit {
         }
     }
 
-    fn allowed(self) -> &'static str {
+    pub(super) fn allowed(self) -> &'static str {
         match self {
             Unit::Second | Unit::Minute => "0 to 59",
             Unit::Hour => "0 to 23",
@@ -319,101 +319,3 @@ const DAYS_OF_WEEK: [(&str, u32); 16] = [
     ("sat", 7),
     ("saturday", 7),
 ];
-
-/// Why an expression is refused, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ScheduleError {
-    /// The field at fault; `None` where it is the expression as a whole.
-    pub field: Option<Unit>,
-    /// Where in the expression, in characters from 1.
-    pub column: usize,
-    /// What is wrong there.
-    pub kind: ScheduleErrorKind,
-}
-
-/// What is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ScheduleErrorKind {
-    /// Something begins with `@` that is not known.
-    Shorthand,
-    /// The expression ends where the field should stand.
-    Missing,
-    /// A character that cannot stand here.
-    Syntax {
-        /// The character.
-        found: char,
-    },
-    /// A number the field does not allow.
-    OutOfRange {
-        /// As written.
-        value: String,
-    },
-    /// A name the field does not know.
-    Name {
-        /// As written.
-        name: String,
-    },
-    /// A range that ends before it starts.
-    Backwards {
-        /// First value.
-        start: u32,
-        /// Last value.
-        end: u32,
-    },
-    /// A step of 0, or larger than the field's largest value.
-    Step {
-        /// As written.
-        value: String,
-    },
-    /// No day matches all of the fields.
-    NeverFires,
-}
-
-impl ScheduleError {
-    fn new(field: Unit, column: usize, kind: ScheduleErrorKind) -> Self {
-        ScheduleError { field: Some(field), column, kind }
-    }
-
-    fn shorthand() -> Self {
-        ScheduleError { field: None, column: 1, kind: ScheduleErrorKind::Shorthand }
-    }
-
-    pub(super) fn never_fires() -> Self {
-        ScheduleError { field: None, column: 1, kind: ScheduleErrorKind::NeverFires }
-    }
-}
-
-impl fmt::Display for ScheduleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(unit) = self.field else { return write!(f, "{}", self.kind) };
-        let (name, number) = unit.label();
-        write!(f, "{name} (field {number}, column {}): {}", self.column, self.kind)?;
-        match &self.kind {
-            ScheduleErrorKind::Step { .. } => write!(f, "; allowed are 1 to {}", unit.max()),
-            _ => write!(f, "; allowed are {}", unit.allowed()),
-        }?;
-        match &self.kind {
-            ScheduleErrorKind::Missing | ScheduleErrorKind::Syntax { .. } => f.write_str(
-                ", *, lists (1,2), ranges (1-5), steps (*/5); the fields are: second minute hour day-of-month month day-of-week [year]",
-            ),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for ScheduleErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ScheduleErrorKind::Shorthand => f.write_str("unknown shorthand; allowed are @yearly, @monthly, @weekly, @daily, @hourly"),
-            ScheduleErrorKind::Missing => f.write_str("the expression ends here"),
-            ScheduleErrorKind::Syntax { found } => write!(f, "{found:?} cannot stand here"),
-            ScheduleErrorKind::OutOfRange { value } => write!(f, "{value} is out of range"),
-            ScheduleErrorKind::Name { name } => write!(f, "the name \"{name}\" is not known"),
-            ScheduleErrorKind::Backwards { start, end } => write!(f, "the range {start}-{end} runs backwards"),
-            ScheduleErrorKind::Step { value } => write!(f, "a step of {value} is out of range"),
-            ScheduleErrorKind::NeverFires => f.write_str("the schedule never fires (no day, or none in the future, matches every field)"),
-        }
-    }
-}
-
-impl std::error::Error for ScheduleError {}

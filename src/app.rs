@@ -1,0 +1,222 @@
+//! The program: from the command line to the exit code. The map of what happens is here; every step is a module of its own.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::time::Duration;
+
+use log::{error, info, warn};
+
+use crate::cli::{self, Cli, Mode};
+use crate::config::client::ClientConfig;
+use crate::config::fingerprint::fingerprint;
+use crate::config::sync::SyncConfig;
+use crate::config::{self, ConfigError, Env, Warning};
+use crate::directory::tls::{self, Roots, TlsOptions};
+use crate::error::ExitCode;
+use crate::heartbeat::Heartbeat;
+use crate::kanidm::client::KanidmClient;
+use crate::kanidm::transport::SystemClock;
+use crate::log::{self as logging, Style, Verbosity};
+use crate::progress::Display;
+use crate::service::lock::{LockError, RunLock};
+use crate::service::notify::Notifier;
+use crate::service::signals;
+use crate::sync::dump::Dump;
+use crate::sync::observe::Step;
+use crate::sync::report::{HeldEntry, JsonReport};
+use crate::sync::run::{self, Job, Outcome, RunError};
+
+mod scheduled;
+
+/// Runs the program. `arguments` are those after its own name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> u8 {
+    let cli = match Cli::parse(arguments, env) {
+        Ok(cli) => cli,
+        Err(error) => {
+            init_logging(Verbosity::Normal, env);
+            error!("{error}");
+            return ExitCode::Usage.code();
+        }
+    };
+    init_logging(cli.verbosity, env);
+    match cli.mode {
+        Mode::Help => print(&cli::help()),
+        Mode::Version => print(&cli::version()),
+        Mode::Status => scheduled::status(&cli),
+        Mode::Schedule => as_user(&cli, || scheduled::run(&cli, env)),
+        Mode::Check => as_user(&cli, || crate::check::run(&cli, env)),
+        Mode::Once | Mode::DryRun | Mode::ProtoDump => as_user(&cli, || once(&cli, env)),
+    }
+}
+
+fn init_logging(verbosity: Verbosity, env: Env<'_>) {
+    let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
+    logging::init(verbosity, Style::detect(stream.as_deref()));
+}
+
+pub(crate) fn print(text: &str) -> u8 {
+    // Whoever closes our stdout does not want it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::Success.code()
+}
+
+/// Everything that reads the configuration refuses to be root: the files then need no rights that the service does not have.
+fn as_user(cli: &Cli, then: impl FnOnce() -> u8) -> u8 {
+    if is_root() && !cli.skip_root_check {
+        error!("refusing to run as root: use the service's own user, or --skip-root-check where that is not possible");
+        return ExitCode::Usage.code();
+    }
+    then()
+}
+
+/// By the effective user id of this process, which the kernel shows as the owner of its folder in /proc.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+/// Both files, read and valid.
+pub(crate) struct Settings {
+    pub sync: SyncConfig,
+    pub client: ClientConfig,
+    pub fingerprint: String,
+}
+
+impl Settings {
+    /// Reads and validates both files; what should not stay so is warned about.
+    pub fn load(cli: &Cli, env: Env<'_>) -> Result<Settings, ConfigError> {
+        let (settings, warnings) = Settings::read(cli, env)?;
+        warnings.iter().for_each(|warning| warn!("{warning}"));
+        Ok(settings)
+    }
+
+    /// Reads and validates both files.
+    pub fn read(cli: &Cli, env: Env<'_>) -> Result<(Settings, Vec<Warning>), ConfigError> {
+        let (sync, mut warnings) = config::sync::load(&cli.sync_config, env)?;
+        let (client, more) = config::client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env)?;
+        warnings.extend(more);
+        let fingerprint = fingerprint(&sync);
+        Ok((Settings { sync, client, fingerprint }, warnings))
+    }
+
+    /// How long a run may go without a sign of life. Its longest waits are two of `ldap_timeout` (name resolution, then connecting), and
+    /// one request to Kanidm with the pause before it is repeated: the sum of them all leaves room for the work in between.
+    pub fn time_outs(&self) -> Duration {
+        self.sync.directory.timeout.saturating_mul(2).saturating_add(self.sync.upload.timeout).saturating_add(self.client.connect_timeout)
+    }
+}
+
+/// The client for Kanidm that the settings describe.
+pub(crate) fn kanidm(settings: &Settings) -> Result<KanidmClient, String> {
+    let client = &settings.client;
+    let roots = client.ca_path.as_deref().map_or(Roots::System, Roots::SystemPlus);
+    let options = TlsOptions { roots, verify_ca: client.verify_ca, verify_hostnames: client.verify_hostnames, client_cert: None };
+    let tls = tls::client_config(&options).map_err(|error| format!("TLS for Kanidm at {}: {error}", client.uri))?;
+    Ok(KanidmClient::new(client, settings.sync.token.clone(), settings.sync.upload.timeout, tls))
+}
+
+/// A run on its own.
+fn once(cli: &Cli, env: Env<'_>) -> u8 {
+    let settings = match Settings::load(cli, env) {
+        Ok(settings) => settings,
+        Err(error) => return report_failure(cli, ExitCode::Usage, &error.to_string()),
+    };
+    if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::from_environment()) {
+        return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
+    }
+    synchronise(cli, &settings, cli.full_refresh, Heartbeat::default()).code()
+}
+
+/// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
+fn synchronise(cli: &Cli, settings: &Settings, full: bool, heartbeat: Heartbeat) -> ExitCode {
+    let _lock = match RunLock::acquire(&cli.sync_config) {
+        Ok(lock) => lock,
+        Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()),
+        Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()),
+    };
+    let mut server = match kanidm(settings) {
+        Ok(server) => server,
+        Err(error) => return failure(cli, ExitCode::Failure, &error),
+    };
+    let job = Job {
+        config: &settings.sync,
+        fingerprint: &settings.fingerprint,
+        full_refresh: full,
+        accept_deletes: cli.accept_deletes,
+        dry_run: matches!(cli.mode, Mode::DryRun | Mode::ProtoDump),
+        heartbeat,
+    };
+    let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
+    // Shared by two closures that are never called at the same time.
+    let display = RefCell::new(Display::new());
+    let outcome = run::run(
+        &job,
+        &mut server,
+        &mut SystemClock::default(),
+        &mut |step: Step<'_>| {
+            display.borrow_mut().read(&step);
+            if let Some(dump) = &mut dump {
+                dump.step(&step);
+            }
+        },
+        &mut |progress| display.borrow_mut().uploaded(progress),
+    );
+    display.borrow_mut().finish();
+    match outcome {
+        Ok(outcome) => success(cli, &outcome, dump),
+        Err(error) => failed(cli, settings, &error),
+    }
+}
+
+fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
+    let report = &outcome.report;
+    let code = if report.held.is_empty() { ExitCode::Success } else { ExitCode::Held };
+    let mut out = String::new();
+    match (cli.mode, cli.json) {
+        (Mode::ProtoDump, _) => {
+            if let Some(dump) = dump {
+                out = pretty(&dump.finish(&outcome.reading.content.changes, &outcome.reading.retention));
+            }
+        }
+        (_, true) => out = pretty(&report.json(code.code())),
+        (_, false) => outcome.preview.iter().for_each(|line| {
+            out.push_str(&logging::escaped(line));
+            out.push('\n');
+        }),
+    }
+    print(&out);
+    info!("{report}");
+    code
+}
+
+fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
+    // The directory's errors name their server themselves.
+    let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
+    let code = error.exit_code();
+    report_failure_of(cli, code, &format!("{place}{error}"), error.held());
+    code
+}
+
+fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {
+    report_failure(cli, code, message);
+    code
+}
+
+/// Says what went wrong, once: in the log, and in the JSON report where one is wanted.
+fn report_failure(cli: &Cli, code: ExitCode, message: &str) -> u8 {
+    report_failure_of(cli, code, message, &[])
+}
+
+fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldEntry]) -> u8 {
+    message.lines().for_each(|line| error!("{line}"));
+    if cli.json {
+        print(&pretty(&JsonReport { exit_code: code.code(), result: "failed", error: Some(message.to_owned()), at_fault, run: None }));
+    }
+    code.code()
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    // Strings, numbers and lists: serialising them cannot fail.
+    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+}

@@ -1,0 +1,108 @@
+//! `--schedule` and `--status`: the settings and the run as the service's loop wants them.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Settings, report_failure, synchronise};
+use crate::cli::Cli;
+use crate::config::{self, Env};
+use crate::error::ExitCode;
+use crate::heartbeat::Heartbeat;
+use crate::service::clock::SystemClock;
+use crate::service::health::{Health, Verdict};
+use crate::service::notify::{self, Notifier};
+use crate::service::signals;
+use crate::service::status::{self, Probe, StatusError, StatusListener};
+use crate::service::supervise::{self, Supervisor};
+
+/// Stays and runs by the schedule.
+pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
+    let notifier = Notifier::from_environment();
+    let inbox = match signals::listen(signals::Mode::Scheduled, notifier.clone()) {
+        Ok(inbox) => inbox,
+        Err(error) => return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}")),
+    };
+    let settings = match Settings::load(cli, env) {
+        Ok(settings) => settings,
+        Err(error) => return report_failure(cli, ExitCode::Usage, &error.to_string()),
+    };
+    let health = Health::new(settings.time_outs());
+    let listener = match Listener::start(settings.sync.status_bind, &health) {
+        Ok(listener) => listener,
+        Err(error) => return report_failure(cli, ExitCode::Failure, &error.to_string()),
+    };
+    if let Err(error) = notify::watch(&notifier, &health) {
+        return report_failure(cli, ExitCode::Failure, &format!("cannot start the watchdog thread: {error}"));
+    }
+    let heart = health.clone();
+    let heartbeat = Heartbeat::new(move || heart.progress(Instant::now()));
+    let supervisor = Supervisor { clock: &SystemClock, health: &health, notifier: &notifier };
+    let timing = timing(&settings);
+    supervisor.supervise(
+        &mut Service { settings, listener },
+        timing,
+        |timeout| Some(inbox.wait(timeout)),
+        |service, kind| verdict(synchronise(cli, &service.settings, kind.full, heartbeat.clone())),
+        |service| service.reload(cli, env, &health),
+    );
+    ExitCode::Success.code()
+}
+
+/// What the configuration decides, and SIGHUP replaces.
+struct Service {
+    settings: Settings,
+    listener: Listener,
+}
+
+impl Service {
+    /// Takes over a new configuration, if all of it can be used.
+    fn reload(&mut self, cli: &Cli, env: Env<'_>, health: &Health) -> Result<supervise::Settings, String> {
+        let settings = Settings::load(cli, env).map_err(|error| error.to_string())?;
+        if settings.sync.status_bind != self.listener.bind {
+            self.listener = Listener::start(settings.sync.status_bind, health).map_err(|error| error.to_string())?;
+        }
+        self.settings = settings;
+        Ok(timing(&self.settings))
+    }
+}
+
+/// The status listener, if there is one, and the `status_bind` that it was made for.
+struct Listener {
+    bind: Option<SocketAddr>,
+    _listener: Option<StatusListener>,
+}
+
+impl Listener {
+    fn start(bind: Option<SocketAddr>, health: &Health) -> Result<Listener, StatusError> {
+        Ok(Listener { bind, _listener: bind.map(|bind| StatusListener::start(bind, health.clone())).transpose()? })
+    }
+}
+
+fn timing(settings: &Settings) -> supervise::Settings {
+    supervise::Settings {
+        schedule: settings.sync.schedule.clone(),
+        full_refresh_schedule: settings.sync.full_refresh_schedule.clone(),
+        time_outs: settings.time_outs(),
+    }
+}
+
+fn verdict(code: ExitCode) -> Verdict {
+    match code {
+        ExitCode::Success => Verdict::Synchronised,
+        ExitCode::Held => Verdict::Held,
+        ExitCode::Refused => Verdict::Refused,
+        ExitCode::Busy => Verdict::Busy,
+        ExitCode::Failure | ExitCode::Usage => Verdict::Failed,
+    }
+}
+
+/// Asks the service that runs with the same configuration. Of that only `status_bind` is read: whoever asks needs none of the secrets.
+pub fn status(cli: &Cli) -> u8 {
+    let probe = match config::sync::status_bind(&cli.sync_config) {
+        Err(error) => Probe::unknown(error.to_string().lines().next().unwrap_or_default()),
+        Ok(Some(bind)) => status::ask(bind, status::ASK_TIMEOUT),
+        Ok(None) => Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display())),
+    };
+    super::print(&format!("{}\n", probe.line));
+    probe.exit_code
+}

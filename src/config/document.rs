@@ -1,0 +1,239 @@
+//! A TOML file as keys with their lines, and typed access that collects problems instead of stopping at the first.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+use super::suggest::suggest;
+
+/// Longer keys, and keys of other characters than a key name has, are not repeated in messages: they are hardly keys.
+const MAX_SHOWN_KEY: usize = 40;
+
+/// The problems found so far.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// At a key.
+    pub fn add<T>(&mut self, at: &At<T>, message: impl fmt::Display) {
+        self.0.push(Problem { line: Some(at.line), key: Some(at.key.clone()), message: message.to_string() });
+    }
+
+    /// About a key that is missing.
+    pub fn missing(&mut self, key: &str, message: impl fmt::Display) {
+        self.0.push(Problem { line: None, key: Some(key.to_owned()), message: message.to_string() });
+    }
+
+    /// None, or all of them in the order of their lines, missing keys last.
+    pub fn into_list(mut self) -> Vec<Problem> {
+        self.0.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+        self.0
+    }
+}
+
+/// Something that stands in the file, and where.
+#[derive(Clone, Debug)]
+pub(super) struct At<T> {
+    /// With the table it stands in.
+    pub key: String,
+    /// From 1; 0 for a default.
+    pub line: usize,
+    pub value: T,
+}
+
+impl<T> At<T> {
+    /// Makes something of the value. What goes wrong is a problem at this key.
+    pub fn try_map<U, E: fmt::Display>(self, problems: &mut Problems, f: impl FnOnce(T) -> Result<U, E>) -> Option<At<U>> {
+        let At { key, line, value } = self;
+        match f(value) {
+            Ok(value) => Some(At { key, line, value }),
+            Err(e) => {
+                problems.add(&At { key, line, value: () }, e);
+                None
+            }
+        }
+    }
+}
+
+/// A parsed file.
+pub(super) struct Document<'t> {
+    table: DeTable<'t>,
+    lines: Lines,
+}
+
+impl<'t> Document<'t> {
+    /// Parses TOML. Only static parts of the parser's messages are passed on, never a line of the file.
+    pub fn parse(text: &'t str) -> Result<Document<'t>, Problem> {
+        let lines = Lines::new(text);
+        match DeTable::parse(text) {
+            Ok(table) => Ok(Document { table: table.into_inner(), lines }),
+            Err(e) => {
+                let line = e.span().map(|span| lines.line(&span));
+                Err(Problem { line, key: None, message: format!("this is not TOML: {}", e.message()) })
+            }
+        }
+    }
+
+    /// The keys outside tables, and the tables.
+    pub fn root(&self) -> Section<'_> {
+        Section::new(&self.table, None, &self.lines)
+    }
+}
+
+/// The keys of one table.
+pub(super) struct Section<'d> {
+    /// The name of the table, none for the root.
+    name: Option<String>,
+    /// What has not been asked for yet.
+    values: BTreeMap<&'d str, At<&'d DeValue<'d>>>,
+    lines: &'d Lines,
+}
+
+impl<'d> Section<'d> {
+    fn new(table: &'d DeTable<'d>, name: Option<String>, lines: &'d Lines) -> Self {
+        let full = |key: &str| name.as_ref().map_or_else(|| shown(key), |table| format!("[{table}] {}", shown(key)));
+        let values = table
+            .iter()
+            .map(|(key, value)| {
+                let text: &str = key.get_ref();
+                (text, At { key: full(text), line: lines.line(&key.span()), value: value.get_ref() })
+            })
+            .collect();
+        Section { name, values, lines }
+    }
+
+    /// The same keys, with others beneath them: what this section does not hold is taken from there.
+    pub fn over(mut self, defaults: Section<'d>) -> Self {
+        for (key, at) in defaults.values {
+            self.values.entry(key).or_insert(At { line: 0, ..at });
+        }
+        self
+    }
+
+    /// Whether a key is there and has not been taken.
+    pub fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// Whether a key stands in the file itself and has not been taken.
+    pub fn given(&self, key: &str) -> bool {
+        self.values.get(key).is_some_and(|at| at.line > 0)
+    }
+
+    /// Takes a value of any type.
+    pub fn take(&mut self, key: &str) -> Option<At<&'d DeValue<'d>>> {
+        self.values.remove(key)
+    }
+
+    /// Takes a string that is not empty.
+    pub fn text(&mut self, key: &str, problems: &mut Problems) -> Option<At<&'d str>> {
+        self.take(key)?.try_map(problems, |value| match value.as_str() {
+            Some("") => Err("must not be empty".to_owned()),
+            Some(text) => Ok(text),
+            None => Err(wrong_type("a string", value)),
+        })
+    }
+
+    /// Takes a string that may be empty.
+    pub fn text_or_empty(&mut self, key: &str, problems: &mut Problems) -> Option<At<&'d str>> {
+        self.take(key)?.try_map(problems, |value| value.as_str().ok_or_else(|| wrong_type("a string", value)))
+    }
+
+    /// Takes a string, or a list of strings, none of them empty, at least one.
+    pub fn texts(&mut self, key: &str, problems: &mut Problems) -> Option<At<Vec<&'d str>>> {
+        const WANTED: &str = "a string or a list of strings";
+        self.take(key)?.try_map(problems, |value| {
+            let texts: Option<Vec<&str>> = match value {
+                DeValue::String(text) => Some(vec![text]),
+                DeValue::Array(list) => list.iter().map(|value| value.get_ref().as_str()).collect(),
+                _ => None,
+            };
+            match texts {
+                None => Err(wrong_type(WANTED, value)),
+                Some(texts) if texts.is_empty() || texts.contains(&"") => Err("must not be empty".to_owned()),
+                Some(texts) => Ok(texts),
+            }
+        })
+    }
+
+    /// Takes a truth value.
+    pub fn flag(&mut self, key: &str, problems: &mut Problems) -> Option<At<bool>> {
+        self.take(key)?.try_map(problems, |value| value.as_bool().ok_or_else(|| wrong_type("true or false", value)))
+    }
+
+    /// Takes an integer within a range.
+    pub fn integer(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, problems: &mut Problems) -> Option<At<u64>> {
+        self.take(key)?.try_map(problems, |value| {
+            let number = integer(value).ok_or_else(|| wrong_type("a number", value))?;
+            let number = u64::try_from(number).ok().filter(|number| range.contains(number));
+            number.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    /// Takes the tables whose names can be read, in the order of their lines.
+    pub fn tables<K>(&mut self, read_name: impl Fn(&str) -> Option<K>) -> Vec<(K, At<Section<'d>>)> {
+        let mut tables = Vec::new();
+        let lines = self.lines;
+        self.values.retain(|name, at| match (at.value.as_table(), read_name(name)) {
+            (Some(table), Some(key)) => {
+                let section = Section::new(table, Some(shown(name)), lines);
+                tables.push((key, At { key: format!("[{}]", shown(name)), line: at.line, value: section }));
+                false
+            }
+            _ => true,
+        });
+        tables.sort_by_key(|(_, table)| table.line);
+        tables
+    }
+
+    /// Whatever has not been taken is not known: a problem each.
+    pub fn refuse_rest<'k>(self, known: impl Iterator<Item = &'k str> + Clone, problems: &mut Problems) {
+        for (key, at) in &self.values {
+            let hint = match suggest(key, known.clone()) {
+                Some(known) => format!("; did you mean {known}?"),
+                None if self.name.is_some() => format!("; a table can hold {}", known.clone().collect::<Vec<_>>().join(", ")),
+                None => String::new(),
+            };
+            problems.add(at, format!("unknown key{hint}"));
+        }
+    }
+
+    /// The names of what has not been taken.
+    pub fn rest(&self) -> impl Iterator<Item = &At<&'d DeValue<'d>>> {
+        self.values.values()
+    }
+}
+
+/// An integer in any of TOML's notations.
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// Names the types only: the value could be a secret.
+pub(super) fn wrong_type(wanted: &str, value: &DeValue<'_>) -> String {
+    format!("must be {wanted}, but is of type {}", value.type_str())
+}
+
+/// A key as messages show it.
+fn shown(key: &str) -> String {
+    let plain = key.len() <= MAX_SHOWN_KEY && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    if plain && !key.is_empty() { key.to_owned() } else { "(not a key name)".to_owned() }
+}
+
+/// Where each line starts.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn new(text: &str) -> Self {
+        Lines(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect())
+    }
+
+    /// The line, from 1, in which a span begins.
+    fn line(&self, span: &Range<usize>) -> usize {
+        self.0.partition_point(|line_break| *line_break < span.start) + 1
+    }
+}

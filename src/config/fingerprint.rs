@@ -1,0 +1,122 @@
+//! A fingerprint of everything in the sync config that shapes the content: when it changes, what Kanidm holds is not what the next
+//! incremental run would build on, and the run has to be a full refresh.
+//!
+//! The fingerprint is the SHA-256, in hexadecimal digits, of a canonical text: a line for the version of this format, then for each
+//! setting `name length:value` with the length of the value in bytes. Settings that mean the same are spelled the same: DNs in comparison
+//! form, attributes and object classes in lower case, classes and entry tables sorted. Secrets, addresses, schedules and limits do not
+//! shape the content and are not part of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use ldap_content_sync::dn;
+use ring::digest;
+
+use super::sync::{EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping, SyncConfig};
+
+/// The fingerprint of a sync config.
+pub fn fingerprint(config: &SyncConfig) -> String {
+    let digest = digest::digest(&digest::SHA256, canonical(config).as_bytes());
+    digest.as_ref().iter().fold(String::new(), |mut hex, octet| {
+        let _ = write!(hex, "{octet:02x}");
+        hex
+    })
+}
+
+fn canonical(config: &SyncConfig) -> String {
+    let directory = &config.directory;
+    let mut text = Canonical("kanidm-ldap-sync content 1\n".to_owned());
+    text.set("base", &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()));
+    text.set("filter", &directory.filter.to_string());
+    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } = &config.mapping;
+    person(&mut text, person_mapping);
+    group(&mut text, group_mapping);
+    text.set(
+        "invalid",
+        match invalid_entries {
+            InvalidEntries::Hold => "hold",
+            InvalidEntries::DropAttribute => "drop-attribute",
+            InvalidEntries::Fail => "fail",
+        },
+    );
+    for (uuid, entry) in entries.iter().collect::<BTreeMap<_, _>>() {
+        let EntryConfig { exclude, map_uuid, map_name, map_gidnumber } = entry;
+        text.set("entry", &uuid.to_string());
+        text.flag("exclude", *exclude);
+        text.optional("uuid", map_uuid.as_ref().map(ToString::to_string).as_deref());
+        text.optional("name", map_name.as_deref());
+        text.optional("gidnumber", map_gidnumber.as_ref().map(ToString::to_string).as_deref());
+    }
+    text.0
+}
+
+// The patterns name every field, so that a new one cannot be forgotten here.
+
+fn person(text: &mut Canonical, person: &PersonMapping) {
+    let PersonMapping {
+        object_classes,
+        user_name,
+        display_name,
+        legal_name,
+        gidnumber,
+        login_shell,
+        password,
+        mail,
+        ssh_public_key,
+        password_prefix,
+        password_as_unix,
+        account_lock,
+    } = person;
+    text.classes("person", object_classes);
+    text.attribute("name", user_name);
+    text.attribute("displayname", display_name);
+    text.optional("legalname", legal_name.as_ref().map(|name| name.to_ascii_lowercase()).as_deref());
+    text.attribute("gidnumber", gidnumber);
+    text.attribute("shell", login_shell);
+    text.attribute("password", password);
+    text.attribute("mail", mail);
+    text.attribute("ssh", ssh_public_key);
+    text.optional("prefix", password_prefix.as_deref());
+    text.flag("unix password", *password_as_unix);
+    text.flag("lock", *account_lock);
+}
+
+fn group(text: &mut Canonical, group: &GroupMapping) {
+    let GroupMapping { object_classes, name, description, member, gidnumber, schema, send_user_private } = group;
+    text.classes("group", object_classes);
+    text.attribute("name", name);
+    text.attribute("description", description);
+    text.attribute("member", member);
+    text.attribute("gidnumber", gidnumber);
+    text.flag("members are DNs", *schema == GroupSchema::Rfc2307Bis);
+    text.flag("private groups", *send_user_private);
+}
+
+struct Canonical(String);
+
+impl Canonical {
+    fn set(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "{name} {}:{value}", value.len());
+    }
+
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.set(name, value);
+        }
+    }
+
+    fn flag(&mut self, name: &str, value: bool) {
+        self.set(name, if value { "true" } else { "false" });
+    }
+
+    fn attribute(&mut self, name: &str, attribute: &str) {
+        self.set(name, &attribute.to_ascii_lowercase());
+    }
+
+    fn classes(&mut self, name: &str, classes: &[String]) {
+        let mut classes: Vec<String> = classes.iter().map(|class| class.to_ascii_lowercase()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        self.set(name, &classes.join(" "));
+    }
+}

@@ -1,0 +1,373 @@
+//! The sync config from its text: each key taken once, everything that is wrong collected.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use chrono::DateTime;
+use uuid::Uuid;
+
+use super::document::{At, Document, Problems, Section};
+use super::files::{self, Text};
+use super::keys::{ENTRY_KEYS, KEYS, Key};
+use super::secret::Secret;
+use super::sync::*;
+use super::{ConfigError, Env, Problem, Warning, uri, values};
+use crate::service::schedule::CronSchedule;
+
+/// No wait is configured longer than this, in seconds.
+const MAX_TIMEOUT: u64 = 86_400;
+/// Kanidm answers 413 to anything larger.
+const KANIDM_MAX_BODY: u64 = 32 * 1024 * 1024;
+/// Requests cannot be limited to less: one large group has to fit.
+const MIN_UPLOAD_BYTES: u64 = 64 * 1024;
+/// What `max_ber_size` can only raise.
+const MIN_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// Parses the text of a sync config and reads the secret files it names.
+pub(super) fn parse(path: &Path, file: &Text, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
+    let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
+    let defaults = default_text();
+    let defaults = Document::parse(&defaults).map_err(|problem| error(vec![problem]))?;
+    let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
+    let mut reader = Reader { keys: document.root().over(defaults.root()), problems: Problems::default(), warnings: Vec::new(), path, env };
+    reader.warn_of_open_secrets(file);
+    let config = reader.config();
+    reader.keys.refuse_rest(KEYS.iter().map(|key| key.name), &mut reader.problems);
+    match (config, reader.problems.into_list()) {
+        (Some(config), problems) if problems.is_empty() => Ok((config, reader.warnings)),
+        (_, problems) => Err(error(problems)),
+    }
+}
+
+/// The value of `status_bind` in the text of a sync config, whatever else that holds.
+pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>, ConfigError> {
+    let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
+    let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
+    let mut problems = Problems::default();
+    let bind = document.root().text("status_bind", &mut problems).and_then(|at| at.try_map(&mut problems, values::listener));
+    let problems = problems.into_list();
+    if problems.is_empty() { Ok(bind.map(|at| at.value)) } else { Err(error(problems)) }
+}
+
+/// The defaults of the key table, as a TOML document.
+fn default_text() -> String {
+    KEYS.iter().filter_map(|Key { name, default, .. }| default.map(|default| format!("{name} = {default}\n"))).collect()
+}
+
+/// The file being read.
+struct Reader<'d> {
+    keys: Section<'d>,
+    problems: Problems,
+    warnings: Vec<Warning>,
+    path: &'d Path,
+    env: Env<'d>,
+}
+
+/// Every function takes all of its keys before it gives up on any, so that all problems are found.
+impl<'d> Reader<'d> {
+    fn config(&mut self) -> Option<SyncConfig> {
+        let token = self.secret("sync_token", "sync_token_file", values::token);
+        if token == Given::No {
+            self.problems.missing("sync_token", "is required (or sync_token_file): make one with kanidm system sync generate-token");
+        }
+        let schedule = self.schedule("schedule");
+        let full_refresh_schedule = self.optional("full_refresh_schedule", Self::schedule);
+        let status_bind = self.optional("status_bind", |reader, key| reader.text(key, values::listener));
+        let directory = self.directory();
+        let mapping = self.mapping();
+        let upload = self.upload();
+        let max_delete_percent = self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
+        Some(SyncConfig {
+            token: token.secret()?,
+            schedule: schedule?,
+            full_refresh_schedule: full_refresh_schedule?,
+            status_bind: status_bind?,
+            directory: directory?,
+            mapping: mapping?,
+            upload: upload?,
+            max_delete_percent: u8::try_from(max_delete_percent?.value).ok()?,
+        })
+    }
+
+    fn directory(&mut self) -> Option<DirectoryConfig> {
+        let starttls = self.keys.flag("ldap_starttls", &mut self.problems);
+        let uri = self.required("ldap_uri", |uri| uri::ldap(uri, starttls.as_ref().is_some_and(|at| at.value)));
+        let ca = self.optional("ldap_ca", Self::file);
+        let verify_ca = self.keys.flag("ldap_verify_ca", &mut self.problems);
+        if verify_ca.as_ref().is_some_and(|at| !at.value) {
+            self.warn(
+                "ldap_verify_ca = false: whoever answers in the directory's place gets the bind password and decides who has which account",
+            );
+        }
+        let client_cert = self.client_cert();
+        let bind = self.bind(uri.as_ref(), matches!(client_cert, Some(Some(_))));
+        let base_dn = self.required("ldap_sync_base_dn", values::distinguished_name);
+        let filter = self.required("ldap_filter", values::filter);
+        let timeout = self.seconds("ldap_timeout");
+        let max_message = self.keys.take("max_ber_size").and_then(|at| at.try_map(&mut self.problems, values::byte_size));
+        let filter = filter?;
+        Some(DirectoryConfig {
+            uri: uri?,
+            ca: ca?,
+            verify_ca: verify_ca?.value,
+            client_cert: client_cert?,
+            bind: bind?,
+            base_dn: base_dn?,
+            filter_text: filter.to_string(),
+            filter,
+            timeout: timeout?,
+            max_message: max_message?.value.max(MIN_MESSAGE),
+        })
+    }
+
+    /// Certificate and key, both or neither.
+    fn client_cert(&mut self) -> Option<Option<(PathBuf, PathBuf)>> {
+        const PAIR: [&str; 2] = ["ldap_client_cert", "ldap_client_key"];
+        let given = PAIR.map(|key| self.keys.has(key));
+        let [cert, key] = PAIR.map(|key| self.optional(key, Self::file));
+        match given {
+            [true, false] => self.problems.missing(PAIR[1], "is required with ldap_client_cert"),
+            [false, true] => self.problems.missing(PAIR[0], "is required with ldap_client_key"),
+            _ => return Some(cert?.zip(key?)),
+        }
+        None
+    }
+
+    fn bind(&mut self, uri: Option<&LdapUri>, client_cert: bool) -> Option<Bind> {
+        let dn_given = self.keys.has("ldap_sync_dn");
+        let dn = self.optional("ldap_sync_dn", |reader, key| reader.text(key, values::distinguished_name));
+        let password = self.secret("ldap_sync_pw", "ldap_sync_pw_file", values::password);
+        match (dn_given, password) {
+            (true, Given::No) => self.problems.missing("ldap_sync_pw", "is required with ldap_sync_dn (or ldap_sync_pw_file)"),
+            (false, Given::Yes(_) | Given::Wrong) => self.problems.missing("ldap_sync_dn", "is required with a password"),
+            (true, password) => return Some(Bind::Simple { dn: dn??, password: password.secret()? }),
+            // With a wrong URI nothing can be said about what it would need.
+            (false, Given::No) if client_cert || !matches!(uri, Some(LdapUri::Tls { .. })) => return Some(Bind::External),
+            (false, Given::No) => self.problems.missing(
+                "ldap_sync_dn",
+                "is required, with ldap_sync_pw or ldap_sync_pw_file: only ldapi:// and TLS client certificates need no password",
+            ),
+        }
+        None
+    }
+
+    fn mapping(&mut self) -> Option<MappingConfig> {
+        let person = self.person();
+        let group = self.group();
+        let entries = self.entries();
+        let invalid_entries = self.choice(
+            "invalid_entries",
+            &[("hold", InvalidEntries::Hold), ("drop-attribute", InvalidEntries::DropAttribute), ("fail", InvalidEntries::Fail)],
+        );
+        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries? })
+    }
+
+    fn person(&mut self) -> Option<PersonMapping> {
+        let object_classes = self.object_classes("person_objectclass");
+        let user_name = self.attribute("person_attr_user_name");
+        let display_name = self.attribute("person_attr_display_name");
+        let legal_name = self.optional("person_attr_legal_name", Self::attribute);
+        let gidnumber = self.attribute("person_attr_gidnumber");
+        let login_shell = self.attribute("person_attr_login_shell");
+        let password = self.attribute("person_attr_password");
+        let mail = self.attribute("person_attr_mail");
+        let ssh_public_key = self.attribute("person_attr_ssh_public_key");
+        let password_prefix = self.keys.text_or_empty("person_password_prefix", &mut self.problems);
+        let password_as_unix = self.keys.flag("sync_password_as_unix_password", &mut self.problems);
+        let account_lock = self.keys.flag("sync_account_lock", &mut self.problems);
+        Some(PersonMapping {
+            object_classes: object_classes?,
+            user_name: user_name?,
+            display_name: display_name?,
+            legal_name: legal_name?,
+            gidnumber: gidnumber?,
+            login_shell: login_shell?,
+            password: password?,
+            mail: mail?,
+            ssh_public_key: ssh_public_key?,
+            password_prefix: password_prefix.map(|at| at.value.to_owned()).filter(|prefix| !prefix.is_empty()),
+            password_as_unix: password_as_unix?.value,
+            account_lock: account_lock?.value,
+        })
+    }
+
+    fn group(&mut self) -> Option<GroupMapping> {
+        let member_given = self.keys.given("group_attr_member");
+        let object_classes = self.object_classes("group_objectclass");
+        let name = self.attribute("group_attr_name");
+        let description = self.attribute("group_attr_description");
+        let member = self.attribute("group_attr_member");
+        let gidnumber = self.attribute("group_attr_gidnumber");
+        let schema = self.choice("group_attr_schema", &[("rfc2307bis", GroupSchema::Rfc2307Bis), ("rfc2307", GroupSchema::Rfc2307)]);
+        let send_user_private = self.choice("user_private_groups", &[("skip", false), ("sync", true)]);
+        if schema == Some(GroupSchema::Rfc2307) && !member_given {
+            self.warn(
+                "group_attr_schema = \"rfc2307\" keeps member names in memberUid, but group_attr_member is not set: groups stay empty",
+            );
+        }
+        Some(GroupMapping {
+            object_classes: object_classes?,
+            name: name?,
+            description: description?,
+            member: member?,
+            gidnumber: gidnumber?,
+            schema: schema?,
+            send_user_private: send_user_private?,
+        })
+    }
+
+    fn upload(&mut self) -> Option<UploadConfig> {
+        let timeout = self.seconds("kanidm_timeout");
+        let max_entries = self.keys.integer("upload_max_entries", 1..=1_000_000, &mut self.problems);
+        let max_bytes = self.keys.take("upload_max_bytes").and_then(|at| at.try_map(&mut self.problems, upload_bytes));
+        Some(UploadConfig { timeout: timeout?, max_entries: usize::try_from(max_entries?.value).ok()?, max_bytes: max_bytes?.value })
+    }
+
+    /// The tables by sync UUID. A table of another name is left, to be refused as an unknown key.
+    fn entries(&mut self) -> HashMap<Uuid, EntryConfig> {
+        let mut entries = HashMap::new();
+        let mut mapped: BTreeMap<Uuid, usize> = BTreeMap::new();
+        for (uuid, mut table) in self.keys.tables(values::sync_uuid) {
+            let keys = &mut table.value;
+            let exclude = keys.flag("exclude", &mut self.problems);
+            let map_uuid = keys.text("map_uuid", &mut self.problems).and_then(|at| at.try_map(&mut self.problems, values::kanidm_uuid));
+            let map_name = keys.text("map_name", &mut self.problems).and_then(|at| at.try_map(&mut self.problems, values::kanidm_name));
+            let map_gidnumber = keys
+                .integer("map_gidnumber", 0..=u64::from(u32::MAX), &mut self.problems)
+                .and_then(|at| at.try_map(&mut self.problems, values::kanidm_gidnumber));
+            if let Some(at) = &map_uuid
+                && let Some(line) = mapped.insert(at.value, at.line)
+            {
+                self.problems.add(at, format!("is the map_uuid of another table too, in line {line}: no two entries can have one UUID"));
+            }
+            let entry = EntryConfig {
+                exclude: exclude.is_some_and(|at| at.value),
+                map_uuid: map_uuid.map(|at| at.value),
+                map_name: map_name.map(|at| at.value),
+                map_gidnumber: map_gidnumber.map(|at| at.value),
+            };
+            let at = At { key: table.key, line: table.line, value: () };
+            table.value.refuse_rest(ENTRY_KEYS.iter().map(|key| key.name), &mut self.problems);
+            if entries.insert(uuid, entry).is_some() {
+                self.problems.add(&at, "is the second table of this entry: the other spelling of a UUID is the same UUID");
+            }
+        }
+        entries
+    }
+
+    /// A secret that stands in the config itself or in a file of its own.
+    fn secret(&mut self, key: &str, file_key: &str, check: fn(&str) -> Result<Secret, &'static str>) -> Given {
+        let given = [key, file_key].map(|key| self.keys.has(key));
+        let inline = self.keys.text_or_empty(key, &mut self.problems);
+        let file = self.keys.text(file_key, &mut self.problems);
+        let secret = match (given, inline, file) {
+            ([false, false], ..) => return Given::No,
+            ([true, true], _, Some(file)) => {
+                self.problems.add(&file, format!("stands beside {key}: keep one of them"));
+                None
+            }
+            (_, Some(inline), None) => inline.try_map(&mut self.problems, check),
+            (_, None, Some(file)) => {
+                let path = file.try_map(&mut self.problems, |path| files::expand(path, self.env));
+                let text = path.and_then(|at| at.try_map(&mut self.problems, |path| files::read_secret(&path)));
+                text.and_then(|at| at.try_map(&mut self.problems, |text| check(&text)))
+            }
+            _ => None,
+        };
+        secret.map_or(Given::Wrong, |at| Given::Yes(at.value))
+    }
+
+    /// Takes a key that may be absent.
+    fn optional<T>(&mut self, key: &str, take: impl FnOnce(&mut Self, &str) -> Option<T>) -> Option<Option<T>> {
+        if self.keys.has(key) { take(self, key).map(Some) } else { Some(None) }
+    }
+
+    /// Takes a string that has to be there, and makes something of it.
+    fn required<T, E: std::fmt::Display>(&mut self, key: &str, make: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        if !self.keys.has(key) {
+            self.problems.missing(key, "is required");
+        }
+        self.text(key, make)
+    }
+
+    fn text<T, E: std::fmt::Display>(&mut self, key: &str, make: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.keys.text(key, &mut self.problems)?;
+        text.try_map(&mut self.problems, make).map(|at| at.value)
+    }
+
+    fn attribute(&mut self, key: &str) -> Option<String> {
+        self.text(key, values::attribute)
+    }
+
+    fn file(&mut self, key: &str) -> Option<PathBuf> {
+        let env = self.env;
+        self.text(key, |path| files::expand(path, env))
+    }
+
+    fn schedule(&mut self, key: &str) -> Option<CronSchedule> {
+        self.text(key, |text| {
+            let schedule = CronSchedule::parse(text)?;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
+            schedule.fires_after(now.and_then(|now| DateTime::from_timestamp(now, 0)).unwrap_or_default()).map(|()| schedule)
+        })
+    }
+
+    fn seconds(&mut self, key: &str) -> Option<Duration> {
+        self.keys.integer(key, 1..=MAX_TIMEOUT, &mut self.problems).map(|at| Duration::from_secs(at.value))
+    }
+
+    fn object_classes(&mut self, key: &str) -> Option<Vec<String>> {
+        let names = self.keys.texts(key, &mut self.problems)?;
+        names.try_map(&mut self.problems, |names| values::object_classes(&names)).map(|at| at.value)
+    }
+
+    /// Takes one of a few words.
+    fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
+        self.text(key, |word| {
+            let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+            chosen.ok_or_else(|| format!("must be one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
+        })
+    }
+
+    fn warn_of_open_secrets(&mut self, file: &Text) {
+        if file.open_to_others() && (self.keys.has("sync_token") || self.keys.has("ldap_sync_pw")) {
+            let (path, mode) = (self.path.display(), file.mode);
+            self.warn(&format!(
+                "holds a secret, but has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"
+            ));
+        }
+    }
+
+    fn warn(&mut self, message: &str) {
+        self.warnings.push(Warning { path: self.path.to_owned(), message: message.to_owned() });
+    }
+}
+
+/// Whether a secret is configured.
+#[derive(PartialEq, Eq)]
+enum Given {
+    No,
+    /// The problem is recorded.
+    Wrong,
+    Yes(Secret),
+}
+
+impl Given {
+    fn secret(self) -> Option<Secret> {
+        match self {
+            Given::Yes(secret) => Some(secret),
+            Given::No | Given::Wrong => None,
+        }
+    }
+}
+
+/// `upload_max_bytes`.
+fn upload_bytes(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
+    let bytes = values::byte_size(value)?;
+    match u64::try_from(bytes) {
+        Ok(MIN_UPLOAD_BYTES..=KANIDM_MAX_BODY) => Ok(bytes),
+        _ => Err("must be from 64 KiB to 32 MiB, the largest request Kanidm takes".to_owned()),
+    }
+}

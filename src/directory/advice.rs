@@ -1,0 +1,108 @@
+//! What to do about it: the remedies that the texts of [`super::error`] end with.
+//!
+//! Scope: result codes and stages to words, nothing else. A text begins with the punctuation that joins it to what was said before.
+
+use ldap_content_sync::ResultCode;
+
+use super::error::Stage;
+
+pub(super) fn silence_advice(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Handshake => "; does this port speak TLS? a plain LDAP port waits for a request and never answers a handshake",
+        Stage::Refresh => {
+            "; if the server only needs longer, raise ldap_timeout; 389 Directory Server never answers a sync request \
+             that it does not understand: see its error log, and try once with --full-refresh"
+        }
+        Stage::Search | Stage::RootDse => "; if the server only needs longer, raise ldap_timeout",
+        Stage::StartTls | Stage::Bind => "; is this an LDAP server, and is it well?",
+    }
+}
+
+pub(super) fn end_advice(stage: Stage) -> &'static str {
+    match stage {
+        Stage::StartTls => "; is this the plain LDAP port (389)?",
+        Stage::Handshake => "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true",
+        Stage::Refresh => {
+            " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
+        }
+        // GnuTLS, and so Debian's slapd, hangs up on a client without the certificate it demands.
+        Stage::Bind => "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log",
+        Stage::Search | Stage::RootDse => "; was the server stopped? see its log",
+    }
+}
+
+pub(super) fn bind_advice(code: ResultCode) -> &'static str {
+    match code {
+        ResultCode::INVALID_CREDENTIALS => {
+            "; check ldap_sync_dn and ldap_sync_pw (servers do not tell a wrong password from an account that does not exist)"
+        }
+        ResultCode::NO_SUCH_OBJECT => "; there is no entry with the DN of ldap_sync_dn",
+        ResultCode::INVALID_DN_SYNTAX => "; ldap_sync_dn is not a DN to this server",
+        ResultCode::AUTH_METHOD_NOT_SUPPORTED | ResultCode::INAPPROPRIATE_AUTHENTICATION => {
+            "; SASL EXTERNAL needs ldapi:// or a client certificate that the server asks for and maps to an entry \
+             (ldap_client_cert); a simple bind needs ldap_sync_dn and ldap_sync_pw, and an entry that has a password"
+        }
+        ResultCode::CONSTRAINT_VIOLATION => "; the account may be locked after too many failed binds",
+        ResultCode::UNWILLING_TO_PERFORM => "; the account may be inactivated, or the server may not allow this kind of bind",
+        ResultCode::STRONGER_AUTH_REQUIRED | ResultCode::CONFIDENTIALITY_REQUIRED => {
+            "; the server's security settings ask for more than this connection offers"
+        }
+        ResultCode::BUSY | ResultCode::UNAVAILABLE => "; the server takes no requests at the moment; the next run tries again",
+        _ => "",
+    }
+}
+
+/// A bind by SASL EXTERNAL has neither DN nor password to check.
+pub(super) fn external_advice(code: ResultCode) -> &'static str {
+    match code {
+        ResultCode::INVALID_CREDENTIALS | ResultCode::INAPPROPRIATE_AUTHENTICATION | ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
+            "; the server knows no entry for our client certificate, or for the user of this process on ldapi; \
+             OpenLDAP: see olcAuthzRegexp; 389 Directory Server: see certmap.conf for certificates, \
+             nsslapd-ldapiautobind and nsslapd-ldapimaptoentries for ldapi"
+        }
+        other => bind_advice(other),
+    }
+}
+
+pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
+    match code {
+        ResultCode::NO_SUCH_OBJECT => {
+            ": the base does not exist, or this account may not see it, which the server does not tell apart; \
+             check ldap_sync_base_dn, and that the sync account has read access to the base and everything below it"
+        }
+        ResultCode::INVALID_DN_SYNTAX => "; the base is not a DN to this server: check ldap_sync_base_dn",
+        ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
+            "; the sync account lacks rights: give it read access to the base and everything below it, \
+             and on 389 Directory Server the right to use content synchronisation too \
+             (an ACI on oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config)"
+        }
+        ResultCode::SIZE_LIMIT_EXCEEDED => {
+            "; the server lets this account read only so many entries, and part of a directory is no ground for a sync; \
+             OpenLDAP: add to the database `limits dn.exact=\"<ldap_sync_dn>\" size=unlimited time=unlimited`; \
+             389 Directory Server: set nsSizeLimit: -1 and nsLookThroughLimit: -1 on the account's entry"
+        }
+        ResultCode::TIME_LIMIT_EXCEEDED => {
+            "; OpenLDAP: add to the database `limits dn.exact=\"<ldap_sync_dn>\" size=unlimited time=unlimited`; \
+             389 Directory Server: set nsTimeLimit: -1 on the account's entry"
+        }
+        ResultCode::ADMIN_LIMIT_EXCEEDED => {
+            "; the search goes through more entries than the server allows this account; index the attributes of ldap_filter; \
+             389 Directory Server: set nsLookThroughLimit: -1 on the account's entry"
+        }
+        ResultCode::UNWILLING_TO_PERFORM if stage == Stage::Refresh => {
+            ": the directory is older than what was synchronised before; it was restored from a backup, emptied, \
+             or lost its latest changes in a crash; nothing was changed in Kanidm, and no full refresh was made, \
+             because it would delete from Kanidm what the directory has lost; \
+             bring the directory up to date (restore, or let it catch up with its replication partners) and the next run goes on by itself; \
+             if it is meant to stay as it is, run once with --full-refresh"
+        }
+        ResultCode::UNAVAILABLE_CRITICAL_EXTENSION => {
+            "; content synchronisation is not available below this base; OpenLDAP: the overlay syncprov has to be on the database that \
+             holds the base; 389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\""
+        }
+        ResultCode::REFERRAL => "; this server does not hold the base and refers to another one; set ldap_uri to the one that does",
+        ResultCode::BUSY | ResultCode::UNAVAILABLE => "; the server takes no requests at the moment; the next run tries again",
+        ResultCode::SYNC_REFRESH_REQUIRED => "; the server asks for a refresh in full although this is one; see its log",
+        _ => "; see the server's log",
+    }
+}

@@ -1,0 +1,179 @@
+//! TCP and unix sockets of which no operation waits for ever.
+//!
+//! Scope: name resolution, connecting, reading and writing raw bytes, each under a [`Deadline`].
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::deadline::Deadline;
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    stream: Stream,
+    /// What the kernel was told last. Most waits are equal, and telling it again costs as much as a read.
+    read_timeout: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Why a connection was not made.
+#[derive(Debug)]
+pub(super) enum ConnectError {
+    /// The name has no address, or the resolver failed.
+    NotFound(io::Error),
+    /// The resolver did not answer in time.
+    ResolverSilent,
+    /// Every address failed; `ErrorKind::TimedOut` where there was no answer.
+    Failed(Vec<(SocketAddr, io::Error)>),
+}
+
+impl Socket {
+    fn new(stream: Stream) -> Self {
+        Socket { stream, read_timeout: None }
+    }
+
+    /// Resolves and connects, trying every address. Resolution and connecting have `timeout` each; an address gets an equal share
+    /// of what is left, so that one that does not answer leaves time for the others.
+    pub(super) fn connect(host: &str, port: u16, timeout: Duration) -> Result<Self, ConnectError> {
+        let addresses = resolve(host, port, timeout)?;
+        let deadline = Deadline::step(timeout);
+        let mut failures = Vec::new();
+        for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+            let share = deadline.next_wait().map(|wait| wait / u32::try_from(left).unwrap_or(u32::MAX)).filter(|share| !share.is_zero());
+            let attempt = match share {
+                Some(share) => TcpStream::connect_timeout(address, share),
+                None => Err(ErrorKind::TimedOut.into()),
+            };
+            match attempt {
+                Ok(stream) => {
+                    // Requests are written whole; there is nothing for Nagle's algorithm to gather. Without it we are only slower.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(Socket::new(Stream::Tcp(stream)));
+                }
+                Err(error) => failures.push((*address, error)),
+            }
+        }
+        Err(ConnectError::Failed(failures))
+    }
+
+    /// Connects to a unix socket. The kernel answers at once unless the server's backlog is full, then an accepting server
+    /// is waited for; a thread keeps that wait bounded.
+    pub(super) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<Self> {
+        let path = path.to_owned();
+        let stream = within(timeout, move || UnixStream::connect(path)).unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
+        Ok(Socket::new(Stream::Unix(stream)))
+    }
+
+    /// Reads what is there, at least one byte; 0 at the end of the stream. `ErrorKind::TimedOut` when the wait is over.
+    pub(super) fn read(&mut self, buffer: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
+        loop {
+            let wait = deadline.next_wait().ok_or(ErrorKind::TimedOut)?;
+            self.set_read_timeout(wait)?;
+            let result = match &mut self.stream {
+                Stream::Tcp(stream) => stream.read(buffer),
+                Stream::Unix(stream) => stream.read(buffer),
+            };
+            if let Some(result) = settled(result) {
+                return result;
+            }
+        }
+    }
+
+    /// Writes all of it. `ErrorKind::TimedOut` when the peer does not take it in time.
+    pub(super) fn write_all(&mut self, mut bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let wait = deadline.next_wait().ok_or(ErrorKind::TimedOut)?;
+            let result = match &mut self.stream {
+                Stream::Tcp(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
+                Stream::Unix(stream) => stream.set_write_timeout(Some(wait)).and_then(|()| stream.write(bytes)),
+            };
+            match settled(result) {
+                Some(Ok(0)) => return Err(ErrorKind::WriteZero.into()),
+                Some(Ok(written)) => bytes = bytes.get(written..).unwrap_or_default(),
+                Some(Err(error)) => return Err(error),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn set_read_timeout(&mut self, wait: Duration) -> io::Result<()> {
+        if self.read_timeout != Some(wait) {
+            match &self.stream {
+                Stream::Tcp(stream) => stream.set_read_timeout(Some(wait))?,
+                Stream::Unix(stream) => stream.set_read_timeout(Some(wait))?,
+            }
+            self.read_timeout = Some(wait);
+        }
+        Ok(())
+    }
+}
+
+/// `None` for an interrupted call, which is to be repeated. A socket's own time-out is called `WouldBlock` on Linux.
+fn settled(result: io::Result<usize>) -> Option<io::Result<usize>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::Interrupted => None,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Some(Err(ErrorKind::TimedOut.into())),
+        other => Some(other),
+    }
+}
+
+fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
+    let name = host.to_owned();
+    let addresses = within(timeout, move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>))
+        .ok_or(ConnectError::ResolverSilent)?
+        .map_err(ConnectError::NotFound)?;
+    if addresses.is_empty() {
+        return Err(ConnectError::NotFound(io::Error::new(ErrorKind::NotFound, "the name has no address")));
+    }
+    Ok(addresses)
+}
+
+/// Runs a call of the standard library that cannot be given a time-out on a thread of its own. `None` when it takes too long:
+/// the thread is left behind and ends with the call, which the system's resolver bounds by its own, longer limits.
+fn within<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    let spawned = thread::Builder::new().name("connect".into()).spawn(move || {
+        // Nobody listens any more once the time is over.
+        let _ = sender.send(call());
+    });
+    spawned.ok()?;
+    receiver.recv_timeout(timeout).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn a_call_that_hangs_is_left_behind() {
+        let (_keep, never) = mpsc::channel::<()>();
+        assert!(within(SHORT, move || never.recv()).is_none());
+        assert_eq!(within(SHORT * 100, || 7), Some(7));
+    }
+
+    #[test]
+    fn reads_and_writes_end() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let mut socket = Socket::new(Stream::Unix(ours));
+        assert_eq!(socket.read(&mut [0; 8], &Deadline::step(SHORT)).unwrap_err().kind(), ErrorKind::TimedOut);
+        // Nobody reads on the other side: the kernel's buffer fills up.
+        let large = vec![0; 64 << 20];
+        assert_eq!(socket.write_all(&large, &Deadline::step(SHORT)).unwrap_err().kind(), ErrorKind::TimedOut);
+    }
+}

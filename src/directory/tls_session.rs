@@ -1,0 +1,221 @@
+//! A TLS session over a [`Socket`], as a client.
+//!
+//! Scope: records. rustls' unbuffered interface leaves the reading to us: large pieces, decrypted where they lie, copied once into the
+//! frame buffer.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
+
+use super::connection::WireError;
+use super::deadline::Deadline;
+use super::frame_buffer::FrameBuffer;
+use super::socket::Socket;
+
+/// Read at once. It also bounds a handshake message, which has to lie in the buffer whole: twice what rustls accepts.
+const INCOMING: usize = 128 * 1024;
+
+pub(super) struct TlsSession {
+    tls: UnbufferedClientConnection,
+    /// Records from the peer; what is between `start` and `end` was not processed yet.
+    incoming: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Records for the peer, not sent yet.
+    outgoing: Vec<u8>,
+    /// The peer said that it sends nothing more.
+    peer_closed: bool,
+}
+
+impl TlsSession {
+    /// Performs the handshake. The peer's first application data, if any came with it, goes to `plain`.
+    pub(super) fn handshake(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        socket: &mut Socket,
+        plain: &mut FrameBuffer,
+        deadline: &Deadline,
+    ) -> Result<Self, WireError> {
+        let tls = UnbufferedClientConnection::new(config, name).map_err(WireError::Tls)?;
+        let mut session = TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
+        while session.process(socket, plain, deadline)? == Progress::InHandshake {
+            session.receive(socket, deadline)?;
+        }
+        Ok(session)
+    }
+
+    /// The peer's certificate chain, its own first.
+    pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        self.tls.peer_certificates().unwrap_or_default()
+    }
+
+    /// Waits until there is more in `plain` than before.
+    pub(super) fn fill(&mut self, socket: &mut Socket, plain: &mut FrameBuffer, deadline: &Deadline) -> Result<(), WireError> {
+        let before = plain.len();
+        loop {
+            self.process(socket, plain, deadline)?;
+            if plain.len() > before {
+                return Ok(());
+            }
+            self.receive(socket, deadline)?;
+        }
+    }
+
+    /// Encrypts and sends.
+    pub(super) fn send(
+        &mut self,
+        bytes: &[u8],
+        socket: &mut Socket,
+        plain: &mut FrameBuffer,
+        deadline: &Deadline,
+    ) -> Result<(), WireError> {
+        // Afterwards nothing is left to process, so the next call yields the permission to write.
+        self.process(socket, plain, deadline)?;
+        let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
+            append(&mut self.outgoing, |space| writer.encrypt(bytes, space))?;
+        }
+        match self.flush(socket, deadline) {
+            // A peer that hangs up has often said why: a TLS 1.3 server refuses a client certificate after the handshake.
+            Err(WireError::Io(error)) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                match self.fill(socket, plain, deadline) {
+                    Err(reason @ WireError::Tls(_)) => Err(reason),
+                    _ => Err(WireError::Io(error)),
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// Says that we send nothing more.
+    pub(super) fn close(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
+        let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
+            append(&mut self.outgoing, |space| writer.queue_close_notify(space))?;
+        }
+        self.flush(socket, deadline)
+    }
+
+    /// Processes the records that are there, and sends what the protocol itself has to say.
+    fn process(&mut self, socket: &mut Socket, plain: &mut FrameBuffer, deadline: &Deadline) -> Result<Progress, WireError> {
+        loop {
+            let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state, .. } = self.tls.process_tls_records(records);
+            let mut settled = None;
+            let mut failure = None;
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let record = record.map_err(WireError::Tls)?;
+                        discard = discard.saturating_add(record.discard);
+                        plain.push(record.payload);
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut self.outgoing, |space| data.encode(space))?,
+                Ok(ConnectionState::TransmitTlsData(transmit)) => {
+                    socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline))?;
+                    self.outgoing.clear();
+                    transmit.done();
+                }
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                Ok(ConnectionState::BlockedHandshake) => settled = Some(Progress::InHandshake),
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => settled = Some(Progress::Established),
+                Ok(_) => failure = Some(rustls::Error::General("a state that a client never reaches".into())),
+                Err(error) => failure = Some(error),
+            }
+            self.start = self.start.saturating_add(discard).min(self.end);
+            if let Some(error) = failure {
+                self.send_alert(socket, deadline);
+                return Err(WireError::Tls(error));
+            }
+            if let Some(progress) = settled {
+                return Ok(progress);
+            }
+        }
+    }
+
+    /// Reads more records.
+    fn receive(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
+        if self.peer_closed {
+            return Err(WireError::Closed { announced: true });
+        }
+        self.incoming.copy_within(self.start..self.end, 0);
+        self.end = self.end.saturating_sub(self.start);
+        self.start = 0;
+        let free = self.incoming.get_mut(self.end..).unwrap_or_default();
+        if free.is_empty() {
+            return Err(WireError::Tls(rustls::Error::PeerSentOversizedRecord));
+        }
+        match socket.read(free, deadline).map_err(|e| WireError::from_io(e, deadline))? {
+            0 => Err(WireError::Closed { announced: false }),
+            read => {
+                self.end = self.end.saturating_add(read);
+                Ok(())
+            }
+        }
+    }
+
+    /// After a failure rustls has one more thing to send: the alert that tells the peer about it. Not worth an error of its own.
+    fn send_alert(&mut self, socket: &mut Socket, deadline: &Deadline) {
+        let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(records).state
+            && append(&mut self.outgoing, |space| data.encode(space)).is_ok()
+        {
+            let _ = self.flush(socket, deadline);
+        }
+    }
+
+    fn flush(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
+        let result = socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline));
+        self.outgoing.clear();
+        result
+    }
+}
+
+/// Where the session stands when there is nothing left to process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    InHandshake,
+    Established,
+}
+
+/// Appends what `encode` puts into the space it is given; it is asked again with the space it says it needs.
+fn append<E: Into<Shortage>>(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), WireError> {
+    let before = out.len();
+    let mut space = 0;
+    loop {
+        out.resize(before.saturating_add(space), 0);
+        let result = encode(out.get_mut(before..).unwrap_or_default());
+        out.truncate(before.saturating_add(*result.as_ref().unwrap_or(&0)));
+        match result.map_err(Into::into) {
+            Ok(_) => return Ok(()),
+            Err(Shortage(Some(required))) if required > space => space = required,
+            Err(Shortage(_)) => return Err(WireError::Tls(rustls::Error::EncryptError)),
+        }
+    }
+}
+
+/// The space an encoder needs; `None`: it failed for another reason.
+struct Shortage(Option<usize>);
+
+impl From<EncodeError> for Shortage {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncodeError::AlreadyEncoded => Shortage(None),
+        }
+    }
+}
+
+impl From<EncryptError> for Shortage {
+    fn from(error: EncryptError) -> Self {
+        match error {
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncryptError::EncryptExhausted => Shortage(None),
+        }
+    }
+}

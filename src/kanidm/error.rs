@@ -1,0 +1,321 @@
+//! What can go wrong between us and Kanidm, in words, and what it means for the upload.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// A request that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KanidmError {
+    /// No answer: it is not known whether a POST was applied.
+    Transport {
+        /// What was under way.
+        stage: Stage,
+        /// What the system or the library says.
+        reason: String,
+    },
+    /// No answer in time.
+    TimedOut {
+        /// What was under way.
+        stage: Stage,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// Another answer than the one hoped for.
+    Refused(Answer),
+    /// A success that makes no sense: not Kanidm, or not its sync interface.
+    NotKanidm {
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// How far a request had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Name to address.
+    Resolve,
+    /// TCP connection.
+    Connect,
+    /// TLS handshake, certificates included.
+    Tls,
+    /// Sending and receiving.
+    Exchange,
+}
+
+impl Stage {
+    fn words(self) -> &'static str {
+        match self {
+            Stage::Resolve => "looking up the host of Kanidm",
+            Stage::Connect => "connecting to Kanidm",
+            Stage::Tls => "setting up TLS with Kanidm",
+            Stage::Exchange => "talking to Kanidm",
+        }
+    }
+
+    fn remedy(self) -> &'static str {
+        match self {
+            Stage::Resolve => "check `uri` in the client config",
+            Stage::Connect => "check `uri` in the client config, and that Kanidm runs and can be reached",
+            Stage::Tls => "check `ca_path` in the client config, and the certificate of Kanidm",
+            Stage::Exchange => "check that Kanidm is up, and any proxy in front of it",
+        }
+    }
+}
+
+/// An answer with a status other than 200.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Kanidm's code, such as `invalidsyncstate`, or `plugin/attrunique`; empty when the body is not Kanidm's.
+    pub code: String,
+    /// What came with the code, or the start of a body that is not Kanidm's.
+    pub detail: String,
+    /// `X-KANIDM-OPID`: finds the request in Kanidm's log. Every answer of Kanidm's own has one.
+    pub operation_id: Option<String>,
+}
+
+/// What an error means for the upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Something in the POST is not acceptable: nothing of it was applied, and repeating it changes nothing.
+    Data(Fault),
+    /// The body is too large.
+    TooLarge,
+    /// Took too long; it may have been applied all the same.
+    TimedOut,
+    /// May be better in a moment; it may have been applied all the same.
+    Retryable,
+    /// The token is not accepted.
+    Auth,
+    /// The stored state is not `from_state`.
+    StateMismatch,
+    /// Nothing that waiting or sending less would help.
+    Fatal,
+}
+
+/// What kind of data Kanidm does not accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A name, gidnumber, mail address or externalId is taken.
+    Conflict,
+    /// The UUID belongs to a deleted entry that is still in the recycle bin.
+    Masked,
+    /// The entry is not one of this sync account.
+    Foreign,
+    /// Anything else.
+    Other,
+}
+
+impl KanidmError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            KanidmError::Transport { stage: Stage::Tls, .. } | KanidmError::NotKanidm { .. } => Class::Fatal,
+            KanidmError::Transport { .. } => Class::Retryable,
+            KanidmError::TimedOut { stage: Stage::Exchange, .. } => Class::TimedOut,
+            KanidmError::TimedOut { .. } => Class::Retryable,
+            KanidmError::Refused(answer) => answer.class(),
+        }
+    }
+}
+
+impl Answer {
+    /// Takes an answer apart. `body` is at most the first mebibyte of it.
+    pub fn new(status: u16, body: &[u8], operation_id: Option<String>) -> Self {
+        let (code, detail) = match serde_json::from_slice::<Value>(body) {
+            Ok(value) => code_of(&value),
+            Err(_) => (String::new(), printable(&String::from_utf8_lossy(body))),
+        };
+        Answer { status, code, detail, operation_id: operation_id.map(|id| printable(&id)) }
+    }
+
+    fn class(&self) -> Class {
+        match (self.status, self.code.as_str()) {
+            (_, "invalidsyncstate") => Class::StateMismatch,
+            // What a user's token gives instead of a sync token.
+            (_, "serdejsonerror" | "notauthenticated") | (401, _) => Class::Auth,
+            (408, _) => Class::TimedOut,
+            (413, _) => Class::TooLarge,
+            (502..=504, _) => Class::Retryable,
+            (409, _) | (_, "plugin/attrunique") => Class::Data(Fault::Conflict),
+            (_, "invalidentrystate") => Class::Data(Fault::Masked),
+            (403, _) | (_, "modifyassertionfailed" | "accessdenied") => Class::Data(Fault::Foreign),
+            // A server in trouble says so with codes of its own, or does not get to say anything of Kanidm's.
+            (500, code) if SERVER_CODES.contains(&code) => Class::Fatal,
+            (500, "") if self.operation_id.is_none() => Class::Retryable,
+            (400 | 422 | 500, _) => Class::Data(Fault::Other),
+            _ => Class::Fatal,
+        }
+    }
+
+    /// Kanidm's code in words.
+    pub fn words(&self) -> String {
+        let words = match (self.status, self.code.as_str()) {
+            (_, "invalidsyncstate") => "the sync state has moved on",
+            (_, "invalidentrystate") => "the UUID belongs to a deleted entry in the recycle bin",
+            (_, "modifyassertionfailed") => "the entry does not belong to this sync account",
+            (_, "accessdenied") => "not a sync token, or an entry of another authority",
+            (_, "notauthenticated") => "the sync token is not valid",
+            (_, "serdejsonerror") => "the token is not a sync token",
+            (_, "schemaviolation") => "a value breaks Kanidm's schema",
+            (_, "invalidattribute") => "a value of an attribute is not acceptable",
+            (_, "emptyrequest") => "the request asks for nothing",
+            (_, "plugin/credimport") => "the password hash is not one that Kanidm can import",
+            (_, "plugin/attrunique") => "a name, gidnumber, mail address or DN is already in use",
+            (_, "pl0001gidoverlapssystemrange") => "the gidnumber is in a range that Kanidm keeps for itself",
+            (_, "sc0001incomingsshpublickey") => "an SSH public key cannot be read",
+            (409, _) => "a value is already in use",
+            (408, _) => "Kanidm took too long",
+            (413, _) => "the request is larger than Kanidm accepts",
+            (502..=504, _) => "Kanidm is not available",
+            (301..=308, _) => "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself",
+            (_, code) if SERVER_CODES.contains(&code) => "Kanidm has trouble of its own, which its log tells about",
+            (_, "") if self.operation_id.is_none() => {
+                "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm"
+            }
+            _ => "for a reason that is not known here, see its log",
+        };
+        match self.detail.as_str() {
+            "" => words.to_owned(),
+            detail => format!("{words}: {detail}"),
+        }
+    }
+}
+
+/// Codes of a server that cannot do its work, whatever it is sent.
+const SERVER_CODES: &[&str] =
+    &["backend", "fserror", "sqliteerror", "transactionalreadfailed", "queuedisconnected", "invalidstate", "corruptedindex"];
+
+/// `"code"`, `{"code":detail}`, or `{"plugin":{"code":detail}}`, `{"error":…,"conflicting_attributes":[…]}`.
+fn code_of(value: &Value) -> (String, String) {
+    match value {
+        Value::String(code) => (printable(code), String::new()),
+        Value::Object(object) => {
+            if let Some(attributes) = object.get("conflicting_attributes").and_then(Value::as_array) {
+                let names: Vec<&str> = attributes.iter().filter_map(Value::as_str).collect();
+                return (String::new(), printable(&names.join(", ")));
+            }
+            match object.iter().next() {
+                Some((outer, Value::Object(inner))) if outer == "plugin" => match inner.iter().next() {
+                    Some((code, detail)) => (printable(&format!("plugin/{code}")), text_of(detail)),
+                    None => (printable(outer), String::new()),
+                },
+                Some((code, detail)) => (printable(code), text_of(detail)),
+                None => (String::new(), String::new()),
+            }
+        }
+        _ => (String::new(), String::new()),
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Null => String::new(),
+        other => printable(&other.to_string()),
+    }
+}
+
+/// What a server sends is shown on one line, without control characters, and not at any length.
+fn printable(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (status {}", self.words(), self.status)?;
+        if !self.code.is_empty() {
+            write!(f, ", {}", self.code)?;
+        }
+        if let Some(id) = &self.operation_id {
+            write!(f, ", operation {id}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl fmt::Display for KanidmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            KanidmError::Transport { stage, reason } => write!(f, "{} failed: {reason}; {}", stage.words(), stage.remedy()),
+            KanidmError::TimedOut { stage, limit } => {
+                write!(f, "{} took longer than {} s; {}", stage.words(), limit.as_secs(), stage.remedy())
+            }
+            KanidmError::Refused(answer) => {
+                write!(f, "Kanidm refused: {answer}")?;
+                if answer.class() == Class::Auth {
+                    f.write_str("; `sync_token` has to be one made with `kanidm system sync generate-token`")?;
+                }
+                Ok(())
+            }
+            KanidmError::NotKanidm { reason } => {
+                write!(f, "the answer is not one of Kanidm's sync interface: {reason}; check `uri` in the client config")
+            }
+        }
+    }
+}
+
+impl std::error::Error for KanidmError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer::new(status, body.as_bytes(), Some("op-1".to_owned()))
+    }
+
+    #[test]
+    fn every_answer_of_the_table_has_its_class() {
+        for (status, body, class) in [
+            (400, r#"{"schemaviolation":{"invalidattributesyntax":"mail"}}"#, Class::Data(Fault::Other)),
+            (400, r#"{"invalidattribute":"gidnumber"}"#, Class::Data(Fault::Other)),
+            (400, "Failed to parse the request body as JSON", Class::Data(Fault::Other)),
+            (401, r#""notauthenticated""#, Class::Auth),
+            (500, r#""serdejsonerror""#, Class::Auth),
+            (403, r#""accessdenied""#, Class::Data(Fault::Foreign)),
+            (409, r#"{"error":"attributeuniqueness","conflicting_attributes":["name"]}"#, Class::Data(Fault::Conflict)),
+            (500, r#"{"plugin":{"attrunique":"duplicate value detected"}}"#, Class::Data(Fault::Conflict)),
+            (408, "", Class::TimedOut),
+            (413, "length limit exceeded", Class::TooLarge),
+            (415, "", Class::Fatal),
+            (422, "missing field", Class::Data(Fault::Other)),
+            (500, r#""invalidsyncstate""#, Class::StateMismatch),
+            (500, r#""invalidentrystate""#, Class::Data(Fault::Masked)),
+            (500, r#"{"plugin":{"credimport":"unable to convert"}}"#, Class::Data(Fault::Other)),
+            (500, r#""pl0001gidoverlapssystemrange""#, Class::Data(Fault::Other)),
+            (500, r#""modifyassertionfailed""#, Class::Data(Fault::Foreign)),
+            (500, r#""backend""#, Class::Fatal),
+            (502, "<html>", Class::Retryable),
+            (503, "", Class::Retryable),
+            (504, "", Class::Retryable),
+            (302, "", Class::Fatal),
+            (404, "", Class::Fatal),
+        ] {
+            assert_eq!(answer(status, body).class(), class, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_500_that_is_not_kanidms_is_not_data() {
+        assert_eq!(Answer::new(500, b"<html>proxy</html>", None).class(), Class::Retryable);
+        assert_eq!(Answer::new(500, b"", Some("op".to_owned())).class(), Class::Data(Fault::Other));
+    }
+
+    #[test]
+    fn an_error_says_what_where_and_how_to_find_it() {
+        let text = KanidmError::Refused(answer(409, r#"{"error":"x","conflicting_attributes":["mail","name"]}"#)).to_string();
+        assert_eq!(text, "Kanidm refused: a value is already in use: mail, name (status 409, operation op-1)");
+        let text = KanidmError::Refused(answer(401, r#""notauthenticated""#)).to_string();
+        assert!(text.contains("generate-token"), "{text}");
+    }
+
+    #[test]
+    fn a_servers_text_is_cut_and_cleaned() {
+        let text = answer(500, &"a\n\u{1b}[31m".repeat(100)).words();
+        assert!(text.chars().all(|c| !c.is_control()) && text.len() < 300, "{text}");
+    }
+}

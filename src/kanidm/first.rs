@@ -1,0 +1,97 @@
+//! Out of the state Refresh with more than one POST.
+//!
+//! A POST from Refresh deletes every entry of the sync account that it does not list, so the first one lists them all: bare objects, which
+//! keep the content and the DN that Kanidm has and therefore cannot collide with anything. From then on the state is one of ours.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::error::{Fault, KanidmError};
+use super::item::{Form, Item, stub};
+use super::request::Retention;
+use super::send::{Leave, Refusal, Sent, failed};
+use super::upload::UploadError;
+use super::write::Writer;
+
+impl Writer<'_> {
+    /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (still in its recycle bin, or not of this sync account) are
+    /// found and held.
+    pub(super) fn list_all(&mut self) -> Result<(), UploadError> {
+        loop {
+            let entries = self.listed();
+            let bytes = entries.iter().fold(0_u64, |sum, e| sum.saturating_add(e.len() as u64));
+            match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
+                Sent::Applied(_) => return Ok(()),
+                Sent::TooMuch(error) => return Err(UploadError::RefreshTooLarge { entries: entries.len(), bytes, error }),
+                Sent::Refused(refusal) if matches!(refusal.fault, Fault::Masked | Fault::Foreign) => self.leave_out(&refusal)?,
+                other => return Err(failed("listing all entries", other)),
+            }
+        }
+    }
+
+    fn listed(&self) -> Vec<Cow<'static, [u8]>> {
+        let entry = |(i, item): (usize, &Item)| {
+            // Kanidm refuses a list without any externalId (`emptyrequest`); which one it is does not matter, it is set right with the content.
+            let external_id = (i == 0).then(|| temporary_id(self.uuid(*item)));
+            Cow::Owned(stub(self.uuid(*item), external_id.as_deref()))
+        };
+        self.order.iter().enumerate().map(entry).collect()
+    }
+
+    fn leave_out(&mut self, why: &Refusal) -> Result<(), UploadError> {
+        let mut found = Vec::new();
+        let all = self.order.clone();
+        self.find(&all, why.fault, &mut found)?;
+        if found.is_empty() {
+            let error = KanidmError::Refused(why.answer.clone());
+            return Err(UploadError::Kanidm { doing: "listing all entries; which of them are at fault could not be found out", error });
+        }
+        self.order.retain(|item| !found.contains(item));
+        for item in found {
+            let reason = self.words(item, why);
+            self.hold(item, Form::Full, reason)?;
+        }
+        Ok(())
+    }
+
+    /// Those of `items` that cause `fault`; at least one of them does.
+    fn find(&mut self, items: &[Item], fault: Fault, found: &mut Vec<Item>) -> Result<(), UploadError> {
+        if let [item] = items {
+            found.push(*item);
+            return Ok(());
+        }
+        let (left, right) = items.split_at(items.len() / 2);
+        let in_left = self.is_among(left, fault)?;
+        if in_left {
+            self.find(left, fault, found)?;
+        }
+        if !in_left || self.is_among(right, fault)? {
+            self.find(right, fault, found)?;
+        }
+        Ok(())
+    }
+
+    /// Asks Kanidm whether some of `items` cause `fault`, by a POST that it cannot apply: in the state Refresh, one that lists only a part
+    /// of the entries must not succeed. Both faults are found before the contents are looked at, where the last entry fails: its name is no
+    /// string, and its members are no list.
+    fn is_among(&mut self, items: &[Item], fault: Fault) -> Result<bool, UploadError> {
+        let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
+        let mut entries: Vec<Cow<'_, [u8]>> =
+            items.iter().map(|i| Cow::Owned(stub(self.uuid(*i), Some(&temporary_id(self.uuid(*i)))))).collect();
+        let group = "urn:ietf:params:scim:schemas:kanidm:sync:1:group";
+        entries.push(Cow::Owned(
+            serde_json::json!({
+                "externalId": format!("tmp-{poison}"), "schemas": [group], "id": poison, "name": true, "description": [], "member": "none"
+            })
+            .to_string()
+            .into_bytes(),
+        ));
+        Ok(self.sender.probe(&entries)?.fault == fault)
+    }
+}
+
+/// An externalId that no directory has, as JSON.
+pub(super) fn temporary_id(uuid: Uuid) -> Vec<u8> {
+    format!("\"tmp-{uuid}\"").into_bytes()
+}

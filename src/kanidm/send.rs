@@ -1,0 +1,229 @@
+//! One POST after another: each starts from the state the one before it left, and is repeated where that is safe.
+//!
+//! Scope: states, retries, counting. A POST without an answer may have been applied. Every POST leaves a state of its own (the interim
+//! envelope counts them), so reading the state tells: the new one, it was applied; the old one, it was not, or not yet; anything else,
+//! another run is at work.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::error::{Answer, Class, Fault, KanidmError};
+use super::request::{RequestBody, Retention};
+use super::state::{Envelope, SyncState, Unfinished};
+use super::transport::{Clock, SyncServer};
+use super::upload::{Upload, UploadError, UploadReport};
+
+/// How often a request is tried before the upload gives up.
+const ATTEMPTS: u32 = 5;
+/// How often one that takes too long is tried when it cannot be divided: each attempt lasts as long as the time-out.
+const SLOW_ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Sends POSTs and follows the state.
+pub(super) struct Sender<'a> {
+    server: &'a mut dyn SyncServer,
+    clock: &'a mut dyn Clock,
+    /// What Kanidm has stored, as far as we know.
+    current: SyncState,
+    /// States that unanswered POSTs may still leave.
+    doubtful: Vec<SyncState>,
+    interim: Envelope,
+    mark: Unfinished,
+    max_refused: u64,
+    /// Counters and what else becomes the report.
+    pub(super) report: UploadReport,
+}
+
+/// What became of a POST.
+pub(super) enum Sent {
+    /// Applied, after this long.
+    Applied(Duration),
+    /// Refused for its data; nothing of it was applied.
+    Refused(Refusal),
+    /// Too large, or too slow: send less at once. Nothing of it was applied, or it does no harm to send it again.
+    TooMuch(KanidmError),
+}
+
+/// A refusal for the data of a POST.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) fault: Fault,
+    pub(super) answer: Answer,
+}
+
+/// Which state a POST leaves.
+#[derive(Clone, Copy)]
+pub(super) enum Leave<'e> {
+    /// An interim one: there is more to come.
+    Interim,
+    /// The envelope of the finished run.
+    Final(&'e Envelope),
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(server: &'a mut dyn SyncServer, clock: &'a mut dyn Clock, input: &Upload<'_>) -> Self {
+        // What the interim envelope knows is what Kanidm holds once the deletions are through. The sketch is a set: writing an entry, or
+        // deleting it, once more in the next run changes nothing.
+        let interim = Envelope { known: (input.finish)(&[]).known, ..input.base.clone() };
+        Sender {
+            server,
+            clock,
+            current: input.state.clone(),
+            doubtful: Vec::new(),
+            interim,
+            mark: Unfinished { run: input.run, seq: 0, full: input.full || input.state == SyncState::Refresh },
+            max_refused: input.limits.max_refused,
+            report: UploadReport::default(),
+        }
+    }
+
+    /// What Kanidm has stored, as far as we know.
+    pub(super) fn current(&self) -> &SyncState {
+        &self.current
+    }
+
+    pub(super) fn now(&mut self) -> Duration {
+        self.clock.now()
+    }
+
+    /// From here on an interruption can only be repaired by a full refresh: entries have got content that no increment would bring again.
+    pub(super) fn repair_in_full(&mut self) {
+        self.mark.full = true;
+    }
+
+    /// Sends one POST.
+    pub(super) fn send(&mut self, entries: &[Cow<'_, [u8]>], retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
+        let mut attempt = 1;
+        loop {
+            let to = self.next_state(leave);
+            let body = RequestBody::new(&self.current, &to, retain, entries.iter().map(|e| Cow::Borrowed(&**e)).collect());
+            self.report.posts = self.report.posts.saturating_add(1);
+            self.report.bytes = self.report.bytes.saturating_add(body.byte_len());
+            let start = self.clock.now();
+            let result = self.server.apply(&body);
+            let took = self.clock.now().saturating_sub(start);
+            drop(body);
+            let error = match result {
+                Ok(()) => {
+                    self.current = to;
+                    return Ok(Sent::Applied(took));
+                }
+                Err(error) => error,
+            };
+            let again = match error.class() {
+                Class::Data(fault) => return self.refused(fault, error),
+                Class::TooLarge => return Ok(Sent::TooMuch(error)),
+                Class::Auth | Class::Fatal => return Err(UploadError::Kanidm { doing: "sending to Kanidm", error }),
+                class @ (Class::StateMismatch | Class::TimedOut | Class::Retryable) => self.after_doubt(class, &to)?,
+            };
+            match again {
+                Doubt::Applied => return Ok(Sent::Applied(took)),
+                // The state has moved, by an earlier attempt of ours: start from there.
+                Doubt::Moved => {}
+                Doubt::NotApplied if error.class() == Class::TimedOut => {
+                    self.report.repeated = self.report.repeated.saturating_add(1);
+                    return Ok(Sent::TooMuch(error));
+                }
+                Doubt::NotApplied => self.pause(attempt),
+            }
+            if attempt >= ATTEMPTS {
+                return Err(UploadError::Kanidm { doing: "sending to Kanidm, tried several times", error });
+            }
+            attempt = attempt.saturating_add(1);
+            self.report.repeated = self.report.repeated.saturating_add(1);
+        }
+    }
+
+    /// Sends a POST that cannot be sent in parts: one that took too long is tried again.
+    pub(super) fn send_whole(&mut self, entries: &[Cow<'_, [u8]>], retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
+        for attempt in 1..SLOW_ATTEMPTS {
+            match self.send(entries, retain, leave)? {
+                Sent::TooMuch(error) if error.class() == Class::TimedOut => self.pause(attempt),
+                other => return Ok(other),
+            }
+        }
+        self.send(entries, retain, leave)
+    }
+
+    /// Sends a POST that is made to be refused, and says how it was. It changes nothing in Kanidm.
+    pub(super) fn probe(&mut self, entries: &[Cow<'_, [u8]>]) -> Result<Refusal, UploadError> {
+        match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {
+            Sent::Refused(refusal) => Ok(refusal),
+            Sent::Applied(_) => Err(UploadError::ImpossibleSuccess),
+            Sent::TooMuch(error) => Err(UploadError::Kanidm { doing: "finding the entries at fault", error }),
+        }
+    }
+
+    fn next_state(&mut self, leave: Leave<'_>) -> SyncState {
+        match leave {
+            Leave::Final(envelope) => envelope.to_state(),
+            Leave::Interim => {
+                self.mark.seq = self.mark.seq.saturating_add(1);
+                Envelope { unfinished: Some(self.mark), ..self.interim.clone() }.to_state()
+            }
+        }
+    }
+
+    fn refused(&mut self, fault: Fault, error: KanidmError) -> Result<Sent, UploadError> {
+        self.report.refused = self.report.refused.saturating_add(1);
+        if self.report.refused > self.max_refused {
+            return Err(UploadError::TooManyRefused { posts: self.report.refused, held: std::mem::take(&mut self.report.held) });
+        }
+        match error {
+            KanidmError::Refused(answer) => Ok(Sent::Refused(Refusal { fault, answer })),
+            error => Err(UploadError::Kanidm { doing: "sending to Kanidm", error }),
+        }
+    }
+
+    /// No answer, or one that says the state is another: what has Kanidm stored?
+    fn after_doubt(&mut self, class: Class, to: &SyncState) -> Result<Doubt, UploadError> {
+        let stored = self.read_state()?;
+        if stored == *to {
+            self.current = stored;
+            Ok(Doubt::Applied)
+        } else if stored == self.current && class != Class::StateMismatch {
+            self.doubtful.push(to.clone());
+            Ok(Doubt::NotApplied)
+        } else if stored == self.current || self.doubtful.contains(&stored) {
+            self.current = stored;
+            Ok(Doubt::Moved)
+        } else {
+            Err(UploadError::Interrupted)
+        }
+    }
+
+    fn read_state(&mut self) -> Result<SyncState, UploadError> {
+        let mut attempt = 1;
+        loop {
+            match self.server.state() {
+                Ok(state) => return Ok(state),
+                Err(e) if attempt < ATTEMPTS && matches!(e.class(), Class::Retryable | Class::TimedOut) => self.pause(attempt),
+                Err(error) => {
+                    return Err(UploadError::Kanidm { doing: "asking Kanidm whether a POST without an answer was applied", error });
+                }
+            }
+            attempt = attempt.saturating_add(1);
+        }
+    }
+
+    fn pause(&mut self, attempt: u32) {
+        self.clock.sleep(FIRST_PAUSE.saturating_mul(1_u32 << attempt.saturating_sub(1).min(4)));
+    }
+}
+
+/// What the stored state says about a POST without an answer.
+enum Doubt {
+    Applied,
+    NotApplied,
+    Moved,
+}
+
+/// A POST that nothing can be done about.
+pub(super) fn failed(doing: &'static str, sent: Sent) -> UploadError {
+    match sent {
+        Sent::Refused(refusal) => UploadError::Kanidm { doing, error: KanidmError::Refused(refusal.answer) },
+        Sent::TooMuch(error) => UploadError::Kanidm { doing, error },
+        Sent::Applied(_) => UploadError::ImpossibleSuccess,
+    }
+}

@@ -1,0 +1,342 @@
+//! Writes entries in chunks and finds those that Kanidm does not accept.
+//!
+//! Scope: what goes into which POST. A refused POST is halved, and each half that is refused again, until the entries at fault are alone:
+//! k of n cost O(k log n) POSTs, and everything else is applied on the way. What is refused because a value is taken is put aside for
+//! `collide`; what is refused for another reason is held.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::batch::BatchSize;
+use super::error::{Class, Fault};
+use super::item::{Form, Item};
+use super::request::Retention;
+use super::send::{Leave, Refusal, Sender, Sent, failed};
+use super::state::{MAX_HELD, SyncState};
+use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
+use crate::sync::changeset::Kind;
+
+/// With so many refused and none accepted, it is not the entries.
+const ALL_REFUSED: usize = 100;
+
+/// An upload under way.
+pub(super) struct Writer<'a> {
+    pub(super) sender: Sender<'a>,
+    pub(super) input: &'a Upload<'a>,
+    progress: &'a mut dyn FnMut(Progress),
+    /// Persons, held entries (in the state Refresh), groups.
+    pub(super) order: Vec<Item>,
+    pub(super) batch: BatchSize,
+    /// Refused because a value is taken.
+    pub(super) collided: Vec<(Item, Refusal)>,
+    pub(super) written_groups: Vec<Item>,
+    /// What is on the report's list of held entries.
+    pub(super) held: Vec<Item>,
+    /// All groups exist in Kanidm under their DNs, as far as that is possible.
+    groups_named: bool,
+    /// An entry was written after groups that may have it as a member.
+    pub(super) members_late: bool,
+    finished: bool,
+    done: usize,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(sender: Sender<'a>, input: &'a Upload<'a>, progress: &'a mut dyn FnMut(Progress)) -> Self {
+        let records = input.changes.records();
+        let of_kind = |groups: bool| {
+            let some = records.iter().enumerate().filter(move |(_, r)| (r.kind == Kind::Group) == groups);
+            some.map(|(at, _)| Item::Record(at))
+        };
+        let held = if input.state == SyncState::Refresh { input.stubs.len() } else { 0 };
+        let limits = &input.limits;
+        Writer {
+            sender,
+            input,
+            progress,
+            order: of_kind(false).chain((0..held).map(Item::Held)).chain(of_kind(true)).collect(),
+            batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
+            collided: Vec::new(),
+            written_groups: Vec::new(),
+            held: Vec::new(),
+            groups_named: false,
+            members_late: false,
+            finished: false,
+            done: 0,
+        }
+    }
+
+    /// Runs a step and notes how long it took.
+    pub(super) fn timed(&mut self, step: Step, run: fn(&mut Self) -> Result<(), UploadError>) -> Result<(), UploadError> {
+        let start = self.sender.now();
+        let result = run(self);
+        let took = self.sender.now().saturating_sub(start);
+        self.sender.report.steps.push((step, took));
+        result
+    }
+
+    pub(super) fn into_report(self) -> UploadReport {
+        self.sender.report
+    }
+
+    /// Deletes what is gone, when there is something to write after it.
+    pub(super) fn clear(&mut self) -> Result<(), UploadError> {
+        if *self.sender.current() == SyncState::Refresh {
+            if !self.fits_in_one() { self.list_all() } else { Ok(()) }
+        } else if self.input.retention.deletes() && !self.order.is_empty() {
+            self.delete()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes everything, in one POST where it fits.
+    pub(super) fn write_all(&mut self) -> Result<(), UploadError> {
+        if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
+            return self.write_first();
+        }
+        let all = self.order.clone();
+        self.attempt_in_chunks(&all, Form::Full, true).map(|_| ())
+    }
+
+    /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
+    /// a POST does not list is deleted.
+    fn write_first(&mut self) -> Result<(), UploadError> {
+        let all = self.order.clone();
+        let why = match self.send(&all, Form::Full, true)? {
+            Sent::Applied(took) => {
+                self.applied(&all, Form::Full);
+                self.batch.took(all.len(), took);
+                return Ok(());
+            }
+            Sent::Refused(refusal) => Some(refusal),
+            Sent::TooMuch(_) => None,
+        };
+        self.list_all()?;
+        let all = self.order.clone();
+        match why {
+            // With the old entries gone, names and DNs are free.
+            Some(refusal) if refusal.fault == Fault::Other => self.isolate(&all, Form::Full, refusal),
+            Some(_) => self.attempt(&all, Form::Full, true).map(|_| ()),
+            None => {
+                self.batch.too_much(all.len(), self.bytes(&all));
+                self.write_all()
+            }
+        }
+    }
+
+    /// The POST that moves the cookie, if the last write did not.
+    pub(super) fn finish(&mut self) -> Result<(), UploadError> {
+        if self.finished {
+            return Ok(());
+        }
+        let envelope = (self.input.finish)(&self.sender.report.held);
+        if envelope.held.len() > MAX_HELD {
+            return Err(UploadError::TooManyHeld { held: envelope.held.len() });
+        }
+        let retention = match &self.input.retention {
+            r if self.order.is_empty() && self.input.state != SyncState::Refresh && r.deletes() => r.clone(),
+            _ => Retention::Ignore,
+        };
+        if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
+            match self.sender.send_whole(&[], &retention, Leave::Final(&envelope))? {
+                Sent::Applied(_) => {}
+                // A Delete list can be taken apart.
+                Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
+                    self.delete()?;
+                    self.close(&envelope)?;
+                }
+                other => return Err(failed("storing the sync state in Kanidm", other)),
+            }
+        }
+        self.finished = true;
+        self.sender.report.envelope = envelope;
+        Ok(())
+    }
+
+    fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
+        match self.sender.send_whole(&[], &Retention::Ignore, Leave::Final(envelope))? {
+            Sent::Applied(_) => Ok(()),
+            other => Err(failed("storing the sync state in Kanidm", other)),
+        }
+    }
+
+    /// Sends items, in one POST if Kanidm takes it, and finds those it does not. True when all were accepted.
+    pub(super) fn attempt(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
+        if items.is_empty() {
+            return Ok(true);
+        }
+        if form == Form::Full {
+            self.name_groups(items)?;
+        }
+        match self.send(items, form, last)? {
+            Sent::Applied(took) => {
+                self.applied(items, form);
+                self.batch.took(items.len(), took);
+                Ok(true)
+            }
+            Sent::Refused(refusal) => {
+                self.isolate(items, form, refusal)?;
+                Ok(false)
+            }
+            Sent::TooMuch(error) => match items {
+                [item] if error.class() == Class::TooLarge => {
+                    self.hold(*item, form, "the entry alone is larger than Kanidm accepts".to_owned())?;
+                    Ok(false)
+                }
+                [_] => Err(UploadError::Kanidm { doing: "sending a single entry", error }),
+                _ => {
+                    self.batch.too_much(items.len(), self.bytes(items));
+                    self.attempt_in_chunks(items, form, last)
+                }
+            },
+        }
+    }
+
+    /// Among `items`, which were refused together: find those at fault, apply the others.
+    fn isolate(&mut self, items: &[Item], form: Form, why: Refusal) -> Result<(), UploadError> {
+        if let [item] = items {
+            return self.verdict(*item, form, why);
+        }
+        let (left, right) = items.split_at(items.len() / 2);
+        let left_clean = self.attempt(left, form, false)?;
+        // Entries collide with one another, so with the left half written the right one may pass. Any other fault is now known to be there.
+        if left_clean && why.fault == Fault::Other { self.isolate(right, form, why) } else { self.attempt(right, form, false).map(|_| ()) }
+    }
+
+    fn verdict(&mut self, item: Item, form: Form, why: Refusal) -> Result<(), UploadError> {
+        if form != Form::Full {
+            // The content says the same once more.
+            return Ok(());
+        }
+        match why.fault {
+            Fault::Conflict if matches!(item, Item::Record(_)) => {
+                self.collided.push((item, why));
+                Ok(())
+            }
+            _ => {
+                let reason = self.words(item, &why);
+                self.hold(item, form, reason)
+            }
+        }
+    }
+
+    pub(super) fn words(&self, item: Item, why: &Refusal) -> String {
+        match why.fault {
+            Fault::Masked => format!(
+                "its UUID belongs to an entry that was deleted in Kanidm and is still in the recycle bin; bring it back with \
+                 `kanidm recycle-bin revive {}`",
+                self.uuid(item)
+            ),
+            _ => why.answer.to_string(),
+        }
+    }
+
+    /// Puts an entry on the list of those that Kanidm does not accept.
+    pub(super) fn hold(&mut self, item: Item, form: Form, reason: String) -> Result<(), UploadError> {
+        // Held entries are on the list already; and a stub decides nothing.
+        if !matches!(item, Item::Record(_)) || form == Form::Named {
+            return Ok(());
+        }
+        let held = HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason };
+        log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);
+        self.sender.report.held.push(held.clone());
+        self.held.push(item);
+        self.advance(1);
+        if self.sender.report.written.is_empty() && self.sender.report.held.len() >= ALL_REFUSED {
+            return Err(UploadError::EverythingRefused { tried: self.sender.report.held.len(), last: Box::new(held) });
+        }
+        Ok(())
+    }
+
+    /// Groups that are not all in one POST have to exist before the first gets its members: groups may be members of groups.
+    fn name_groups(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        let groups = |items: &[Item]| items.iter().filter(|i| self.is_group(**i)).count();
+        let here = groups(items);
+        if self.groups_named || here == 0 || here == groups(&self.order) {
+            return Ok(());
+        }
+        self.groups_named = true;
+        let all: Vec<Item> = self.order.iter().copied().filter(|i| self.is_group(*i)).collect();
+        self.attempt_in_chunks(&all, Form::Named, false).map(|_| ())
+    }
+
+    /// Sends any number of items; `last`: the last of them may move the cookie. True when all were accepted.
+    pub(super) fn attempt_in_chunks(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
+        let mut clean = true;
+        let mut rest = items;
+        while !rest.is_empty() {
+            let n = self.batch.fit(rest.iter().map(|i| if form == Form::Full { self.size(*i) } else { self.rendered(*i, form).len() }));
+            let (chunk, more) = rest.split_at(n.clamp(1, rest.len()));
+            clean &= self.attempt(chunk, form, last && more.is_empty())?;
+            rest = more;
+        }
+        Ok(clean)
+    }
+
+    fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
+        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| i.render(self.input, form)).collect();
+        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
+        let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
+        let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
+        let sent = match items {
+            [_] => self.sender.send_whole(&entries, &Retention::Ignore, leave)?,
+            _ => self.sender.send(&entries, &Retention::Ignore, leave)?,
+        };
+        if let (Sent::Applied(_), Some(envelope)) = (&sent, envelope) {
+            self.finished = true;
+            self.sender.report.envelope = envelope;
+        }
+        Ok(sent)
+    }
+
+    /// Notes what Kanidm has now.
+    pub(super) fn applied(&mut self, items: &[Item], form: Form) {
+        if form != Form::Full {
+            return;
+        }
+        for item in items {
+            if let Item::Record(at) = item {
+                self.sender.report.written.push(*at);
+            }
+            if self.is_group(*item) {
+                self.written_groups.push(*item);
+            }
+        }
+        self.advance(items.len());
+    }
+
+    pub(super) fn advance(&mut self, entries: usize) {
+        self.done = self.done.saturating_add(entries).min(self.order.len());
+        (self.progress)(Progress { done: self.done, total: self.order.len() });
+    }
+
+    fn fits_in_one(&self) -> bool {
+        self.batch.fit(self.order.iter().map(|i| self.size(*i))) == self.order.len()
+    }
+
+    fn is_group(&self, item: Item) -> bool {
+        item.kind(self.input) == Some(Kind::Group)
+    }
+
+    fn size(&self, item: Item) -> usize {
+        // Not rendered to be measured: this is asked for each of a large number.
+        item.record(self.input).map_or_else(|| self.rendered(item, Form::Named).len(), |r| self.input.changes.json(r).len())
+    }
+
+    fn bytes(&self, items: &[Item]) -> usize {
+        items.iter().fold(0, |sum, i| sum.saturating_add(self.size(*i)))
+    }
+
+    pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
+        item.render(self.input, form)
+    }
+
+    pub(super) fn uuid(&self, item: Item) -> Uuid {
+        item.uuid(self.input)
+    }
+
+    pub(super) fn dn(&self, item: Item) -> String {
+        item.dn(self.input)
+    }
+}

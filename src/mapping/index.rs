@@ -1,0 +1,387 @@
+//! The entries of a run by UUID, name, number, mail address and DN, in a few bytes each.
+//!
+//! Scope: looking up. A table holds positions only, not keys: hashes are compared first (keyed anew in every run, so that nobody can
+//! choose names that collide), then the texts themselves, where they stand anyway: a person's in the [`ChangeSet`], the others' here.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use ldap_content_sync::dn;
+use uuid::Uuid;
+
+use crate::sync::changeset::ChangeSet;
+
+/// What has become of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Written to the change set.
+    Sent,
+    /// Received, a group: decided at the end.
+    Draft,
+    /// Received and held back.
+    Held,
+    /// Received and not wanted in Kanidm.
+    Skipped,
+    /// In scope, but not part of this run.
+    Known,
+    /// Was known, and then received: another entry has its place.
+    Replaced,
+}
+
+/// Person or group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Person,
+    Group,
+    Other,
+}
+
+/// Where the texts of an entry stand.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Position in the change set.
+    Record(u32),
+    /// Position in [`Index::texts`].
+    Text(u32),
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) sync_uuid: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    pub(crate) gidnumber: Option<u32>,
+    place: Place,
+}
+
+/// DN and name of an entry that is not in the change set.
+#[derive(Debug)]
+struct Texts {
+    dn: Box<str>,
+    name: Box<str>,
+}
+
+/// What is to be added.
+pub(crate) struct NewEntry<'a> {
+    pub(crate) sync_uuid: Uuid,
+    pub(crate) kind: Kind,
+    pub(crate) state: State,
+    /// As Kanidm has it.
+    pub(crate) gidnumber: Option<u32>,
+    /// Position in the change set, where the entry has one.
+    pub(crate) record: Option<u32>,
+    pub(crate) dn: &'a str,
+    /// The DN in comparison form.
+    pub(crate) dn_form: &'a str,
+    /// As Kanidm has it; empty for none.
+    pub(crate) name: &'a str,
+    /// The user name in the directory, where `map_name` made another of it.
+    pub(crate) user_name: Option<&'a str>,
+}
+
+/// The entries of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    hashing: RandomState,
+    entries: Vec<Entry>,
+    texts: Vec<Texts>,
+    by_uuid: Positions,
+    by_dn: Positions,
+    by_name: Positions,
+    by_gidnumber: Positions,
+    by_mail: Positions,
+    known_mails: HashMap<String, u32>,
+    renamed: HashMap<String, u32>,
+    user_names: HashMap<u32, String>,
+}
+
+impl Index {
+    /// Adds an entry and returns its position.
+    pub(crate) fn add(&mut self, new: &NewEntry<'_>) -> u32 {
+        let position = position(self.entries.len());
+        let place = match new.record {
+            Some(record) => Place::Record(record),
+            None => {
+                self.texts.push(Texts { dn: new.dn.into(), name: new.name.into() });
+                Place::Text(self::position(self.texts.len() - 1))
+            }
+        };
+        let &NewEntry { sync_uuid, kind, state, gidnumber, .. } = new;
+        self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
+        self.by_uuid.insert(self.hash(&sync_uuid), position);
+        self.by_dn.insert(self.hash(new.dn_form), position);
+        if !new.name.is_empty() {
+            self.by_name.insert(self.hash(new.name), position);
+        }
+        if let Some(gidnumber) = gidnumber {
+            self.by_gidnumber.insert(self.hash(&gidnumber), position);
+        }
+        if let Some(user_name) = new.user_name {
+            self.renamed.insert(user_name.into(), position);
+            self.user_names.insert(position, user_name.into());
+        }
+        position
+    }
+
+    /// Adds a mail address of an entry in the change set.
+    pub(crate) fn add_mail(&mut self, entry: u32, mail: &str) {
+        self.by_mail.insert(self.hash(mail), entry);
+    }
+
+    /// Adds a mail address of an entry that is not part of this run.
+    pub(crate) fn add_known_mail(&mut self, entry: u32, mail: &str) {
+        self.known_mails.insert(mail.to_owned(), entry);
+    }
+
+    /// The entry at a position.
+    pub(crate) fn entry(&self, position: u32) -> Option<&Entry> {
+        self.entries.get(position as usize)
+    }
+
+    fn current(&self, position: u32) -> Option<&Entry> {
+        self.entry(position).filter(|entry| entry.state != State::Replaced)
+    }
+
+    /// The entry at a position, to change its state.
+    pub(crate) fn entry_mut(&mut self, position: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(position as usize)
+    }
+
+    /// All entries with their positions, in the order they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        (0..).zip(&self.entries)
+    }
+
+    /// The position of an entry by its UUID in the directory.
+    pub(crate) fn find_uuid(&self, sync_uuid: &Uuid) -> Option<u32> {
+        self.by_uuid.find(self.hash(sync_uuid), |p| self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
+    }
+
+    /// The first entry with a DN in comparison form.
+    pub(crate) fn find_dn(&self, changes: &ChangeSet, form: &str) -> Option<u32> {
+        self.by_dn.find(self.hash(form), |p| self.current(p).is_some_and(|e| self.is_named(changes, e, form)))
+    }
+
+    /// The first entry with a name in Kanidm that also `fits`.
+    pub(crate) fn find_name(&self, changes: &ChangeSet, name: &str, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
+        self.by_name.find(self.hash(name), |p| self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name))
+    }
+
+    /// The first entry with a number that also `fits`.
+    pub(crate) fn find_gidnumber(&self, gidnumber: u32, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
+        self.by_gidnumber.find(self.hash(&gidnumber), |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e)))
+    }
+
+    /// The entry with a mail address.
+    pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
+        let has_mail = |e: &Entry| self.json(changes, e).is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()));
+        let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
+        self.by_mail.find(self.hash(mail), |p| self.entry(p).is_some_and(has_mail)).or_else(known)
+    }
+
+    /// The person with a user name in the directory, lower-cased.
+    pub(crate) fn find_user(&self, changes: &ChangeSet, user_name: &str) -> Option<u32> {
+        if let Some(position) = self.renamed.get(user_name) {
+            return Some(*position);
+        }
+        let found = self.find_name(changes, user_name, |e| e.kind == Kind::Person && e.state != State::Skipped);
+        found.filter(|position| !self.user_names.contains_key(position))
+    }
+
+    /// The DN as the server spells it.
+    pub(crate) fn dn<'s>(&'s self, changes: &'s ChangeSet, position: u32) -> Cow<'s, str> {
+        let Some(entry) = self.entry(position) else { return Cow::Borrowed("") };
+        match entry.place {
+            Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &texts.dn)),
+            Place::Record(at) => {
+                Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default())
+            }
+        }
+    }
+
+    /// The position in the change set of an entry that was added as written.
+    pub(crate) fn record(&self, position: u32) -> Option<usize> {
+        match self.entry(position)?.place {
+            Place::Record(at) => usize::try_from(at).ok(),
+            Place::Text(_) => None,
+        }
+    }
+
+    /// DN and name in Kanidm of an entry that was not.
+    pub(crate) fn text(&self, position: u32) -> Option<(&str, &str)> {
+        match self.entry(position)?.place {
+            Place::Record(_) => None,
+            Place::Text(at) => self.texts.get(at as usize).map(|texts| (&*texts.dn, &*texts.name)),
+        }
+    }
+
+    /// The name in Kanidm.
+    pub(crate) fn name<'s>(&'s self, changes: &'s ChangeSet, position: u32) -> &'s str {
+        self.entry(position).map_or("", |entry| self.name_of(changes, entry))
+    }
+
+    /// The user name in the directory, lower-cased.
+    pub(crate) fn user_name<'s>(&'s self, changes: &'s ChangeSet, position: u32) -> &'s str {
+        self.user_names.get(&position).map_or_else(|| self.name(changes, position), String::as_str)
+    }
+
+    fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &Entry) -> &'s str {
+        match entry.place {
+            Place::Text(at) => self.texts.get(at as usize).map_or("", |texts| &texts.name),
+            Place::Record(_) => self.json(changes, entry).and_then(name_in).unwrap_or_default(),
+        }
+    }
+
+    fn is_named(&self, changes: &ChangeSet, entry: &Entry, form: &str) -> bool {
+        let dn = match entry.place {
+            Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &*texts.dn)),
+            Place::Record(at) => match changes.records().get(at as usize) {
+                Some(record) => Cow::Owned(changes.external_id(record)),
+                None => return false,
+            },
+        };
+        let mut of_entry = String::new();
+        comparison_form(&dn, &mut of_entry);
+        of_entry == form
+    }
+
+    fn json<'s>(&self, changes: &'s ChangeSet, entry: &Entry) -> Option<&'s [u8]> {
+        match entry.place {
+            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.json(record)),
+            Place::Text(_) => None,
+        }
+    }
+
+    fn hash<T: Hash + ?Sized>(&self, key: &T) -> u32 {
+        hash(&self.hashing, key)
+    }
+}
+
+/// The comparison form of an entry's own DN. A server that sends what is no DN gets a plain comparison.
+pub(crate) fn comparison_form(dn: &str, form: &mut String) {
+    if dn::normalize_into(dn, form).is_err() {
+        form.clear();
+        form.push_str(&dn.to_lowercase());
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough: what it finds is compared")]
+fn hash<T: Hash + ?Sized>(hashing: &RandomState, key: &T) -> u32 {
+    hashing.hash_one(key) as u32
+}
+
+/// Four thousand million entries do not fit in the memory of the change set.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
+/// The value of `"name":"…"` in a serialised entry. Inside a JSON string every quote has a backslash before it, so the key is found
+/// nowhere else; and a name that is sent needs no escape.
+fn name_in(json: &[u8]) -> Option<&str> {
+    const KEY: &[u8] = b",\"name\":\"";
+    let start = json.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
+    let rest = json.get(start..)?;
+    let end = rest.iter().position(|b| *b == b'"')?;
+    str::from_utf8(rest.get(..end)?).ok()
+}
+
+/// Whether `key` (with the opening quote of its value) is followed by the value somewhere. The value needs no escape.
+fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
+    json.windows(key.len())
+        .enumerate()
+        .filter(|(_, window)| *window == key)
+        .filter_map(|(at, _)| json.get(at + key.len()..))
+        .any(|rest| rest.strip_prefix(value).is_some_and(|rest| rest.starts_with(b"\"")))
+}
+
+/// A hash table of positions with linear probing. A slot holds the hash too, so that what has another hash is passed over without a look
+/// at the entry.
+#[derive(Debug, Default)]
+struct Positions {
+    slots: Vec<Slot>,
+    used: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    hash: u32,
+    position: u32,
+}
+
+const EMPTY: u32 = u32::MAX;
+const FIRST_SIZE: usize = 64;
+
+impl Positions {
+    /// The first position, in the order of insertion, that has this hash and for which `is` holds.
+    fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
+        self.probe(hash)
+            .map_while(|at| self.slots.get(at).filter(|slot| slot.position != EMPTY))
+            .find(|slot| slot.hash == hash && is(slot.position))
+            .map(|slot| slot.position)
+    }
+
+    fn insert(&mut self, hash: u32, position: u32) {
+        // At most three quarters full.
+        if (self.used + 1) * 4 > self.slots.len() * 3 {
+            let size = (self.slots.len() * 2).max(FIRST_SIZE);
+            let old = std::mem::replace(&mut self.slots, vec![Slot { hash: 0, position: EMPTY }; size]);
+            // Upwards from a free slot, so that what has the same hash keeps its order.
+            let start = old.iter().position(|slot| slot.position == EMPTY).unwrap_or(0);
+            let (wrapped, first) = old.split_at(start);
+            first.iter().chain(wrapped).filter(|slot| slot.position != EMPTY).for_each(|slot| self.place(*slot));
+        }
+        self.place(Slot { hash, position });
+        self.used += 1;
+    }
+
+    fn place(&mut self, slot: Slot) {
+        let free = self.probe(slot.hash).find(|at| self.slots.get(*at).is_some_and(|slot| slot.position == EMPTY));
+        if let Some(place) = free.and_then(|at| self.slots.get_mut(at)) {
+            *place = slot;
+        }
+    }
+
+    /// Every slot once, from the one that belongs to the hash; none in an empty table. The size is a power of two.
+    fn probe(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
+        let size = self.slots.len();
+        let start = hash as usize & size.saturating_sub(1);
+        (start..size).chain(0..start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_keep_their_order_through_growth() {
+        // Every hash three times, in slots that wrap around.
+        let hash_of = |position: u32| u32::MAX - position % 1000;
+        let mut table = Positions::default();
+        assert_eq!(table.find(7, |_| true), None);
+        for position in 0..3000 {
+            table.insert(hash_of(position), position);
+        }
+        for position in 0..1000 {
+            let found = |nth: u32| table.find(hash_of(position), |p| p / 1000 >= nth);
+            assert_eq!([found(0), found(1), found(2), found(3)], [Some(position), Some(position + 1000), Some(position + 2000), None]);
+        }
+    }
+
+    #[test]
+    fn names_are_found_in_json() {
+        let json = br#"{"externalId":",\"name\":\"x\"","id":"1","name":"alice","displayname":"\",\"name\":\"bob"}"#;
+        assert_eq!(name_in(json), Some("alice"));
+        assert_eq!(name_in(b"{}"), None);
+    }
+
+    #[test]
+    fn values_are_found_in_json() {
+        let json = br#"{"displayname":"\"value\":\"no@x","mail":[{"primary":true,"value":"a@x"},{"value":"b@x"}]}"#;
+        let has = |mail: &str| string_at(json, b"\"value\":\"", mail.as_bytes());
+        assert!(has("a@x") && has("b@x"));
+        assert!(!has("no@x") && !has("a@") && !has("a@xy"));
+    }
+}

@@ -1,0 +1,275 @@
+//! When an account may be used: lock and expiry attributes to Kanidm's `account_valid_from` and `account_expire`.
+//!
+//! Scope: the attributes of `sync_account_lock` in INTERFACE.md. A lock that cannot be understood must never make an account look
+//! unlocked, so every value that is not understood is a problem, and the entry is held whatever the policy says.
+//!
+//! | attribute | meaning |
+//! |---|---|
+//! | `nsAccountLock` (389) | `true`: locked |
+//! | `pwdAccountLockedTime` (ppolicy) | year 0000: locked for good; any other time is a temporary lock-out by the server and not copied |
+//! | `shadowExpire` (RFC 2307) | days since 1970, the account ends when that day begins; -1: never. 0 is the first day of 1970, as pam_unix reads it |
+//! | `pwdEndTime` (ppolicy), `krbPrincipalExpiration` | the account ends then |
+//! | `pwdStartTime` (ppolicy) | the account begins then |
+//!
+//! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of its own that a synchronisation may set.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::validate::Rule;
+use super::values::{self, Picked};
+
+/// The attributes, in the order of [`Values`].
+pub(crate) const ATTRIBUTES: [&str; COUNT] =
+    ["nsAccountLock", "pwdAccountLockedTime", "shadowExpire", "pwdEndTime", "krbPrincipalExpiration", "pwdStartTime"];
+const COUNT: usize = 6;
+
+const BOOLEAN: Rule = "must be TRUE or FALSE";
+const DAYS: Rule = "must be a number of days since 1970-01-01, or -1 for never";
+const TIME: Rule = "must be a GeneralizedTime, such as 20301231235959Z";
+
+/// The lock attributes an entry has.
+pub(crate) type Values<'a> = [Option<Picked<'a>>; COUNT];
+
+/// Seconds since the beginning of 1970, UTC.
+type Seconds = i64;
+
+/// The beginning of 1970: long gone, and what Kanidm can store.
+const LOCKED: Seconds = 0;
+/// The last second of 9999, the end of RFC 3339.
+const LAST: Seconds = 253_402_300_799;
+const DAY: Seconds = 86_400;
+
+/// From when until when an account may be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    pub(crate) valid_from: Option<Seconds>,
+    pub(crate) expire: Option<Seconds>,
+}
+
+impl Window {
+    /// Reads the attributes; `problem` hears of each value that is not understood.
+    pub(crate) fn read(attributes: &Values<'_>, mut problem: impl FnMut(&'static str, Rule)) -> Window {
+        let mut window = Window::default();
+        for (name, attribute) in ATTRIBUTES.iter().zip(attributes) {
+            for value in attribute.iter().flat_map(values::not_blank) {
+                match read(name, value) {
+                    Ok(None) => {}
+                    Ok(Some(Bound::From(from))) => window.valid_from = Some(window.valid_from.map_or(from, |other| other.max(from))),
+                    Ok(Some(Bound::Until(end))) => window.expire = Some(window.expire.map_or(end, |other| other.min(end))),
+                    Err(rule) => problem(name, rule),
+                }
+            }
+        }
+        window
+    }
+}
+
+enum Bound {
+    From(Seconds),
+    Until(Seconds),
+}
+
+fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
+    let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
+    match name {
+        "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(LOCKED))),
+        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour. Only its year is looked at.
+        "pwdAccountLockedTime" if text.starts_with("0000") && text.ends_with('Z') => Ok(Some(Bound::Until(LOCKED))),
+        "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
+        "shadowExpire" => Ok(day(text)?.map(Bound::Until)),
+        "pwdStartTime" => generalized_time(text).map(|time| Some(Bound::From(time))).ok_or(TIME),
+        _ => generalized_time(text).map(|time| Some(Bound::Until(time))).ok_or(TIME),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, Rule> {
+    if text.eq_ignore_ascii_case("true") {
+        Ok(true)
+    } else if text.eq_ignore_ascii_case("false") {
+        Ok(false)
+    } else {
+        Err(BOOLEAN)
+    }
+}
+
+/// When a day since 1970 begins; none for never, and for days that RFC 3339 has no name for.
+fn day(text: &str) -> Result<Option<Seconds>, Rule> {
+    if text == "-1" {
+        return Ok(None);
+    }
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(DAYS);
+    }
+    let begins = text.parse::<Seconds>().ok().and_then(|days| days.checked_mul(DAY));
+    Ok(begins.filter(|begins| *begins <= LAST))
+}
+
+/// GeneralizedTime, RFC 4517 §3.3.13: `YYYYMMDDHH[MM[SS]][(.|,)fraction](Z|±HH[MM])`. Fractions of a second are cut off; times before
+/// 1970 are the beginning of 1970.
+fn generalized_time(text: &str) -> Option<Seconds> {
+    let mut rest = text.as_bytes();
+    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(&mut rest, 4)?).ok()?, digits(&mut rest, 2)?, digits(&mut rest, 2)?)?;
+    let hour = digits(&mut rest, 2)?;
+    let minute = optional_digits(&mut rest)?;
+    let second = if minute.is_some() { optional_digits(&mut rest)? } else { None };
+    let unit = match (minute, second) {
+        (_, Some(_)) => 1,
+        (Some(_), None) => 60,
+        (None, None) => 3600,
+    };
+    let fraction = fraction_of(&mut rest, unit)?;
+    let offset = offset(rest)?;
+    // 60 is a leap second: the first second of the next minute.
+    let second = second.unwrap_or(0);
+    let time = date.and_hms_opt(hour, minute.unwrap_or(0), second.min(59))?.and_utc().timestamp() + Seconds::from(second == 60);
+    let time = if second > 60 { None } else { time.checked_add(fraction)?.checked_sub(offset) };
+    Some(time?.clamp(LOCKED, LAST))
+}
+
+fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
+    let (digits, behind) = rest.split_at_checked(count)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    *rest = behind;
+    Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
+}
+
+/// Two digits, if a digit follows at all. The outer option is the error.
+fn optional_digits(rest: &mut &[u8]) -> Option<Option<u32>> {
+    if rest.first().is_some_and(u8::is_ascii_digit) { digits(rest, 2).map(Some) } else { Some(None) }
+}
+
+/// A decimal fraction of a unit of so many seconds, in whole seconds.
+fn fraction_of(rest: &mut &[u8], unit: Seconds) -> Option<Seconds> {
+    let Some((b'.' | b',', behind)) = rest.split_first() else { return Some(0) };
+    let length = behind.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (fraction, behind) = behind.split_at_checked(length)?;
+    if fraction.is_empty() {
+        return None;
+    }
+    *rest = behind;
+    // Nine digits are more than enough for a whole second of an hour.
+    let (mut seconds, mut divisor) = (0, 1);
+    for digit in fraction.iter().take(9) {
+        divisor *= 10;
+        seconds = seconds * 10 + Seconds::from(digit - b'0');
+    }
+    Some(seconds * unit / divisor)
+}
+
+/// Seconds east of UTC.
+fn offset(rest: &[u8]) -> Option<Seconds> {
+    let (sign, mut rest) = match rest.split_first()? {
+        (b'Z', []) => return Some(0),
+        (b'+', rest) => (1, rest),
+        (b'-', rest) => (-1, rest),
+        _ => return None,
+    };
+    let hours = digits(&mut rest, 2).filter(|hours| *hours < 24)?;
+    let minutes = optional_digits(&mut rest)?.unwrap_or(0);
+    (rest.is_empty() && minutes < 60).then_some(sign * Seconds::from(hours * 3600 + minutes * 60))
+}
+
+/// RFC 3339, as Kanidm reads it.
+pub(crate) fn rfc3339(time: Seconds) -> String {
+    use chrono::{Datelike, Timelike};
+    let t: DateTime<Utc> = DateTime::from_timestamp(time.clamp(LOCKED, LAST), 0).unwrap_or_default();
+    format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(name: &str, value: &str) -> Result<Option<String>, Rule> {
+        match read(name, value.as_bytes())? {
+            None => Ok(None),
+            Some(Bound::Until(time)) => Ok(Some(rfc3339(time))),
+            Some(Bound::From(time)) => Ok(Some(format!("from {}", rfc3339(time)))),
+        }
+    }
+
+    #[test]
+    fn locks() {
+        let epoch = Ok(Some("1970-01-01T00:00:00Z".to_string()));
+        for locked in ["true", "TRUE", "True", " true "] {
+            assert_eq!(until("nsAccountLock", locked), epoch, "{locked}");
+        }
+        assert_eq!(until("nsAccountLock", "false"), Ok(None));
+        for unclear in ["yes", "1", "truefalse"] {
+            assert_eq!(until("nsAccountLock", unclear), Err(BOOLEAN), "{unclear}");
+        }
+        assert_eq!(read("nsAccountLock", &[0xff]).map(|_| ()), Err(BOOLEAN));
+        assert_eq!(until("pwdAccountLockedTime", "000001010000Z"), epoch);
+        assert_eq!(until("pwdAccountLockedTime", "00000101000000Z"), epoch);
+        assert_eq!(until("pwdAccountLockedTime", "20240101120000Z"), Ok(None));
+        assert_eq!(until("pwdAccountLockedTime", "0000"), Err(TIME));
+        assert_eq!(until("pwdAccountLockedTime", "someday"), Err(TIME));
+    }
+
+    #[test]
+    fn shadow_days() {
+        for (days, end) in [
+            ("0", Some("1970-01-01T00:00:00Z")),
+            ("1", Some("1970-01-02T00:00:00Z")),
+            ("19723", Some("2024-01-01T00:00:00Z")),
+            ("2932896", Some("9999-12-31T00:00:00Z")),
+            ("2932897", None),
+            ("99999999999999999999", None),
+            ("-1", None),
+        ] {
+            assert_eq!(until("shadowExpire", days), Ok(end.map(String::from)), "{days}");
+        }
+        for bad in ["-2", "+1", "1.5", "never", "0x10"] {
+            assert_eq!(until("shadowExpire", bad), Err(DAYS), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (time, expected) in [
+            ("20240229235959Z", "2024-02-29T23:59:59Z"),
+            ("202402292359Z", "2024-02-29T23:59:00Z"),
+            ("2024022923Z", "2024-02-29T23:00:00Z"),
+            ("20240229235959.999Z", "2024-02-29T23:59:59Z"),
+            ("20240229235959,1234567891234Z", "2024-02-29T23:59:59Z"),
+            ("202402292359.5Z", "2024-02-29T23:59:30Z"),
+            ("2024022923,75Z", "2024-02-29T23:45:00Z"),
+            ("20240229235960Z", "2024-03-01T00:00:00Z"),
+            ("20240301010000+0100", "2024-03-01T00:00:00Z"),
+            ("20240229193000-0430", "2024-03-01T00:00:00Z"),
+            ("2024030102+02", "2024-03-01T00:00:00Z"),
+            ("19691231235959Z", "1970-01-01T00:00:00Z"),
+            ("00000101000000Z", "1970-01-01T00:00:00Z"),
+            ("99991231235959Z", "9999-12-31T23:59:59Z"),
+            ("99991231235959-2359", "9999-12-31T23:59:59Z"),
+        ] {
+            for name in ["pwdEndTime", "krbPrincipalExpiration"] {
+                assert_eq!(until(name, time), Ok(Some(expected.to_string())), "{time}");
+            }
+            assert_eq!(until("pwdStartTime", time), Ok(Some(format!("from {expected}"))), "{time}");
+        }
+        for bad in [
+            "20240229235959",
+            "20230229235959Z",
+            "20240229245959Z",
+            "20240229236059Z",
+            "20240229235961Z",
+            "20241329235959Z",
+            "20240229235959.Z",
+            "2024022923595Z",
+            "20240229Z",
+            "20240229235959Zx",
+            "20240229235959+1",
+            "20240229235959+2400",
+            "20240229235959+0160",
+            "20240229235959z",
+            "never",
+            "２０240229235959Z",
+            "",
+        ] {
+            assert_eq!(until("pwdEndTime", bad), Err(TIME), "{bad:?}");
+        }
+    }
+}

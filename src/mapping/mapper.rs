@@ -1,0 +1,307 @@
+//! The mapper: entries of a run in, [`Content`] out.
+//!
+//! Scope: the order of things. Persons are read, checked and written as they come; of two that claim the same name, number, mail address
+//! or DN, the first keeps it. Groups are drafts until the end: user-private ones are skipped, then names and numbers settled (persons
+//! first), then members resolved. So what a group holds does not depend on the order in which entries were received.
+
+use std::collections::{HashMap, HashSet};
+
+use ldap_content_sync::search::SearchResultEntry;
+use uuid::Uuid;
+
+use super::group::{self, Draft, Members};
+use super::index::{self, Index, Kind, NewEntry, State};
+use super::membership::{Resolver, Target};
+use super::person::{self, Buffers, Claims};
+use super::{Changed, Content, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
+use super::{lock, values};
+use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
+use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimMail, ScimPerson, ScimSshKey, Sequence};
+use crate::sync::changeset;
+
+const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
+
+/// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental run then [`questions`](Self::questions)
+/// and [`known`](Self::known); [`finish`](Self::finish) at the end.
+pub struct Mapper<'c> {
+    pub(super) cfg: &'c MappingConfig,
+    pub(super) full: bool,
+    person_names: [&'c str; person::FIELDS],
+    pub(super) index: Index,
+    pub(super) content: Content,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) members: Members,
+    /// Every `map_uuid`, and the entry that has it in this run.
+    map_uuids: HashMap<Uuid, Option<u32>>,
+    pub(super) buffers: Buffers,
+    pub(super) form: String,
+}
+
+impl<'c> Mapper<'c> {
+    /// A mapper for one run. `full`: the run receives every entry in scope, so that what it does not receive does not exist.
+    pub fn new(cfg: &'c MappingConfig, full: bool) -> Self {
+        Mapper {
+            cfg,
+            full,
+            person_names: person::names(&cfg.person),
+            index: Index::default(),
+            content: Content::default(),
+            drafts: Vec::new(),
+            members: Members::default(),
+            map_uuids: cfg.entries.values().filter_map(|table| table.map_uuid).map(|uuid| (uuid, None)).collect(),
+            buffers: Buffers::default(),
+            form: String::new(),
+        }
+    }
+
+    /// The attributes to request: what is mapped, once each, without regard to case.
+    pub fn attributes(cfg: &MappingConfig) -> Vec<String> {
+        let mut attributes: Vec<String> = Vec::new();
+        for name in person::names(&cfg.person).into_iter().chain(group::names(&cfg.group)) {
+            if !name.is_empty() && !attributes.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+                attributes.push(name.to_string());
+            }
+        }
+        attributes
+    }
+
+    /// Whether an entry was received in this run, that is given to [`entry`](Self::entry).
+    pub fn contains(&self, sync_uuid: &Uuid) -> bool {
+        let found = self.index.find_uuid(sync_uuid).and_then(|position| self.index.entry(position));
+        found.is_some_and(|entry| entry.state != State::Known)
+    }
+
+    /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
+    /// before is ignored.
+    pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+        if self.contains(&sync_uuid) {
+            return;
+        }
+        if let Some(known) = self.index.find_uuid(&sync_uuid) {
+            self.set_state(known, State::Replaced);
+        }
+        let values = self.pick(entry);
+        let kind = self.kind(&values);
+        index::comparison_form(entry.dn(), &mut self.form);
+        if self.table(sync_uuid).is_some_and(|table| table.exclude) {
+            self.skip(sync_uuid, kind, entry.dn(), SkipReason::Excluded);
+        } else {
+            match kind {
+                Kind::Person => self.person(sync_uuid, entry.dn(), &values),
+                Kind::Group => self.group(sync_uuid, entry),
+                Kind::Other => self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped),
+            }
+        }
+    }
+
+    /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
+    /// have it as a member, or be private to it.
+    pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+        let values = self.pick(entry);
+        let kind = self.kind(&values);
+        let table = self.table(sync_uuid);
+        if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
+            return;
+        }
+        index::comparison_form(entry.dn(), &mut self.form);
+        let Buffers { user_name, name, .. } = &mut self.buffers;
+        user_name.clear();
+        let mut gidnumber = None;
+        if kind == Kind::Person {
+            let own = person::identity(&values, user_name);
+            gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
+        }
+        let mapped = table.and_then(|table| table.map_name.as_deref());
+        person::lower_case(mapped.unwrap_or(user_name), name);
+        self.index.add(&NewEntry {
+            sync_uuid,
+            kind,
+            state: State::Known,
+            gidnumber,
+            record: None,
+            dn: entry.dn(),
+            dn_form: &self.form,
+            name,
+            user_name: mapped.map(|_| user_name.as_str()),
+        });
+    }
+
+    /// What must be looked up before [`finish`](Self::finish); nothing in a full run.
+    pub fn questions(&self) -> Questions {
+        let mut questions = Questions::default();
+        let mut form = String::new();
+        let mut asked = HashSet::new();
+        let asked_for = match self.cfg.group.schema {
+            GroupSchema::Rfc2307 => &mut questions.member_uids,
+            GroupSchema::Rfc2307Bis => &mut questions.member_dns,
+        };
+        let resolver = self.resolver();
+        for value in self.drafts.iter().flat_map(|draft| self.members.of(&draft.members)) {
+            if let Target::Unknown(text) = resolver.resolve(value, &mut form)
+                && asked.insert(form.clone())
+            {
+                asked_for.push(if self.cfg.group.schema == GroupSchema::Rfc2307 { form.clone() } else { text.to_string() });
+            }
+        }
+        for draft in self.drafts.iter().filter(|draft| self.may_be_private(draft)) {
+            questions.private_group_names.push(self.index.name(&self.content.changes, draft.entry).to_string());
+            questions.private_group_gidnumbers.extend(draft.gidnumber);
+        }
+        questions.private_group_names.retain(|name| !name.is_empty());
+        questions
+    }
+
+    /// The persons that are sent and the groups that were received, by what groups may name them.
+    pub fn changed(&self) -> impl Iterator<Item = Changed> {
+        let changes = &self.content.changes;
+        self.index.iter().filter(|(_, entry)| matches!(entry.state, State::Sent | State::Draft)).map(|(position, entry)| {
+            let person = entry.kind == Kind::Person;
+            Changed {
+                dn: self.index.dn(changes, position).into_owned(),
+                user_name: person.then(|| self.index.user_name(changes, position).to_string()),
+                gidnumber: entry.gidnumber.filter(|_| person),
+            }
+        })
+    }
+
+    /// Resolves the groups and returns everything.
+    pub fn finish(mut self) -> Content {
+        self.finish_groups();
+        self.content
+    }
+
+    /// What a person is made of.
+    pub(super) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> person::Values<'a> {
+        values::pick(entry, &self.person_names)
+    }
+
+    pub(super) fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {
+        self.cfg.entries.get(&sync_uuid)
+    }
+
+    /// By object class; what is both is a person.
+    pub(super) fn kind(&self, values: &person::Values<'_>) -> Kind {
+        let mut kind = Kind::Other;
+        let is_one_of = |class: &[u8], names: &[String]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class));
+        for class in person::object_classes(values) {
+            if is_one_of(class, &self.cfg.person.object_classes) {
+                return Kind::Person;
+            }
+            if is_one_of(class, &self.cfg.group.object_classes) {
+                kind = Kind::Group;
+            }
+        }
+        kind
+    }
+
+    pub(super) fn resolver(&self) -> Resolver<'_> {
+        Resolver { schema: self.cfg.group.schema, full: self.full, index: &self.index, changes: &self.content.changes }
+    }
+
+    fn skip(&mut self, sync_uuid: Uuid, kind: Kind, dn: &str, reason: SkipReason) {
+        let (state, dn_form) = (State::Skipped, self.form.as_str());
+        self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber: None, record: None, dn, dn_form, name: "", user_name: None });
+        self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn: dn.to_string(), reason });
+    }
+
+    pub(super) fn set_state(&mut self, position: u32, state: State) {
+        if let Some(entry) = self.index.entry_mut(position) {
+            entry.state = state;
+        }
+    }
+
+    fn person(&mut self, sync_uuid: Uuid, dn: &str, values: &person::Values<'_>) {
+        let (cfg, table) = (&self.cfg.person, self.table(sync_uuid));
+        let mut findings = Findings::new(self.cfg.invalid_entries);
+        self.check_uuid(sync_uuid, &mut findings);
+        let claims = Claims { index: &self.index, changes: &self.content.changes };
+        person::check_dn(dn, &self.form, claims, &mut findings);
+        let person = person::read(cfg, table, values, claims, &mut self.buffers, &mut findings);
+
+        let record = if findings.problems.is_empty() { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
+        let Buffers { user_name, name, mails, .. } = &self.buffers;
+        let renamed = table.is_some_and(|table| table.map_name.is_some()).then_some(user_name.as_str());
+        let state = if record.is_some() { State::Sent } else { State::Held };
+        let position = self.index.add(&NewEntry {
+            sync_uuid,
+            kind: Kind::Person,
+            state,
+            gidnumber: person.gidnumber,
+            record,
+            dn,
+            dn_form: &self.form,
+            name,
+            user_name: renamed,
+        });
+        if record.is_some() {
+            mails.iter().for_each(|mail| self.index.add_mail(position, mail));
+            self.content.persons += 1;
+        }
+        self.settle_uuid(sync_uuid, position);
+        self.report(sync_uuid, dn, findings);
+    }
+
+    /// Serialises a person; the position in the change set.
+    fn write_person(&mut self, sync_uuid: Uuid, dn: &str, person: &person::Person<'_>, findings: &mut Findings) -> Option<u32> {
+        let Buffers { name, password, mails, keys, labels, .. } = &self.buffers;
+        let uuid = self.cfg.kanidm_uuid(sync_uuid);
+        let valid_from = person.window.valid_from.map(lock::rfc3339);
+        let expire = person.window.expire.map(lock::rfc3339);
+        let password = Some(password.as_str()).filter(|password| !password.is_empty());
+        let mail = mails.iter().enumerate().map(|(at, value)| ScimMail { primary: at == 0, value });
+        let keys = (!keys.is_empty()).then(|| keys.iter().zip(labels.iter()).map(|(value, label)| ScimSshKey { label, value }));
+        let scim = ScimPerson {
+            schemas: if person.gidnumber.is_some() { POSIX_PERSON } else { PERSON },
+            id: uuid,
+            name,
+            displayname: person.displayname,
+            legalname: person.legalname,
+            gidnumber: person.gidnumber,
+            loginshell: person.loginshell,
+            password_import: password,
+            unix_password_import: password.filter(|_| self.cfg.person.password_as_unix && person.gidnumber.is_some()),
+            mail: (!mails.is_empty()).then_some(Sequence(mail)),
+            ssh_publickey: keys.map(Sequence),
+            account_valid_from: valid_from.as_deref(),
+            account_expire: expire.as_deref(),
+        };
+        let written = self.content.changes.push(uuid, changeset::Kind::Person, dn, &scim);
+        position_of(written, findings)
+    }
+
+    /// A UUID that two entries would have in Kanidm.
+    pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
+        if let Some(Some(owner)) = self.map_uuids.get(&self.cfg.kanidm_uuid(sync_uuid)) {
+            let owner = self.index.dn(&self.content.changes, *owner);
+            findings.required("map_uuid", format!("the entry would have the same UUID in Kanidm as {owner}"));
+        }
+    }
+
+    pub(super) fn settle_uuid(&mut self, sync_uuid: Uuid, position: u32) {
+        if let Some(owner) = self.map_uuids.get_mut(&self.cfg.kanidm_uuid(sync_uuid)) {
+            owner.get_or_insert(position);
+        }
+    }
+
+    /// Names what was held or dropped.
+    pub(super) fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
+        let uuid = self.cfg.kanidm_uuid(sync_uuid);
+        let Findings { mut problems, drops, .. } = findings;
+        if problems.is_empty() {
+            let dropped = drops.into_iter().map(|Problem { attribute, rule }| Dropped { uuid, dn: dn.to_string(), attribute, rule });
+            self.content.dropped.extend(dropped);
+        } else {
+            problems.extend(drops);
+            self.content.held.push(Held { uuid, sync_uuid, dn: dn.to_string(), problems });
+        }
+    }
+}
+
+/// The position of what was written; what could not be is held.
+pub(super) fn position_of(written: Result<usize, serde_json::Error>, findings: &mut Findings) -> Option<u32> {
+    let position = written.ok().and_then(|position| u32::try_from(position).ok());
+    if position.is_none() {
+        findings.required("dn", UNWRITABLE);
+    }
+    position
+}

@@ -1,0 +1,104 @@
+//! Values of a directory entry by attribute.
+//!
+//! Scope: picking. An attribute counts when its description is the configured name, without regard to case. One with options is another
+//! attribute (RFC 4512 §2.5): servers return `cn;lang-de` when asked for `cn`, and it must neither win nor be added. Blank values are none.
+//! Where Kanidm takes one value and the entry has several, the first counts, in the order of the server.
+//!
+//! An attribute can come in several parts: slapd sends one for each run of lines that the LDIF had that was loaded by `slapadd -q`, though
+//! RFC 4511 §4.5.2 has each description once. All parts count.
+
+use ldap_content_sync::search::{Attribute, SearchResultEntry};
+
+use super::validate::{NOT_UTF8, Rule};
+
+/// An attribute of an entry, all its parts together.
+#[derive(Clone, Copy)]
+pub(crate) struct Picked<'a> {
+    entry: SearchResultEntry<'a>,
+    first: Attribute<'a>,
+    /// It has more parts than the first.
+    parts: bool,
+}
+
+impl<'a> Picked<'a> {
+    /// All values, in the order of the server.
+    pub(crate) fn values(self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let Picked { entry, first, parts } = self;
+        let same = move |other: &Attribute<'a>| other.description().eq_ignore_ascii_case(first.description());
+        let more = parts.then(|| entry.attributes().filter(same).skip(1).flat_map(|part| part.values()));
+        first.values().chain(more.into_iter().flatten())
+    }
+}
+
+/// The attribute of each name; an empty name picks none.
+pub(crate) fn pick<'a, const N: usize>(entry: &SearchResultEntry<'a>, names: &[&str; N]) -> [Option<Picked<'a>>; N] {
+    let mut picked: [Option<Picked<'a>>; N] = [None; N];
+    for attribute in entry.attributes() {
+        let description = attribute.description();
+        for (slot, name) in picked.iter_mut().zip(names) {
+            if !name.is_empty() && name.eq_ignore_ascii_case(description) {
+                match slot {
+                    Some(picked) => picked.parts = true,
+                    None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+                }
+            }
+        }
+    }
+    picked
+}
+
+/// The values that hold more than white space.
+pub(crate) fn not_blank<'a>(attribute: &Picked<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    attribute.values().filter(|value| !value.iter().all(u8::is_ascii_whitespace))
+}
+
+/// The first value that is not blank.
+pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'a str>, Rule> {
+    let first = attribute.and_then(|attribute| not_blank(attribute).next());
+    first.map(str::from_utf8).transpose().map_err(|_| NOT_UTF8)
+}
+
+/// Texts one behind the other in one buffer, used again for every entry.
+#[derive(Default)]
+pub(crate) struct Texts {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.ends.push(self.text.len());
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.ends.iter().scan(0, |start, end| self.text.get(std::mem::replace(start, *end)..*end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_in_order() {
+        let mut texts = Texts::default();
+        for round in ["a", "b"] {
+            texts.clear();
+            assert!(texts.is_empty());
+            texts.push(round);
+            texts.push("");
+            texts.push("zoë");
+            assert_eq!(texts.iter().collect::<Vec<_>>(), [round, "", "zoë"]);
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Nothing is lost: a run that would delete more than is ordinary is refused before anything is sent, until somebody says that it is meant.
+//! On a real slapd and the real Kanidm engine.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
+use kanidm_ldap_sync::kanidm::state::{self, Opened, SyncState};
+use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
+use support::kanidm::{KanidmEntry, State};
+use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn};
+use support::slapd::SlapdOptions;
+use support::world::{ACCOUNT, Ran, World};
+use uuid::Uuid;
+
+/// Known exactly, and known by a sample.
+const SMALL: usize = 40;
+const LARGE: usize = 400;
+/// Groups with DNs for members among those that are generated.
+const GROUPS: usize = 5;
+
+const NOBODY: &str = "(objectClass=device)";
+/// `user00001` to `user00009`.
+const NINE: &str = "(uid=user0000*)";
+
+fn seed(users: usize) -> Seed {
+    Seed::Generated(SeedOptions { users, groups: 2 * GROUPS, specials: false, ..SeedOptions::default() })
+}
+
+/// After a first refresh.
+fn world(users: usize, sessionlog: Option<u32>) -> World {
+    let world = World::new(SlapdOptions { seed: seed(users), sessionlog, ..SlapdOptions::default() });
+    world.run_and_compare("first refresh", "full");
+    assert_eq!(world.kanidm.entries(ACCOUNT).len(), users + GROUPS);
+    world
+}
+
+/// Runs, for real and dry: it is refused with these words, nothing is sent and Kanidm has what it had. Up to ten of those that would go are
+/// named; `goes` tells whether an entry does.
+#[track_caller]
+fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&KanidmEntry) -> bool) {
+    let before = (world.kanidm.state(ACCOUNT), world.kanidm.entries(ACCOUNT));
+    world.kanidm.clear_log();
+    for dry in [&[][..], &["--dry-run"]] {
+        let outcome = world.tool.run(&[&["--json"], arguments, dry].concat()).expect_code(4);
+        let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let error = report["error"].as_str().unwrap();
+        assert_eq!((&report["exit_code"], &report["result"]), (&4.into(), &"failed".into()));
+        assert!(error.starts_with("refused by the deletion guard, nothing was sent: ") && error.contains(words), "{words}\n{error}");
+        assert!(error.ends_with("If that is intended, run once with --accept-deletes"), "{error}");
+        assert!(outcome.stderr.contains(error), "{}", outcome.stderr);
+        let named: BTreeSet<Uuid> = error.split([' ', ',', '.']).filter_map(|word| Uuid::try_parse(word).ok()).collect();
+        let gone: BTreeSet<Uuid> = before.1.iter().filter(|entry| goes(entry)).map(|entry| entry.uuid).collect();
+        assert!(named.is_subset(&gone), "{error}");
+        if words.contains("would be deleted of") {
+            assert_eq!(named.len(), gone.len().min(10), "{error}");
+        }
+    }
+    assert_eq!(world.kanidm.posts().len(), 0);
+    assert_eq!((world.kanidm.state(ACCOUNT), world.kanidm.entries(ACCOUNT)), before);
+}
+
+/// Says that it is meant: the entries that go are gone, the others are what they were.
+#[track_caller]
+fn accepted(world: &World, arguments: &[&str], goes: impl Fn(&KanidmEntry) -> bool) -> Ran {
+    let names = |keep: &dyn Fn(&KanidmEntry) -> bool| -> Vec<_> {
+        world.kanidm.entries(ACCOUNT).into_iter().filter(|e| keep(e)).map(|e| (e.uuid, e.name, e.external_id)).collect()
+    };
+    let left = names(&|entry| !goes(entry));
+    let ran = world.run(&[&["--accept-deletes"], arguments].concat(), 0);
+    assert!(ran.outcome.stderr.contains("--accept-deletes: "), "{}", ran.outcome.stderr);
+    assert_eq!(names(&|_| true), left);
+    ran
+}
+
+fn is_user(entry: &KanidmEntry) -> bool {
+    entry.gidnumber.is_some()
+}
+
+fn is_not_of_the_nine(entry: &KanidmEntry) -> bool {
+    !entry.name.as_ref().unwrap().starts_with("user0000")
+}
+
+fn delete_users(world: &World, numbers: std::ops::RangeInclusive<usize>) {
+    world.slapd.modify(&numbers.map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect::<String>());
+}
+
+fn describe_group(world: &World, description: &str) {
+    let dn = group_dn("team001");
+    world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: description\ndescription: {description}\n"));
+}
+
+#[test]
+fn a_wrong_filter_deletes_nobody() {
+    for (users, at_once, words) in [
+        (SMALL, 1000, "36 entries would be deleted of 45 known, allowed are 10 (10, or max_delete_percent = 20 %)"),
+        (SMALL, 4, "36 entries would be deleted of 45 known, allowed are 10"),
+        (LARGE, 100, "396 to 405 entries would be deleted of 405 known, allowed are 81"),
+    ] {
+        let mut world = world(users, Some(100));
+        world.reconfigure(|config| config.set("ldap_filter", NOBODY).set("upload_max_entries", at_once));
+        refused(&world, &[], &format!("no person and no group, and {} known entries would be deleted", users + GROUPS), |_| true);
+        world.reconfigure(|config| config.set("ldap_filter", NINE));
+        refused(&world, &[], words, is_not_of_the_nine);
+        accepted(&world, &[], is_not_of_the_nine);
+        assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
+        world.reconfigure(|config| config.set("ldap_filter", NOBODY));
+        refused(&world, &[], "and 9 known entries would be deleted", |_| true);
+        accepted(&world, &[], |_| true);
+        assert_eq!(world.kanidm.entries(ACCOUNT).len(), 0);
+    }
+}
+
+#[test]
+fn lost_rights_delete_nobody() {
+    for sessionlog in [None, Some(100)] {
+        let mut world = world(SMALL, sessionlog);
+        for (lost, words) in [
+            (format!("dn.subtree=\"ou=people,{SUFFIX}\""), "40 entries would be deleted of 45 known"),
+            (format!("dn.children=\"{SUFFIX}\" attrs=entry"), "no person and no group"),
+        ] {
+            world.slapd.reconfigure(|options| options.extra_database = format!("access to {lost} by * none\n"));
+            refused(&world, &["--full-refresh"], words, |entry| words.starts_with("no") || is_user(entry));
+            describe_group(&world, &format!("changed after {}", words.len()));
+            if sessionlog.is_none() && !words.starts_with("no") {
+                // Everything that is present is listed, so the rest is taken for deleted.
+                refused(&world, &[], words, is_user);
+            } else {
+                // Only the log tells of deletions, and it has none. Nor does slapd without a log list anything when it finds no change.
+                world.run(&[], 0);
+                assert_eq!(world.kanidm.entries(ACCOUNT).len(), SMALL + GROUPS);
+            }
+            world.slapd.reconfigure(|options| options.extra_database.clear());
+            // What changed meanwhile was not shown, and the cookie has passed it.
+            world.run(&["--full-refresh"], 0);
+            world.run_and_compare("the rights are back", "incremental");
+        }
+    }
+}
+
+#[test]
+fn a_renamed_base_deletes_nobody() {
+    for sessionlog in [None, Some(100)] {
+        let mut world = world(SMALL, sessionlog);
+        world.rebase(&format!("ou=people,{SUFFIX}"));
+        world.run_and_compare("five groups are out of the base", "full");
+        world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=persons\ndeleteoldrdn: 1\n"));
+        let before = world.kanidm.entries(ACCOUNT);
+        world.kanidm.clear_log();
+        let outcome = world.tool.run(&[]).expect_code(1);
+        assert!(outcome.stderr.contains(&format!("ou=people,{SUFFIX}")), "{}", outcome.stderr);
+        assert_eq!((world.kanidm.posts().len(), world.kanidm.entries(ACCOUNT)), (0, before));
+        world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"));
+        refused(&world, &["--full-refresh"], "no person and no group, and 40 known entries would be deleted", |_| true);
+        if sessionlog.is_none() {
+            refused(&world, &[], "no person and no group", |_| true);
+        }
+        world.rebase(&format!("ou=persons,{SUFFIX}"));
+        world.run_and_compare("the base is corrected", "full");
+    }
+}
+
+#[test]
+fn a_directory_reloaded_with_new_uuids_deletes_nobody() {
+    for (users, sessionlog) in [(SMALL, None), (LARGE, Some(100))] {
+        let mut world = world(users, sessionlog);
+        world.slapd.reload(seed(users));
+        let n = users + GROUPS;
+        let number = if users == SMALL { n.to_string() } else { format!("about {n}") };
+        let words = format!("{number} entries would be deleted of {n} known");
+        refused(&world, &[], &words, |_| true);
+        refused(&world, &["--full-refresh"], &words, |_| true);
+        let old: BTreeSet<Uuid> = world.kanidm.entries(ACCOUNT).iter().map(|entry| entry.uuid).collect();
+        world.run(&["--accept-deletes"], 0);
+        assert!(world.kanidm.entries(ACCOUNT).iter().all(|entry| !old.contains(&entry.uuid)));
+        world.run_and_compare("every name, DN and number is used again", "incremental");
+    }
+}
+
+#[test]
+fn what_is_ordinary_is_configured_and_ten_always_are() {
+    for sessionlog in [None, Some(100)] {
+        let mut world = world(SMALL, sessionlog);
+        world.reconfigure(|config| config.set("max_delete_percent", 0));
+        delete_users(&world, 1..=10);
+        world.run_and_compare("ten of 45", "incremental");
+        delete_users(&world, 11..=21);
+        let goes = |entry: &KanidmEntry| (11..=21).any(|n| entry.name == Some(support::seed::user_name(n)));
+        refused(&world, &[], "11 entries would be deleted of 35 known, allowed are 10 (10, or max_delete_percent = 0 %)", goes);
+        world.reconfigure(|config| config.set("max_delete_percent", 31));
+        refused(&world, &[], "allowed are 10 (10, or max_delete_percent = 31 %)", goes);
+        world.reconfigure(|config| config.set("max_delete_percent", 32));
+        world.run_and_compare("eleven of 35 are 31.4 %", "incremental");
+        delete_users(&world, 22..=33);
+        refused(&world, &[], "12 entries would be deleted of 24 known", |entry| {
+            (22..=33).any(|n| entry.name == Some(support::seed::user_name(n)))
+        });
+        let ran = accepted(&world, &[], |entry| (22..=33).any(|n| entry.name == Some(support::seed::user_name(n))));
+        assert_eq!((&ran.report["deleted"]["at_least"], &ran.report["mode"]), (&12.into(), &"incremental".into()));
+        world.run_and_compare("accepted once", "incremental");
+    }
+}
+
+#[test]
+fn deletions_are_estimated_where_more_is_known_than_is_remembered() {
+    for sessionlog in [None, Some(1000)] {
+        let world = world(LARGE, sessionlog);
+        delete_users(&world, 1..=20);
+        world.run_and_compare("five percent", "incremental");
+        delete_users(&world, 101..=300);
+        let goes = |entry: &KanidmEntry| (101..=300).any(|n| entry.name == Some(support::seed::user_name(n)));
+        refused(&world, &[], "entries would be deleted of", goes);
+        accepted(&world, &[], goes);
+        world.run_and_compare("accepted", "incremental");
+    }
+}
+
+#[test]
+fn a_forced_refresh_is_refused_only_where_nothing_is_left() {
+    let mut world = world(SMALL, None);
+    world.kanidm.force_refresh(ACCOUNT);
+    world.reconfigure(|config| config.set("ldap_filter", NOBODY));
+    refused(&world, &[], "the directory answered with no person and no group. Check ldap_sync_base_dn, ldap_filter", |_| true);
+    assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
+    world.reconfigure(|config| config.set("ldap_filter", NINE));
+    for arguments in [&["--dry-run"][..], &[]] {
+        let ran = world.run(arguments, 0);
+        assert!(ran.outcome.stderr.contains("how many entries that are cannot be known beforehand"), "{}", ran.outcome.stderr);
+    }
+    assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
+    // From here on it is known.
+    world.reconfigure(|config| config.set("ldap_filter", NOBODY));
+    refused(&world, &[], "and 9 known entries would be deleted", |_| true);
+}
+
+#[test]
+fn what_another_tool_has_left_is_not_known() {
+    for sessionlog in [None, Some(100)] {
+        let mut world = world(SMALL, sessionlog);
+        forget_envelope(&world);
+        world.reconfigure(|config| config.set("ldap_filter", NOBODY));
+        refused(&world, &["--full-refresh"], "no person and no group. Check", |_| true);
+        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfNames))"));
+        delete_users(&world, 1..=11);
+        let goes = |entry: &KanidmEntry| (1..=11).any(|n| entry.name == Some(support::seed::user_name(n)));
+        if sessionlog.is_some() {
+            refused(&world, &[], "11 entries would be deleted, allowed are 10 while it is not known how many entries Kanidm holds", goes);
+            accepted(&world, &[], goes);
+        } else {
+            let ran = world.run(&[], 0);
+            assert!(ran.outcome.stderr.contains("how many entries that are cannot be known beforehand"), "{}", ran.outcome.stderr);
+        }
+        world.run_and_compare("taken over", "incremental");
+        world.run_and_compare("nothing to do", "incremental");
+    }
+}
+
+/// Leaves the directory's cookie as it is, as Kanidm's own tool does.
+fn forget_envelope(world: &World) {
+    let mut client = world.kanidm_client();
+    let before = client.state().unwrap();
+    let SyncState::Active { cookie } = &before else { panic!("{before:?}") };
+    let Ok(Opened::Ours(envelope)) = state::open(cookie) else { panic!("not our envelope") };
+    let after = SyncState::Active { cookie: envelope.cookie.unwrap() };
+    client.apply(&RequestBody::new(&before, &after, &Retention::Ignore, Vec::new())).unwrap();
+}

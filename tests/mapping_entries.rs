@@ -1,0 +1,507 @@
+//! One entry at a time: what becomes of it under every rule and policy.
+
+mod mapping_support;
+
+use kanidm_ldap_sync::config::sync::{EntryConfig, InvalidEntries, MappingConfig};
+use kanidm_ldap_sync::mapping::{Content, Mapper, SkipReason};
+use mapping_support::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+const SSHA: &str = "{SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==";
+const KEY_A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl";
+const KEY_B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+
+fn policy(invalid_entries: InvalidEntries) -> MappingConfig {
+    MappingConfig { invalid_entries, ..config() }
+}
+
+#[test]
+fn a_person_with_everything() {
+    let mut cfg = config();
+    cfg.person.legal_name = Some("displayName".to_string());
+    cfg.person.password_as_unix = true;
+    let entry = person(7, "Alice")
+        .with("uidNumber", "20001")
+        .with("loginShell", "/bin/bash")
+        .with("userPassword", SSHA)
+        .with("mail", "alice@example.com")
+        .with("mail", "Alice@Example.NET")
+        .with("sshPublicKey", format!("{KEY_A} alice@host"))
+        .with("displayname", "Alice Liddell")
+        .with("pwdEndTime", "20301231235959Z")
+        .with("pwdStartTime", "20200101000000Z");
+    assert_eq!(
+        only(&map(&cfg, &[entry])),
+        json!({
+            "externalId": "uid=Alice,ou=people,dc=example,dc=com",
+            "schemas": [
+                "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
+                "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
+                "urn:ietf:params:scim:schemas:kanidm:sync:1:posixaccount",
+            ],
+            "id": "00000000-0000-0000-0000-000000000007",
+            "name": "alice",
+            "displayname": "Person Alice",
+            "legalname": "Alice Liddell",
+            "gidnumber": 20001,
+            "loginshell": "/bin/bash",
+            "password_import": SSHA,
+            "unix_password_import": SSHA,
+            "mail": [{"primary": true, "value": "alice@example.com"}, {"value": "Alice@Example.NET"}],
+            "ssh_publickey": [{"label": "ed25519-2W7PCpfIdXproKLq", "value": format!("{KEY_A} alice@host")}],
+            "account_valid_from": "2020-01-01T00:00:00Z",
+            "account_expire": "2030-12-31T23:59:59Z",
+        })
+    );
+}
+
+#[test]
+fn a_person_with_what_is_required_only() {
+    assert_eq!(
+        only(&map(&config(), &[person(7, "bob")])),
+        json!({
+            "externalId": "uid=bob,ou=people,dc=example,dc=com",
+            "schemas": ["urn:ietf:params:scim:schemas:kanidm:sync:1:account", "urn:ietf:params:scim:schemas:kanidm:sync:1:person"],
+            "id": "00000000-0000-0000-0000-000000000007",
+            "name": "bob",
+            "displayname": "Person bob",
+        })
+    );
+}
+
+#[test]
+fn shell_and_unix_password_need_a_number() {
+    let mut cfg = config();
+    cfg.person.password_as_unix = true;
+    let sent = only(&map(&cfg, &[person(1, "bob").with("loginShell", "/bin/sh").with("userPassword", SSHA)]));
+    assert_eq!(sent["password_import"], SSHA);
+    assert_eq!((&sent["loginshell"], &sent["unix_password_import"], &sent["gidnumber"]), (&Value::Null, &Value::Null, &Value::Null));
+    // A shell that is not sent cannot be wrong.
+    assert_eq!(map(&cfg, &[person(1, "bob").with("loginShell", "/bin/sh\n")]).persons, 1);
+}
+
+#[test]
+fn attributes_match_without_regard_to_case_and_options_make_another() {
+    let entry = TestEntry::new(1, "uid=bob,dc=x")
+        .with("OBJECTCLASS", "PERSON")
+        .with("cn;lang-de", "Herr Bob")
+        .with("UID", "bob")
+        .with("Cn", "Mr Bob")
+        .with("CN;lang-fr", "M. Bob")
+        .with("mail;x-old", "old@example.com");
+    let sent = only(&map(&config(), &[entry]));
+    assert_eq!((&sent["displayname"], &sent["mail"]), (&json!("Mr Bob"), &Value::Null));
+}
+
+#[test]
+fn an_attribute_with_options_is_mapped_where_it_is_configured() {
+    let mut cfg = config();
+    cfg.person.display_name = "cn;lang-de".to_string();
+    assert_eq!(only(&map(&cfg, &[person(1, "bob").with("cn;LANG-DE", "Herr Bob")]))["displayname"], "Herr Bob");
+}
+
+#[test]
+fn the_first_value_counts_and_blank_ones_are_none() {
+    let entry =
+        person(1, "x").set("uid", " ").with("uid", "bob").with("uid", "robert").set("cn", "").with("cn", "First").with("cn", "Second");
+    let sent = only(&map(&config(), &[entry.with("mail", "\t ").with("userPassword", "").with("sshPublicKey", "\n")]));
+    assert_eq!((&sent["name"], &sent["displayname"]), (&json!("bob"), &json!("First")));
+    for absent in ["mail", "password_import", "ssh_publickey"] {
+        assert_eq!(sent[absent], Value::Null, "{absent}");
+    }
+}
+
+#[test]
+fn one_ldap_attribute_may_fill_several_fields() {
+    let mut cfg = config();
+    cfg.person.display_name = "UID".to_string();
+    let sent = only(&map(&cfg, &[person(1, "bob")]));
+    assert_eq!((&sent["name"], &sent["displayname"]), (&json!("bob"), &json!("bob")));
+    let requested = Mapper::attributes(&cfg);
+    assert_eq!(requested.iter().filter(|name| name.eq_ignore_ascii_case("uid")).count(), 1);
+}
+
+#[test]
+fn requested_attributes_are_the_mapped_ones() {
+    let mut requested = Mapper::attributes(&config());
+    requested.sort();
+    let expected = [
+        "cn",
+        "description",
+        "gidnumber",
+        "krbPrincipalExpiration",
+        "loginshell",
+        "mail",
+        "member",
+        "nsAccountLock",
+        "objectClass",
+        "pwdAccountLockedTime",
+        "pwdEndTime",
+        "pwdStartTime",
+        "shadowExpire",
+        "sshpublickey",
+        "uid",
+        "uidnumber",
+        "userpassword",
+    ];
+    assert_eq!(requested, expected);
+    let mut cfg = config();
+    cfg.person.account_lock = false;
+    cfg.person.legal_name = Some("displayName".to_string());
+    assert!(!Mapper::attributes(&cfg).contains(&"nsAccountLock".to_string()));
+    assert!(Mapper::attributes(&cfg).contains(&"displayName".to_string()));
+}
+
+#[test]
+fn any_of_several_object_classes_will_do() {
+    let mut cfg = config();
+    cfg.person.object_classes = vec!["inetOrgPerson".to_string(), "posixAccount".to_string()];
+    let content = map(
+        &cfg,
+        &[
+            person(1, "a"),
+            person(2, "b").with("objectClass", "POSIXACCOUNT"),
+            person(3, "c").with("objectClass", "groupOfNames").with("objectClass", "inetorgperson"),
+            TestEntry::new(4, "ou=people,dc=example,dc=com").with("objectClass", "organizationalUnit"),
+            TestEntry::new(5, "cn=bare,dc=example,dc=com"),
+        ],
+    );
+    assert_eq!(sent(&content).iter().map(|entry| entry["name"].clone()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!((content.persons, content.groups), (2, 0));
+    assert_eq!(content.skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(), [SkipReason::NotMapped; 3]);
+}
+
+#[test]
+fn tables_exclude_and_rename_persons_and_groups() {
+    let mut cfg = config();
+    let table = |id: u128, table: EntryConfig| (Uuid::from_u128(id), table);
+    cfg.entries.extend([
+        table(1, EntryConfig { exclude: true, ..EntryConfig::default() }),
+        table(
+            2,
+            EntryConfig {
+                map_uuid: Some(Uuid::from_u128(0xb)),
+                map_name: Some("Robert".to_string()),
+                map_gidnumber: Some(30000),
+                exclude: false,
+            },
+        ),
+        table(3, EntryConfig { exclude: true, ..EntryConfig::default() }),
+        table(
+            4,
+            EntryConfig {
+                map_uuid: Some(Uuid::from_u128(0xd)),
+                map_name: Some("Crew".to_string()),
+                map_gidnumber: Some(30001),
+                exclude: false,
+            },
+        ),
+    ]);
+    let content = map(
+        &cfg,
+        &[
+            person(1, "alice"),
+            person(2, "bob").with("uidNumber", "99"),
+            group(3, "old"),
+            group(4, "team").with("member", "uid=bob,ou=people,dc=example,dc=com").with("member", "uid=alice,ou=people,dc=example,dc=com"),
+        ],
+    );
+    let bob = named(&content, "robert");
+    assert_eq!((&bob["id"], &bob["gidnumber"]), (&json!(Uuid::from_u128(0xb)), &json!(30000)));
+    let crew = named(&content, "crew");
+    assert_eq!((&crew["id"], &crew["gidnumber"]), (&json!(Uuid::from_u128(0xd)), &json!(30001)));
+    assert_eq!(members(&content, "crew"), ["uid=bob,ou=people,dc=example,dc=com"]);
+    assert_eq!(
+        content.skipped.iter().map(|skipped| (skipped.sync_uuid.as_u128(), skipped.reason)).collect::<Vec<_>>(),
+        [(1, SkipReason::Excluded), (3, SkipReason::Excluded)]
+    );
+    assert_eq!(content.members_out_of_scope, 1);
+}
+
+#[test]
+fn a_mapped_name_helps_an_entry_whose_own_is_refused() {
+    let cfg = with_table(1, EntryConfig { map_name: Some("bob".to_string()), ..EntryConfig::default() });
+    assert_eq!(only(&map(&cfg, &[person(1, "1 bob!")]))["name"], "bob");
+    assert_eq!(only(&map(&cfg, &[person(1, "x").without("uid")]))["name"], "bob");
+    let cfg = with_table(1, EntryConfig { map_name: Some("b b".to_string()), map_gidnumber: Some(99), ..EntryConfig::default() });
+    let problems = problems(&map(&cfg, &[person(1, "bob")]));
+    assert_eq!(problems.iter().map(|(attribute, _)| attribute.as_str()).collect::<Vec<_>>(), ["map_name", "map_gidnumber"]);
+}
+
+/// Attribute, a value that breaks a rule, a word of the rule, and whether the entry can do without.
+const BROKEN: &[(&str, &[u8], &str, bool)] = &[
+    ("uid", b"1abc", "begin with a letter", false),
+    ("uid", b"a@b", "begin with a letter", false),
+    ("uid", b"root", "reserved", false),
+    ("uid", b"abcdefabcdefabcdefabcdefabcdefab", "UUID", false),
+    ("uid", b"\xff", "UTF-8", false),
+    ("uid", b" ", "missing", false),
+    ("cn", b"two\nlines", "control", false),
+    ("cn", b"\xff", "UTF-8", false),
+    ("cn", b"", "missing", false),
+    ("uidNumber", b"999", "1000-60000", true),
+    ("uidNumber", b"65534", "1000-60000", true),
+    ("uidNumber", b"many", "decimal", true),
+    ("mail", b"someone at home", "e-mail", true),
+    ("mail", b"zo\xc3\xab@example.com", "ASCII", true),
+    ("mail", b"a@example.com ", "without spaces", true),
+    ("mail", b"\xff", "UTF-8", true),
+    ("userPassword", b"marker-clear-text", "scheme", true),
+    ("userPassword", b"{SASL}marker@REALM", "SASL", true),
+    ("userPassword", b"{CRYPT}!marker", "CRYPT", true),
+    ("userPassword", b"!", "locked", true),
+    ("userPassword", b"\xff", "UTF-8", true),
+    ("sshPublicKey", b"no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f", "options", true),
+    ("sshPublicKey", b"garbage", "OpenSSH", true),
+    ("sshPublicKey", b"\xff", "UTF-8", true),
+    ("loginShell", b"/bin/\x1bsh", "control", true),
+    ("nsAccountLock", b"perhaps", "TRUE or FALSE", false),
+    ("shadowExpire", b"soon", "days", false),
+    ("pwdEndTime", b"soon", "GeneralizedTime", false),
+    ("pwdStartTime", b"soon", "GeneralizedTime", false),
+    ("krbPrincipalExpiration", b"soon", "GeneralizedTime", false),
+    ("pwdAccountLockedTime", b"soon", "GeneralizedTime", false),
+];
+
+fn broken(attribute: &str, value: &[u8]) -> [TestEntry; 3] {
+    let number = |entry: TestEntry| entry.with("uidNumber", "20000").with("loginShell", "/bin/sh").set(attribute, value);
+    [person(1, "good"), number(person(2, "bad")), person(3, "fine")]
+}
+
+#[test]
+fn one_broken_value_holds_its_entry_and_no_other() {
+    for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::Fail)] {
+        for (attribute, value, rule, _) in BROKEN {
+            let content = map(&cfg, &broken(attribute, value));
+            assert_eq!(sent(&content).len(), 2, "{attribute}: {rule}");
+            let problems = problems(&content);
+            assert!(
+                problems.iter().any(|(at, text)| at.eq_ignore_ascii_case(attribute) && text.contains(rule)),
+                "{attribute}: {problems:?}"
+            );
+            assert_eq!(
+                (content.held[0].sync_uuid, content.held[0].dn.as_str()),
+                (Uuid::from_u128(2), "uid=bad,ou=people,dc=example,dc=com")
+            );
+        }
+    }
+}
+
+#[test]
+fn drop_attribute_sends_the_entry_without_what_is_optional() {
+    for (attribute, value, rule, optional) in BROKEN {
+        let content = map(&policy(InvalidEntries::DropAttribute), &broken(attribute, value));
+        assert_eq!(sent(&content).len(), if *optional { 3 } else { 2 }, "{attribute}: {rule}");
+        assert_eq!(content.held.len(), usize::from(!optional));
+        let dropped: Vec<_> =
+            content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.to_ascii_lowercase())).collect();
+        let expected = optional.then(|| (2, attribute.to_ascii_lowercase())).into_iter().collect::<Vec<_>>();
+        assert_eq!(dropped, expected, "{attribute}: {rule}");
+    }
+}
+
+#[test]
+fn dropping_takes_the_offending_value_and_what_depends_on_it() {
+    let mut cfg = policy(InvalidEntries::DropAttribute);
+    cfg.person.password_as_unix = true;
+    let entry = person(1, "bob")
+        .with("mail", "bad mail")
+        .with("mail", "good@example.com")
+        .with("sshPublicKey", "garbage")
+        .with("sshPublicKey", KEY_B)
+        .with("uidNumber", "5")
+        .with("loginShell", "/bin/sh")
+        .with("userPassword", SSHA);
+    let sent = only(&map(&cfg, &[entry]));
+    assert_eq!(sent["mail"], json!([{"primary": true, "value": "good@example.com"}]));
+    assert_eq!(sent["ssh_publickey"].as_array().unwrap().len(), 1);
+    assert_eq!(sent["password_import"], SSHA);
+    assert_eq!((&sent["gidnumber"], &sent["loginshell"], &sent["unix_password_import"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(sent["schemas"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
+    let mut entry = person(1, "marker!").set("cn", "marker\n").with("nsAccountLock", "marker");
+    for (attribute, value) in
+        [("mail", "marker mail"), ("userPassword", "marker-password"), ("sshPublicKey", "marker key"), ("uidNumber", "marker9")]
+    {
+        entry = entry.with(attribute, value);
+    }
+    for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::DropAttribute)] {
+        let content = map(&cfg, std::slice::from_ref(&entry));
+        let problems = problems(&content);
+        for attribute in ["uid", "cn", "nsAccountLock", "mail", "userpassword", "sshpublickey", "uidnumber"] {
+            assert!(problems.iter().any(|(at, _)| at == attribute), "{attribute}: {problems:?}");
+        }
+        assert!(problems.iter().all(|(_, rule)| !rule.contains("marker")), "{problems:?}");
+        assert!(content.dropped.is_empty());
+    }
+}
+
+#[test]
+fn broken_groups() {
+    let check = |entry: TestEntry, attribute: &str, optional: bool| {
+        let held = map(&config(), std::slice::from_ref(&entry));
+        assert_eq!(problems(&held).iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(), [attribute]);
+        let dropped = map(&policy(InvalidEntries::DropAttribute), &[entry]);
+        assert_eq!((dropped.groups, dropped.dropped.len()), (usize::from(optional), usize::from(optional)), "{attribute}");
+    };
+    check(group(1, "no good"), "cn", false);
+    check(group(1, "x").without("cn"), "cn", false);
+    check(group(1, "x").with("description", "two\nlines"), "description", true);
+    check(group(1, "x").with("gidNumber", "0"), "gidnumber", true);
+    let mut control = group(1, "x");
+    control.dn = "cn=a\tb,dc=x".to_string();
+    check(control, "dn", false);
+}
+
+#[test]
+fn passwords_take_a_prefix_and_the_first_hash_kanidm_knows() {
+    let mut cfg = config();
+    let several = person(1, "bob").with("userPassword", "{SASL}bob@REALM").with("userPassword", SSHA).with("userPassword", "{CRYPT}$6$a$b");
+    assert_eq!(only(&map(&cfg, std::slice::from_ref(&several)))["password_import"], SSHA);
+    cfg.person.password_prefix = Some("ipaNTHash: ".to_string());
+    let sent = only(&map(&cfg, &[person(1, "bob").with("userPassword", "iEb36u6PsRetBr3YMLdYbA")]));
+    assert_eq!(sent["password_import"], "ipaNTHash: iEb36u6PsRetBr3YMLdYbA");
+    assert_eq!(problems(&map(&cfg, &[several])).len(), 1);
+}
+
+#[test]
+fn ssh_key_labels_stay_when_another_key_goes() {
+    let label = |content: &Content, key: &str| {
+        let keys = only(content)["ssh_publickey"].as_array().unwrap().clone();
+        keys.iter().find(|entry| entry["value"].as_str().unwrap().starts_with(key)).map(|entry| entry["label"].clone())
+    };
+    let both = map(&config(), &[person(1, "bob").with("sshPublicKey", KEY_A).with("sshPublicKey", format!("  {KEY_B} b@host\n"))]);
+    let one = map(&config(), &[person(1, "bob").with("sshPublicKey", KEY_B)]);
+    assert_eq!(label(&both, KEY_B), label(&one, KEY_B));
+    assert_ne!(label(&both, KEY_A), label(&both, KEY_B));
+    assert_eq!(label(&one, KEY_A), None);
+}
+
+#[test]
+fn a_value_of_several_lines_is_several_keys_and_a_key_twice_is_one() {
+    let entry =
+        person(1, "bob").with("sshPublicKey", format!("{KEY_A} first\r\n\n{KEY_B}\n")).with("sshPublicKey", format!("{KEY_A} again"));
+    let sent = only(&map(&config(), &[entry]));
+    let values: Vec<_> = sent["ssh_publickey"].as_array().unwrap().iter().map(|key| key["value"].clone()).collect();
+    assert_eq!(values, [format!("{KEY_A} first"), KEY_B.to_string()]);
+}
+
+#[test]
+fn the_earliest_end_of_an_account_counts() {
+    let expire = |entry: TestEntry| only(&map(&config(), &[entry]))["account_expire"].clone();
+    let bob = person(1, "bob")
+        .with("shadowExpire", "19723")
+        .with("pwdEndTime", "20230601000000Z")
+        .with("krbPrincipalExpiration", "20250101000000Z");
+    assert_eq!(expire(bob.clone()), "2023-06-01T00:00:00Z");
+    assert_eq!(expire(bob.clone().without("pwdEndTime")), "2024-01-01T00:00:00Z");
+    assert_eq!(expire(bob.clone().with("nsaccountlock", "TRUE")), "1970-01-01T00:00:00Z");
+    assert_eq!(expire(bob.with("pwdAccountLockedTime", "000001010000Z")), "1970-01-01T00:00:00Z");
+    let open = person(1, "bob")
+        .with("nsAccountLock", "false")
+        .with("shadowExpire", "-1")
+        .with("shadowExpire", "")
+        .with("pwdAccountLockedTime", "20240101000000Z");
+    assert_eq!(expire(open), Value::Null);
+}
+
+#[test]
+fn locks_are_not_read_where_they_are_not_wanted() {
+    let mut cfg = config();
+    cfg.person.account_lock = false;
+    let sent = only(&map(&cfg, &[person(1, "bob").with("nsAccountLock", "true").with("shadowExpire", "soon")]));
+    assert_eq!(sent["account_expire"], Value::Null);
+}
+
+#[test]
+fn a_locked_account_that_is_held_says_so() {
+    let says =
+        |entry: TestEntry| problems(&map(&config(), &[entry])).iter().any(|(_, rule)| rule.contains("Kanidm keeps the state it has"));
+    let held = person(1, "bob").with("mail", "bad mail");
+    assert!(!says(held.clone()));
+    assert!(!says(held.clone().with("nsAccountLock", "false")));
+    assert!(says(held.clone().with("nsAccountLock", "true")));
+    assert!(says(held.with("pwdEndTime", "20240101000000Z")));
+    assert!(says(person(1, "bob").with("nsAccountLock", "perhaps")));
+}
+
+#[test]
+fn the_first_of_two_keeps_what_must_be_unique() {
+    let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
+    let same_name =
+        TestEntry::new(2, "uid=alice,ou=staff,dc=example,dc=com").with("objectClass", "person").with("uid", "ALICE").with("cn", "A");
+    for (second, attribute) in [
+        (same_name, "uid"),
+        (person(2, "bob").with("uidNumber", "20000"), "uidnumber"),
+        (person(2, "bob").with("mail", "b@example.com").with("mail", "a@example.com"), "mail"),
+        (TestEntry { dn: "UID=Alice, OU=People, DC=example, DC=com".to_string(), ..person(2, "bob") }, "dn"),
+    ] {
+        let content = map(&config(), &[alice.clone(), second, person(3, "carol")]);
+        assert_eq!(sent(&content).len(), 2, "{attribute}");
+        let problems = problems(&content);
+        assert_eq!(problems.len(), 1);
+        assert_eq!(problems[0].0, attribute);
+        assert!(problems[0].1.contains("uid=alice,ou=people,dc=example,dc=com"), "{problems:?}");
+        assert_eq!(content.held[0].sync_uuid, Uuid::from_u128(2));
+    }
+    // Kanidm compares mail addresses exactly.
+    assert_eq!(map(&config(), &[alice, person(2, "bob").with("mail", "A@example.com")]).persons, 2);
+}
+
+#[test]
+fn what_is_held_claims_nothing() {
+    let content = map(
+        &config(),
+        &[person(1, "bob").with("mail", "bad mail").with("uidNumber", "20000"), {
+            TestEntry { dn: "uid=bob,ou=staff,dc=x".to_string(), ..person(2, "bob") }.with("uidNumber", "20000")
+        }],
+    );
+    assert_eq!((content.persons, content.held.len(), content.held[0].sync_uuid), (1, 1, Uuid::from_u128(1)));
+}
+
+#[test]
+fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
+    let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
+    let bob = person(2, "bob").with("uidNumber", "20000").with("mail", "a@example.com").with("mail", "b@example.com");
+    let content =
+        map(&policy(InvalidEntries::DropAttribute), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
+    assert_eq!(sent(&content).len(), 3);
+    assert_eq!(named(&content, "bob")["mail"], json!([{"primary": true, "value": "b@example.com"}]));
+    assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));
+    let dropped: Vec<_> = content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.as_str())).collect();
+    assert_eq!(dropped, [(2, "uidnumber"), (2, "mail"), (3, "gidnumber")]);
+}
+
+#[test]
+fn two_entries_cannot_have_one_uuid() {
+    let cfg = with_table(1, EntryConfig { map_uuid: Some(Uuid::from_u128(2)), ..EntryConfig::default() });
+    for entries in [[person(1, "a"), person(2, "b")], [person(2, "b"), person(1, "a")]] {
+        let content = map(&cfg, &entries);
+        assert_eq!((content.persons, problems(&content)[0].0.as_str()), (1, "map_uuid"));
+        assert!(problems(&content)[0].1.contains(&entries[0].dn));
+    }
+}
+
+#[test]
+fn an_entry_that_comes_twice_is_taken_once() {
+    let cfg = config();
+    let mut mapper = Mapper::new(&cfg, false);
+    assert!(!mapper.contains(&Uuid::from_u128(1)));
+    feed(&mut mapper, &person(1, "bob"));
+    assert!(mapper.contains(&Uuid::from_u128(1)));
+    feed(&mut mapper, &person(1, "bob"));
+    answer(&mut mapper, &person(1, "bob"));
+    let content = mapper.finish();
+    assert_eq!((content.persons, content.held.len()), (1, 0));
+}
+
+#[test]
+fn nothing_shows_a_password_in_debug() {
+    let content = map(&config(), &[person(1, "bob").with("userPassword", SSHA), person(2, "eve").with("userPassword", "marker")]);
+    let shown = format!("{content:?}");
+    assert!(!shown.contains("sLRx2RD5") && !shown.contains("marker"), "{shown}");
+}

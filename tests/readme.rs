@@ -1,0 +1,256 @@
+//! What the README says is so: its configuration is one, its OpenLDAP steps work on a real slapd, its tables are the code's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kanidm_ldap_sync::config;
+use kanidm_ldap_sync::config::sync::SyncConfig;
+use kanidm_ldap_sync::directory::client::Directory;
+use kanidm_ldap_sync::directory::refresh::Refresh;
+use kanidm_ldap_sync::error::ExitCode;
+use kanidm_ldap_sync::service::lock::RunLock;
+use support::ldap::LdapClient;
+use support::pki::Pki;
+use support::ports;
+use support::process::{Server, run};
+use support::temp::TempDir;
+use support::tool::{ConfigText, Tool};
+
+const README: &str = include_str!("../README.md");
+const SYNC_PASSWORD: &str = "Sync-pw-1";
+const ADMIN: &str = "cn=admin,dc=example,dc=com";
+const ADMIN_PASSWORD: &str = "Admin-pw-1";
+
+/// The fenced blocks of a language, in order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let begin = format!("```{language}\n");
+    README.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// The rows of the table below a headline, cell by cell.
+fn table(headline: &str) -> Vec<Vec<&'static str>> {
+    let section = README.split(&format!("\n## {headline}\n")).nth(1).unwrap_or_else(|| panic!("no section {headline:?}"));
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn two_commands_set_everything_up() {
+    let commands: Vec<&str> = blocks("sh")[0].lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+    assert_eq!(commands, ["cargo run --release --example demo", "./tests/run"]);
+}
+
+#[test]
+fn the_exit_codes_are_the_codes() {
+    let documented: Vec<(String, &str)> = table("Exit codes").into_iter().map(|row| (row[0].to_owned(), row[1])).collect();
+    assert_eq!(documented, ExitCode::ALL.map(|(code, meaning)| (code.code().to_string(), meaning)));
+}
+
+/// 0, 3 and 4 are in the demo.
+#[test]
+fn exit_codes_that_the_demo_does_not_show() {
+    let pki = Pki::new();
+    let [port] = ports::free();
+    let sync = ConfigText::for_directory("ldaps://127.0.0.1", pki.ca()).set("sync_token", "token");
+    let tool = Tool::new(&sync, &ConfigText::for_kanidm(&format!("https://127.0.0.1:{port}"), pki.ca()));
+    let failed = tool.run(&[]).expect_code(1);
+    assert!(failed.stderr.contains("connecting to Kanidm"), "{}", failed.stderr);
+    {
+        let _other_run = RunLock::acquire(tool.sync_config()).unwrap();
+        tool.run(&[]).expect_code(5);
+    }
+    tool.write_sync_config(&sync.set("ldap_uri", "https://127.0.0.1"));
+    let wrong = tool.run(&[]).expect_code(2);
+    assert!(wrong.stderr.contains("ldap_uri"), "{}", wrong.stderr);
+}
+
+#[test]
+fn the_dependency_table_is_complete_and_right() {
+    let mut direct: BTreeMap<String, bool> = BTreeMap::new();
+    for manifest in [include_str!("../Cargo.toml"), include_str!("../proto/Cargo.toml")] {
+        let manifest: toml::Table = toml::from_str(manifest).unwrap();
+        for (name, value) in manifest["dependencies"].as_table().unwrap().iter().filter(|(_, value)| value.get("path").is_none()) {
+            let reduced = value.get("default-features").and_then(toml::Value::as_bool) == Some(false);
+            *direct.entry(name.clone()).or_default() |= reduced;
+        }
+    }
+    let rows = table("Dependencies");
+    let names: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(names, direct.keys().collect::<Vec<_>>());
+    let licences = licences();
+    for row in &rows {
+        let name = row[0].trim_matches('`');
+        assert_eq!(Some(row[2]), licences.get(name).map(String::as_str), "the licence of {name}");
+        assert_eq!(row[3] != "–", direct[name], "{name}: what is turned off, and default-features in Cargo.toml");
+    }
+}
+
+/// The licence of each crate that the tool itself is built of.
+fn licences() -> BTreeMap<String, String> {
+    let mut tree = Command::new(env!("CARGO"));
+    tree.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--depth", "2", "--format", "{p}|{l}"]);
+    let text = String::from_utf8(run(tree.current_dir(env!("CARGO_MANIFEST_DIR")))).unwrap();
+    let of = |line: &str| {
+        let (package, licence) = line.split_once('|')?;
+        Some((package.split(' ').next()?.to_owned(), licence.trim_end_matches(" (*)").to_owned()))
+    };
+    text.lines().filter_map(of).collect()
+}
+
+#[test]
+fn tests_and_files_it_names_exist() {
+    for row in table("Beside Kanidm's own tool") {
+        let [file, test] = row[3].split(' ').map(|part| part.trim_matches('`')).collect::<Vec<_>>()[..] else { panic!("{row:?}") };
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        assert!(text.contains(&format!("fn {test}()")), "{file} has no test {test}");
+    }
+    for target in README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).filter(|target| !target.starts_with("https://")) {
+        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(target).exists(), "a link to {target}, which is not there");
+    }
+}
+
+/// The README's two configuration files, read by the real parser, with a directory of ours in place of the invented one.
+fn configuration(folder: &TempDir, ldap_uri: &str) -> SyncConfig {
+    let place = |text: &str| text.replace("/etc/kanidm", folder.path().to_str().unwrap()).replace("ldaps://ldap.example.com", ldap_uri);
+    let [client, sync] = blocks("toml")[..] else { panic!("two configuration files") };
+    folder.write("ldap-sync.token", "token\n");
+    folder.write("ldap-sync.password", format!("{SYNC_PASSWORD}\n"));
+    fs::copy(Pki::new().ca(), folder.path().join("ldap-ca.pem")).unwrap();
+    let no_variable = |_: &str| None;
+    let (_, warnings) = config::client::load(Some(&folder.write("config", place(client))), None, &no_variable).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let (sync, warnings) = config::sync::load(&folder.write("ldap-sync", place(sync)), &no_variable).unwrap();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    sync
+}
+
+#[test]
+fn the_configuration_files_are_valid_and_ask_for_no_more_than_they_should() {
+    let config = configuration(&TempDir::new("readme"), "ldaps://ldap.example.com");
+    assert_eq!(config.directory.base_dn, "dc=example,dc=com");
+}
+
+/// Debian's slapd as its package sets it up, then the README's commands and LDIF, then our own client as the README configures it.
+#[test]
+fn the_openldap_steps_work_on_a_real_slapd() {
+    let slapd = DebianSlapd::start();
+    let [account, syncprov] = blocks("ldif")[..] else { panic!("two LDIF files") };
+    let hash = String::from_utf8(run(Command::new("slappasswd").args(["-s", SYNC_PASSWORD]))).unwrap();
+    slapd.folder.write("account.ldif", account.replace("{SSHA}what slappasswd printed", hash.trim()));
+    slapd.folder.write("syncprov.ldif", syncprov);
+    let commands: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("ldap")).collect();
+    assert_eq!(commands.len(), 2);
+    commands.into_iter().for_each(|command| slapd.administrate(command));
+
+    let config = configuration(&slapd.folder, &slapd.uri());
+    let mut directory = Directory::connect(&config.directory).unwrap();
+    let refresh = |directory: &mut Directory, cookie: Option<&[u8]>| {
+        let mut received = Vec::new();
+        let attributes = ["cn", "userPassword", "entryUUID"];
+        let result = directory.refresh(&attributes, cookie, &mut |_, entry| {
+            received.push((entry.dn().to_owned(), entry.attributes().any(|a| a.description().eq_ignore_ascii_case("userPassword"))));
+        });
+        match result.unwrap() {
+            Refresh::Done(outcome) => (received, outcome),
+            Refresh::Required { reason } => panic!("{reason}"),
+        }
+    };
+    let (first, outcome) = refresh(&mut directory, None);
+    assert_eq!(first.len(), PERSONS, "beyond the size limit of 500");
+    assert!(first.iter().all(|(_, password)| *password), "password hashes can be read");
+    let ldap_content_sync::Cookie::New(cookie) = outcome.cookie else { panic!("no cookie") };
+
+    slapd.admin().modify("dn: uid=user7,dc=example,dc=com\nchangetype: modify\nreplace: cn\ncn: Changed\n");
+    slapd.admin().modify("dn: uid=user8,dc=example,dc=com\nchangetype: delete\n");
+    let (changed, outcome) = refresh(&mut directory, Some(&cookie));
+    assert_eq!(changed, [("uid=user7,dc=example,dc=com".to_owned(), true)]);
+    assert_eq!((outcome.deleted.len(), outcome.present), (1, None), "the session log tells what was deleted");
+}
+
+/// More than slapd's size limit for everybody else.
+const PERSONS: usize = 600;
+
+/// A slapd with the configuration that Debian's package makes.
+struct DebianSlapd {
+    // Before the folder: it is gone first.
+    server: Server,
+    folder: TempDir,
+}
+
+impl DebianSlapd {
+    fn start() -> DebianSlapd {
+        let folder = TempDir::new("readme-slapd");
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        let me = fs::metadata("/proc/self").unwrap();
+        let template = fs::read_to_string("/usr/share/slapd/slapd.init.ldif").expect("the Debian package slapd");
+        let values = [
+            ("@SUFFIX@", "dc=example,dc=com".to_owned()),
+            ("@PASSWORD@", ADMIN_PASSWORD.to_owned()),
+            ("/var/lib/ldap", path("db")),
+            ("/var/run/slapd", path("")),
+            ("gidNumber=0+uidNumber=0", format!("gidNumber={}+uidNumber={}", me.gid(), me.uid())),
+        ];
+        let config = values.iter().fold(template, |text, (from, to)| text.replace(from, to));
+        ["db", "slapd.d"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
+        run(Command::new("slapadd").args(["-n", "0", "-F", &path("slapd.d"), "-l"]).arg(folder.write("init.ldif", config)));
+        run(Command::new("slapadd").args(["-n", "1", "-F", &path("slapd.d"), "-l"]).arg(folder.write("content.ldif", content())));
+        let uri = uri(&folder);
+        let command = ["slapd", "-F", &path("slapd.d"), "-h", &uri, "-d", "0"];
+        let server = Server::start(&folder.path().join("slapd.log"), &[folder.path()], &command);
+        let slapd = DebianSlapd { server, folder };
+        slapd.server.wait_until(|| slapd.admin().answers()).unwrap_or_else(|log| panic!("slapd does not start: {log}"));
+        slapd
+    }
+
+    fn uri(&self) -> String {
+        uri(&self.folder)
+    }
+
+    fn admin(&self) -> LdapClient {
+        LdapClient { uri: self.uri(), ca: None, bind_dn: ADMIN.to_owned(), password: ADMIN_PASSWORD.to_owned() }
+    }
+
+    /// Runs one of the README's commands, on this server.
+    fn administrate(&self, command: &str) {
+        let mut words = command.split(' ');
+        let mut process = Command::new(words.next().unwrap());
+        let uri = self.uri();
+        process.current_dir(self.folder.path()).env("LDAPNOINIT", "1");
+        if !command.contains("ldapi:///") {
+            process.args(["-H", &uri]);
+        }
+        for word in words {
+            match word {
+                "ldapi:///" => process.arg(&uri),
+                // Asks at the terminal.
+                "-W" => process.args(["-w", ADMIN_PASSWORD]),
+                other => process.arg(other),
+            };
+        }
+        run(&mut process);
+    }
+}
+
+/// Its local socket.
+fn uri(folder: &TempDir) -> String {
+    let socket: PathBuf = folder.path().join("ldapi");
+    format!("ldapi://{}", socket.to_str().unwrap().replace('/', "%2F"))
+}
+
+fn content() -> String {
+    let base = "dn: dc=example,dc=com\nobjectClass: organization\nobjectClass: dcObject\no: Example\ndc: example\n".to_owned();
+    let person = |n| {
+        format!(
+            "dn: uid=user{n},dc=example,dc=com\nobjectClass: inetOrgPerson\nuid: user{n}\ncn: User {n}\nsn: User\nuserPassword: {{SHA}}x\n"
+        )
+    };
+    [base].into_iter().chain((0..PERSONS).map(person)).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,210 @@
+//! The same against the real Kanidm engine, over HTTPS.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use kanidm_ldap_sync::config::client::ClientConfig;
+use kanidm_ldap_sync::config::secret::Secret;
+use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
+use kanidm_ldap_sync::kanidm::client::KanidmClient;
+use kanidm_ldap_sync::kanidm::error::KanidmError;
+use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
+use kanidm_ldap_sync::kanidm::state::SyncState;
+use kanidm_ldap_sync::kanidm::transport::SyncServer;
+use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use uuid::Uuid;
+
+use crate::jobs::{Account, Job, add_group, add_person, id, limits, person};
+use crate::sequences::{seeds, sequence};
+use crate::support::kanidm::{KanidmOptions, KanidmServer};
+use crate::world::{Seen, World};
+
+/// A client of one sync account.
+struct Engine<'k> {
+    kanidm: &'k KanidmServer,
+    account: String,
+    client: KanidmClient,
+}
+
+impl<'k> Engine<'k> {
+    fn new(kanidm: &'k KanidmServer, account: &str) -> Self {
+        let token = kanidm.create_sync_account(account).token;
+        Engine { kanidm, account: account.to_owned(), client: client(kanidm, &token) }
+    }
+}
+
+fn client(kanidm: &KanidmServer, token: &str) -> KanidmClient {
+    let options = TlsOptions { roots: Roots::Bundle(kanidm.ca()), verify_ca: true, verify_hostnames: true, client_cert: None };
+    let config = ClientConfig {
+        uri: kanidm.url(),
+        verify_ca: true,
+        verify_hostnames: true,
+        ca_path: None,
+        connect_timeout: Duration::from_secs(10),
+    };
+    KanidmClient::new(&config, Secret::new(token.to_owned()), Duration::from_secs(60), client_config(&options).unwrap())
+}
+
+impl SyncServer for Engine<'_> {
+    fn state(&mut self) -> Result<SyncState, KanidmError> {
+        self.client.state()
+    }
+
+    fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
+        self.client.apply(body)
+    }
+}
+
+impl World for Engine<'_> {
+    fn content(&mut self) -> BTreeMap<Uuid, Seen> {
+        let entries = self.kanidm.entries(&self.account).into_iter();
+        let seen = entries.map(|e| {
+            let mail = e.mail.first().map(|m| m.value.clone());
+            let gid = e.gidnumber.map(u64::from);
+            (e.uuid, Seen { name: e.name, external_id: e.external_id, mail, gid, members: e.member.into_iter().collect() })
+        });
+        seen.collect()
+    }
+
+    fn recycled(&mut self) -> BTreeSet<Uuid> {
+        self.kanidm.recycled().into_iter().map(|r| r.uuid).collect()
+    }
+
+    fn forget_state(&mut self) {
+        self.kanidm.force_refresh(&self.account);
+    }
+}
+
+fn fill(engine: &mut Engine<'_>, persons: &[Account]) {
+    let mut set = ChangeSet::default();
+    persons.iter().for_each(|p| add_person(&mut set, p));
+    let report = Job { cookie: "old", full: true, ..Job::new(&set) }.run(engine).unwrap();
+    assert_eq!((report.posts, report.held), (1, vec![]));
+}
+
+#[test]
+fn a_refresh_in_chunks_is_exact() {
+    let kanidm = KanidmServer::start();
+    let mut engine = Engine::new(&kanidm, "sync");
+    fill(&mut engine, &(0..30).map(person).collect::<Vec<_>>());
+    kanidm.force_refresh("sync");
+    kanidm.clear_log();
+    let mut set = ChangeSet::default();
+    add_group(&mut set, 100, &["cn=group102,dc=x".to_owned(), "uid=user29,dc=x".to_owned()]);
+    add_group(&mut set, 101, &["cn=group100,dc=x".to_owned()]);
+    add_group(&mut set, 102, &(2..30).map(|n| format!("uid=user{n},dc=x")).collect::<Vec<_>>());
+    (2..30).for_each(|n| add_person(&mut set, &person(n)));
+    let stubs = [(id(1), "uid=elsewhere,dc=x".to_owned())];
+    let report = Job { full: true, stubs: &stubs, limits: limits(7), ..Job::new(&set) }.run(&mut engine).unwrap();
+    assert_eq!(report.held, []);
+    let content = engine.content();
+    assert_eq!(content.len(), 32);
+    assert_eq!(content[&id(100)].members, BTreeSet::from([id(102), id(29)]));
+    assert_eq!(content[&id(101)].members, BTreeSet::from([id(100)]));
+    assert_eq!(content[&id(102)].members, (2..30).map(id).collect());
+    assert_eq!(content[&id(1)].name.as_deref(), Some("user1"));
+    assert_eq!(content[&id(1)].external_id.as_deref(), Some("uid=elsewhere,dc=x"));
+    assert_eq!(kanidm.recycled().iter().map(|r| r.uuid).collect::<Vec<_>>(), [id(0)]);
+    assert_eq!(kanidm.posts()[0].stubs, 32, "what is not listed is deleted, so everything is listed first");
+}
+
+#[test]
+fn dns_with_new_uuids_and_entries_in_the_recycle_bin() {
+    let kanidm = KanidmServer::start();
+    let mut engine = Engine::new(&kanidm, "sync");
+    fill(&mut engine, &(0..9).map(person).collect::<Vec<_>>());
+    let retention = Retention::Delete(vec![id(4), id(5)]);
+    Job { retention, ..Job::new(&ChangeSet::default()) }.run(&mut engine).unwrap();
+    for refresh in [false, true] {
+        if refresh {
+            kanidm.force_refresh("sync");
+        }
+        let mut set = ChangeSet::default();
+        (0..8).for_each(|n| add_person(&mut set, &person(n)));
+        let another = if refresh { 50 } else { 8 };
+        add_person(&mut set, &Account { n: another, ..person(8) });
+        let report = Job { full: refresh, cookie: "newer", ..Job::new(&set) }.run(&mut engine).unwrap();
+        let held: Vec<Uuid> = report.held.iter().map(|h| h.uuid).collect();
+        assert_eq!(held, [id(4), id(5)], "{:#?}", report.held);
+        assert!(report.held[0].reason.contains("kanidm recycle-bin revive"), "{}", report.held[0].reason);
+        assert_eq!(engine.content().keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 6, 7, another].map(id));
+    }
+    kanidm.revive(id(4));
+    kanidm.revive(id(5));
+    let mut set = ChangeSet::default();
+    (4..6).for_each(|n| add_person(&mut set, &person(n)));
+    let report = Job { cookie: "newest", ..Job::new(&set) }.run(&mut engine).unwrap();
+    assert_eq!((report.held, engine.content().len()), (vec![], 9));
+}
+
+#[test]
+fn entries_of_another_account_block_nothing() {
+    let kanidm = KanidmServer::start();
+    let mut other = Engine::new(&kanidm, "other");
+    fill(&mut other, &[person(20), person(21)]);
+    let mut engine = Engine::new(&kanidm, "sync");
+    fill(&mut engine, &(0..4).map(person).collect::<Vec<_>>());
+    for refresh in [false, true] {
+        if refresh {
+            kanidm.force_refresh("sync");
+        }
+        let mut set = ChangeSet::default();
+        (1..4).for_each(|n| add_person(&mut set, &person(n)));
+        add_person(
+            &mut set,
+            &Account { mail: "another@x".to_owned(), name: "another".to_owned(), gid: 5000, dn: "uid=a,dc=x".to_owned(), ..person(20) },
+        );
+        let retention = Retention::Delete(vec![id(0), id(21)]);
+        let cookie = if refresh { "newer" } else { "new" };
+        let report = Job { full: refresh, retention, cookie, ..Job::new(&set) }.run(&mut engine).unwrap();
+        assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), [id(20)], "{:#?}", report.held);
+        assert_eq!(engine.content().len(), 3);
+        assert_eq!(other.content().len(), 2);
+    }
+}
+
+#[test]
+fn renames_that_collide_are_staged() {
+    for plain_conflicts in [false, true] {
+        let kanidm = KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
+        let mut engine = Engine::new(&kanidm, "sync");
+        fill(&mut engine, &(0..6).map(person).collect::<Vec<_>>());
+        let mut set = ChangeSet::default();
+        // All of it at once: name, DN, mail address and gidnumber go round; then a swap of names with someone who wants too much.
+        for (n, next) in [(0, 1), (1, 2), (2, 0)] {
+            add_person(&mut set, &Account { n, ..person(next) });
+        }
+        add_person(&mut set, &Account { name: "user4".to_owned(), ..person(3) });
+        add_person(&mut set, &Account { name: "user3".to_owned(), mail: "user5@x".to_owned(), ..person(4) });
+        add_group(&mut set, 100, &["uid=user0,dc=x".to_owned()]);
+        let report = Job::new(&set).run(&mut engine).unwrap();
+        let content = engine.content();
+        for (n, next) in [(0, 1), (1, 2), (2, 0)] {
+            let expected = person(next);
+            assert_eq!(content[&id(n)].name.as_ref(), Some(&expected.name));
+            assert_eq!(content[&id(n)].external_id.as_ref(), Some(&expected.dn));
+            assert_eq!(content[&id(n)].mail.as_ref(), Some(&expected.mail));
+            assert_eq!(content[&id(n)].gid, Some(u64::from(expected.gid)));
+        }
+        assert_eq!(content[&id(100)].members, BTreeSet::from([id(2)]));
+        for n in 3..6 {
+            assert_eq!(content[&id(n)].name, Some(format!("user{n}")), "nobody loses a name for nothing");
+        }
+        let held: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
+        assert_eq!(held.keys().copied().collect::<Vec<_>>(), [id(3), id(4)], "{held:#?}");
+        assert!(held[&id(3)].contains("uid=user4,dc=x"), "{held:#?}");
+        assert!(held[&id(4)].contains("the mail address \"user5@x\""), "{held:#?}");
+    }
+}
+
+#[test]
+fn sequences_converge() {
+    let mut kanidm = KanidmServer::start();
+    for seed in seeds("UPLOAD_ENGINE_SEEDS", 0..3) {
+        if seed % 8 == 7 {
+            // The more Kanidm holds, the longer each POST takes.
+            kanidm = KanidmServer::start();
+        }
+        sequence(seed, Engine::new(&kanidm, &format!("sync{seed}")));
+    }
+}

@@ -1,0 +1,118 @@
+//! What the tests upload, and how.
+
+use std::time::Duration;
+
+use kanidm_ldap_sync::kanidm::request::Retention;
+use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimMail, ScimPerson};
+use kanidm_ldap_sync::kanidm::sketch::Sketch;
+use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
+use kanidm_ldap_sync::kanidm::transport::SyncServer;
+use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
+use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind, Member};
+use uuid::Uuid;
+
+use crate::trouble::TestClock;
+
+pub const RUN: Uuid = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000);
+
+pub fn id(n: u32) -> Uuid {
+    Uuid::from_u128(0x1111_2222_3333_4444_5555_0000_0000_0000 + u128::from(n))
+}
+
+/// A person of the directory, and what Kanidm gets of it.
+#[derive(Clone)]
+pub struct Account {
+    pub n: u32,
+    pub name: String,
+    pub dn: String,
+    pub mail: String,
+    pub gid: u32,
+    /// Its password hash is one that Kanidm does not accept.
+    pub bad: bool,
+}
+
+pub fn person(n: u32) -> Account {
+    Account { n, name: format!("user{n}"), dn: format!("uid=user{n},dc=x"), mail: format!("user{n}@x"), gid: 10_000 + n, bad: false }
+}
+
+pub fn add_person(set: &mut ChangeSet, p: &Account) {
+    let mail = [ScimMail { primary: true, value: &p.mail }];
+    let entry = ScimPerson {
+        schemas: POSIX_PERSON,
+        id: id(p.n),
+        name: &p.name,
+        displayname: "Some One",
+        legalname: None,
+        gidnumber: Some(p.gid),
+        loginshell: None,
+        password_import: p.bad.then_some("{BAD}"),
+        unix_password_import: None,
+        mail: Some(&mail),
+        ssh_publickey: None::<()>,
+        account_valid_from: None,
+        account_expire: None,
+    };
+    set.push(id(p.n), Kind::Person, &p.dn, &entry).unwrap();
+}
+
+pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
+    let name = format!("group{n}");
+    let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None };
+    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), &entry, members.iter().map(|m| Member::Dn(m))).unwrap();
+}
+
+pub fn limits(max_entries: usize) -> Limits {
+    Limits { max_entries, max_bytes: 1 << 20, timeout: Duration::from_secs(300), max_refused: Limits::MAX_REFUSED }
+}
+
+/// The envelope that a run stores at its end: `cookie`, and what Kanidm did not accept.
+pub fn done(cookie: &str, known: u32, held: &[HeldByKanidm]) -> Envelope {
+    Envelope {
+        cookie: Some(cookie.as_bytes().to_vec()),
+        fingerprint: "f".to_owned(),
+        known: Some(Sketch::of((0..known).map(id))),
+        held: held.iter().map(|h| h.uuid).collect(),
+        unfinished: None,
+    }
+}
+
+/// One upload.
+pub struct Job<'a> {
+    pub set: &'a ChangeSet,
+    pub retention: Retention,
+    pub stubs: &'a [(Uuid, String)],
+    pub full: bool,
+    pub limits: Limits,
+    pub cookie: &'a str,
+}
+
+impl<'a> Job<'a> {
+    pub fn new(set: &'a ChangeSet) -> Self {
+        Job { set, retention: Retention::Ignore, stubs: &[], full: false, limits: limits(1000), cookie: "new" }
+    }
+
+    pub fn run(&self, server: &mut dyn SyncServer) -> Result<UploadReport, UploadError> {
+        let state = server.state().unwrap();
+        let base = match &state {
+            SyncState::Refresh => Envelope::default(),
+            SyncState::Active { cookie } => match open(cookie).unwrap() {
+                Opened::Ours(envelope) => *envelope,
+                Opened::Foreign(cookie) => Envelope { cookie: Some(cookie), ..Envelope::default() },
+            },
+        };
+        let cookie = self.cookie.to_owned();
+        let finish = move |held: &[HeldByKanidm]| done(&cookie, 10, held);
+        let input = Upload {
+            state,
+            base,
+            full: self.full,
+            run: RUN,
+            retention: self.retention.clone(),
+            changes: self.set,
+            stubs: self.stubs,
+            finish: &finish,
+            limits: self.limits,
+        };
+        upload(server, &mut TestClock::default(), &input, &mut |_| {})
+    }
+}

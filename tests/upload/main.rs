@@ -1,0 +1,15 @@
+//! The upload: against a model of Kanidm, and against the real engine.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect by failing")]
+
+mod basics;
+mod engine;
+mod jobs;
+#[path = "../support/model.rs"]
+mod model;
+mod sequences;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/trouble.rs"]
+mod trouble;
+mod world;
