@@ -2,6 +2,7 @@
 //!
 //! Scope: the order. Each step is a module of its own; nothing is sent before the guard has spoken.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -22,10 +23,10 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::request::{RequestBody, Retention};
 use crate::kanidm::sketch::Sketch;
-use crate::kanidm::state::{Envelope, StateError, SyncState};
+use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
-use crate::mapping::Content;
+use crate::mapping::{Content, Held};
 use crate::sync::changeset::Kind;
 
 /// What a run is asked to do.
@@ -76,6 +77,9 @@ pub fn run(
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
+    if reading.content.held.len() > MAX_HELD {
+        return Err(RunError::Upload(UploadError::TooManyHeld { held: reading.content.held.len() }));
+    }
     let deletions = guard(job, &state, &start, &reading)?;
     let (preview, uploaded) = if job.dry_run {
         (preview::lines(&reading), UploadReport::default())
@@ -86,6 +90,7 @@ pub fn run(
     let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
     let report = report(job, &reading, &uploaded, deletions, times);
     log_entries(&report);
+    log_out_of_scope(&reading.content);
     Ok(Outcome { report, preview, reading })
 }
 
@@ -100,12 +105,10 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
 }
 
 fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<guard::Deletions, RunError> {
-    let deletions = estimate::deletions(&reading.retention, start.known.as_ref(), reading.content.changes.len());
-    let named = estimate::named(&reading.retention, start.known.as_ref());
-    let stays = match &reading.retention {
-        Retention::Retain(uuids) => Some(uuids.len() as u64),
-        Retention::Ignore | Retention::Delete(_) => None,
-    };
+    let (retention, known) = (&reading.retention, start.known.as_ref());
+    let deletions = estimate::deletions(retention, known, reading.deleted);
+    let named = estimate::named(retention, known);
+    let stays = estimate::left(retention, known, deletions, reading.content.changes.len(), reading.is_full());
     let plan = Plan { stays, deletions, known: start.known.as_ref().map(Sketch::count), named: &named };
     match guard::check(&plan, job.config.max_delete_percent) {
         Ok(()) => {}
@@ -143,12 +146,14 @@ fn send(
     }
     let base = Envelope {
         cookie: start.stored_cookie.clone(),
-        fingerprint: start.stored_fingerprint.clone().unwrap_or_else(|| job.fingerprint.to_owned()),
+        fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
         held: start.held.clone(),
         unfinished: None,
     };
-    let stubs: Vec<(Uuid, String)> = content.held.iter().map(|h| (h.uuid, h.dn.clone())).collect();
+    // An entry whose UUID another one has in Kanidm keeps nothing there.
+    let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
+    let stubs: Vec<(Uuid, String)> = content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
         max_bytes: job.config.upload.max_bytes,
@@ -172,21 +177,27 @@ fn send(
 /// What Kanidm remembers for the next run.
 fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
     let mapping = &job.config.mapping;
-    let written = || {
-        let records = reading.content.changes.records().iter().map(|r| r.uuid);
-        records.filter(|uuid| refused.iter().all(|h| h.uuid != *uuid))
-    };
+    let refused_uuids: HashSet<Uuid> = refused.iter().map(|h| h.uuid).collect();
+    let written = || reading.content.changes.records().iter().map(|r| r.uuid).filter(|uuid| !refused_uuids.contains(uuid));
     let known = match (&reading.retention, &start.known) {
-        (Retention::Retain(uuids), _) => Some(Sketch::of(uuids.iter().copied())),
+        (Retention::Retain(uuids), _) if reading.is_full() => Some(Sketch::of(uuids.iter().copied())),
+        // A present phase names entries that were never sent, too: they are not known for that.
+        (Retention::Retain(uuids), Some(known)) => {
+            let present: HashSet<&Uuid> = uuids.iter().collect();
+            Some(known.updated(known.sample().filter(|uuid| !present.contains(uuid)), written()))
+        }
         (Retention::Delete(uuids), Some(known)) => Some(known.updated(uuids.iter().copied(), written())),
         (Retention::Ignore, Some(known)) => Some(known.updated([], written())),
         (_, None) => None,
     };
-    let ours = reading.content.held.iter().map(|h| h.sync_uuid);
+    let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
     held.sort_unstable();
     held.dedup();
-    Envelope { cookie: reading.cookie.clone(), fingerprint: job.fingerprint.to_owned(), known, held, unfinished: None }
+    // What another tool has mapped is not what this configuration says: until everything was read once, there is no fingerprint.
+    let ours = reading.is_full() || start.stored_fingerprint.is_some();
+    let fingerprint = if ours { job.fingerprint.to_owned() } else { String::new() };
+    Envelope { cookie: reading.cookie.clone(), fingerprint, known, held, unfinished: None }
 }
 
 /// Tells this run from any other. Not a secret.
@@ -196,6 +207,9 @@ fn run_id() -> Uuid {
     let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
     Uuid::from_u64_pair(random(), random())
 }
+
+const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
+                         full refresh settles, or the sync account may not search by UUID";
 
 struct Times {
     total: Duration,
@@ -211,6 +225,11 @@ fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: gu
         false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
     };
     let mut held = held_by_us(content);
+    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
+        uuid: job.config.mapping.kanidm_uuid(*uuid),
+        dn: String::new(),
+        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
+    }));
     held.extend(uploaded.held.iter().map(|h| HeldEntry {
         uuid: h.uuid,
         dn: h.dn.clone(),
@@ -258,6 +277,13 @@ fn log_entries(report: &Report) {
     }
     if let Mode::Full(why) = &report.mode {
         debug!("full refresh: {why}");
+    }
+}
+
+/// Members that are not synchronised: by name for whoever debugs.
+fn log_out_of_scope(content: &Content) {
+    for stranger in &content.out_of_scope {
+        debug!("not a member in Kanidm, because it is not synchronised: {} of {}", stranger.member, stranger.group);
     }
 }
 
