@@ -397,7 +397,9 @@ mod tests {
     fn every_answer_and_every_second_of_a_pause_is_a_sign_of_life() {
         let beats = Arc::new(AtomicU32::new(0));
         let counter = Arc::clone(&beats);
-        let heartbeat = Heartbeat::new(move || drop(counter.fetch_add(1, Ordering::SeqCst)));
+        let heartbeat = Heartbeat::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
         let mut busy = Busy::default();
         let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
         server.state().unwrap_err();
