@@ -69,7 +69,8 @@ pub fn run(
     progress: &mut dyn FnMut(upload::Progress),
 ) -> Result<Outcome, RunError> {
     let begun = Instant::now();
-    let server = &mut Watched { server, heartbeat: &job.heartbeat };
+    let server = &mut WatchedServer { server, heartbeat: &job.heartbeat };
+    let clock = &mut WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
     let start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
@@ -293,12 +294,12 @@ fn log_held(held: &HeldEntry) {
 }
 
 /// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
-struct Watched<'a> {
+struct WatchedServer<'a> {
     server: &'a mut dyn SyncServer,
     heartbeat: &'a Heartbeat,
 }
 
-impl SyncServer for Watched<'_> {
+impl SyncServer for WatchedServer<'_> {
     fn state(&mut self) -> Result<SyncState, KanidmError> {
         let answer = self.server.state();
         self.heartbeat.beat();
@@ -309,6 +310,28 @@ impl SyncServer for Watched<'_> {
         let answer = self.server.apply(body);
         self.heartbeat.beat();
         answer
+    }
+}
+
+/// The clock, with a sign of life each second of a pause: a run that waits before it tries again does not hang.
+struct WatchedClock<'a> {
+    clock: &'a mut dyn Clock,
+    heartbeat: &'a Heartbeat,
+}
+
+impl Clock for WatchedClock<'_> {
+    fn now(&mut self) -> Duration {
+        self.clock.now()
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let mut left = time;
+        while !left.is_zero() {
+            let slice = left.min(Duration::from_secs(1));
+            self.clock.sleep(slice);
+            self.heartbeat.beat();
+            left = left.saturating_sub(slice);
+        }
     }
 }
 
@@ -375,3 +398,54 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Refuses everything, and has a time of its own.
+    #[derive(Default)]
+    struct Busy {
+        slept: Duration,
+    }
+
+    impl SyncServer for Busy {
+        fn state(&mut self) -> Result<SyncState, KanidmError> {
+            Err(KanidmError::NotKanidm { reason: "busy".into() })
+        }
+
+        fn apply(&mut self, _: &RequestBody<'_>) -> Result<(), KanidmError> {
+            Err(KanidmError::NotKanidm { reason: "busy".into() })
+        }
+    }
+
+    impl Clock for Busy {
+        fn now(&mut self) -> Duration {
+            self.slept
+        }
+
+        fn sleep(&mut self, time: Duration) {
+            assert!(time <= Duration::from_secs(1), "quiet for {time:?}");
+            self.slept += time;
+        }
+    }
+
+    #[test]
+    fn every_answer_and_every_second_of_a_pause_is_a_sign_of_life() {
+        let beats = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&beats);
+        let heartbeat = Heartbeat::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let mut busy = Busy::default();
+        let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
+        server.state().unwrap_err();
+        server.apply(&RequestBody::new(&SyncState::Refresh, &SyncState::Refresh, &Retention::Ignore, Vec::new())).unwrap_err();
+        assert_eq!(beats.load(Ordering::SeqCst), 2);
+        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }.sleep(Duration::from_millis(7_500));
+        assert_eq!((beats.load(Ordering::SeqCst), busy.slept), (10, Duration::from_millis(7_500)));
+    }
+}
