@@ -55,7 +55,7 @@ fn init_logging(verbosity: Verbosity, env: Env<'_>) {
     logging::init(verbosity, Style::detect(stream.as_deref()));
 }
 
-fn print(text: &str) -> u8 {
+pub(crate) fn print(text: &str) -> u8 {
     // Whoever closes our stdout does not want it.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::Success.code()

@@ -1,10 +1,110 @@
-//! `--check`: everything a run needs, tried one by one.
+//! `--check`: everything a run needs, tried one by one. A line a step; nothing is sent to Kanidm, nothing is changed anywhere.
+//!
+//! Scope: the order of the steps. They use what a run uses: a step that passes here passes there.
 
+mod certificate;
+mod directory;
+mod kanidm;
+mod list;
+
+use std::fmt::Display;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustls::pki_types::CertificateDer;
+
+use self::certificate::Certificate;
+use self::list::Checklist;
+use crate::app::Settings;
 use crate::cli::Cli;
-use crate::config::Env;
+use crate::config::client::{self, ClientConfig};
+use crate::config::fingerprint::fingerprint;
+use crate::config::sync::{self, SyncConfig};
+use crate::config::{ConfigError, Env, Warning};
 use crate::error::ExitCode;
+use crate::service::notify::Notifier;
+use crate::service::signals;
+use crate::service::supervise::utc;
 
-/// Runs the checks.
-pub fn run(_cli: &Cli, _env: Env<'_>) -> u8 {
-    ExitCode::Failure.code()
+/// Runs the checks. 0: all passed; 1: the directory or Kanidm is not as it has to be; 2: a configuration file is wrong.
+pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
+    let mut list = Checklist::new(cli.verbosity, env);
+    if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::default()) {
+        list.failed("signals", format_args!("cannot be handled: {error}"));
+        return ExitCode::Failure.code();
+    }
+    let (sync, client) = files(&mut list, cli, env);
+    match &sync {
+        Some(sync) => directory::check(&mut list, sync),
+        None => list.not_tried(&["directory"]),
+    }
+    let usable = sync.is_some() && client.is_some();
+    match sync.zip(client) {
+        Some((sync, client)) => {
+            let fingerprint = fingerprint(&sync);
+            kanidm::check(&mut list, &Settings { sync, client, fingerprint });
+        }
+        None => list.not_tried(&["Kanidm"]),
+    }
+    match (usable, list.has_failed()) {
+        (false, _) => ExitCode::Usage.code(),
+        (true, true) => ExitCode::Failure.code(),
+        (true, false) => ExitCode::Success.code(),
+    }
+}
+
+/// Both configuration files, and the files they name.
+fn files(list: &mut Checklist, cli: &Cli, env: Env<'_>) -> (Option<SyncConfig>, Option<ClientConfig>) {
+    let path = &cli.sync_config;
+    let sync = file(list, "sync config", path, sync::load(path, env));
+    let path = cli.client_config.as_deref().unwrap_or(Path::new(client::DEFAULT_PATH));
+    let client = file(list, "client config", path, client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env));
+    if let Some((_, key)) = sync.as_ref().and_then(|sync| sync.directory.client_cert.as_ref())
+        && let Some(mode) = mode(key).filter(|mode| mode & 0o006 != 0)
+    {
+        let key = key.display();
+        list.advice(
+            "ldap_client_key",
+            format_args!("{key} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {key}"),
+        );
+    }
+    (sync, client)
+}
+
+fn file<T>(list: &mut Checklist, step: &str, path: &Path, loaded: Result<(T, Vec<Warning>), ConfigError>) -> Option<T> {
+    match loaded {
+        Err(error) => {
+            error.to_string().lines().for_each(|line| list.failed(step, line));
+            None
+        }
+        Ok((config, warnings)) => {
+            match mode(path) {
+                Some(mode) => list.passed(step, format_args!("{}, mode {mode:04o}", path.display())),
+                None => list.passed(step, format_args!("{} is absent, the environment takes its place", path.display())),
+            }
+            warnings.iter().for_each(|warning| list.advice(step, warning));
+            Some(config)
+        }
+    }
+}
+
+/// The permission bits.
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o7777)
+}
+
+/// With fewer days left a certificate should have been renewed already.
+const RENEW_DAYS: i64 = 14;
+
+/// The step in which the server's certificate was verified.
+fn tls(list: &Checklist, step: impl Display + Copy, chain: &[CertificateDer<'static>], verified: bool) {
+    let Some(certificate) = chain.first().and_then(|own| Certificate::read(own)) else { return list.passed(step, "") };
+    let now = utc(SystemTime::now());
+    list.passed(step, format_args!("{}{}", certificate.describe(now), if verified { "" } else { "; NOT verified, as configured" }));
+    if let Some(days) = certificate.days_left(now).filter(|days| *days < RENEW_DAYS) {
+        let when = if days < 0 { "has expired".to_owned() } else { format!("expires in {days} days") };
+        list.advice(step, format_args!("the server's certificate {when}: renew it"));
+    }
 }

@@ -9,6 +9,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
@@ -73,6 +74,20 @@ pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> Strin
     }
 }
 
+/// Whether the last line on the terminal is one of [`progress`]. Only touched with stderr locked.
+static PROGRESS: AtomicBool = AtomicBool::new(false);
+
+/// To the start of the line, and away with what stands there.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Writes a line on the terminal that the next one, or the next record, replaces; `None`: takes it away. Only for a stderr that is one.
+pub fn progress(text: Option<&str>) {
+    let mut stderr = std::io::stderr().lock();
+    if PROGRESS.swap(text.is_some(), Ordering::Relaxed) || text.is_some() {
+        let _ = write!(stderr, "{CLEAR_LINE}{}", text.unwrap_or_default());
+    }
+}
+
 /// The targets of this crate: a library crate and a program of the same name.
 const OUR_TARGET: &str = "kanidm_ldap_sync";
 
@@ -88,8 +103,10 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = line(self.style, record.level(), SystemTime::now(), &record.args().to_string());
+            let mut stderr = std::io::stderr().lock();
+            let clear = if PROGRESS.swap(false, Ordering::Relaxed) { CLEAR_LINE } else { "" };
             // With stderr gone there is nobody left to tell.
-            let _ = std::io::stderr().lock().write_all(line.as_bytes());
+            let _ = stderr.write_all(format!("{clear}{line}").as_bytes());
         }
     }
 

@@ -1,9 +1,10 @@
 //! Progress of a long run, for a person at a terminal. Anywhere else nothing is shown.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use crate::kanidm::upload::Progress;
+use crate::log;
 use crate::sync::guard::thousands;
 use crate::sync::observe::Step;
 
@@ -14,7 +15,6 @@ const INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Display {
     terminal: bool,
-    shown: bool,
     last: Instant,
     received: u64,
 }
@@ -28,7 +28,7 @@ impl Default for Display {
 impl Display {
     /// Shows something if stderr is a terminal.
     pub fn new() -> Self {
-        Display { terminal: std::io::stderr().is_terminal(), shown: false, last: Instant::now(), received: 0 }
+        Display { terminal: std::io::stderr().is_terminal(), last: Instant::now(), received: 0 }
     }
 
     /// A step of reading.
@@ -38,7 +38,7 @@ impl Display {
             Step::StartedOver => self.received = 0,
         }
         // The clock is not asked for every one of a million entries.
-        if self.terminal && self.received.is_multiple_of(256) {
+        if self.received.is_multiple_of(256) {
             let received = self.received;
             self.show(|| format!("{} entries read", thousands(received)));
         }
@@ -46,23 +46,20 @@ impl Display {
 
     /// A step of the upload.
     pub fn uploaded(&mut self, progress: Progress) {
-        if self.terminal {
-            self.show(|| format!("{} of {} entries uploaded", thousands(progress.done as u64), thousands(progress.total as u64)));
-        }
+        self.show(|| format!("{} of {} entries uploaded", thousands(progress.done as u64), thousands(progress.total as u64)));
     }
 
     /// Clears the line.
     pub fn finish(&mut self) {
-        if self.shown {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        if self.terminal {
+            log::progress(None);
         }
     }
 
     fn show(&mut self, text: impl FnOnce() -> String) {
-        if self.last.elapsed() >= INTERVAL {
+        if self.terminal && self.last.elapsed() >= INTERVAL {
             self.last = Instant::now();
-            self.shown = true;
-            let _ = write!(std::io::stderr(), "\r\x1b[K{}", text());
+            log::progress(Some(&text()));
         }
     }
 }

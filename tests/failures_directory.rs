@@ -1,6 +1,8 @@
 //! Runs that fail at the directory, a real slapd: each ends with exit code 1, says what failed, where, and what to do, in the log and in
 //! the report, and the real Kanidm engine at the other end is not sent anything.
 
+#![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
+
 mod support;
 
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
@@ -175,7 +177,7 @@ fn large() -> World {
             format!("dn: cn=large{number:02},ou=groups,{SUFFIX}\nobjectClass: groupOfNames\nmember: {SUFFIX}\ndescription: {text}\n\n")
         })
         .collect();
-    let users: String = (1..=30).map(|number| user_ldif(number).replace("changetype: add\n", "")).collect();
+    let users: String = (1..=30).map(user_ldif).collect();
     let mut world = World::new(SlapdOptions { seed: Seed::Content(users + &groups), ..SlapdOptions::default() });
     world.reconfigure(|config| config.set("ldap_filter", "(objectClass=posixAccount)"));
     world.run(&[], 0);

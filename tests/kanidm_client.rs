@@ -1,5 +1,7 @@
 //! The HTTPS client against a scripted server: what goes over the wire, and what becomes of every way in which it can fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect by failing")]
+
 mod support;
 
 use std::borrow::Cow;
@@ -27,6 +29,9 @@ const TOKEN: &str = "eyJhbGciOi.the-token";
 /// One connection, seen from the server.
 type Link = StreamOwned<ServerConnection, TcpStream>;
 
+/// What the server does with a connection.
+type Script = Box<dyn FnOnce(&mut Link) + Send>;
+
 /// A server that runs one script a connection, in their order, and fails the test when one of them panics.
 struct Web {
     port: u16,
@@ -34,7 +39,7 @@ struct Web {
 }
 
 impl Web {
-    fn start(identity: &Identity, scripts: Vec<Box<dyn FnOnce(&mut Link) + Send>>) -> Web {
+    fn start(identity: &Identity, scripts: Vec<Script>) -> Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let certificates = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();

@@ -25,6 +25,9 @@ use crate::config::secret::Secret;
 /// No more than this of an answer is read; a state with 10,000 held entries has 0.3 MB.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
+/// Bytes. Kanidm's tokens have some 200.
+const SHORTEST_TOKEN: usize = 16;
+
 /// Kanidm, over HTTPS.
 pub struct KanidmClient {
     agent: Agent,
@@ -80,19 +83,29 @@ impl KanidmClient {
     fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, KanidmError> {
         let response = result.map_err(|e| self.transport_error(e))?;
         let status = response.status().as_u16();
-        let operation_id = response.headers().get("x-kanidm-opid").and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let operation_id = response.headers().get("x-kanidm-opid").and_then(|v| v.to_str().ok()).map(|id| self.without_token(id));
         log::debug!("Kanidm answers {status}, operation {}", operation_id.as_deref().unwrap_or("unknown"));
         let mut body = Vec::new();
         let read = response.into_body().into_reader().take(MAX_ANSWER.saturating_add(1)).read_to_end(&mut body);
         if status != 200 {
             // The status counts, whatever became of the body.
-            return Err(KanidmError::Refused(Answer::new(status, &body, operation_id)));
+            let body = self.without_token(&String::from_utf8_lossy(&body));
+            return Err(KanidmError::Refused(Answer::new(status, body.as_bytes(), operation_id)));
         }
         read.map_err(|e| self.transport_error(e.into()))?;
         if body.len() as u64 > MAX_ANSWER {
             return Err(KanidmError::NotKanidm { reason: format!("it is larger than {MAX_ANSWER} bytes") });
         }
         Ok(body)
+    }
+
+    /// What is shown of an answer. It may come from something in between that repeats the request, token included.
+    fn without_token(&self, answer: &str) -> String {
+        match self.token.expose() {
+            // No token is that short: it would only spoil the words.
+            short if short.len() < SHORTEST_TOKEN => answer.to_owned(),
+            token => answer.replace(token, "<token>"),
+        }
     }
 
     fn transport_error(&self, error: ureq::Error) -> KanidmError {
@@ -112,6 +125,9 @@ impl KanidmClient {
                 None => (Stage::Exchange, e.to_string()),
             },
             ureq::Error::Tls(reason) => (Stage::Tls, reason.to_owned()),
+            ureq::Error::Io(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => {
+                (Stage::Exchange, "the connection ended before the answer did".to_owned())
+            }
             ureq::Error::Io(e) => (io_stage(&e), e.to_string()),
             ureq::Error::ConnectionFailed => (Stage::Connect, "no connection".to_owned()),
             e @ (ureq::Error::Http(_) | ureq::Error::Protocol(_) | ureq::Error::BadUri(_) | ureq::Error::LargeResponseHeader(..)) => {

@@ -17,52 +17,17 @@ use uuid::Uuid;
 
 use super::error::Fault;
 use super::first::temporary_id;
+use super::item::{Form, Item, stub};
 use super::request::Retention;
 use super::scim;
-use super::send::{Leave, Refusal, Sent};
+use super::send::{Leave, Refusal, Sent, failed};
+use super::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
 use super::upload::UploadError;
-use super::write::{Form, Item, Writer, failed, stub};
+use super::write::Writer;
 use crate::sync::changeset::Kind;
 
 /// Among at most so many entries it is asked who has what: the number of questions grows with the square.
 const MAX_ASKED: usize = 40;
-
-/// A value that no two entries may have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Unique {
-    Dn(String),
-    Name(String),
-    Gid(u32),
-    Mail(String),
-}
-
-impl Unique {
-    fn words(&self) -> String {
-        match self {
-            Unique::Dn(dn) => format!("the DN {dn:?}"),
-            Unique::Name(name) => format!("the name {name:?}"),
-            Unique::Gid(number) => format!("the gidnumber {number}"),
-            Unique::Mail(address) => format!("the mail address {address:?}"),
-        }
-    }
-
-    fn attribute(&self) -> Attribute {
-        match self {
-            Unique::Dn(_) => Attribute::Dn,
-            Unique::Name(_) => Attribute::Name,
-            Unique::Gid(_) => Attribute::Gid,
-            Unique::Mail(_) => Attribute::Mail,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Attribute {
-    Dn,
-    Name,
-    Gid,
-    Mail,
-}
 
 /// An entry that wants values which are taken.
 struct Candidate {
@@ -80,7 +45,10 @@ impl Writer<'_> {
         self.retry_while_it_helps()?;
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = self.candidates(waiting)?;
-        self.find_holders(&mut candidates)?;
+        // Entries that could not be helped in an earlier run, and have not changed, cannot be helped now; asking costs much.
+        if candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+            self.find_holders(&mut candidates)?;
+        }
         for set in solvable_sets(&candidates) {
             self.stage(&candidates, &set)?;
         }
@@ -209,7 +177,7 @@ impl Writer<'_> {
         if let Unique::Dn(dn) = value {
             return Some(json!({"externalId": dn, "schemas": [], "id": uuid}));
         }
-        let person = self.kind(item)? == Kind::Person;
+        let person = item.kind(self.input)? == Kind::Person;
         let posix = matches!(value, Unique::Gid(_));
         let schemas = match (person, posix) {
             (true, false) => scim::PERSON,
@@ -325,22 +293,9 @@ impl Writer<'_> {
         }
     }
 
-    fn kind(&self, item: Item) -> Option<Kind> {
-        match item {
-            Item::Record(at) => self.input.changes.records().get(at).map(|r| r.kind),
-            Item::Held(_) => None,
-        }
-    }
-
     /// The values of an entry that no other may have.
     fn values(&self, item: Item) -> Vec<Unique> {
-        let Ok(values) = serde_json::from_slice::<Values>(&self.rendered(item, Form::Full)) else {
-            return Vec::new();
-        };
-        let mails = values.mail.into_iter().map(|m| Unique::Mail(m.value));
-        let gid = values.gidnumber.map(Unique::Gid);
-        // Kanidm compares DNs in lower case.
-        [Unique::Dn(values.external_id.to_lowercase())].into_iter().chain(values.name.map(Unique::Name)).chain(gid).chain(mails).collect()
+        unique::values(&self.rendered(item, Form::Full))
     }
 }
 
@@ -386,16 +341,6 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     (0..candidates.len()).map(members).filter(|set| !set.is_empty()).collect()
 }
 
-#[derive(Deserialize)]
-struct Values {
-    #[serde(rename = "externalId")]
-    external_id: String,
-    name: Option<String>,
-    gidnumber: Option<u32>,
-    #[serde(default)]
-    mail: Vec<Address>,
-}
-
 /// A group, as far as its members are concerned; the rest is passed on as it is.
 #[derive(Deserialize, Serialize)]
 struct GroupContent {
@@ -408,21 +353,4 @@ struct GroupContent {
 #[derive(Deserialize, Serialize)]
 struct Member {
     external_id: String,
-}
-
-#[derive(Deserialize)]
-struct Address {
-    value: String,
-}
-
-/// Valid, and no other entry's.
-fn temporary_name(uuid: Uuid) -> String {
-    format!("tmp-{}", uuid.simple())
-}
-
-/// In the range of Kanidm that directories hardly use: 1879048192 to 2147483647.
-fn temporary_gid(uuid: Uuid) -> u32 {
-    let (high, low) = uuid.as_u64_pair();
-    let mixed = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 36;
-    1_879_048_192_u32.saturating_add(u32::try_from(mixed).unwrap_or(0))
 }

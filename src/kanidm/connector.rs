@@ -116,6 +116,11 @@ impl<In: Transport> Connector<In> for TlsConnector {
 fn handshake_error(error: io::Error) -> Error {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            // Another kind of server, or one that is just being stopped: that may be better in a moment.
+            let words = "the connection ended during the TLS handshake (does this port speak TLS?)";
+            io::Error::new(io::ErrorKind::ConnectionAborted, words).into()
+        }
         None => error.into(),
     }
 }

@@ -172,7 +172,11 @@ impl Answer {
             (413, _) => "the request is larger than Kanidm accepts",
             (502..=504, _) => "Kanidm is not available",
             (301..=308, _) => "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself",
-            _ => "refused",
+            (_, code) if SERVER_CODES.contains(&code) => "Kanidm has trouble of its own, which its log tells about",
+            (_, "") if self.operation_id.is_none() => {
+                "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm"
+            }
+            _ => "for a reason that is not known here, see its log",
         };
         match self.detail.as_str() {
             "" => words.to_owned(),

@@ -8,10 +8,11 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::error::{Fault, KanidmError};
+use super::item::{Form, Item, stub};
 use super::request::Retention;
-use super::send::{Leave, Refusal, Sent};
+use super::send::{Leave, Refusal, Sent, failed};
 use super::upload::UploadError;
-use super::write::{Form, Item, Writer, failed, stub};
+use super::write::Writer;
 
 impl Writer<'_> {
     /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (still in its recycle bin, or not of this sync account) are
@@ -72,8 +73,8 @@ impl Writer<'_> {
     }
 
     /// Asks Kanidm whether some of `items` cause `fault`, by a POST that it cannot apply: in the state Refresh, one that lists only a part
-    /// of the entries must not succeed. Both faults are found before the contents are looked at, where the last entry fails: its name and
-    /// its gidnumber are no string and no number, its group has no name.
+    /// of the entries must not succeed. Both faults are found before the contents are looked at, where the last entry fails: its name is no
+    /// string, and its members are no list.
     fn is_among(&mut self, items: &[Item], fault: Fault) -> Result<bool, UploadError> {
         let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         let mut entries: Vec<Cow<'_, [u8]>> =

@@ -218,3 +218,12 @@ enum Doubt {
     NotApplied,
     Moved,
 }
+
+/// A POST that nothing can be done about.
+pub(super) fn failed(doing: &'static str, sent: Sent) -> UploadError {
+    match sent {
+        Sent::Refused(refusal) => UploadError::Kanidm { doing, error: KanidmError::Refused(refusal.answer) },
+        Sent::TooMuch(error) => UploadError::Kanidm { doing, error },
+        Sent::Applied(_) => UploadError::ImpossibleSuccess,
+    }
+}

@@ -1,7 +1,7 @@
 //! What a run sends to Kanidm, in which order, in how many POSTs.
 //!
-//! Scope: order and safety; the parts are in [`super::send`] (one POST that may have to be repeated), [`super::first`] (out of the state
-//! Refresh), [`super::write`] (chunks, and finding the entries at fault) and [`super::collide`] (renames that collide).
+//! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first` (out of the state Refresh), `delete`,
+//! `write` (chunks, and finding the entries at fault), `collide` (renames that collide).
 //!
 //! 1. Deletions go first, in POSTs of their own, so that names and DNs they free can be used again. From the state Refresh, which deletes
 //!    whatever is not listed, this is one POST that lists every UUID.
@@ -12,6 +12,7 @@
 //!
 //! Nothing is deleted outside of step 1, so an upload may end between any two POSTs: the next run finishes what it left.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Upload<'a> {
     pub changes: &'a ChangeSet,
     /// Held entries (UUID in Kanidm, DN): in the state Refresh they are listed, so that Kanidm keeps what it has of them.
     pub stubs: &'a [(Uuid, String)],
+    /// Entries of `changes` (UUIDs in Kanidm) that were held before and have not changed since: refusing them once more says nothing new.
+    pub tried_before: &'a HashSet<Uuid>,
     /// The envelope to store at the end, given the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.

@@ -2,40 +2,23 @@
 //!
 //! Scope: what goes into which POST. A refused POST is halved, and each half that is refused again, until the entries at fault are alone:
 //! k of n cost O(k log n) POSTs, and everything else is applied on the way. What is refused because a value is taken is put aside for
-//! [`super::collide`]; what is refused for another reason is held.
+//! `collide`; what is refused for another reason is held.
 
 use std::borrow::Cow;
 
 use uuid::Uuid;
 
 use super::batch::BatchSize;
-use super::error::{Class, Fault, KanidmError};
+use super::error::{Class, Fault};
+use super::item::{Form, Item};
 use super::request::Retention;
-use super::send::{Leave, Refusal, Sender, Sent};
+use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
 use crate::sync::changeset::Kind;
 
 /// With so many refused and none accepted, it is not the entries.
 const ALL_REFUSED: usize = 100;
-
-/// Something to send: a position in the change set, or in the list of held entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    Record(usize),
-    Held(usize),
-}
-
-/// How an item is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
-    /// With its content. Of a held entry: its DN.
-    Full,
-    /// Its DN alone: exists afterwards and is found as a member, keeps its content.
-    Named,
-    /// Nothing but its UUID: exists afterwards, keeps its content and its DN.
-    Bare,
-}
 
 /// An upload under way.
 pub(super) struct Writer<'a> {
@@ -50,6 +33,8 @@ pub(super) struct Writer<'a> {
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
+    /// How many of them no earlier run has held.
+    newly_held: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
     groups_named: bool,
     /// An entry was written after groups that may have it as a member.
@@ -61,8 +46,10 @@ pub(super) struct Writer<'a> {
 impl<'a> Writer<'a> {
     pub(super) fn new(sender: Sender<'a>, input: &'a Upload<'a>, progress: &'a mut dyn FnMut(Progress)) -> Self {
         let records = input.changes.records();
-        let of_kind =
-            |groups: bool| (0..records.len()).filter(move |i| is_group(records.get(*i).map(|r| r.kind)) == groups).map(Item::Record);
+        let of_kind = |groups: bool| {
+            let some = records.iter().enumerate().filter(move |(_, r)| (r.kind == Kind::Group) == groups);
+            some.map(|(at, _)| Item::Record(at))
+        };
         let held = if input.state == SyncState::Refresh { input.stubs.len() } else { 0 };
         let limits = &input.limits;
         Writer {
@@ -74,6 +61,7 @@ impl<'a> Writer<'a> {
             collided: Vec::new(),
             written_groups: Vec::new(),
             held: Vec::new(),
+            newly_held: 0,
             groups_named: false,
             members_late: false,
             finished: false,
@@ -176,40 +164,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Deletions, in POSTs of their own that do not move the cookie.
-    fn delete(&mut self) -> Result<(), UploadError> {
-        match &self.input.retention {
-            Retention::Ignore => Ok(()),
-            Retention::Retain(_) => match self.sender.send_whole(&[], &self.input.retention, Leave::Interim)? {
-                Sent::Applied(_) => Ok(()),
-                other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
-            },
-            Retention::Delete(uuids) => uuids.chunks(self.input.limits.max_entries.max(1)).try_for_each(|chunk| self.delete_list(chunk)),
-        }
-    }
-
-    /// One UUID that belongs to another sync account makes Kanidm refuse the whole list.
-    fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
-        let list = Retention::Delete(uuids.to_vec());
-        let sent = match uuids {
-            [_] => self.sender.send_whole(&[], &list, Leave::Interim)?,
-            _ => self.sender.send(&[], &list, Leave::Interim)?,
-        };
-        match (sent, uuids) {
-            (Sent::Applied(_), _) => Ok(()),
-            (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
-                log::warn!("{uuid} is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account");
-                Ok(())
-            }
-            (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {
-                let (left, right) = uuids.split_at(uuids.len() / 2);
-                self.delete_list(left)?;
-                self.delete_list(right)
-            }
-            (other, _) => Err(failed("deleting in Kanidm what is gone from the directory", other)),
-        }
-    }
-
     /// Sends items, in one POST if Kanidm takes it, and finds those it does not. True when all were accepted.
     pub(super) fn attempt(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
         if items.is_empty() {
@@ -292,8 +246,11 @@ impl<'a> Writer<'a> {
         self.sender.report.held.push(held.clone());
         self.held.push(item);
         self.advance(1);
-        if self.sender.report.written.is_empty() && self.sender.report.held.len() >= ALL_REFUSED {
-            return Err(UploadError::EverythingRefused { tried: self.sender.report.held.len(), last: Box::new(held) });
+        if !self.input.tried_before.contains(&held.uuid) {
+            self.newly_held = self.newly_held.saturating_add(1);
+        }
+        if self.sender.report.written.is_empty() && self.newly_held >= ALL_REFUSED {
+            return Err(UploadError::EverythingRefused { tried: self.newly_held, last: Box::new(held) });
         }
         Ok(())
     }
@@ -324,7 +281,7 @@ impl<'a> Writer<'a> {
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
-        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| render(self.input, *i, form)).collect();
+        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| i.render(self.input, form)).collect();
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
@@ -365,14 +322,12 @@ impl<'a> Writer<'a> {
     }
 
     fn is_group(&self, item: Item) -> bool {
-        matches!(item, Item::Record(at) if is_group(self.input.changes.records().get(at).map(|r| r.kind)))
+        item.kind(self.input) == Some(Kind::Group)
     }
 
     fn size(&self, item: Item) -> usize {
-        match item {
-            Item::Record(at) => self.input.changes.records().get(at).map_or(0, |r| self.input.changes.json(r).len()),
-            Item::Held(_) => self.rendered(item, Form::Named).len(),
-        }
+        // Not rendered to be measured: this is asked for each of a large number.
+        item.record(self.input).map_or_else(|| self.rendered(item, Form::Named).len(), |r| self.input.changes.json(r).len())
     }
 
     fn bytes(&self, items: &[Item]) -> usize {
@@ -380,67 +335,14 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
-        render(self.input, item, form)
+        item.render(self.input, form)
     }
 
     pub(super) fn uuid(&self, item: Item) -> Uuid {
-        uuid(self.input, item)
+        item.uuid(self.input)
     }
 
     pub(super) fn dn(&self, item: Item) -> String {
-        match item {
-            Item::Record(at) => self.input.changes.records().get(at).map(|r| self.input.changes.external_id(r)),
-            Item::Held(at) => self.input.stubs.get(at).map(|(_, dn)| dn.clone()),
-        }
-        .unwrap_or_default()
-    }
-}
-
-fn is_group(kind: Option<Kind>) -> bool {
-    kind == Some(Kind::Group)
-}
-
-fn uuid(input: &Upload<'_>, item: Item) -> Uuid {
-    match item {
-        Item::Record(at) => input.changes.records().get(at).map(|r| r.uuid),
-        Item::Held(at) => input.stubs.get(at).map(|(uuid, _)| *uuid),
-    }
-    .unwrap_or_default()
-}
-
-/// An item as a JSON object; content is not copied.
-fn render<'a>(input: &'a Upload<'a>, item: Item, form: Form) -> Cow<'a, [u8]> {
-    let record = match item {
-        Item::Record(at) => input.changes.records().get(at),
-        Item::Held(_) => None,
-    };
-    let dn: Cow<'_, [u8]> = match (item, record) {
-        (_, Some(record)) if form == Form::Full => return Cow::Borrowed(input.changes.json(record)),
-        (_, Some(record)) => Cow::Borrowed(input.changes.external_id_json(record)),
-        (Item::Held(at), _) => Cow::Owned(input.stubs.get(at).and_then(|(_, dn)| serde_json::to_vec(dn).ok()).unwrap_or_default()),
-        (Item::Record(_), None) => Cow::Borrowed(b"\"\""),
-    };
-    Cow::Owned(stub(uuid(input, item), (form != Form::Bare).then_some(&dn)))
-}
-
-/// An object without content; `external_id` is JSON.
-pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
-    let mut json = Vec::new();
-    json.push(b'{');
-    if let Some(id) = external_id {
-        json.extend_from_slice(b"\"externalId\":");
-        json.extend_from_slice(id);
-        json.push(b',');
-    }
-    json.extend_from_slice(format!("\"schemas\":[],\"id\":\"{uuid}\"}}").as_bytes());
-    json
-}
-
-/// A POST that nothing can be done about.
-pub(super) fn failed(doing: &'static str, sent: Sent) -> UploadError {
-    match sent {
-        Sent::Refused(refusal) => UploadError::Kanidm { doing, error: KanidmError::Refused(refusal.answer) },
-        Sent::TooMuch(error) => UploadError::Kanidm { doing, error },
-        Sent::Applied(_) => UploadError::ImpossibleSuccess,
+        item.dn(self.input)
     }
 }

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
+pub(crate) use person::MISSING;
 
 use crate::config::sync::InvalidEntries;
 use crate::sync::changeset::ChangeSet;

@@ -58,6 +58,7 @@ fn end(signal: i32, mode: Mode, notifier: &Notifier) -> ! {
     let notifier = notifier.clone();
     let farewell = move || {
         notifier.stopping();
+        crate::log::progress(None);
         log::info!("{name}: stopping");
         // The receiver has given up at most.
         let _ = said.send(());

@@ -192,7 +192,7 @@ fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
 }
 
 /// Times outside of what can be computed with become the nearest that can.
-fn utc(time: SystemTime) -> DateTime<Utc> {
+pub(crate) fn utc(time: SystemTime) -> DateTime<Utc> {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
     DateTime::from_timestamp(seconds, since_epoch.subsec_nanos()).unwrap_or(DateTime::<Utc>::MAX_UTC)

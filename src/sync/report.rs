@@ -86,7 +86,7 @@ pub struct Report {
     pub dropped: Vec<DroppedAttribute>,
     /// Members of groups that are not among what is synchronised.
     pub members_out_of_scope: u64,
-    /// POSTs that Kanidm applied.
+    /// POSTs sent to Kanidm, repeated and refused ones included.
     pub posts: u64,
     /// Wall time of the whole run.
     pub total: Duration,
@@ -103,15 +103,18 @@ impl fmt::Display for Report {
             Mode::Incremental => "incremental".to_owned(),
             Mode::Full(why) => format!("full refresh ({why})"),
         };
+        let deleted = match self.deleted {
+            Deletions::Unknown => "deletions unknown".to_owned(),
+            known => format!("{known} deleted"),
+        };
         write!(
             f,
-            "{}: {} read, {} written ({}, {}), {} deleted, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
+            "{}: {} read, {} written ({}, {}), {deleted}, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
             if self.dry_run { "dry run, nothing was sent; would have synchronised" } else { "synchronised" },
             thousands(self.read),
             thousands(self.persons + self.groups),
             count(self.persons, "person"),
             count(self.groups, "group"),
-            self.deleted,
             thousands(self.held.len() as u64),
             thousands(self.skipped.len() as u64),
             self.total.as_secs_f64(),

@@ -2,10 +2,11 @@
 //!
 //! Scope: the order. Each step is a module of its own; nothing is sent before the guard has spoken.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use log::{debug, warn};
+use log::{debug, info, warn};
 use uuid::Uuid;
 
 use super::estimate;
@@ -112,12 +113,16 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
-    if deletions == guard::Deletions::Unknown {
-        warn!(
-            "{}: whatever it holds of this sync account and the directory does not have is deleted; \
-             how many entries that are cannot be known beforehand",
-            if *state == SyncState::Refresh { "Kanidm has no sync state" } else { "the sync state in Kanidm is another tool's" }
-        );
+    match state {
+        _ if deletions != guard::Deletions::Unknown => {}
+        SyncState::Refresh => info!(
+            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
+             they are deleted; how many cannot be known beforehand"
+        ),
+        SyncState::Active { .. } => warn!(
+            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
+             deleted; how many entries that are cannot be known beforehand"
+        ),
     }
     Ok(deletions)
 }
@@ -145,6 +150,7 @@ fn send(
         unfinished: None,
     };
     let stubs: Vec<(Uuid, String)> = content.held.iter().map(|h| (h.uuid, h.dn.clone())).collect();
+    let tried_before: HashSet<Uuid> = reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
         max_bytes: job.config.upload.max_bytes,
@@ -159,6 +165,7 @@ fn send(
         retention: reading.retention.clone(),
         changes: &content.changes,
         stubs: &stubs,
+        tried_before: &tried_before,
         finish: &finish,
         limits,
     };

@@ -22,6 +22,14 @@ pub struct Start {
     pub known: Option<Sketch>,
 }
 
+impl Start {
+    /// A full refresh that knows nothing of earlier runs.
+    pub fn full(why: &str) -> Start {
+        let full_because = Some(why.to_owned());
+        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because, held: Vec::new(), known: None }
+    }
+}
+
 /// Decides. `forced` is `--full-refresh` or the full refresh schedule.
 ///
 /// # Errors

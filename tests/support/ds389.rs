@@ -175,6 +175,20 @@ impl Ds389 {
         self.up();
     }
 
+    /// Ends the server, throws the retro changelog away, starts again: the server begins a new one.
+    pub fn forget_changelog(&mut self) {
+        self.down("TERM");
+        fs::remove_dir_all(self.data("db/changelog")).expect("the changelog's database");
+        self.up();
+    }
+
+    /// The root DSE's `firstchangenumber` and `lastchangenumber`.
+    pub fn change_numbers(&self) -> (u64, u64) {
+        let root = self.admin().root_dse(&["firstchangenumber", "lastchangenumber"]);
+        let number = |name| root.text(name).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name}: {root:?}"));
+        (number("firstchangenumber"), number("lastchangenumber"))
+    }
+
     /// Ends the server, changes the options (not the seed: the database stays), starts again.
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut Ds389Options)) {
         self.down("TERM");

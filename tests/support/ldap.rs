@@ -72,6 +72,13 @@ impl LdapClient {
         }
     }
 
+    /// The root DSE with these attributes.
+    pub fn root_dse(&self, attributes: &[&str]) -> LdapEntry {
+        let output =
+            self.run(self.command("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-b", "", "-s", "base"]).args(attributes), b"");
+        parse_ldif(&output.stdout).into_iter().next().expect("a root DSE")
+    }
+
     /// Whether the server answers a bind and a search of the root DSE.
     pub fn answers(&self) -> bool {
         self.run(self.command("ldapsearch").args(["-LLL", "-b", "", "-s", "base", "1.1"]), b"").status.success()

@@ -12,6 +12,7 @@
     reason = "each test uses a part, and says what it expects by failing"
 )]
 
+pub mod changes;
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
@@ -19,6 +20,7 @@ pub mod expect;
 pub mod failure;
 pub mod kanidm;
 pub mod ldap;
+pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;

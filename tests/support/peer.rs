@@ -27,7 +27,10 @@ use super::pki::Identity;
 /// A script that waits longer than this for the client has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server that takes one connection.
+/// What a peer does with a connection.
+pub type Script = Box<dyn FnOnce(&mut Link) + Send>;
+
+/// A server that takes one connection, unless it says otherwise.
 pub struct Peer {
     /// On 127.0.0.1; 0 for a unix socket.
     pub port: u16,
@@ -62,6 +65,29 @@ impl Peer {
                 stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
                 stream.set_nodelay(true).expect("a socket");
                 script(&mut Link { socket: Socket::Tcp(stream), tls: None });
+            }
+        });
+        Peer { port, stop, thread: Some(thread) }
+    }
+
+    /// TLS from the first byte on, a script for each connection, one after the other. Those that are not used do not matter.
+    pub fn tls_series(identity: &Identity, scripts: Vec<Script>) -> Peer {
+        let config = server_config(identity, None, rustls::ALL_VERSIONS);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = thread::spawn(move || {
+            for script in scripts {
+                let (stream, _) = listener.accept().expect("a connection");
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+                stream.set_nodelay(true).expect("a socket");
+                let mut link = Link { socket: Socket::Tcp(stream), tls: None };
+                link.secure(Arc::clone(&config));
+                script(&mut link);
             }
         });
         Peer { port, stop, thread: Some(thread) }
@@ -184,6 +210,12 @@ impl Link {
     /// Whatever the client sends from now on is TLS, its ClientHello first.
     pub fn secure(&mut self, config: Arc<ServerConfig>) {
         self.tls = Some(ServerConnection::new(config).expect("a server"));
+    }
+
+    /// Whatever the client sends is not answered, not even by TLS.
+    pub fn never_answer(&mut self) {
+        self.tls = None;
+        self.stay_silent();
     }
 
     /// The next request. The client must not hang up before it.

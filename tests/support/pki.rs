@@ -69,6 +69,13 @@ impl Pki {
         self.certify("not-yet-valid", params)
     }
 
+    /// A server on this machine whose certificate has so many days left, and a few hours.
+    pub fn expiring(&self, days: u64) -> Identity {
+        let mut params = server(&["localhost", "127.0.0.1", "::1"]);
+        params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400 + 10_000)).into();
+        self.certify("expiring", params)
+    }
+
     /// A client, whose subject is `cn=NAME` alone.
     pub fn client(&self, name: &str) -> Identity {
         let mut params = CertificateParams::default();

@@ -66,7 +66,9 @@ impl Relay {
     pub fn wait_until_held(&self) {
         let state = self.shared.state.lock().unwrap();
         let (state, timeout) = self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.held).unwrap();
-        assert!(!timeout.timed_out(), "the server has not said that much: {} bytes", state.passed);
+        let passed = state.passed;
+        drop(state); // or the assertion would poison it
+        assert!(!timeout.timed_out(), "the server has not said that much: {passed} bytes");
     }
 
     /// Lets everything pass from here on.

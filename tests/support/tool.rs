@@ -74,6 +74,12 @@ impl ConfigText {
         self
     }
 
+    /// Leaves a table out.
+    pub fn without_table(mut self, table: &str) -> ConfigText {
+        self.tables.retain(|(name, _)| name != table);
+        self
+    }
+
     /// Text at the end of the file as it is, correct or not.
     pub fn raw(mut self, text: &str) -> ConfigText {
         self.raw.push_str(text);

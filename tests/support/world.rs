@@ -1,28 +1,79 @@
 //! A real directory, a real Kanidm engine and our program between them.
 
 use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 
+use kanidm_ldap_sync::kanidm::client::KanidmClient;
+use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
+use kanidm_ldap_sync::kanidm::state::{self, Envelope, Opened, SyncState};
+use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
 use serde_json::Value;
 
+use super::ds389::{Ds389, Ds389Options};
 use super::expect::{self, GROUPS_OF_NAMES, Groups, POSIX_GROUPS};
 use super::kanidm::{KanidmServer, SyncAccount};
-use super::ldap::LdapEntry;
+use super::ldap::{LdapClient, LdapEntry};
 use super::seed::SUFFIX;
 use super::slapd::{Slapd, SlapdOptions};
 use super::tool::{ConfigText, Outcome, Tool};
 
 pub const ACCOUNT: &str = "ldap";
 
-/// What a test starts.
+/// What is read where a test does not say otherwise.
+pub const FILTER: &str = "(|(objectClass=posixAccount)(objectClass=groupOfNames))";
+
+/// A slapd, and what reads it.
 pub struct World {
     pub slapd: Slapd,
+    pub between: Between,
+}
+
+/// A 389-ds, and what reads it.
+pub struct World389 {
+    pub ds389: Ds389,
+    pub between: Between,
+}
+
+/// What does not depend on which server the directory is: Kanidm, our program, and the oracle.
+pub struct Between {
     pub kanidm: KanidmServer,
     pub account: SyncAccount,
     pub tool: Tool,
     pub config: ConfigText,
+    /// May do anything in the directory.
+    pub admin: LdapClient,
+    uuid_attribute: &'static str,
     groups: Groups,
     base: String,
     filter: String,
+}
+
+impl Deref for World {
+    type Target = Between;
+
+    fn deref(&self) -> &Between {
+        &self.between
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Between {
+        &mut self.between
+    }
+}
+
+impl Deref for World389 {
+    type Target = Between;
+
+    fn deref(&self) -> &Between {
+        &self.between
+    }
+}
+
+impl DerefMut for World389 {
+    fn deref_mut(&mut self) -> &mut Between {
+        &mut self.between
+    }
 }
 
 /// A run's report and what else it wrote.
@@ -34,24 +85,49 @@ pub struct Ran {
 impl World {
     /// Groups are groupOfNames with DNs.
     pub fn new(options: SlapdOptions) -> World {
-        World::with(options, GROUPS_OF_NAMES, "(|(objectClass=posixAccount)(objectClass=groupOfNames))", |config| config)
+        World::with(options, GROUPS_OF_NAMES, FILTER, |config| config)
     }
 
     /// Groups are posixGroup with user names.
     pub fn rfc2307(options: SlapdOptions) -> World {
-        World::with(options, POSIX_GROUPS, "(|(objectClass=posixAccount)(objectClass=posixGroup))", |config| {
-            config.set("group_objectclass", "posixGroup").set("group_attr_member", "memberUid").set("group_attr_schema", "rfc2307")
-        })
+        World::with(options, POSIX_GROUPS, "(|(objectClass=posixAccount)(objectClass=posixGroup))", posix_groups)
     }
 
     /// With more of a configuration.
     pub fn with(options: SlapdOptions, groups: Groups, filter: &str, configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
         let slapd = Slapd::start(options);
+        let config = configure(ConfigText::for_slapd(&slapd).set("ldap_filter", filter));
+        let between = Between::new(config, slapd.admin(), "entryuuid", groups, filter);
+        World { slapd, between }
+    }
+}
+
+impl World389 {
+    /// Groups are groupOfNames with DNs.
+    pub fn new(options: Ds389Options) -> World389 {
+        World389::with(options, FILTER, |config| config)
+    }
+
+    /// With another filter, and more of a configuration.
+    pub fn with(options: Ds389Options, filter: &str, configure: impl FnOnce(ConfigText) -> ConfigText) -> World389 {
+        let ds389 = Ds389::start(options);
+        let config = configure(ConfigText::for_ds389(&ds389).set("ldap_filter", filter));
+        let between = Between::new(config, ds389.admin(), "nsuniqueid", GROUPS_OF_NAMES, filter);
+        World389 { ds389, between }
+    }
+}
+
+fn posix_groups(config: ConfigText) -> ConfigText {
+    config.set("group_objectclass", "posixGroup").set("group_attr_member", "memberUid").set("group_attr_schema", "rfc2307")
+}
+
+impl Between {
+    fn new(config: ConfigText, admin: LdapClient, uuid_attribute: &'static str, groups: Groups, filter: &str) -> Between {
         let kanidm = KanidmServer::start();
         let account = kanidm.create_sync_account(ACCOUNT);
-        let config = configure(ConfigText::for_slapd(&slapd).set("sync_token", account.token.as_str()).set("ldap_filter", filter));
+        let config = config.set("sync_token", account.token.as_str());
         let tool = Tool::new(&config, &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
-        World { slapd, kanidm, account, tool, config, groups, base: SUFFIX.to_owned(), filter: filter.to_owned() }
+        Between { kanidm, account, tool, config, admin, uuid_attribute, groups, base: SUFFIX.to_owned(), filter: filter.to_owned() }
     }
 
     /// Reads another part of the directory from now on.
@@ -67,6 +143,19 @@ impl World {
         self.kanidm = kanidm;
         let token = self.account.token.clone();
         self.reconfigure(|config| config.set("sync_token", token));
+    }
+
+    /// Reads by another filter from now on.
+    pub fn refilter(&mut self, filter: &str) {
+        self.filter = filter.to_owned();
+        self.reconfigure(|config| config.set("ldap_filter", filter));
+    }
+
+    /// Groups are posixGroup with user names from now on.
+    pub fn switch_to_rfc2307(&mut self) {
+        self.groups = POSIX_GROUPS;
+        self.refilter("(|(objectClass=posixAccount)(objectClass=posixGroup))");
+        self.reconfigure(posix_groups);
     }
 
     /// Changes the sync config.
@@ -86,8 +175,19 @@ impl World {
     /// Runs once, incrementally unless it says otherwise, and compares everything Kanidm holds with what the directory says.
     #[track_caller]
     pub fn run_and_compare(&self, what: &str, mode: &str) -> Ran {
-        let (want, held) = expect::content(&self.directory(), "entryuuid", self.groups);
-        let ran = self.run(&[], if held.is_empty() { 0 } else { 3 });
+        self.run_with_and_compare(&[], what, mode)
+    }
+
+    /// The same with `--full-refresh`.
+    #[track_caller]
+    pub fn run_full_and_compare(&self, what: &str) -> Ran {
+        self.run_with_and_compare(&["--full-refresh"], what, "full")
+    }
+
+    #[track_caller]
+    fn run_with_and_compare(&self, arguments: &[&str], what: &str, mode: &str) -> Ran {
+        let (want, held) = expect::content(&self.directory(), self.uuid_attribute, self.groups);
+        let ran = self.run(arguments, if held.is_empty() { 0 } else { 3 });
         assert_eq!(ran.report["mode"], mode, "{what}: {}", ran.outcome.all());
         let named: BTreeSet<String> = ran.report["held"].as_array().unwrap().iter().map(|h| h["dn"].as_str().unwrap().to_owned()).collect();
         assert_eq!(named, held.values().cloned().collect(), "{what}: the entries that cannot be sent are named");
@@ -98,25 +198,44 @@ impl World {
 
     /// Everything in scope, as `ldapsearch` shows it.
     pub fn directory(&self) -> Vec<LdapEntry> {
-        self.slapd.search(&self.base, &self.filter, &["*", "+"])
+        self.admin.search(&self.base, &self.filter, &["*", "+", self.uuid_attribute, "nsAccountLock"])
     }
-}
 
-impl World {
     /// As [`run_and_compare`](Self::run_and_compare) after an entry was renamed and the groups still name its old DN, which the directory
     /// does not resend: Kanidm keeps the member until the group changes or the next full refresh. The rest is exact, and so is a full one.
     #[track_caller]
     pub fn run_and_compare_renamed(&self, what: &str, old_dn: &str) {
-        let naming = self.slapd.search(SUFFIX, &format!("(member={old_dn})"), &["member"]);
+        let naming = self.admin.search(SUFFIX, &format!("(member={old_dn})"), &["member"]);
         for group in &naming {
             // What refint would do.
-            self.slapd.modify(&format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {old_dn}\n", group.dn));
+            self.admin.modify(&format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {old_dn}\n", group.dn));
         }
         self.run_and_compare(what, "incremental");
     }
 
+    /// Replaces the directory's cookie inside of the envelope that Kanidm keeps, as `change` says.
+    pub fn change_cookie(&self, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+        let (mut client, before, envelope) = self.envelope();
+        let cookie = change(envelope.cookie.clone().expect("a cookie"));
+        let after = Envelope { cookie: Some(cookie), ..envelope }.to_state();
+        client.apply(&RequestBody::new(&before, &after, &Retention::Ignore, Vec::new())).expect("Kanidm takes any cookie");
+    }
+
+    /// The directory's cookie, as Kanidm keeps it.
+    pub fn cookie(&self) -> String {
+        String::from_utf8(self.envelope().2.cookie.expect("a cookie")).expect("a cookie of characters")
+    }
+
+    fn envelope(&self) -> (KanidmClient, SyncState, Envelope) {
+        let mut client = self.kanidm_client();
+        let state = client.state().expect("Kanidm answers");
+        let SyncState::Active { cookie } = &state else { panic!("{state:?}") };
+        let Ok(Opened::Ours(envelope)) = state::open(cookie) else { panic!("not our envelope") };
+        (client, state, *envelope)
+    }
+
     /// Our own HTTP client, with the sync account's token.
-    pub fn kanidm_client(&self) -> kanidm_ldap_sync::kanidm::client::KanidmClient {
+    pub fn kanidm_client(&self) -> KanidmClient {
         use kanidm_ldap_sync::config::client::ClientConfig;
         use kanidm_ldap_sync::config::secret::Secret;
         use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
@@ -130,7 +249,7 @@ impl World {
             ca_path: Some(self.kanidm.ca().to_owned()),
             connect_timeout: timeout,
         };
-        kanidm_ldap_sync::kanidm::client::KanidmClient::new(&config, Secret::new(self.account.token.clone()), timeout, tls)
+        KanidmClient::new(&config, Secret::new(self.account.token.clone()), timeout, tls)
     }
 }
 

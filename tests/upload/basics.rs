@@ -165,6 +165,9 @@ fn a_refresh_where_dns_come_with_new_uuids() {
     assert_eq!(model.entries.keys().copied().collect::<Vec<_>>(), (50..56).map(id).collect::<Vec<_>>());
 }
 
+/// Gives an account something of another one.
+type Change = fn(&mut Account, &Account);
+
 #[test]
 fn renames_that_collide_are_staged() {
     let cases: Vec<(&str, Vec<(u32, u32)>)> = vec![
@@ -175,7 +178,7 @@ fn renames_that_collide_are_staged() {
         ("chain the other way", vec![(3, 2), (2, 1), (1, 0), (0, 90)]),
         ("chain onto a swap", vec![(0, 1), (1, 0), (2, 91), (3, 2)]),
     ];
-    let change: [(&str, fn(&mut Account, &Account)); 5] = [
+    let change: [(&str, Change); 5] = [
         ("name", |p, q| p.name.clone_from(&q.name)),
         ("dn", |p, q| p.dn.clone_from(&q.dn)),
         ("mail", |p, q| p.mail.clone_from(&q.mail)),
@@ -248,6 +251,23 @@ fn groups_get_members_that_came_late() {
     assert_eq!(model.entries[&id(100)].members, BTreeSet::from([id(1)]));
     assert_eq!(model.entries[&id(101)].members, BTreeSet::from([id(0)]));
     assert_eq!(report.written.len(), 4);
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_held_member() {
+    let mut model = active(&[person(0), person(1), person(2)]);
+    model.foreign_names.insert("admin".to_owned());
+    let mut set = ChangeSet::default();
+    // They swap DNs, and one of them cannot have its name: both are held.
+    add_person(&mut set, &Account { dn: person(1).dn, ..person(0) });
+    add_person(&mut set, &Account { dn: person(0).dn, name: "admin".to_owned(), ..person(1) });
+    // Members: the first, by its new DN, which in Kanidm is still that of the second.
+    add_group(&mut set, 100, &[person(1).dn, person(2).dn]);
+    add_group(&mut set, 101, &[person(1).dn]);
+    let report = Job::new(&set).run(&mut model).unwrap();
+    assert_eq!(report.held.iter().map(|h| h.uuid).collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1)]));
+    assert_eq!(model.entries[&id(100)].members, BTreeSet::from([id(2)]));
+    assert_eq!(model.entries[&id(101)].members, BTreeSet::new());
 }
 
 #[test]
@@ -345,6 +365,7 @@ fn another_run_ends_this_one() {
         retention: Retention::Ignore,
         changes: &set,
         stubs: &[],
+        tried_before: &std::collections::HashSet::new(),
         finish: &finish,
         limits: limits(10),
     };

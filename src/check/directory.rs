@@ -1,0 +1,231 @@
+//! The directory: from the name of its host to what a full refresh would bring.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::request::Scope;
+use ldap_content_sync::sync_session::Provider;
+
+use super::list::Checklist;
+use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
+use crate::directory::client::Directory;
+use crate::directory::error::{Problem, Stage};
+use crate::mapping::MISSING;
+use crate::sync::guard::thousands;
+use crate::sync::read::{self, Reading};
+use crate::sync::start::Start;
+
+/// What is tried, each depending on those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    TlsFiles,
+    Name,
+    Connection,
+    Tls,
+    Bind,
+    ContentSync,
+    Refresh,
+    Entries,
+}
+
+/// Up to and with the connection; a unix socket needs less.
+const OVER_TCP: &[Step] = &[Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Bind, Step::ContentSync];
+const OVER_UNIX: &[Step] = &[Step::Connection, Step::Bind, Step::ContentSync];
+
+/// Checks all of it.
+pub fn check(list: &mut Checklist, config: &SyncConfig) {
+    let steps = if matches!(config.directory.uri, LdapUri::Unix(_)) { OVER_UNIX } else { OVER_TCP };
+    match Directory::connect(&config.directory) {
+        Ok(mut directory) => {
+            steps.iter().for_each(|step| passed(list, *step, &config.directory, Some(&directory)));
+            let provider = directory.provider();
+            if provider == Provider::Ds389 && config.full_refresh_schedule.is_none() {
+                recommend_full_refresh(list);
+            }
+            if content(list, config, &mut directory) && provider == Provider::OpenLdap {
+                checkpoint(list, &mut directory);
+            }
+        }
+        Err(error) => {
+            let failed = failed_step(&error.problem);
+            steps.iter().filter(|step| **step < failed).for_each(|step| passed(list, *step, &config.directory, None));
+            list.failed(failed, &error);
+            list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
+            list.not_tried(&[Step::Refresh, Step::Entries]);
+        }
+    }
+}
+
+/// A step on the way to a connection. `directory` where it came to one.
+fn passed(list: &Checklist, step: Step, config: &DirectoryConfig, directory: Option<&Directory>) {
+    let detail = match (step, &config.uri) {
+        (Step::TlsFiles, _) => match &config.ca {
+            Some(ca) => format!("trusting {}", ca.display()),
+            None => "trusting the system's CA certificates".to_owned(),
+        },
+        (Step::Name, LdapUri::Tls { host, .. }) => host.clone(),
+        (Step::Connection, LdapUri::Tls { port, .. }) => format!("port {port}"),
+        (Step::Connection, LdapUri::Unix(path)) => path.display().to_string(),
+        (Step::Tls, _) => {
+            let chain = directory.map(Directory::peer_certificates).unwrap_or_default();
+            return super::tls(list, step, chain, config.verify_ca);
+        }
+        (Step::Bind, _) => match &config.bind {
+            Bind::Simple { dn, .. } => format!("as {dn}"),
+            Bind::External => "SASL EXTERNAL".to_owned(),
+        },
+        (Step::ContentSync, _) => directory.map(|directory| format!("offered by {}", server(directory))).unwrap_or_default(),
+        _ => String::new(),
+    };
+    list.passed(step, detail);
+}
+
+fn server(directory: &Directory) -> String {
+    let dse = directory.root_dse();
+    match (directory.provider(), &dse.vendor_version, &dse.vendor_name) {
+        (_, Some(version), _) => version.clone(),
+        (Provider::OpenLdap, ..) => "OpenLDAP slapd".to_owned(),
+        (_, _, Some(name)) => name.clone(),
+        _ => "a server that does not say its name".to_owned(),
+    }
+}
+
+/// The step that a connection failed in.
+fn failed_step(problem: &Problem) -> Step {
+    match problem {
+        Problem::Tls(_) => Step::TlsFiles,
+        Problem::BadHostName { .. } | Problem::HostNotFound { .. } | Problem::ResolverSilent { .. } => Step::Name,
+        Problem::NotConnected { .. } | Problem::NoUnixSocket { .. } => Step::Connection,
+        Problem::TlsFailed { .. } | Problem::StartTlsRefused { .. } | Problem::StartTlsInjection => Step::Tls,
+        Problem::BindRefused { .. } => Step::Bind,
+        Problem::NoContentSync | Problem::MessageTooLarge { .. } | Problem::UuidHidden { .. } => Step::ContentSync,
+        Problem::TimedOut { stage, .. }
+        | Problem::Closed { stage, .. }
+        | Problem::Lost { stage, .. }
+        | Problem::Disconnected { stage, .. }
+        | Problem::Malformed { stage, .. }
+        | Problem::Protocol { stage, .. }
+        | Problem::SearchFailed { stage, .. } => match stage {
+            Stage::StartTls | Stage::Handshake => Step::Tls,
+            Stage::Bind => Step::Bind,
+            Stage::RootDse | Stage::Search | Stage::Refresh => Step::ContentSync,
+        },
+    }
+}
+
+/// A full refresh, mapped, and nothing made of it. False when it did not come to its end: then the connection is not fit for more.
+fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
+    match read::read_from(directory, config, &Start::full("--check"), &mut |_| {}) {
+        Err(error) => {
+            list.failed(Step::Refresh, &error);
+            list.not_tried(&[Step::Entries]);
+            false
+        }
+        Ok(reading) => {
+            list.passed(Step::Refresh, &config.directory.base_dn);
+            entries(list, config, &reading);
+            true
+        }
+    }
+}
+
+fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
+    let content = &reading.content;
+    if reading.read == 0 {
+        let filter = &config.directory.filter_text;
+        return list.failed(
+            Step::Entries,
+            format_args!("none matches {filter}: check ldap_filter, and that the account may read the attributes in it"),
+        );
+    }
+    let count = |n: usize| thousands(n as u64);
+    let (persons, groups) = (content.persons, content.groups);
+    let text = format!(
+        "{} match: {} persons and {} groups would be sent, {} held back, {} skipped",
+        thousands(reading.read),
+        count(persons),
+        count(groups),
+        count(content.held.len()),
+        count(content.skipped.len())
+    );
+    if persons + groups == 0 {
+        return list.failed(
+            Step::Entries,
+            format_args!("{text}; nothing can be synchronised: check person_objectclass, group_objectclass and ldap_filter"),
+        );
+    }
+    list.passed(Step::Entries, text);
+    if persons == 0 {
+        list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
+    }
+    held(list, reading);
+}
+
+/// Why entries would be held back, in numbers; `--dry-run` names them.
+fn held(list: &Checklist, reading: &Reading) {
+    let mut missing: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut broken: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut lacking: u64 = 0;
+    for entry in &reading.content.held {
+        lacking += u64::from(entry.problems.iter().any(|problem| problem.rule == MISSING));
+        for problem in &entry.problems {
+            let count = match problem.rule.as_str() {
+                MISSING => missing.entry(&problem.attribute).or_default(),
+                rule => broken.entry((&problem.attribute, rule)).or_default(),
+            };
+            *count += 1;
+        }
+    }
+    if lacking > 0 {
+        let names: Vec<String> = missing.iter().map(|(attribute, n)| format!("{attribute} {}", thousands(*n))).collect();
+        let names = names.join(", ");
+        list.advice(Step::Entries, format_args!("{} lack a required attribute ({names}); --dry-run names them", thousands(lacking)));
+    }
+    for ((attribute, rule), n) in broken {
+        list.advice(Step::Entries, format_args!("{} would be held back for {attribute}: {rule}; --dry-run names them", thousands(n)));
+    }
+}
+
+fn recommend_full_refresh(list: &Checklist) {
+    list.advice(
+        "full_refresh_schedule",
+        "is not set: 389 Directory Server does not report entries that leave the filter, only a full refresh notices; \
+         set it to once a day, such as \"0 30 2 * * * *\"",
+    );
+}
+
+/// Whether the overlay writes down how far it is. That stands in slapd's configuration, which few accounts may read.
+fn checkpoint(list: &Checklist, directory: &mut Directory) {
+    const STEP: &str = "syncprov-checkpoint";
+    const REMEDY: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run; \
+                          set it on the overlay syncprov, such as: syncprov-checkpoint 100 10";
+    let overlays = Filter::Equality { attribute: "objectClass".into(), value: b"olcSyncProvConfig".to_vec() };
+    let (mut found, mut lacking) = (0, Vec::new());
+    let searched = directory.search("cn=config", Scope::Subtree, &overlays, &["olcSpCheckpoint"], &mut |entry| {
+        found += 1;
+        if entry.attributes().next().is_none() {
+            lacking.push(entry.dn().to_owned());
+        }
+    });
+    match searched {
+        Ok(()) if found > 0 && lacking.is_empty() => list.passed(STEP, "set"),
+        Ok(()) if found > 0 => list.advice(STEP, format_args!("is not set on {}: {REMEDY}", lacking.join(" and "))),
+        _ => list.skipped(STEP, format_args!("this account cannot read cn=config; make sure that it is set: {REMEDY}")),
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::TlsFiles => "directory, TLS files",
+            Step::Name => "directory, name resolution",
+            Step::Connection => "directory, connection",
+            Step::Tls => "directory, TLS",
+            Step::Bind => "directory, bind",
+            Step::ContentSync => "directory, content synchronisation",
+            Step::Refresh => "directory, base and right to synchronise",
+            Step::Entries => "directory, filter and entries",
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! Deletes what is gone from the directory.
+
+use uuid::Uuid;
+
+use super::error::Fault;
+use super::request::Retention;
+use super::send::{Leave, Sent, failed};
+use super::upload::UploadError;
+use super::write::Writer;
+
+impl Writer<'_> {
+    /// Deletions, in POSTs of their own that do not move the cookie.
+    pub(super) fn delete(&mut self) -> Result<(), UploadError> {
+        match &self.input.retention {
+            Retention::Ignore => Ok(()),
+            Retention::Retain(_) => match self.sender.send_whole(&[], &self.input.retention, Leave::Interim)? {
+                Sent::Applied(_) => Ok(()),
+                other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
+            },
+            Retention::Delete(uuids) => uuids.chunks(self.input.limits.max_entries.max(1)).try_for_each(|chunk| self.delete_list(chunk)),
+        }
+    }
+
+    /// One UUID that belongs to another sync account makes Kanidm refuse the whole list.
+    fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
+        let list = Retention::Delete(uuids.to_vec());
+        let sent = match uuids {
+            [_] => self.sender.send_whole(&[], &list, Leave::Interim)?,
+            _ => self.sender.send(&[], &list, Leave::Interim)?,
+        };
+        match (sent, uuids) {
+            (Sent::Applied(_), _) => Ok(()),
+            (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
+                log::warn!("{uuid} is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account");
+                Ok(())
+            }
+            (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {
+                let (left, right) = uuids.split_at(uuids.len() / 2);
+                self.delete_list(left)?;
+                self.delete_list(right)
+            }
+            (other, _) => Err(failed("deleting in Kanidm what is gone from the directory", other)),
+        }
+    }
+}

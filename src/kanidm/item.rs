@@ -1,0 +1,82 @@
+//! One thing to send, and how: with its content, or as an object without.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::upload::Upload;
+use crate::sync::changeset::{Kind, Record};
+
+/// Something to send: a position in the change set, or in the list of held entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Record(usize),
+    Held(usize),
+}
+
+/// How an item is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// With its content. Of a held entry: its DN.
+    Full,
+    /// Its DN alone: exists afterwards and is found as a member, keeps its content.
+    Named,
+    /// Nothing but its UUID: exists afterwards, keeps its content and its DN.
+    Bare,
+}
+
+impl Item {
+    /// The record, unless it is a held entry.
+    pub(super) fn record<'a>(self, input: &Upload<'a>) -> Option<&'a Record> {
+        match self {
+            Item::Record(at) => input.changes.records().get(at),
+            Item::Held(_) => None,
+        }
+    }
+
+    /// What it is; nothing is known of a held entry.
+    pub(super) fn kind(self, input: &Upload<'_>) -> Option<Kind> {
+        self.record(input).map(|r| r.kind)
+    }
+
+    /// Its UUID in Kanidm.
+    pub(super) fn uuid(self, input: &Upload<'_>) -> Uuid {
+        match self {
+            Item::Record(_) => self.record(input).map(|r| r.uuid),
+            Item::Held(at) => input.stubs.get(at).map(|(uuid, _)| *uuid),
+        }
+        .unwrap_or_default()
+    }
+
+    /// Its DN.
+    pub(super) fn dn(self, input: &Upload<'_>) -> String {
+        match self {
+            Item::Record(_) => self.record(input).map(|r| input.changes.external_id(r)),
+            Item::Held(at) => input.stubs.get(at).map(|(_, dn)| dn.clone()),
+        }
+        .unwrap_or_default()
+    }
+
+    /// A JSON object; content is not copied.
+    pub(super) fn render<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
+        let dn = match self.record(input) {
+            Some(record) if form == Form::Full => return Cow::Borrowed(input.changes.json(record)),
+            Some(record) => Cow::Borrowed(input.changes.external_id_json(record)),
+            None => Cow::Owned(serde_json::to_vec(&self.dn(input)).unwrap_or_default()),
+        };
+        Cow::Owned(stub(self.uuid(input), (form != Form::Bare).then_some(&dn)))
+    }
+}
+
+/// An object without content; `external_id` is JSON.
+pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
+    let mut json = Vec::new();
+    json.push(b'{');
+    if let Some(id) = external_id {
+        json.extend_from_slice(b"\"externalId\":");
+        json.extend_from_slice(id);
+        json.push(b',');
+    }
+    json.extend_from_slice(format!("\"schemas\":[],\"id\":\"{uuid}\"}}").as_bytes());
+    json
+}

@@ -1,0 +1,189 @@
+//! From a real 389 Directory Server into the real Kanidm engine, run by run: after each, everything Kanidm holds is compared with what
+//! `ldapsearch` says. What 389 keeps silent about is here too: lost deletions, lost changes, lost operational attributes.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::time::{Duration, Instant};
+
+use support::changes::{self, Leaving};
+use support::ds389::Ds389Options;
+use support::process::PATIENCE;
+use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, ns_unique_id, user_dn, user_ldif, user_name, uuid};
+use support::world::{ACCOUNT, FILTER, World389};
+
+#[test]
+fn a_thousand_users() {
+    let options = Ds389Options { seed: Seed::Generated(SeedOptions::thousand()), ..Ds389Options::default() };
+    let mut world = World389::with(options, changes::FILTER, |config| config);
+    changes::every_kind(&world, Leaving::Unnoticed);
+    locked_and_unlocked(&world);
+    no_deletion_is_lost(&world);
+    no_change_is_lost_with_the_changelog(&mut world);
+}
+
+/// nsAccountLock is operational: 389 does not send it with the changes.
+fn locked_and_unlocked(world: &World389) {
+    let expires = || world.kanidm.entry(ACCOUNT, "user00022").unwrap().account_expire;
+    let modify = |what: &str| world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(22)));
+    assert_eq!(expires(), None);
+    modify("replace: nsAccountLock\nnsAccountLock: true\n");
+    world.run_and_compare("locked", "incremental");
+    assert!(expires().is_some_and(|time| time.starts_with("1970-")), "{:?}", expires());
+    modify("replace: givenName\ngivenName: Unrelated\n-\nreplace: cn\ncn: Renamed While Locked\n");
+    world.run_and_compare("another change of a locked account", "incremental");
+    assert_eq!(world.kanidm.entry(ACCOUNT, "user00022").unwrap().displayname.as_deref(), Some("Renamed While Locked"));
+    assert!(expires().is_some_and(|time| time.starts_with("1970-")), "still locked: {:?}", expires());
+    modify("delete: nsAccountLock\n");
+    world.run_and_compare("unlocked", "incremental");
+    assert_eq!(expires(), None);
+}
+
+/// 389 reports at most 50 deletions in a row, and loses the others.
+fn no_deletion_is_lost(world: &World389) {
+    let mut next = 100;
+    for (count, mode) in [(49, "incremental"), (51, "full"), (102, "full"), (120, "full")] {
+        let ldif: String = (next..next + count).map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect();
+        world.admin.modify(&ldif);
+        world.run_and_compare(&format!("{count} deleted"), mode);
+        assert!(world.kanidm.entry(ACCOUNT, &user_name(next)).is_none());
+        next += count;
+    }
+    world.run_and_compare("and nothing to do", "incremental");
+}
+
+fn no_change_is_lost_with_the_changelog(world: &mut World389) {
+    let seen: u64 = world.cookie().rsplit('#').next().unwrap().parse().unwrap();
+    let rename = |world: &World389, number: usize, name: &str| {
+        world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n", user_dn(number)));
+    };
+    rename(world, 31, "In the Changelog");
+    world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(32)));
+    rename(world, 33, "Before the Trim");
+    world.ds389.reconfigure(|options| {
+        options.changelog_max_age = Some("1s".to_owned());
+        options.changelog_trim_interval = Some(1);
+    });
+    let begin = Instant::now();
+    while world.ds389.change_numbers().0 <= seen + 1 {
+        assert!(begin.elapsed() < PATIENCE, "it is not trimmed: {:?}, seen was {seen}", world.ds389.change_numbers());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ran = world.run_and_compare("a changelog that was trimmed", "full");
+    assert!(ran.outcome.stderr.contains("trimmed"), "{}", ran.outcome.stderr);
+    world.run_and_compare("and incremental again", "incremental");
+
+    world.ds389.reconfigure(|options| options.changelog_max_age = None);
+    rename(world, 34, "In the Lost Changelog");
+    world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(35)));
+    world.ds389.forget_changelog();
+    rename(world, 36, "In the New Changelog");
+    let ran = world.run_and_compare("a changelog that was made anew", "full");
+    assert!(ran.outcome.stderr.contains("made anew"), "{}", ran.outcome.stderr);
+    rename(world, 37, "After It");
+    world.run_and_compare("and incremental again", "incremental");
+}
+
+#[test]
+fn the_configuration_changes() {
+    let seed = Seed::Generated(SeedOptions { groups: 10, private_groups: 5, uuids: Some(1), ..SeedOptions::default() });
+    let mut world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
+    world.run_and_compare("first refresh", "full");
+    entry_tables(&mut world);
+    a_cookie_of_another_filter(&mut world);
+    into_and_out_of_the_base(&mut world);
+    groups_of_user_names(&mut world);
+    full_by_schedule(&mut world);
+}
+
+/// Entries are named by nsUniqueId as the server spells it, or as a UUID.
+fn entry_tables(world: &mut World389) {
+    let id = |number| uuid(1, &user_dn(number));
+    let (one, two) = (ns_unique_id(&id(1)), id(2).hyphenated().to_string());
+    world.reconfigure(|config| config.set_in(&one, "exclude", true).set_in(&two, "map_name", "second"));
+    let before = world.config.clone();
+    let ran = world.run(&[], 3);
+    assert_eq!(ran.report["mode"], "full", "{}", ran.report);
+    assert!(world.kanidm.entry(ACCOUNT, "user00001").is_none());
+    assert_eq!(world.kanidm.entry(ACCOUNT, "second").unwrap().uuid, id(2));
+    // The same entry in the other spelling: nothing has changed.
+    world.reconfigure(|config| config.without_table(&one).set_in(&id(1).hyphenated().to_string(), "exclude", true));
+    assert_ne!(world.config.text(), before.text());
+    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Still Excluded\n", user_dn(1)));
+    let ran = world.run(&[], 3);
+    assert_eq!(ran.report["mode"], "incremental", "{}", ran.report);
+    assert!(world.kanidm.entry(ACCOUNT, "user00001").is_none());
+    world.reconfigure(|config| config.without_table(&id(1).hyphenated().to_string()).without_table(&two));
+    // A deletion stays in Kanidm's recycle bin, and the same UUID cannot come back before it is revived.
+    world.kanidm.revive(id(1));
+    world.run_and_compare("without the tables", "full");
+}
+
+/// The configuration is what it was, and yet the server does not accept the cookie.
+fn a_cookie_of_another_filter(world: &mut World389) {
+    world.change_cookie(|cookie| String::from_utf8(cookie).unwrap().replace("groupOfNames", "posixGroup").into_bytes());
+    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Filter\n", user_dn(3)));
+    let ran = world.run_and_compare("a cookie bound to another filter", "full");
+    assert!(ran.outcome.stderr.contains("does not accept the cookie"), "{}", ran.outcome.stderr);
+    world.run_and_compare("and incremental again", "incremental");
+
+    world.refilter("(|(objectClass=inetOrgPerson)(objectClass=groupOfNames))");
+    let ran = world.run_and_compare("another filter", "full");
+    assert!(ran.outcome.stderr.contains("configuration"), "{}", ran.outcome.stderr);
+    world.run_and_compare("and incremental again", "incremental");
+    world.refilter(FILTER);
+}
+
+fn into_and_out_of_the_base(world: &mut World389) {
+    world.rebase(&format!("ou=people,{SUFFIX}"));
+    world.run_and_compare("another base", "full");
+    let moved = |number, from: &str, to: &str| {
+        let rdn = format!("uid={}", user_name(number));
+        format!("dn: {rdn},{from},{SUFFIX}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\nnewsuperior: {to},{SUFFIX}\n")
+    };
+    world.admin.modify(&moved(4, "ou=people", "ou=staff"));
+    world.run_and_compare("moved out of the base", "incremental");
+    world.admin.modify(&user_ldif(100).replace("ou=people", "ou=staff"));
+    world.run_and_compare("outside of the base", "incremental");
+    world.admin.modify(&moved(100, "ou=staff", "ou=people"));
+    world.run_and_compare("moved into the base", "incremental");
+    world.admin.modify(&moved(4, "ou=staff", "ou=people"));
+    world.kanidm.revive(uuid(1, &user_dn(4)));
+    world.rebase(SUFFIX);
+}
+
+fn groups_of_user_names(world: &mut World389) {
+    world.switch_to_rfc2307();
+    // Groups of names go: they may be more than what the guard lets pass.
+    world.run(&["--accept-deletes"], 3);
+    world.run_and_compare("groups of user names", "incremental");
+    let group = group_dn("posix002");
+    let modify = |ldif: &str| world.admin.modify(&format!("dn: {group}\nchangetype: modify\n{ldif}"));
+    modify("add: memberUid\nmemberUid: user00019\nmemberUid: nobody\n");
+    world.run_and_compare("memberUid added", "incremental");
+    modify("add: memberUid\nmemberUid: user00050\n");
+    world.run_and_compare("a member that does not exist yet", "incremental");
+    world.admin.modify(&user_ldif(50));
+    world.run_and_compare("and then does", "incremental");
+    modify("delete: memberUid\nmemberUid: user00019\n");
+    world.run_and_compare("memberUid deleted", "incremental");
+}
+
+/// `full_refresh_schedule` brings what incremental runs cannot: an entry that has left the filter.
+fn full_by_schedule(world: &mut World389) {
+    let filter = "(|(&(objectClass=posixAccount)(!(employeeType=out)))(objectClass=posixGroup))";
+    world.refilter(filter);
+    world.run_and_compare("another filter", "full");
+    world.admin.modify(&format!("dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n", user_dn(6)));
+    world.run(&[], 3);
+    assert!(world.kanidm.entry(ACCOUNT, &user_name(6)).is_some(), "389 does not say that it has left the filter");
+    world.reconfigure(|config| config.set("schedule", "@yearly").set("full_refresh_schedule", "* * * * * *"));
+    let mut service = world.tool.spawn(&["--schedule"]);
+    let log = BufReader::new(service.child().stderr.take().unwrap());
+    let full = log.lines().map(Result::unwrap).find(|line| line.contains("synchronised:") && line.contains(" full"));
+    assert!(full.is_some(), "the service ended");
+    service.signal("TERM");
+    service.finish().expect_code(0);
+    assert!(world.kanidm.entry(ACCOUNT, &user_name(6)).is_none());
+    world.run_and_compare("a full refresh by schedule", "incremental");
+}

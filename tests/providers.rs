@@ -1,0 +1,99 @@
+//! slapd with server IDs: one provider, and two that replicate each other. Whoever made a change, it arrives, and so does the next.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::expect::GROUPS_OF_NAMES;
+use support::process::PATIENCE;
+use support::seed::{SUFFIX, Seed, user_dn};
+use support::slapd::{Slapd, SlapdOptions};
+use support::world::{FILTER, World};
+
+#[test]
+fn two_providers_without_a_session_log() {
+    two_providers(None);
+}
+
+#[test]
+fn two_providers_with_a_session_log() {
+    two_providers(Some(100));
+}
+
+fn two_providers(sessionlog: Option<u32>) {
+    let options = SlapdOptions { sessionlog, extra_global: "serverID 1\n".to_owned(), ..SlapdOptions::default() };
+    let mut world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config);
+    let rename = |slapd: &Slapd, number: usize, name: &str| {
+        slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n", user_dn(number)));
+    };
+    let delete = |slapd: &Slapd, number: usize| slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(number)));
+    world.run_and_compare("first refresh", "full");
+    rename(&world.slapd, 1, "By the First");
+    world.run_and_compare("one provider with a server ID", "incremental");
+    assert!(world.cookie().contains("#001#"), "{}", world.cookie());
+    delete(&world.slapd, 2);
+    world.run_and_compare("deleted there", "incremental");
+
+    let second = Slapd::start(SlapdOptions {
+        sessionlog,
+        seed: Seed::Verbatim(String::new()),
+        extra_global: "serverID 2\n".to_owned(),
+        extra_database: replicate(&world.slapd),
+        ..SlapdOptions::default()
+    });
+    wait("the second to have everything", || second.sync().answers() && count(&second) == count(&world.slapd));
+    let back = replicate(&second);
+    world.slapd.reconfigure(|options| options.extra_database = back);
+
+    rename(&second, 3, "By the Second");
+    wait("the first to hear of it", || name(&world.slapd, 3) == "By the Second");
+    world.run_and_compare("changed at the second, read from the first", "incremental");
+    let cookie = world.cookie();
+    assert!(cookie.contains("#001#") && cookie.contains("#002#"), "{cookie}");
+
+    rename(&world.slapd, 4, "By the First");
+    delete(&second, 5);
+    wait("the first to hear of it", || count(&second) == count(&world.slapd));
+    world.run_and_compare("changed at both", "incremental");
+    rename(&world.slapd, 6, "By the First Again");
+    world.run_and_compare("changed at the first", "incremental");
+    world.run_and_compare("nothing to do", "incremental");
+
+    rename(&world.slapd, 7, "By the First");
+    rename(&second, 8, "By the Second");
+    wait("both to hear of it", || name(&second, 7) == "By the First" && name(&world.slapd, 8) == "By the Second");
+    let (uri, ca) = (second.uri(), second.ca().to_str().unwrap().to_owned());
+    world.reconfigure(|config| config.set("ldap_uri", uri).set("ldap_ca", ca));
+    world.run_and_compare("read from the second", "incremental");
+    delete(&world.slapd, 9);
+    wait("the second to hear of it", || count(&second) == count(&world.slapd));
+    rename(&second, 10, "By the Second");
+    wait("the first to hear of it", || name(&world.slapd, 10) == "By the Second");
+    world.run_and_compare("read from the second again", "incremental");
+}
+
+/// The database follows that of `provider`, and takes changes itself.
+fn replicate(provider: &Slapd) -> String {
+    format!(
+        "syncrepl rid=001 provider={} type=refreshAndPersist retry=\"1 +\" searchbase=\"{SUFFIX}\" schemachecking=off\n  \
+         bindmethod=simple binddn=\"cn=admin,{SUFFIX}\" credentials={}\nmultiprovider on\n",
+        provider.ldapi_uri(),
+        support::slapd::ADMIN_PASSWORD
+    )
+}
+
+fn count(slapd: &Slapd) -> usize {
+    slapd.search(SUFFIX, "(objectClass=*)", &["1.1"]).len()
+}
+
+fn name(slapd: &Slapd, number: usize) -> String {
+    slapd.search(SUFFIX, &format!("(uid=user{number:05})"), &["cn"])[0].text("cn").unwrap().to_owned()
+}
+
+fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "waiting for {what} takes too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,160 @@
+//! A directory that hangs at each step of the conversation, a Kanidm that hangs, and the service itself when it does: the status says so,
+//! and a run that is merely slow is not called hung.
+
+use std::io::Read;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use crate::service::{Service, config, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
+use crate::support::kanidm::KanidmServer;
+use crate::support::peer::{Link, Peer, Script, bind_response, done, entry, id_set, sync_done};
+use crate::support::pki::Pki;
+use crate::support::tool::{ConfigText, Tool};
+use crate::support::world::ACCOUNT;
+
+/// How a directory hangs, and what the log says of it.
+pub const HANGS: [(&str, fn(&mut Link)); 5] = [
+    ("the TLS handshake timed out", |link| link.never_answer()),
+    ("the bind timed out", |link| {
+        link.request();
+        link.stay_silent();
+    }),
+    ("reading the root DSE timed out", |link| {
+        let bind = link.request();
+        link.send(bind_response(bind.id, 0, ""));
+        link.request();
+        link.stay_silent();
+    }),
+    ("the refresh timed out", |link| {
+        until_refresh(link);
+        link.stay_silent();
+    }),
+    ("the refresh timed out", |link| {
+        let id = until_refresh(link);
+        let message = person(id, 1, "one");
+        link.send(&message[..message.len() / 2]);
+        link.stay_silent();
+    }),
+];
+
+fn client(kanidm: &KanidmServer) -> ConfigText {
+    ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()).set("connect_timeout", 1)
+}
+
+#[test]
+fn a_directory_that_hangs_at_any_step_fails_the_run_and_not_the_service() {
+    let (pki, kanidm) = (Pki::new(), KanidmServer::start());
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    // All at once: each waits for its time-out of a second.
+    thread::scope(|scope| {
+        for (words, hang) in HANGS {
+            let (pki, kanidm, token) = (&pki, &kanidm, token.as_str());
+            scope.spawn(move || {
+                let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(hang), Box::new(one_person)]);
+                let status = status_address();
+                let tool = Tool::new(&config(&peer, pki, token, status).set("kanidm_timeout", 20), &client(kanidm));
+                let service = Service::start(&tool, status);
+                service.wait_for_status("Err\n");
+                service.wait_for(words, 1);
+                assert_eq!(service.status(), "Err\n", "{words}");
+                service.run_now("synchronised: ");
+                service.wait_for_status("Ok\n");
+            });
+        }
+    });
+}
+
+#[test]
+fn a_kanidm_that_hangs_fails_the_run_and_not_the_service() {
+    let (pki, kanidm) = (Pki::new(), KanidmServer::start());
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person) as Script]);
+    let status = status_address();
+    let tool = Tool::new(&config(&peer, &pki, &token, status).set("kanidm_timeout", 2), &client(&kanidm));
+    crate::service::signal(kanidm.pid(), "STOP");
+    let service = Service::start(&tool, status);
+    service.wait_for("reading the sync state from Kanidm", 1);
+    assert_eq!(service.status(), "Err\n");
+    crate::service::signal(kanidm.pid(), "CONT");
+    service.run_now("synchronised: ");
+    service.wait_for_status("Ok\n");
+}
+
+/// Patience is two of `ldap_timeout`, `kanidm_timeout` and `connect_timeout`: eight seconds. The run takes longer, moving all the time: in
+/// one message that trickles, in messages that are no entries, and in the answers to what is looked up beside the refresh.
+#[test]
+fn a_run_that_moves_is_not_hung() {
+    const PAUSE: Duration = Duration::from_millis(700);
+    let slow: Script = Box::new(|link| {
+        let id = until_refresh(link);
+        let message = person(id, 2, "two");
+        for piece in message.chunks(message.len() / 4) {
+            link.send(piece);
+            thread::sleep(PAUSE);
+        }
+        for _ in 0..8 {
+            link.send(id_set(id, false, &[Uuid::from_u128(1 << 64 | 1)]));
+            thread::sleep(PAUSE);
+        }
+        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), false));
+        while let Some(search) = link.next_request().filter(|request| request.tag == 0x63) {
+            for number in 0..4 {
+                link.send(entry(search.id, &format!("cn=other {number},dc=example"), &[("objectClass", &["other"])]));
+                thread::sleep(PAUSE);
+            }
+            link.send(done(search.id, 0, ""));
+        }
+    });
+    let (pki, kanidm) = (Pki::new(), KanidmServer::start());
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person), slow]);
+    let status = status_address();
+    let tool = Tool::new(&config(&peer, &pki, &token, status).set("ldap_timeout", 2), &client(&kanidm));
+    let service = Service::start(&tool, status);
+    service.wait_for("synchronised: ", 1);
+    service.wait_for_status("Ok\n");
+    service.signal("USR1");
+    let begin = Instant::now();
+    wait_until(
+        || {
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(service.status(), "Ok\n", "after {:?}", begin.elapsed());
+            service.said("synchronised: ") == 2
+        },
+        || service.log(),
+    );
+    // Else this has shown nothing.
+    assert!(begin.elapsed() > Duration::from_secs(9), "{:?}", begin.elapsed());
+}
+
+/// The one thing without a time-out: a log that nobody reads.
+#[test]
+fn a_run_that_hangs_is_said_to() {
+    let (pki, kanidm) = (Pki::new(), KanidmServer::start());
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    // Some 150 bytes each, and a pipe holds 64 KiB.
+    let many_held: Script = Box::new(|link| {
+        let id = until_refresh(link);
+        link.send(person(id, 1, "one"));
+        (2..2_000).for_each(|number| link.send(person(id, number, "not a name")));
+        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), true));
+        link.stay_silent();
+    });
+    let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person), many_held]);
+    let status = status_address();
+    let tool = Tool::new(&config(&peer, &pki, &token, status), &client(&kanidm));
+    let mut running = tool.spawn(&["--schedule"]);
+    let ask = || status_at(status);
+    wait_until(|| ask() == "Ok\n", || "no good run".to_owned());
+    running.signal("USR1");
+    // No verdict is given: the run is not over, and the one before is good for decades.
+    wait_until(|| ask() == "Err\n", || "a run that hangs is called good".to_owned());
+    // And it can still be stopped.
+    running.signal("TERM");
+    assert_eq!(stopped(running.child()), Some(0));
+    let mut log = String::new();
+    running.child().stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("held back") && log.matches("synchronised: ").count() == 1, "{log}");
+}
