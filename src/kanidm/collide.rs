@@ -45,7 +45,10 @@ impl Writer<'_> {
         self.retry_while_it_helps()?;
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = self.candidates(waiting)?;
-        self.find_holders(&mut candidates)?;
+        // Entries that could not be helped in an earlier run, and have not changed, cannot be helped now; asking costs much.
+        if candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+            self.find_holders(&mut candidates)?;
+        }
         for set in solvable_sets(&candidates) {
             self.stage(&candidates, &set)?;
         }

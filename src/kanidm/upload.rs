@@ -12,6 +12,7 @@
 //!
 //! Nothing is deleted outside of step 1, so an upload may end between any two POSTs: the next run finishes what it left.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Upload<'a> {
     pub changes: &'a ChangeSet,
     /// Held entries (UUID in Kanidm, DN): in the state Refresh they are listed, so that Kanidm keeps what it has of them.
     pub stubs: &'a [(Uuid, String)],
+    /// Entries of `changes` (UUIDs in Kanidm) that were held before and have not changed since: refusing them once more says nothing new.
+    pub tried_before: &'a HashSet<Uuid>,
     /// The envelope to store at the end, given the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.

@@ -33,7 +33,7 @@ pub(super) struct Writer<'a> {
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
-    /// How many of them Kanidm does not accept for what they are, and not for what it has already.
+    /// How many of them no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
     refused_for_data: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
     groups_named: bool,
@@ -247,9 +247,11 @@ impl<'a> Writer<'a> {
         self.held.push(item);
         self.advance(1);
         // Masked, foreign and colliding entries say nothing about the others, however many come first.
-        self.refused_for_data = self.refused_for_data.saturating_add(usize::from(fault == Fault::Other));
+        if fault == Fault::Other && !self.input.tried_before.contains(&held.uuid) {
+            self.refused_for_data = self.refused_for_data.saturating_add(1);
+        }
         if self.sender.report.written.is_empty() && self.refused_for_data >= ALL_REFUSED {
-            return Err(UploadError::EverythingRefused { tried: self.sender.report.held.len(), last: Box::new(held) });
+            return Err(UploadError::EverythingRefused { tried: self.refused_for_data, last: Box::new(held) });
         }
         Ok(())
     }

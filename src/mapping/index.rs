@@ -25,6 +25,8 @@ pub(crate) enum State {
     Skipped,
     /// In scope, but not part of this run.
     Known,
+    /// Known, and known to have what an entry wants that is held back.
+    Owner,
     /// Was known, and then received: another entry has its place.
     Replaced,
 }

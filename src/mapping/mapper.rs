@@ -66,7 +66,7 @@ impl<'c> Mapper<'c> {
     /// Whether an entry was received in this run, that is given to [`entry`](Self::entry).
     pub fn contains(&self, sync_uuid: &Uuid) -> bool {
         let found = self.index.find_uuid(sync_uuid).and_then(|position| self.index.entry(position));
-        found.is_some_and(|entry| entry.state != State::Known)
+        found.is_some_and(|entry| !matches!(entry.state, State::Known | State::Owner))
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received

@@ -6,7 +6,7 @@
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
-use super::index::Kind;
+use super::index::{Kind, State};
 use super::mapper::Mapper;
 use super::values::Picked;
 use super::{group, person, validate, values};
@@ -52,6 +52,7 @@ impl Mapper<'_> {
         }
         self.known(sync_uuid, entry);
         if let Some(position) = self.index.find_uuid(&sync_uuid) {
+            self.set_state(position, State::Owner);
             valid_mails(person::mail(&values)).for_each(|mail| self.index.add_known_mail(position, mail));
         }
     }

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::index::{Entry, Index, Kind, State};
+use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
 use super::{Findings, password, ssh_key, validate};
@@ -96,12 +96,12 @@ pub(super) struct Claims<'i> {
 
 impl Claims<'_> {
     pub(super) fn name(&self, name: &str) -> Option<String> {
-        let owner = self.index.find_name(self.changes, name, in_kanidm)?;
+        let owner = self.index.find_name(self.changes, name, owns)?;
         Some(self.taken(owner))
     }
 
     pub(super) fn gidnumber(&self, number: u32) -> Option<String> {
-        let owner = self.index.find_gidnumber(number, in_kanidm)?;
+        let owner = self.index.find_gidnumber(number, owns)?;
         Some(self.taken(owner))
     }
 
@@ -120,9 +120,9 @@ impl Claims<'_> {
     }
 }
 
-/// Whether Kanidm has an entry, or will have it after this run. A group that is not part of the run may be a user-private one.
-fn in_kanidm(entry: &Entry) -> bool {
-    entry.state == State::Sent || (entry.state == State::Known && entry.kind == Kind::Person)
+/// Whether an entry keeps others from having what it has.
+fn owns(entry: &Entry) -> bool {
+    matches!(entry.state, State::Sent | State::Owner)
 }
 
 /// Reads a person. What it holds is fit to be sent if `findings` has no problems.

@@ -37,6 +37,8 @@ pub struct Reading {
     pub deleted: usize,
     /// Entries that an earlier run held back and this one did not find, by their UUIDs in the directory.
     pub not_found: Vec<Uuid>,
+    /// Entries that earlier runs held back and that have not changed since, by their UUIDs in the directory.
+    pub read_again: Vec<Uuid>,
     /// Entries received: by the refresh, and read beside it.
     pub read: u64,
 }
@@ -104,22 +106,23 @@ pub fn read_from(
         // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
         // beside the refresh, has come back.
         let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
+        let mut read_again = Vec::new();
         if !full {
             let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-            complete(&mut lookup, &mut mapper, &start.held, &mut observer)?;
+            read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
         }
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
-        return Ok(finish(config, mapper, outcome, &void, mode, start, read));
+        return Ok(Reading { read_again, ..finish(config, mapper, outcome, &void, mode, start, read) });
     }
 }
 
 /// What an incremental run reads beside the refresh.
 fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
-    let held: Vec<Uuid> = held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
-        lookup.owners(&held, mapper)?;
-        lookup.read_again(&held, mapper, observer)?;
+        lookup.owners(held, mapper)?;
+        lookup.read_again(held, mapper, observer)?;
     }
     // Taken before the groups that name them are added: those have not changed themselves.
     let changed: Vec<Changed> = mapper.changed().collect();
@@ -151,7 +154,7 @@ fn finish(
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, deleted: outcome.deleted.len(), not_found, read }
+    Reading { content, retention, mode, cookie, deleted: outcome.deleted.len(), not_found, read_again: Vec::new(), read }
 }
 
 /// Held entries that were looked for in vain, though nothing says that they are gone.

@@ -116,16 +116,16 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
-    if *state == SyncState::Refresh {
-        info!(
+    match state {
+        _ if deletions != guard::Deletions::Unknown => {}
+        SyncState::Refresh => info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
-        );
-    } else if deletions == guard::Deletions::Unknown {
-        warn!(
+        ),
+        SyncState::Active { .. } => warn!(
             "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
              deleted; how many entries that are cannot be known beforehand"
-        );
+        ),
     }
     Ok(deletions)
 }
@@ -155,6 +155,7 @@ fn send(
     // An entry whose UUID another one has in Kanidm keeps nothing there.
     let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
     let stubs: Vec<(Uuid, String)> = content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
+    let tried_before: HashSet<Uuid> = reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
         max_bytes: job.config.upload.max_bytes,
@@ -169,6 +170,7 @@ fn send(
         retention: reading.retention.clone(),
         changes: &content.changes,
         stubs: &stubs,
+        tried_before: &tried_before,
         finish: &finish,
         limits,
     };

@@ -365,6 +365,7 @@ fn another_run_ends_this_one() {
         retention: Retention::Ignore,
         changes: &set,
         stubs: &[],
+        tried_before: &std::collections::HashSet::new(),
         finish: &finish,
         limits: limits(10),
     };

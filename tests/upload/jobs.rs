@@ -110,6 +110,7 @@ impl<'a> Job<'a> {
             retention: self.retention.clone(),
             changes: self.set,
             stubs: self.stubs,
+            tried_before: &std::collections::HashSet::new(),
             finish: &finish,
             limits: self.limits,
         };
