@@ -24,7 +24,7 @@ use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::sync::dump::Dump;
 use crate::sync::observe::Step;
-use crate::sync::report::JsonReport;
+use crate::sync::report::{HeldEntry, JsonReport};
 use crate::sync::run::{self, Job, Outcome, RunError};
 
 mod scheduled;
@@ -193,7 +193,9 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
 fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
     // The directory's errors name their server themselves.
     let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
-    failure(cli, error.exit_code(), &format!("{place}{error}"))
+    let code = error.exit_code();
+    report_failure_of(cli, code, &format!("{place}{error}"), error.held());
+    code
 }
 
 fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {
@@ -203,9 +205,13 @@ fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {
 
 /// Says what went wrong, once: in the log, and in the JSON report where one is wanted.
 fn report_failure(cli: &Cli, code: ExitCode, message: &str) -> u8 {
+    report_failure_of(cli, code, message, &[])
+}
+
+fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldEntry]) -> u8 {
     message.lines().for_each(|line| error!("{line}"));
     if cli.json {
-        print(&pretty(&JsonReport { exit_code: code.code(), result: "failed", error: Some(message.to_owned()), run: None }));
+        print(&pretty(&JsonReport { exit_code: code.code(), result: "failed", error: Some(message.to_owned()), at_fault, run: None }));
     }
     code.code()
 }

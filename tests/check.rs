@@ -179,7 +179,10 @@ fn what_works_and_could_be_better() {
     let outcome = check(&world.tool).expect_code(0);
     assert!(line(&outcome, "✓ sync config").ends_with("mode 0644"));
     let advice: Vec<&str> = outcome.stdout.lines().filter(|line| line.starts_with("! sync config")).collect();
-    assert!(advice.iter().any(|line| line.contains("chmod o-rw")) && advice.iter().any(|line| line.contains("ldap_verify_ca")), "{advice:?}");
+    assert!(
+        advice.iter().any(|line| line.contains("chmod o-rw")) && advice.iter().any(|line| line.contains("ldap_verify_ca")),
+        "{advice:?}"
+    );
     assert!(line(&outcome, "✓ directory, TLS:").ends_with("NOT verified, as configured"), "{}", outcome.all());
 }
 

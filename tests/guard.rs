@@ -123,16 +123,17 @@ fn lost_rights_delete_nobody() {
             world.slapd.reconfigure(|options| options.extra_database = format!("access to {lost} by * none\n"));
             refused(&world, &["--full-refresh"], words, |entry| words.starts_with("no") || is_user(entry));
             describe_group(&world, &format!("changed after {}", words.len()));
-            match sessionlog {
+            if sessionlog.is_none() && !words.starts_with("no") {
                 // Everything that is present is listed, so the rest is taken for deleted.
-                None => refused(&world, &[], words, |entry| words.starts_with("no") || is_user(entry)),
-                // Only the log tells of deletions, and it has none.
-                Some(_) => {
-                    world.run(&[], 0);
-                    assert_eq!(world.kanidm.entries(ACCOUNT).len(), SMALL + GROUPS);
-                }
+                refused(&world, &[], words, is_user);
+            } else {
+                // Only the log tells of deletions, and it has none. Nor does slapd without a log list anything when it finds no change.
+                world.run(&[], 0);
+                assert_eq!(world.kanidm.entries(ACCOUNT).len(), SMALL + GROUPS);
             }
             world.slapd.reconfigure(|options| options.extra_database.clear());
+            // What changed meanwhile was not shown, and the cookie has passed it.
+            world.run(&["--full-refresh"], 0);
             world.run_and_compare("the rights are back", "incremental");
         }
     }

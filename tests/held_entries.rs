@@ -217,6 +217,12 @@ fn a_run_fails_where_the_policy_says_so() {
     assert_eq!((&report["exit_code"], &report["result"]), (&1.into(), &"failed".into()));
     let wrong = bad.iter().filter(|bad| bad.verdict != Verdict::Kanidm).count();
     assert!(report["error"].as_str().unwrap().starts_with(&format!("{wrong} entries are not valid")), "{report}");
+    let held = report["held"].as_array().unwrap();
+    assert_eq!(held.len(), wrong);
+    for bad in bad.iter().filter(|bad| bad.verdict != Verdict::Kanidm) {
+        let of = held.iter().find(|held| held["dn"] == bad.dn()).unwrap();
+        assert_problem(&of["problems"][0], bad, "fail");
+    }
 }
 
 #[test]
@@ -345,6 +351,37 @@ fn an_entry_in_the_recycle_bin_is_held_until_it_is_revived() {
         world.kanidm.revive(uuid);
         world.run_and_compare("revived, memberships included", "incremental");
     }
+}
+
+/// So many that it would be a burden, and in the end an error, to have Kanidm refuse them in every run.
+#[test]
+fn values_that_many_entries_share_are_found_without_kanidm() {
+    let seed = Seed::Generated(SeedOptions { users: 150, groups: 0, specials: false, ..SeedOptions::default() });
+    let world = World::new(SlapdOptions { seed, ..SlapdOptions::default() });
+    let share = |n: usize| {
+        let name = seed::user_name(n);
+        let mail = format!("{name}@example.com");
+        let shared = [("uid", name), ("uidnumber", seed::user_number(n).to_string()), ("mail", mail)];
+        let key = format!("twin{n}");
+        let mut attributes = good_person(&key, n);
+        let (name, value) = &shared[n % 3];
+        attributes.retain(|(other, _)| other != name);
+        attributes.push((name, value.clone()));
+        person(&key, &attributes)
+    };
+    world.slapd.modify(&(1..=150).map(share).collect::<String>());
+    let first = world.run(&[], 3);
+    assert_eq!(first.report["held"].as_array().unwrap().len(), 150);
+    world.kanidm.clear_log();
+    let second = world.run(&[], 3);
+    assert_eq!(world.kanidm.posts().len(), 0);
+    assert_eq!(second.report["held"], first.report["held"]);
+
+    // The one is renamed, the other takes what is free.
+    world.slapd.modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=another\ndeleteoldrdn: 1\n", user_dn(3)));
+    let third = world.run(&[], 3);
+    assert_eq!(third.report["held"].as_array().unwrap().len(), 149);
+    assert_eq!(world.kanidm.entry(ACCOUNT, "user00003").unwrap().external_id.unwrap(), person_dn("twin3").to_lowercase());
 }
 
 /// Persons `p0` to `p9` whose names are not part of their DNs, and a group of some of them.

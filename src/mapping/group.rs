@@ -197,6 +197,13 @@ pub(super) fn names(cfg: &GroupMapping) -> [&str; 4] {
     [&cfg.name, &cfg.description, &cfg.member, &cfg.gidnumber]
 }
 
+/// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
+pub(super) fn identity(cfg: &GroupMapping, entry: &SearchResultEntry<'_>, name: &mut String) -> Option<u32> {
+    let [names, _, _, gidnumber] = values::pick(entry, &names(cfg));
+    person::lower_case(values::first_text(names.as_ref()).ok().flatten().unwrap_or_default(), name);
+    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+}
+
 /// What a group says of itself; the name is written to `name`.
 fn read(
     cfg: &GroupMapping,

@@ -92,6 +92,7 @@ pub(crate) struct Index {
     by_name: Positions,
     by_gidnumber: Positions,
     by_mail: Positions,
+    known_mails: HashMap<String, u32>,
     renamed: HashMap<String, u32>,
     user_names: HashMap<u32, String>,
 }
@@ -127,6 +128,11 @@ impl Index {
     /// Adds a mail address of an entry in the change set.
     pub(crate) fn add_mail(&mut self, entry: u32, mail: &str) {
         self.by_mail.insert(self.hash(mail), entry);
+    }
+
+    /// Adds a mail address of an entry that is not part of this run.
+    pub(crate) fn add_known_mail(&mut self, entry: u32, mail: &str) {
+        self.known_mails.insert(mail.to_owned(), entry);
     }
 
     /// The entry at a position.
@@ -171,7 +177,8 @@ impl Index {
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
         let has_mail = |e: &Entry| self.json(changes, e).is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()));
-        self.by_mail.find(self.hash(mail), |p| self.entry(p).is_some_and(has_mail))
+        let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
+        self.by_mail.find(self.hash(mail), |p| self.entry(p).is_some_and(has_mail)).or_else(known)
     }
 
     /// The person with a user name in the directory, lower-cased.

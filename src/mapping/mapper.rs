@@ -80,7 +80,7 @@ impl<'c> Mapper<'c> {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             self.set_state(known, State::Replaced);
         }
-        let values = values::pick(entry, &self.person_names);
+        let values = self.pick(entry);
         let kind = self.kind(&values);
         index::comparison_form(entry.dn(), &mut self.form);
         if self.table(sync_uuid).is_some_and(|table| table.exclude) {
@@ -97,7 +97,7 @@ impl<'c> Mapper<'c> {
     /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
     /// have it as a member, or be private to it.
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        let values = values::pick(entry, &self.person_names);
+        let values = self.pick(entry);
         let kind = self.kind(&values);
         let table = self.table(sync_uuid);
         if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
@@ -170,12 +170,17 @@ impl<'c> Mapper<'c> {
         self.content
     }
 
+    /// What a person is made of.
+    pub(super) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> person::Values<'a> {
+        values::pick(entry, &self.person_names)
+    }
+
     pub(super) fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {
         self.cfg.entries.get(&sync_uuid)
     }
 
     /// By object class; what is both is a person.
-    fn kind(&self, values: &person::Values<'_>) -> Kind {
+    pub(super) fn kind(&self, values: &person::Values<'_>) -> Kind {
         let mut kind = Kind::Other;
         let is_one_of = |class: &[u8], names: &[String]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class));
         for class in person::object_classes(values) {

@@ -9,6 +9,7 @@ mod index;
 mod lock;
 mod mapper;
 mod membership;
+mod owners;
 pub mod password;
 mod person;
 pub mod ssh_key;
@@ -20,6 +21,7 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 pub use mapper::Mapper;
+pub use owners::UniqueValues;
 pub(crate) use person::MISSING;
 
 use crate::config::sync::InvalidEntries;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::index::{Index, State};
+use super::index::{Entry, Index, Kind, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
 use super::{Findings, password, ssh_key, validate};
@@ -55,6 +55,11 @@ pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
+/// The mail addresses.
+pub(super) fn mail<'a>([_, _, _, _, _, _, _, mail, ..]: &Values<'a>) -> Option<Picked<'a>> {
+    *mail
+}
+
 /// The single values of a person; the others stand in [`Buffers`].
 pub(super) struct Person<'a> {
     pub(super) displayname: &'a str,
@@ -91,12 +96,12 @@ pub(super) struct Claims<'i> {
 
 impl Claims<'_> {
     pub(super) fn name(&self, name: &str) -> Option<String> {
-        let owner = self.index.find_name(self.changes, name, |e| e.state == State::Sent)?;
+        let owner = self.index.find_name(self.changes, name, in_kanidm)?;
         Some(self.taken(owner))
     }
 
     pub(super) fn gidnumber(&self, number: u32) -> Option<String> {
-        let owner = self.index.find_gidnumber(number, |e| e.state == State::Sent)?;
+        let owner = self.index.find_gidnumber(number, in_kanidm)?;
         Some(self.taken(owner))
     }
 
@@ -113,6 +118,11 @@ impl Claims<'_> {
     fn taken(&self, owner: u32) -> String {
         format!("must be unique, and is the same as that of {}", self.index.dn(self.changes, owner))
     }
+}
+
+/// Whether Kanidm has an entry, or will have it after this run. A group that is not part of the run may be a user-private one.
+fn in_kanidm(entry: &Entry) -> bool {
+    entry.state == State::Sent || (entry.state == State::Known && entry.kind == Kind::Person)
 }
 
 /// Reads a person. What it holds is fit to be sent if `findings` has no problems.

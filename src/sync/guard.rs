@@ -42,7 +42,7 @@ impl fmt::Display for Deletions {
             Deletions::Between(0, b) => write!(f, "up to {}", thousands(*b)),
             Deletions::Between(a, b) => write!(f, "{} to {}", thousands(*a), thousands(*b)),
             Deletions::About(n) => write!(f, "about {}", thousands(*n)),
-            Deletions::Unknown => f.write_str("an unknown number of"),
+            Deletions::Unknown => f.write_str("an unknown number"),
         }
     }
 }

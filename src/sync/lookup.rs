@@ -3,6 +3,8 @@
 //!
 //! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one search a value.
 
+use std::collections::HashSet;
+
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 use uuid::Uuid;
@@ -12,7 +14,7 @@ use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
-use crate::mapping::{Changed, Mapper, Questions};
+use crate::mapping::{Changed, Mapper, Questions, UniqueValues};
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
 const TERMS: usize = 100;
@@ -41,6 +43,35 @@ impl Lookup<'_> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
             self.receive(&filter, mapper, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the mapper who else has a name, a number or an address of a held entry. The entry stays held for that, and Kanidm, which would
+    /// refuse it in every run, need not be asked.
+    pub fn owners(&mut self, held: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+        let provider = self.directory.provider();
+        let mut unique = UniqueValues::default();
+        for batch in held.chunks(TERMS) {
+            let filter = self.in_scope(self.directory.uuid_filter(batch));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry) {
+                    mapper.unique_values(uuid, entry, &mut unique);
+                }
+            })?;
+        }
+        let person = &self.mapping.person;
+        let mut terms: Vec<Filter> = unique.names.iter().map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())));
+        terms.extend(unique.mails.iter().map(|mail| equality(&person.mail, mail)));
+        let (persons, held) = (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
+        for batch in terms.chunks(TERMS) {
+            let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid)) {
+                    mapper.owner(uuid, entry);
+                }
+            })?;
         }
         Ok(())
     }

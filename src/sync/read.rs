@@ -112,6 +112,7 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     let held: Vec<Uuid> = held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
+        lookup.owners(&held, mapper)?;
         lookup.read_again(&held, mapper, observer)?;
     }
     // Taken before the groups that name them are added: those have not changed themselves.

@@ -147,6 +147,9 @@ pub struct JsonReport<'a> {
     /// What failed and where, for a run that did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The entries at fault, for a run that failed because of them.
+    #[serde(rename = "held", skip_serializing_if = "<[_]>::is_empty")]
+    pub at_fault: &'a [HeldEntry],
     /// What the run did, for one that did not fail.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub run: Option<JsonRun<'a>>,
@@ -218,7 +221,7 @@ impl Report {
             posts: self.posts,
             seconds: JsonSeconds { total: seconds(self.total), ldap: seconds(self.ldap), kanidm: seconds(self.kanidm) },
         };
-        JsonReport { exit_code, result: if self.dry_run { "dry_run" } else { "synchronised" }, error: None, run: Some(run) }
+        JsonReport { exit_code, result: if self.dry_run { "dry_run" } else { "synchronised" }, error: None, at_fault: &[], run: Some(run) }
     }
 }
 

@@ -96,7 +96,7 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     }
     let held = held_by_us(content);
     held.iter().for_each(log_held);
-    Err(RunError::Invalid { entries: held.len() })
+    Err(RunError::Invalid { held })
 }
 
 fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<guard::Deletions, RunError> {
@@ -116,6 +116,11 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
+        );
+    } else if deletions == guard::Deletions::Unknown {
+        warn!(
+            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
+             deleted; how many entries that are cannot be known beforehand"
         );
     }
     Ok(deletions)
@@ -292,8 +297,8 @@ pub enum RunError {
     Directory(DirectoryError),
     /// `invalid_entries = "fail"` and there are some.
     Invalid {
-        /// How many.
-        entries: usize,
+        /// All of them.
+        held: Vec<HeldEntry>,
     },
     /// The deletion guard refused.
     Refused(Refusal),
@@ -302,6 +307,14 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// The entries at fault, where the run failed because of entries.
+    pub fn held(&self) -> &[HeldEntry] {
+        match self {
+            RunError::Invalid { held } => held,
+            _ => &[],
+        }
+    }
+
     /// Whether it happened with Kanidm.
     pub fn is_kanidms(&self) -> bool {
         matches!(self, RunError::State(_) | RunError::Stored(_) | RunError::Upload(_))
@@ -323,10 +336,11 @@ impl fmt::Display for RunError {
             RunError::State(error) => write!(f, "reading the sync state from Kanidm: {error}"),
             RunError::Stored(error) => error.fmt(f),
             RunError::Directory(error) => error.fmt(f),
-            RunError::Invalid { entries } => write!(
+            RunError::Invalid { held } => write!(
                 f,
-                "{entries} entries are not valid for Kanidm and invalid_entries = \"fail\": nothing was sent; they are named above. \
-                 Mend them in the directory, exclude them, or set invalid_entries to \"hold\""
+                "{} entries are not valid for Kanidm and invalid_entries = \"fail\": nothing was sent; they are named above. \
+                 Mend them in the directory, exclude them, or set invalid_entries to \"hold\"",
+                held.len()
             ),
             RunError::Refused(refusal) => refusal.fmt(f),
             RunError::Upload(error) => error.fmt(f),
