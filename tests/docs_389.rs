@@ -1,5 +1,7 @@
 //! docs/389-ds.md, step by step, on a new instance of 389-ds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use support::ds389::{Ds389, Ds389Options};

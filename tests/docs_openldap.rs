@@ -1,5 +1,7 @@
 //! docs/openldap.md, step by step, on a slapd with the configuration that Debian's package makes. Needs root, as the guide does.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};

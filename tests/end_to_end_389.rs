@@ -1,6 +1,8 @@
 //! From a real 389 Directory Server into the real Kanidm engine, run by run: after each, everything Kanidm holds is compared with what
 //! `ldapsearch` says. What 389 keeps silent about is here too: lost deletions, lost changes, lost operational attributes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::io::{BufRead, BufReader};

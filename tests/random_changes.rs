@@ -1,6 +1,8 @@
 //! Changes drawn by chance, several between two runs, on both servers: after each run Kanidm holds exactly what the directory does.
 //! The seed is printed; `SEED=` repeats a test.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use support::changes::{FILTER, Leaving};
