@@ -52,7 +52,7 @@ fn the_ds389_guide_leads_to_a_working_sync_account() {
 
     guide.run(&client);
     world.reconfigure(|config| guide::with(config, &by_certificate));
-    guide::run(&world, "By Client Certificate", "incremental");
+    guide::run(&world, "By Client Certificate", "full");
     guide.run(&socket);
     world.reconfigure(|config| guide::with(config, &by_socket));
     guide::run(&world, "By the Local Socket", "incremental");
