@@ -190,7 +190,7 @@ fn a_client_certificate_opens_the_door() {
         let stranger = self_signed(&folder, "stranger");
         cfg.client_cert = Some((stranger.certificate, stranger.key));
         let error = Directory::connect(&cfg).unwrap_err().to_string();
-        assert!(error.contains("refused our client certificate"), "{version:?}: {error}");
+        assert!(error.contains("does not accept our client certificate"), "{version:?}: {error}");
     }
 }
 

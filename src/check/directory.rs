@@ -97,7 +97,9 @@ fn failed_step(problem: &Problem) -> Step {
         Problem::Tls(_) => Step::TlsFiles,
         Problem::BadHostName { .. } | Problem::HostNotFound { .. } | Problem::ResolverSilent { .. } => Step::Name,
         Problem::NotConnected { .. } | Problem::NoUnixSocket { .. } => Step::Connection,
-        Problem::TlsFailed { .. } | Problem::StartTlsRefused { .. } | Problem::StartTlsInjection => Step::Tls,
+        Problem::TlsFailed { .. } | Problem::StartTlsRefused { .. } | Problem::StartTlsInjection | Problem::CertificateRejected { .. } => {
+            Step::Tls
+        }
         Problem::BindRefused { .. } => Step::Bind,
         Problem::NoContentSync | Problem::MessageTooLarge { .. } | Problem::UuidHidden { .. } => Step::ContentSync,
         Problem::TimedOut { stage, .. }

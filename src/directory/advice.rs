@@ -25,7 +25,9 @@ pub(super) fn end_advice(stage: Stage) -> &'static str {
         Stage::Refresh => {
             " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
         }
-        Stage::Search | Stage::RootDse | Stage::Bind => "; was the server stopped? see its log",
+        // GnuTLS, and so Debian's slapd, hangs up on a client without the certificate it demands.
+        Stage::Bind => "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log",
+        Stage::Search | Stage::RootDse => "; was the server stopped? see its log",
     }
 }
 
@@ -50,15 +52,27 @@ pub(super) fn bind_advice(code: ResultCode) -> &'static str {
     }
 }
 
+/// A bind by SASL EXTERNAL has neither DN nor password to check.
+pub(super) fn external_advice(code: ResultCode) -> &'static str {
+    match code {
+        ResultCode::INVALID_CREDENTIALS | ResultCode::INAPPROPRIATE_AUTHENTICATION | ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
+            "; the server knows no entry for our client certificate, or for the user of this process on ldapi; \
+             OpenLDAP: see olcAuthzRegexp; 389 Directory Server: see certmap.conf for certificates, \
+             nsslapd-ldapiautobind and nsslapd-ldapimaptoentries for ldapi"
+        }
+        other => bind_advice(other),
+    }
+}
+
 pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
     match code {
         ResultCode::NO_SUCH_OBJECT => {
             ": the base does not exist, or this account may not see it, which the server does not tell apart; \
-             check ldap_sync_base_dn, and that the account of ldap_sync_dn has read access to the base and everything below it"
+             check ldap_sync_base_dn, and that the sync account has read access to the base and everything below it"
         }
         ResultCode::INVALID_DN_SYNTAX => "; the base is not a DN to this server: check ldap_sync_base_dn",
         ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
-            "; the account of ldap_sync_dn lacks rights: give it read access to the base and everything below it, \
+            "; the sync account lacks rights: give it read access to the base and everything below it, \
              and on 389 Directory Server the right to use content synchronisation too \
              (an ACI on oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config)"
         }

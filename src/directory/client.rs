@@ -62,7 +62,7 @@ impl Directory {
             filter: cfg.filter.clone(),
             root_dse: RootDse::default(),
         };
-        directory.bind(&cfg.bind)?;
+        directory.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
         directory.root_dse = directory.read_root_dse()?;
         if !directory.root_dse.offers_content_sync() {
             return Err(Problem::NoContentSync);
@@ -220,9 +220,9 @@ impl Directory {
             return match &message.op {
                 ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => Ok(()),
                 ProtocolOp::BindResponse(answer) => Err(Problem::BindRefused {
-                    who: match bind {
-                        Bind::Simple { dn, .. } => dn.clone(),
-                        Bind::External => "SASL EXTERNAL".into(),
+                    dn: match bind {
+                        Bind::Simple { dn, .. } => Some(dn.clone()),
+                        Bind::External => None,
                     },
                     code: answer.result.code,
                     diagnostic: quote(&answer.result.diagnostic),
@@ -249,6 +249,17 @@ impl Drop for Directory {
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("uri", &self.uri).field("provider", &self.provider()).finish_non_exhaustive()
+    }
+}
+
+/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or
+/// just hang up (slapd with GnuTLS), which the client sees where it waits for the answer to its first request.
+fn blame_certificate(problem: Problem, cfg: &DirectoryConfig) -> Problem {
+    match (problem, &cfg.client_cert) {
+        (Problem::Closed { .. } | Problem::Lost { .. }, Some((certificate, _))) => {
+            Problem::CertificateRejected { certificate: certificate.clone() }
+        }
+        (problem, _) => problem,
     }
 }
 

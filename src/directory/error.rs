@@ -9,7 +9,7 @@ use std::{error, fmt, io};
 
 use ldap_content_sync::{DecodeError, DecodeErrorKind, ResultCode};
 
-use super::advice::{bind_advice, end_advice, search_advice, silence_advice};
+use super::advice::{bind_advice, end_advice, external_advice, search_advice, silence_advice};
 use super::connection::WireError;
 use super::tls_error::{TlsError, explain};
 use crate::config::sync::LdapUri;
@@ -132,12 +132,17 @@ pub enum Problem {
     },
     /// The server refused the bind.
     BindRefused {
-        /// The bind DN, or "SASL EXTERNAL".
-        who: String,
+        /// The bind DN; `None` for SASL EXTERNAL.
+        dn: Option<String>,
         /// The result code.
         code: ResultCode,
         /// The server's words.
         diagnostic: String,
+    },
+    /// The server ended the connection during the bind, and there is a client certificate that may be why.
+    CertificateRejected {
+        /// `ldap_client_cert`
+        certificate: PathBuf,
     },
     /// The server ended a search with an error.
     SearchFailed {
@@ -312,10 +317,17 @@ impl fmt::Display for Problem {
                 write!(f, "during {stage} the server sent what is not LDAP: {reason}; is this an LDAP server?")
             }
             Problem::Protocol { stage, reason } => write!(f, "during {stage} the server broke the protocol: {reason}"),
-            Problem::BindRefused { who, code, diagnostic } => {
+            Problem::BindRefused { dn, code, diagnostic } => {
+                let who = dn.as_deref().unwrap_or("SASL EXTERNAL");
                 write!(f, "the bind as {who} was refused: {}", said(*code, diagnostic))?;
-                f.write_str(bind_advice(*code))
+                f.write_str(if dn.is_some() { bind_advice(*code) } else { external_advice(*code) })
             }
+            Problem::CertificateRejected { certificate } => write!(
+                f,
+                "the server ended the connection during the bind, as some do that do not accept the client certificate; \
+                 is the one in {} expired, or issued by a CA that the server does not trust? the server's log may say so",
+                certificate.display()
+            ),
             Problem::SearchFailed { stage, base, code, diagnostic } => {
                 write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
                 f.write_str(search_advice(*code, *stage))
@@ -324,11 +336,11 @@ impl fmt::Display for Problem {
                 "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \
                  OpenLDAP: load the module syncprov and add the overlay to the database; \
                  389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\" and restart it; \
-                 and the account of ldap_sync_dn has to be allowed to read the root DSE",
+                 and the sync account has to be allowed to read the root DSE",
             ),
             Problem::UuidHidden { dn, attribute } => write!(
                 f,
-                "the entry {dn:?} cannot be found by its {attribute}: give the account of ldap_sync_dn the rights to search and to read \
+                "the entry {dn:?} cannot be found by its {attribute}: give the sync account the rights to search and to read \
                  {attribute} on every entry below the base"
             ),
         }

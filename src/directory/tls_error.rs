@@ -220,7 +220,11 @@ fn explain_alert(alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateExpired
         | AlertDescription::CertificateRevoked
-        | AlertDescription::AccessDenied => format!("the server refused our client certificate (TLS alert {alert:?})"),
+        | AlertDescription::AccessDenied => {
+            format!(
+                "the server does not accept our client certificate (TLS alert {alert:?}); see ldap_client_cert, and the CA that the server trusts"
+            )
+        }
         AlertDescription::ProtocolVersion => "the server speaks neither TLS 1.2 nor TLS 1.3".into(),
         AlertDescription::HandshakeFailure => "the server found no TLS parameters in common, or asks for a client certificate \
              (TLS alert HandshakeFailure); TLS 1.2 with ECDHE and TLS 1.3 are spoken here"

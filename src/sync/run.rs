@@ -113,16 +113,16 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
-    match state {
-        _ if deletions != guard::Deletions::Unknown => {}
-        SyncState::Refresh => info!(
+    if *state == SyncState::Refresh {
+        info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
-        ),
-        SyncState::Active { .. } => warn!(
+        );
+    } else if deletions == guard::Deletions::Unknown {
+        warn!(
             "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
              deleted; how many entries that are cannot be known beforehand"
-        ),
+        );
     }
     Ok(deletions)
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use crate::support::peer::{Link, Peer, SLAPD, sync_done, sync_entry};
+use crate::support::peer::{Link, Peer, SLAPD, done, sync_done, sync_entry};
 use crate::support::pki::Pki;
 use crate::support::ports;
 use crate::support::process::PATIENCE;
@@ -186,5 +186,12 @@ pub fn one_person(link: &mut Link) {
     let id = until_refresh(link);
     link.send(person(id, 1, "one"));
     link.send(sync_done(id, Some("rid=000,csn=20260101000000.000000Z#000000#000#000000"), false));
-    link.stay_silent();
+    no_more(link);
+}
+
+/// Whatever is looked up beside the refresh, there is none of it.
+pub fn no_more(link: &mut Link) {
+    while let Some(search) = link.next_request().filter(|request| request.tag == 0x63) {
+        link.send(done(search.id, 0, ""));
+    }
 }

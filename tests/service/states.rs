@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::TcpListener;
 
 use crate::service::{NEVER, Service, ask, signal, status_address};
-use crate::support::seed::{SeedOptions, Seed, SUFFIX};
+use crate::support::seed::{SUFFIX, Seed, SeedOptions};
 use crate::support::slapd::SlapdOptions;
 use crate::support::tool::{ConfigText, Tool};
 use crate::support::world::World;
@@ -47,7 +47,9 @@ fn from_the_start_to_the_end() {
     service.wait_for_status("Ok\n");
 
     let odd = format!("uid=9odd,ou=people,{SUFFIX}");
-    let ldif = format!("dn: {odd}\nchangetype: add\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: 9odd\ncn: Odd\nsn: Odd\nuidNumber: 99001\ngidNumber: 99001\nhomeDirectory: /\n");
+    let ldif = format!(
+        "dn: {odd}\nchangetype: add\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: 9odd\ncn: Odd\nsn: Odd\nuidNumber: 99001\ngidNumber: 99001\nhomeDirectory: /\n"
+    );
     world.slapd.modify(&ldif);
     service.run_now("1 held");
     service.wait_for_status("Err\n");

@@ -34,12 +34,13 @@ impl Patient {
     }
 }
 
-/// The script, which tells when it has been started.
+/// The script, which then tells that it has come so far, and falls silent.
 fn announced(script: fn(&mut Link)) -> (Script, mpsc::Receiver<()>) {
     let (reached, waiting) = mpsc::channel();
     let script = move |link: &mut Link| {
-        reached.send(()).unwrap();
         script(link);
+        reached.send(()).unwrap();
+        link.stay_silent();
     };
     (Box::new(script), waiting)
 }
@@ -51,7 +52,8 @@ fn in_the_middle_of_reading_the_directory() {
         for (arguments, code) in [(&["--schedule"][..], 0), (&[], 1)] {
             let (script, reached) = announced(hang);
             let peer = Peer::tls_series(&patient.pki.localhost(), vec![script]);
-            let mut run = patient.tool(&peer).spawn(arguments);
+            let tool = patient.tool(&peer);
+            let mut run = tool.spawn(arguments);
             reached.recv_timeout(Duration::from_secs(60)).unwrap();
             run.signal(if index % 2 == 0 { "TERM" } else { "INT" });
             assert_eq!(stopped(run.child()), Some(code), "{stage}, {arguments:?}");
@@ -79,8 +81,9 @@ fn in_the_middle_of_a_request_to_kanidm() {
             let peer = Peer::tls_series(&patient.pki.localhost(), vec![Box::new(one_person)]);
             patient.kanidm.clear_log();
             patient.kanidm.fault(Fault::delay(Moment::Received, Duration::from_secs(60)).only(method));
-            let mut run = patient.tool(&peer).spawn(arguments);
-            wait_until(|| patient.kanidm.log().iter().any(|line| line.fault.is_some()), || format!("no {method}"));
+            let tool = patient.tool(&peer);
+            let mut run = tool.spawn(arguments);
+            wait_until(|| patient.kanidm.pending_faults() == 0, || format!("no {method}"));
             run.signal(signal);
             assert_eq!(stopped(run.child()), Some(code), "{method}, {arguments:?}");
             patient.kanidm.clear_faults();
@@ -92,7 +95,7 @@ fn in_the_middle_of_a_request_to_kanidm() {
 fn as_process_1() {
     let patient = Patient::new();
     for (arguments, code) in [("--schedule", 0), ("--dry-run", 1), ("--check", 1)] {
-        let (script, reached) = announced(|link| link.never_answer());
+        let (script, reached) = announced(Link::forget_tls);
         let peer = Peer::tls_series(&patient.pki.localhost(), vec![script]);
         let tool = patient.tool(&peer);
         let program = tool.command();

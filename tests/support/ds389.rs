@@ -32,6 +32,8 @@ pub struct Ds389Options {
     pub changelog_trim_interval: Option<u32>,
     /// What the server identifies itself with; made for `localhost` and the loopback addresses where absent.
     pub tls: Option<ServerTls>,
+    /// Serves ldaps on `::1`, and nowhere else.
+    pub ipv6: bool,
     /// More settings of dse.ldif: DN, attribute, value.
     pub settings: Vec<(String, String, String)>,
 }
@@ -46,6 +48,7 @@ impl Default for Ds389Options {
             changelog_max_age: None,
             changelog_trim_interval: None,
             tls: None,
+            ipv6: false,
             settings: Vec::new(),
         }
     }
@@ -93,6 +96,11 @@ impl Ds389 {
     /// `ldapi://%2Fpath`
     pub fn ldapi_uri(&self) -> String {
         format!("ldapi://{}", self.data("ldapi").display().to_string().replace('/', "%2F"))
+    }
+
+    /// `ldaps://[::1]:port`, with the option `ipv6`.
+    pub fn ipv6_uri(&self) -> String {
+        format!("ldaps://[::1]:{}", self.ldaps_port)
     }
 
     /// The port of `ldaps`, on 127.0.0.1.
@@ -175,6 +183,11 @@ impl Ds389 {
         self.up();
     }
 
+    /// Replaces `certmap.conf`, which the server reads when it starts.
+    pub fn write_certmap(&self, text: &str) {
+        fs::write(self.config_dir().join("certmap.conf"), text).expect("the instance's folder");
+    }
+
     /// Ends the server, throws the retro changelog away, starts again: the server begins a new one.
     pub fn forget_changelog(&mut self) {
         self.down("TERM");
@@ -237,7 +250,7 @@ impl Ds389 {
         dse.set("cn=config", "nsslapd-secureport", &ports[1]);
         dse.set("cn=config", "nsslapd-security", "on");
         dse.set("cn=config", "nsslapd-listenhost", "127.0.0.1");
-        dse.set("cn=config", "nsslapd-securelistenhost", "127.0.0.1");
+        dse.set("cn=config", "nsslapd-securelistenhost", if options.ipv6 { "::1" } else { "127.0.0.1" });
         // By itself it takes a quarter of the machine's memory, and for an import half, and a second to allocate it.
         for (setting, value) in [("cache-autosize", "0"), ("import-cache-autosize", "0"), ("dbcachesize", "33554432")] {
             dse.set("cn=bdb,cn=config,cn=ldbm database,cn=plugins,cn=config", &format!("nsslapd-{setting}"), value);

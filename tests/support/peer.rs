@@ -212,10 +212,9 @@ impl Link {
         self.tls = Some(ServerConnection::new(config).expect("a server"));
     }
 
-    /// Whatever the client sends is not answered, not even by TLS.
-    pub fn never_answer(&mut self) {
+    /// From now on nothing is understood as TLS: a ClientHello is not answered.
+    pub fn forget_tls(&mut self) {
         self.tls = None;
-        self.stay_silent();
     }
 
     /// The next request. The client must not hang up before it.

@@ -78,12 +78,14 @@ impl Pki {
 
     /// A client, whose subject is `cn=NAME` alone.
     pub fn client(&self, name: &str) -> Identity {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.certify("client", params)
+        self.certify("client", client(name))
+    }
+
+    /// A client whose certificate expired years ago.
+    pub fn expired_client(&self, name: &str) -> Identity {
+        let mut params = client(name);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.certify("expired-client", params)
     }
 
     /// `kind` begins the names of the files.
@@ -105,6 +107,15 @@ fn server(names: &[&str]) -> CertificateParams {
     params.distinguished_name.push(DnType::CommonName, "Test server");
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params
+}
+
+fn client(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params
 }
 

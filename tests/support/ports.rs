@@ -8,3 +8,8 @@ pub fn free<const N: usize>() -> [u16; N] {
     let listeners: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port on 127.0.0.1"));
     listeners.map(|listener| listener.local_addr().expect("a bound listener has an address").port())
 }
+
+/// Whether this machine has the IPv6 loopback address.
+pub fn has_ipv6() -> bool {
+    TcpListener::bind(("::1", 0)).is_ok()
+}

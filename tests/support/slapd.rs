@@ -36,6 +36,10 @@ pub struct SlapdOptions {
     pub tls: Option<ServerTls>,
     /// `TLSVerifyClient`: never, allow, try, demand.
     pub verify_client: &'static str,
+    /// No TLS at all: no ldaps, and StartTLS is refused.
+    pub without_tls: bool,
+    /// Serves ldaps on `::1` as well.
+    pub ipv6: bool,
 }
 
 impl Default for SlapdOptions {
@@ -51,6 +55,8 @@ impl Default for SlapdOptions {
             extra_database: String::new(),
             tls: None,
             verify_client: "never",
+            without_tls: false,
+            ipv6: false,
         }
     }
 }
@@ -91,6 +97,11 @@ impl Slapd {
     /// `ldapi://%2Fpath`
     pub fn ldapi_uri(&self) -> String {
         format!("ldapi://{}", self.path("ldapi").display().to_string().replace('/', "%2F"))
+    }
+
+    /// `ldaps://[::1]:port`, with the option `ipv6`.
+    pub fn ipv6_uri(&self) -> String {
+        format!("ldaps://[::1]:{}", self.ldaps_port)
     }
 
     /// The port of `ldaps`, on 127.0.0.1.
@@ -199,7 +210,13 @@ impl Slapd {
                 [self.ldaps_port, self.ldap_port] = ports::free();
             }
             let configuration = self.path("slapd.conf");
-            let urls = format!("ldaps://127.0.0.1:{}/ ldap://127.0.0.1:{}/ {}/", self.ldaps_port, self.ldap_port, self.ldapi_uri());
+            let mut urls = format!("ldap://127.0.0.1:{}/ {}/", self.ldap_port, self.ldapi_uri());
+            if !self.options.without_tls {
+                urls += &format!(" ldaps://127.0.0.1:{}/", self.ldaps_port);
+            }
+            if self.options.ipv6 && !self.options.without_tls {
+                urls += &format!(" ldaps://[::1]:{}/", self.ldaps_port);
+            }
             let command = ["slapd", "-f", configuration.to_str().expect("UTF-8"), "-h", &urls, "-d", "0"];
             let server = Server::start(&self.path("slapd.log"), &[self.dir.path()], &command);
             // ldapi is certainly this slapd's; by now it holds its other addresses too.
@@ -211,6 +228,8 @@ impl Slapd {
                 Err(log) => complaint = log,
             }
             server.end("KILL", Data::Keep);
+            // Most likely another process has taken a port meanwhile.
+            self.ldaps_port = 0;
         }
         panic!("slapd does not start: {complaint}");
     }
@@ -239,14 +258,17 @@ impl Slapd {
             overlays += &options.extra_syncprov;
         }
         let path = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
+        let mut tls = format!("TLSCACertificateFile {}\nTLSVerifyClient {}\n", path(&self.tls.ca), options.verify_client);
+        let (certificate, key) = (path(&self.tls.identity.certificate), path(&self.tls.identity.key));
+        tls += &format!("TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\n");
+        if options.without_tls {
+            tls.clear();
+        }
         let values = [
             ("LAB", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab").to_owned()),
             // The root DSE lists content sync as soon as the module is loaded, whether or not the database has the overlay.
             ("SYNCPROV_MODULE", if options.syncprov { "moduleload syncprov" } else { "" }.to_owned()),
-            ("CA", path(&self.tls.ca)),
-            ("CERT", path(&self.tls.identity.certificate)),
-            ("KEY", path(&self.tls.identity.key)),
-            ("VERIFY_CLIENT", options.verify_client.to_owned()),
+            ("TLS", tls),
             ("SUFFIX", SUFFIX.to_owned()),
             ("ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned()),
             ("DB", path(&self.path("db"))),

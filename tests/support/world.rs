@@ -136,15 +136,6 @@ impl Between {
         self.reconfigure(|config| config.set("ldap_sync_base_dn", base));
     }
 
-    /// Synchronises into this Kanidm from now on, as a new sync account.
-    pub fn move_to(&mut self, kanidm: KanidmServer) {
-        self.account = kanidm.create_sync_account(ACCOUNT);
-        self.tool.write_client_config(&ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
-        self.kanidm = kanidm;
-        let token = self.account.token.clone();
-        self.reconfigure(|config| config.set("sync_token", token));
-    }
-
     /// Reads by another filter from now on.
     pub fn refilter(&mut self, filter: &str) {
         self.filter = filter.to_owned();
@@ -156,6 +147,15 @@ impl Between {
         self.groups = POSIX_GROUPS;
         self.refilter("(|(objectClass=posixAccount)(objectClass=posixGroup))");
         self.reconfigure(posix_groups);
+    }
+
+    /// Synchronises into this Kanidm from now on, as a new sync account.
+    pub fn move_to(&mut self, kanidm: KanidmServer) {
+        self.account = kanidm.create_sync_account(ACCOUNT);
+        self.tool.write_client_config(&ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
+        self.kanidm = kanidm;
+        let token = self.account.token.clone();
+        self.reconfigure(|config| config.set("sync_token", token));
     }
 
     /// Changes the sync config.

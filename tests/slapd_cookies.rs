@@ -1,4 +1,5 @@
-//! slapd with server IDs: one provider, and two that replicate each other. Whoever made a change, it arrives, and so does the next.
+//! slapd's cookies where they are not what a lone server's are: server IDs, two providers that replicate each other, and a server that is
+//! older than the cookie.
 
 mod support;
 
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use support::expect::GROUPS_OF_NAMES;
 use support::process::PATIENCE;
-use support::seed::{SUFFIX, Seed, user_dn};
+use support::seed::{SUFFIX, Seed, user_dn, user_ldif};
 use support::slapd::{Slapd, SlapdOptions};
-use support::world::{FILTER, World};
+use support::world::{ACCOUNT, FILTER, World};
 
 #[test]
 fn two_providers_without_a_session_log() {
@@ -70,6 +71,26 @@ fn two_providers(sessionlog: Option<u32>) {
     rename(&second, 10, "By the Second");
     wait("the first to hear of it", || name(&world.slapd, 10) == "By the Second");
     world.run_and_compare("read from the second again", "incremental");
+}
+
+#[test]
+fn a_restored_backup_deletes_nothing() {
+    let mut world = World::new(SlapdOptions::default());
+    world.run_and_compare("first refresh", "full");
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run_and_compare("added", "incremental");
+    world.slapd.reload(Seed::Verbatim(backup));
+    for _ in 0..2 {
+        let outcome = world.tool.run(&[]).expect_code(1);
+        for words in ["unwillingToPerform (53)", "restored from a backup", "nothing was changed in Kanidm", "--full-refresh"] {
+            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+        }
+        assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
+    }
+    world.run_full_and_compare("as the administrator decides");
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
+    world.run_and_compare("and incremental again", "incremental");
 }
 
 /// The database follows that of `provider`, and takes changes itself.

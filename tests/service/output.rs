@@ -1,0 +1,89 @@
+//! What is written where: the journal's prefixes, progress on a terminal and nowhere else, the JSON report.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::states::world;
+use crate::support::kanidm::{Fault, Moment};
+use crate::support::tool::{Outcome, run_command};
+use crate::support::world::{ACCOUNT, World};
+
+#[test]
+fn the_journal_gets_priorities() {
+    let (mut world, _) = world();
+    world.slapd.stop();
+    let path = world.tool.dir().path().join("stderr");
+    let stderr = File::create(&path).unwrap();
+    let metadata = stderr.metadata().unwrap();
+    let stream = format!("{}:{}", metadata.dev(), metadata.ino());
+    let run = |stream: &str, stderr: &File| {
+        let mut command = world.tool.command();
+        command.arg("--debug").env("JOURNAL_STREAM", stream).stderr(stderr.try_clone().unwrap());
+        assert_eq!(command.status().unwrap().code(), Some(1));
+        fs::read_to_string(&path).unwrap()
+    };
+    let journal = run(&stream, &stderr);
+    assert!(journal.lines().any(|line| line.starts_with("<7>Kanidm answers")), "{journal}");
+    assert!(journal.lines().last().unwrap().starts_with("<3>ldaps://localhost:"), "{journal}");
+    // The variable is inherited; only what it names is the journal.
+    let elsewhere = run("1:1", &File::create(&path).unwrap());
+    assert!(elsewhere.lines().all(|line| !line.starts_with('<')) && elsewhere.contains(" ERROR ldaps://"), "{elsewhere}");
+}
+
+/// Runs it with a terminal for its output and error; what the terminal got.
+fn on_a_terminal(world: &World, arguments: &str) -> Outcome {
+    let program = world.tool.command();
+    let words = std::iter::once(program.get_program()).chain(program.get_args()).map(|word| word.to_str().unwrap());
+    let line = format!("{} {arguments}", words.collect::<Vec<_>>().join(" "));
+    run_command(
+        Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped()),
+    )
+}
+
+#[test]
+fn progress_is_for_terminals() {
+    let (mut world, _) = world();
+    world.reconfigure(|config| config.set("upload_max_entries", 8));
+    // Every POST takes long enough to be shown.
+    let slow = || {
+        world.kanidm.clear_faults();
+        world.kanidm.fault(Fault::delay(Moment::Received, Duration::from_millis(550)).only("POST").times(20));
+        world.kanidm.force_refresh(ACCOUNT);
+    };
+    slow();
+    let shown = on_a_terminal(&world, "--debug").expect_code(0).stdout;
+    assert!(shown.contains(" entries uploaded"), "{shown:?}");
+    // It is erased before anything else is written: more of it, or a record of the log.
+    for (at, _) in shown.match_indices(" entries uploaded") {
+        assert!(shown[at..].starts_with(" entries uploaded\r\x1b[K"), "{shown:?}");
+    }
+    let last = shown.rsplit("\r\x1b[K").next().unwrap();
+    assert!(last.contains(" INFO  synchronised: "), "{shown:?}");
+
+    slow();
+    let piped = world.tool.run(&[]).expect_code(0).all();
+    assert!(!piped.contains("uploaded") && !piped.contains('\x1b'), "{piped:?}");
+
+    world.kanidm.clear_faults();
+    let short = on_a_terminal(&world, "").expect_code(0).stdout;
+    assert!(short.contains("synchronised") && !short.contains('\x1b'), "{short:?}");
+}
+
+/// The report of a failed run is one object too.
+#[test]
+fn a_failed_run_has_a_report() {
+    let (mut world, _) = world();
+    world.slapd.stop();
+    let outcome = world.tool.run(&["--json"]).expect_code(1);
+    let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!((&report["exit_code"], &report["result"]), (&Value::from(1), &Value::from("failed")), "{report}");
+    assert!(report["error"].as_str().unwrap().contains("is the server running"), "{report}");
+}

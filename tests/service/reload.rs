@@ -1,0 +1,101 @@
+//! SIGHUP, the schedules, and what systemd is told of it all.
+
+use std::os::unix::net::UnixDatagram;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::service::{NEVER, Service, status_address, status_at};
+use crate::states::world;
+use crate::support::seed::SUFFIX;
+use crate::support::temp::TempDir;
+
+const IN_FORCE: &str = "the configuration was read again and is in force";
+const REFUSED: &str = "is not usable, the old one stays in force";
+
+#[test]
+fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
+    let (mut world, first) = world();
+    let systemd = TempDir::new("systemd");
+    let socket = UnixDatagram::bind(systemd.path().join("notify")).unwrap();
+    // Read as it comes: what does not fit into the queue of the socket is dropped.
+    let (heard, messages) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok(length) = socket.recv(&mut buffer) {
+            let _ = heard.send(String::from_utf8_lossy(&buffer[..length]).into_owned());
+        }
+    });
+    let told = || messages.recv_timeout(Duration::from_secs(60)).expect("systemd is told something");
+    let mut service = Service::spawn(world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", systemd.path().join("notify")), first);
+    service.wait_for_status("Ok\n");
+    assert_eq!((told(), told()), ("READY=1".to_owned(), "STATUS=synchronising".to_owned()));
+    let outlook = told();
+    assert!(outlook.starts_with("STATUS=synchronised; next run at 2099-01-01 00:00:00 UTC"), "{outlook}");
+
+    // A broken one: said, with file and key, and nothing else changes.
+    let good = world.config.clone();
+    world.reconfigure(|config| config.set("ldap_filtre", "(uid=*)"));
+    service.signal("HUP");
+    service.wait_for(REFUSED, 1);
+    assert!(service.log().contains("did you mean ldap_filter?"), "{}", service.log());
+    assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert!(told().starts_with("STATUS=the configuration file is not usable, the old one is in force; next run"));
+    assert_eq!(told(), "READY=1");
+    assert_eq!(service.status(), "Ok\n");
+    service.run_now("incremental");
+
+    // Another part of the directory: the next run notices that its state is of another configuration.
+    world.config = good;
+    world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")).set("max_delete_percent", 100));
+    service.signal("HUP");
+    service.wait_for(IN_FORCE, 1);
+    service.run_now("full refresh (the configuration of what is synchronised has changed)");
+
+    // The status listener moves; one that cannot leaves the old one where it is, and the rest of the configuration as it was.
+    let second = status_address();
+    world.reconfigure(|config| config.set("status_bind", second.to_string()));
+    service.signal("HUP");
+    service.wait_for(IN_FORCE, 2);
+    assert_eq!((status_at(first), status_at(second)), (String::new(), "Ok\n".to_owned()));
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    world.reconfigure(|config| config.set("status_bind", taken.local_addr().unwrap().to_string()).set("ldap_sync_base_dn", SUFFIX));
+    service.signal("HUP");
+    service.wait_for(REFUSED, 2);
+    assert!(service.log().contains("cannot be bound"), "{}", service.log());
+    assert_eq!(status_at(second), "Ok\n");
+    service.run_now("incremental");
+    world.reconfigure(|config| config.without("status_bind"));
+    service.signal("HUP");
+    service.wait_for(IN_FORCE, 3);
+    assert_eq!(status_at(second), "");
+
+    assert_eq!(service.stop("TERM"), Some(0));
+    let mut last = told();
+    while last != "STOPPING=1" {
+        last = told();
+    }
+}
+
+#[test]
+fn schedules_start_runs_and_full_ones() {
+    let (mut world, status) = world();
+    world.reconfigure(|config| config.set("full_refresh_schedule", "* * * * * *"));
+    let service = Service::start(&world.tool, status);
+    service.wait_for("full refresh (Kanidm has no state yet)", 1);
+    service.wait_for("full refresh (asked for)", 2);
+    // The other schedule takes over.
+    world.reconfigure(|config| config.without("full_refresh_schedule").set("schedule", "* * * * * *"));
+    service.signal("HUP");
+    service.wait_for(IN_FORCE, 1);
+    let full = service.said("full refresh (asked for)");
+    service.wait_for(", incremental, ", 3);
+    // One may have been due when the configuration changed.
+    assert!(service.said("full refresh (asked for)") <= full + 1, "{}", service.log());
+    world.slapd.stop();
+    service.wait_for("is the server running", 2);
+    world.slapd.restart();
+    service.wait_for_status("Ok\n");
+    world.reconfigure(|config| config.set("schedule", NEVER));
+    service.signal("HUP");
+    service.wait_for("next run at 2099-01-01", 1);
+}
