@@ -1,6 +1,8 @@
 //! Nothing is lost: a run that would delete more than is ordinary is refused before anything is sent, until somebody says that it is meant.
 //! On a real slapd and the real Kanidm engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -90,7 +90,15 @@ pub struct Job<'a> {
 
 impl<'a> Job<'a> {
     pub fn new(set: &'a ChangeSet) -> Self {
-        Job { set, retention: Retention::Ignore, stubs: &[], full: false, tried_before: HashSet::new(), limits: limits(1000), cookie: "new" }
+        Job {
+            set,
+            retention: Retention::Ignore,
+            stubs: &[],
+            full: false,
+            tried_before: HashSet::new(),
+            limits: limits(1000),
+            cookie: "new",
+        }
     }
 
     pub fn run(&self, server: &mut dyn SyncServer) -> Result<UploadReport, UploadError> {

@@ -327,7 +327,18 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         unfinished: None,
     };
     let run = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000 + (u128::from(run) << 4));
-    let input = Upload { state, base, full, run, retention, changes: &set, stubs: &[], tried_before: &std::collections::HashSet::new(), finish: &finish, limits };
+    let input = Upload {
+        state,
+        base,
+        full,
+        run,
+        retention,
+        changes: &set,
+        stubs: &[],
+        tried_before: &std::collections::HashSet::new(),
+        finish: &finish,
+        limits,
+    };
     upload(server, &mut TestClock::default(), &input, &mut |_| {}).map_err(|e| e.to_string())
 }
 
