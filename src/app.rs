@@ -100,8 +100,8 @@ impl Settings {
         Ok((Settings { sync, client, fingerprint }, warnings))
     }
 
-    /// How long a run may go without a sign of life. Its longest waits are two of `ldap_timeout` (name resolution, then connecting), and
-    /// one request to Kanidm with the pause before it is repeated: the sum of them all leaves room for the work in between.
+    /// How long a run may go without a sign of life. Its longest waits without one are two of `ldap_timeout` (name resolution, then
+    /// connecting) and one request to Kanidm: the sum of them all leaves room for the work in between.
     pub fn time_outs(&self) -> Duration {
         self.sync.directory.timeout.saturating_mul(2).saturating_add(self.sync.upload.timeout).saturating_add(self.client.connect_timeout)
     }

@@ -1,6 +1,8 @@
 //! `--check` against real servers: each step passes or fails on a line of its own, what depends on a failed one is not tried, and nothing
 //! is sent.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::net::TcpListener;

@@ -81,6 +81,7 @@ fn killed_somewhere(world: &World, random: &mut Random, requests: u32) {
     world.kanidm.wait_until_idle();
 
     let living: BTreeSet<Uuid> = world.directory().iter().map(|e| e.text("entryuuid").unwrap().parse().unwrap()).collect();
+    println!("killed: {taken}, before POST {after} is through ({moment:?})");
     let lost: Vec<Uuid> = before.intersection(&living).filter(|u| !uuids(world).contains(u)).copied().collect();
     assert!(lost.is_empty(), "killed at request {after} ({moment:?}): {} accounts are gone: {lost:?}", lost.len());
 }

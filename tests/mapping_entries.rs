@@ -424,9 +424,25 @@ fn a_locked_account_that_is_held_says_so() {
     let held = person(1, "bob").with("mail", "bad mail");
     assert!(!says(held.clone()));
     assert!(!says(held.clone().with("nsAccountLock", "false")));
-    assert!(says(held.clone().with("nsAccountLock", "true")));
     assert!(says(held.with("pwdEndTime", "20240101000000Z")));
     assert!(says(person(1, "bob").with("nsAccountLock", "perhaps")));
+    assert!(says(person(1, "1bob").with("nsAccountLock", "true")));
+}
+
+#[test]
+fn a_lock_does_not_wait_for_a_bad_mail_address_to_be_mended() {
+    for (policy, goes) in [(InvalidEntries::Hold, true), (InvalidEntries::DropAttribute, true), (InvalidEntries::Fail, false)] {
+        let cfg = MappingConfig { invalid_entries: policy, ..config() };
+        let locked = person(1, "bob").with("mail", "bad mail").with("userPassword", "{CRYPT}!$6$x").with("nsAccountLock", "TRUE");
+        let content = map(&cfg, &[locked]);
+        assert_eq!((content.persons == 1, content.held.is_empty()), (goes, goes), "{policy:?}");
+        if goes {
+            let person = &sent(&content)[0];
+            assert_eq!(person["account_expire"], "1970-01-01T00:00:00Z");
+            assert!(person.get("mail").is_none() && person.get("password_import").is_none(), "{person}");
+            assert_eq!(content.dropped.len(), 2, "both are named");
+        }
+    }
 }
 
 #[test]
@@ -479,10 +495,11 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
 #[test]
 fn two_entries_cannot_have_one_uuid() {
     let cfg = with_table(1, EntryConfig { map_uuid: Some(Uuid::from_u128(2)), ..EntryConfig::default() });
-    for entries in [[person(1, "a"), person(2, "b")], [person(2, "b"), person(1, "a")]] {
+    // Whoever comes first, and whether the other one comes at all: the UUID is the one's that the configuration gives it to.
+    for entries in [vec![person(1, "a"), person(2, "b")], vec![person(2, "b"), person(1, "a")], vec![person(2, "b")]] {
         let content = map(&cfg, &entries);
-        assert_eq!((content.persons, problems(&content)[0].0.as_str()), (1, "map_uuid"));
-        assert!(problems(&content)[0].1.contains(&entries[0].dn));
+        assert_eq!(content.persons, entries.len() - 1);
+        assert_eq!((content.held[0].sync_uuid, problems(&content)[0].0.as_str()), (Uuid::from_u128(2), "map_uuid"));
     }
 }
 

@@ -6,8 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kanidm_ldap_sync::config;
@@ -16,17 +15,15 @@ use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use kanidm_ldap_sync::error::ExitCode;
 use kanidm_ldap_sync::service::lock::RunLock;
-use support::ldap::LdapClient;
+use support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
 use support::pki::Pki;
 use support::ports;
-use support::process::{Server, run};
+use support::process::run;
 use support::temp::TempDir;
 use support::tool::{ConfigText, Tool};
 
 const README: &str = include_str!("../README.md");
 const SYNC_PASSWORD: &str = "Sync-pw-1";
-const ADMIN: &str = "cn=admin,dc=example,dc=com";
-const ADMIN_PASSWORD: &str = "Admin-pw-1";
 
 /// The fenced blocks of a language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
@@ -141,16 +138,16 @@ fn the_configuration_files_are_valid_and_ask_for_no_more_than_they_should() {
 /// Debian's slapd as its package sets it up, then the README's commands and LDIF, then our own client as the README configures it.
 #[test]
 fn the_openldap_steps_work_on_a_real_slapd() {
-    let slapd = DebianSlapd::start();
+    let slapd = DebianSlapd::start(&content());
     let [account, syncprov] = blocks("ldif")[..] else { panic!("two LDIF files") };
     let hash = String::from_utf8(run(Command::new("slappasswd").args(["-s", SYNC_PASSWORD]))).unwrap();
     slapd.folder.write("account.ldif", account.replace("{SSHA}what slappasswd printed", hash.trim()));
     slapd.folder.write("syncprov.ldif", syncprov);
     let commands: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("ldap")).collect();
     assert_eq!(commands.len(), 2);
-    commands.into_iter().for_each(|command| slapd.administrate(command));
+    commands.into_iter().for_each(|command| administrate(&slapd, command));
 
-    let config = configuration(&slapd.folder, &slapd.uri());
+    let config = configuration(&slapd.folder, &slapd.ldapi_uri());
     let mut directory = Directory::connect(&config.directory).unwrap();
     let refresh = |directory: &mut Directory, cookie: Option<&[u8]>| {
         let mut received = Vec::new();
@@ -178,71 +175,24 @@ fn the_openldap_steps_work_on_a_real_slapd() {
 /// More than slapd's size limit for everybody else.
 const PERSONS: usize = 600;
 
-/// A slapd with the configuration that Debian's package makes.
-struct DebianSlapd {
-    // Before the folder: it is gone first.
-    server: Server,
-    folder: TempDir,
-}
-
-impl DebianSlapd {
-    fn start() -> DebianSlapd {
-        let folder = TempDir::new("readme-slapd");
-        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-        let me = fs::metadata("/proc/self").unwrap();
-        let template = fs::read_to_string("/usr/share/slapd/slapd.init.ldif").expect("the Debian package slapd");
-        let values = [
-            ("@SUFFIX@", "dc=example,dc=com".to_owned()),
-            ("@PASSWORD@", ADMIN_PASSWORD.to_owned()),
-            ("/var/lib/ldap", path("db")),
-            ("/var/run/slapd", path("")),
-            ("gidNumber=0+uidNumber=0", format!("gidNumber={}+uidNumber={}", me.gid(), me.uid())),
-        ];
-        let config = values.iter().fold(template, |text, (from, to)| text.replace(from, to));
-        ["db", "slapd.d"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
-        run(Command::new("slapadd").args(["-n", "0", "-F", &path("slapd.d"), "-l"]).arg(folder.write("init.ldif", config)));
-        run(Command::new("slapadd").args(["-n", "1", "-F", &path("slapd.d"), "-l"]).arg(folder.write("content.ldif", content())));
-        let uri = uri(&folder);
-        let command = ["slapd", "-F", &path("slapd.d"), "-h", &uri, "-d", "0"];
-        let server = Server::start(&folder.path().join("slapd.log"), &[folder.path()], &command);
-        let slapd = DebianSlapd { server, folder };
-        slapd.server.wait_until(|| slapd.admin().answers()).unwrap_or_else(|log| panic!("slapd does not start: {log}"));
-        slapd
+/// Runs one of the README's commands, on this server.
+fn administrate(slapd: &DebianSlapd, command: &str) {
+    let mut words = command.split(' ');
+    let mut process = Command::new(words.next().unwrap());
+    let uri = slapd.ldapi_uri();
+    process.current_dir(slapd.folder.path()).env("LDAPNOINIT", "1");
+    if !command.contains("ldapi:///") {
+        process.args(["-H", &uri]);
     }
-
-    fn uri(&self) -> String {
-        uri(&self.folder)
+    for word in words {
+        match word {
+            "ldapi:///" => process.arg(&uri),
+            // Asks at the terminal.
+            "-W" => process.args(["-w", ADMIN_PASSWORD]),
+            other => process.arg(other),
+        };
     }
-
-    fn admin(&self) -> LdapClient {
-        LdapClient { uri: self.uri(), ca: None, bind_dn: ADMIN.to_owned(), password: ADMIN_PASSWORD.to_owned() }
-    }
-
-    /// Runs one of the README's commands, on this server.
-    fn administrate(&self, command: &str) {
-        let mut words = command.split(' ');
-        let mut process = Command::new(words.next().unwrap());
-        let uri = self.uri();
-        process.current_dir(self.folder.path()).env("LDAPNOINIT", "1");
-        if !command.contains("ldapi:///") {
-            process.args(["-H", &uri]);
-        }
-        for word in words {
-            match word {
-                "ldapi:///" => process.arg(&uri),
-                // Asks at the terminal.
-                "-W" => process.args(["-w", ADMIN_PASSWORD]),
-                other => process.arg(other),
-            };
-        }
-        run(&mut process);
-    }
-}
-
-/// Its local socket.
-fn uri(folder: &TempDir) -> String {
-    let socket: PathBuf = folder.path().join("ldapi");
-    format!("ldapi://{}", socket.to_str().unwrap().replace('/', "%2F"))
+    run(&mut process);
 }
 
 fn content() -> String {

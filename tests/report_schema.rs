@@ -47,7 +47,7 @@ fn every_report_is_as_the_schema_says() {
             }
         }
     }
-    let failed = JsonReport { exit_code: 4, result: "failed", error: Some("refused".into()), run: None };
+    let failed = JsonReport { exit_code: 4, result: "failed", error: Some("refused".into()), at_fault: &[], run: None };
     assert_eq!(problems(&serde_json::to_value(failed).unwrap()), [""; 0]);
 }
 

@@ -392,6 +392,28 @@ fn a_run_that_does_not_move_is_hung_however_recent_the_last_one_is() {
 }
 
 #[test]
+fn a_reload_changes_how_long_the_last_run_is_recent() {
+    // The first run is at 00:00, the reload at 00:02.
+    let conditions = |before: &str, after: &str, end: Duration| {
+        let world = World::new("2026-06-01T00:00:00Z").script(&[(2 * MINUTE, Incident::Ask(RELOAD))]);
+        let health = Health::new(TIME_OUTS);
+        let supervisor = Supervisor { clock: &world, health: &health, notifier: &Notifier::default() };
+        let mut seen = Vec::new();
+        let wait = |timeout| {
+            seen.push(health.condition(world.now()));
+            world.wait(timeout, end)
+        };
+        supervisor.supervise(&mut (), settings(before, None), wait, |(), _| Verdict::Synchronised, |()| Ok(settings(after, None)));
+        seen
+    };
+    let daily = conditions("0 */5 * * * *", "0 0 3 * * *", 2 * HOUR);
+    assert!(daily.iter().all(|condition| *condition == Condition::Good), "{daily:?}");
+    // The other way round the run of the night would do for two days; no run comes, because the year is over.
+    let frequent = conditions("0 0 3 * * *", "0 */5 * * * * 2025", HOUR);
+    assert_eq!(frequent.last(), Some(&Condition::Stale));
+}
+
+#[test]
 fn systemd_is_told_of_the_start_each_run_and_a_reload() {
     let path = std::env::temp_dir().join(format!("kls-supervise-{}", std::process::id()));
     let socket = UnixDatagram::bind(&path).unwrap();

@@ -1,6 +1,8 @@
 //! slapd's cookies where they are not what a lone server's are: server IDs, two providers that replicate each other, and a server that is
 //! older than the cookie.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! Every safe way into a real slapd and a real 389-ds, and how each of them fails: StartTLS, the unix socket and client certificates with
 //! SASL EXTERNAL, IPv6, several authorities.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::path::Path;

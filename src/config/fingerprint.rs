@@ -12,7 +12,7 @@ use std::fmt::Write;
 use ldap_content_sync::dn;
 use ring::digest;
 
-use super::sync::{EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping, SyncConfig};
+use super::sync::{Bind, EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping, SyncConfig};
 
 /// The fingerprint of a sync config.
 pub fn fingerprint(config: &SyncConfig) -> String {
@@ -28,6 +28,14 @@ fn canonical(config: &SyncConfig) -> String {
     let mut text = Canonical("kanidm-ldap-sync content 1\n".to_owned());
     text.set("base", &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()));
     text.set("filter", &directory.filter.to_string());
+    // Rights decide what is seen: another account sees another content.
+    text.set(
+        "bind",
+        &match &directory.bind {
+            Bind::Simple { dn, .. } => dn::normalize(dn).unwrap_or_else(|_| dn.clone()),
+            Bind::External => "external".to_owned(),
+        },
+    );
     let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } = &config.mapping;
     person(&mut text, person_mapping);
     group(&mut text, group_mapping);

@@ -215,6 +215,12 @@ impl MappingConfig {
         self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
     }
 
+    /// Whether another entry's `map_uuid` is this entry's own UUID: in Kanidm it is that other entry's, and never this one's.
+    pub fn is_claimed(&self, sync_uuid: Uuid) -> bool {
+        self.kanidm_uuid(sync_uuid) == sync_uuid
+            && self.entries.iter().any(|(other, table)| *other != sync_uuid && table.map_uuid == Some(sync_uuid))
+    }
+
     /// The UUID the directory knows an entry by, from the one in Kanidm.
     pub fn sync_uuid(&self, kanidm_uuid: Uuid) -> Uuid {
         let mapped = self.entries.iter().find(|(_, table)| table.map_uuid == Some(kanidm_uuid));

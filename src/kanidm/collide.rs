@@ -267,7 +267,7 @@ impl Writer<'_> {
             if again.iter().any(|(item, _)| *item == candidate.item) {
                 reason.push_str("; it may have a temporary name until then");
             }
-            self.hold(candidate.item, Form::Full, reason)?;
+            self.hold(candidate.item, Form::Full, reason, Fault::Conflict)?;
         }
         Ok(())
     }

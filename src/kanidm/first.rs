@@ -50,7 +50,7 @@ impl Writer<'_> {
         self.order.retain(|item| !found.contains(item));
         for item in found {
             let reason = self.words(item, why);
-            self.hold(item, Form::Full, reason)?;
+            self.hold(item, Form::Full, reason, why.fault)?;
         }
         Ok(())
     }

@@ -33,8 +33,8 @@ pub(super) struct Writer<'a> {
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
-    /// How many of them no earlier run has held.
-    newly_held: usize,
+    /// How many of them no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
+    refused_for_data: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
     groups_named: bool,
     /// An entry was written after groups that may have it as a member.
@@ -61,7 +61,7 @@ impl<'a> Writer<'a> {
             collided: Vec::new(),
             written_groups: Vec::new(),
             held: Vec::new(),
-            newly_held: 0,
+            refused_for_data: 0,
             groups_named: false,
             members_late: false,
             finished: false,
@@ -184,7 +184,7 @@ impl<'a> Writer<'a> {
             }
             Sent::TooMuch(error) => match items {
                 [item] if error.class() == Class::TooLarge => {
-                    self.hold(*item, form, "the entry alone is larger than Kanidm accepts".to_owned())?;
+                    self.hold(*item, form, "the entry alone is larger than Kanidm accepts".to_owned(), Fault::Other)?;
                     Ok(false)
                 }
                 [_] => Err(UploadError::Kanidm { doing: "sending a single entry", error }),
@@ -219,7 +219,7 @@ impl<'a> Writer<'a> {
             }
             _ => {
                 let reason = self.words(item, &why);
-                self.hold(item, form, reason)
+                self.hold(item, form, reason, why.fault)
             }
         }
     }
@@ -236,7 +236,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts an entry on the list of those that Kanidm does not accept.
-    pub(super) fn hold(&mut self, item: Item, form: Form, reason: String) -> Result<(), UploadError> {
+    pub(super) fn hold(&mut self, item: Item, form: Form, reason: String, fault: Fault) -> Result<(), UploadError> {
         // Held entries are on the list already; and a stub decides nothing.
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
@@ -246,11 +246,12 @@ impl<'a> Writer<'a> {
         self.sender.report.held.push(held.clone());
         self.held.push(item);
         self.advance(1);
-        if !self.input.tried_before.contains(&held.uuid) {
-            self.newly_held = self.newly_held.saturating_add(1);
+        // Masked, foreign and colliding entries say nothing about the others, however many come first.
+        if fault == Fault::Other && !self.input.tried_before.contains(&held.uuid) {
+            self.refused_for_data = self.refused_for_data.saturating_add(1);
         }
-        if self.sender.report.written.is_empty() && self.newly_held >= ALL_REFUSED {
-            return Err(UploadError::EverythingRefused { tried: self.newly_held, last: Box::new(held) });
+        if self.sender.report.written.is_empty() && self.refused_for_data >= ALL_REFUSED {
+            return Err(UploadError::EverythingRefused { tried: self.refused_for_data, last: Box::new(held) });
         }
         Ok(())
     }

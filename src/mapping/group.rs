@@ -44,7 +44,6 @@ impl Mapper<'_> {
             read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
         let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
         let position = self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None });
-        self.settle_uuid(sync_uuid, position);
         self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, findings });
     }
 
@@ -115,7 +114,7 @@ impl Mapper<'_> {
             draft.findings.optional(gidnumber_attribute(cfg, table), rule);
             draft.gidnumber = None;
         }
-        let fit = draft.findings.problems.is_empty();
+        let fit = draft.findings.settle(false);
         if let Some(entry) = self.index.entry_mut(draft.entry) {
             entry.gidnumber = draft.gidnumber;
             entry.state = if fit { State::Sent } else { State::Held };

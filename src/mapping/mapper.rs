@@ -4,7 +4,7 @@
 //! or DN, the first keeps it. Groups are drafts until the end: user-private ones are skipped, then names and numbers settled (persons
 //! first), then members resolved. So what a group holds does not depend on the order in which entries were received.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
@@ -19,6 +19,7 @@ use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimMail, ScimPerson, ScimSshKey, Sequence};
 use crate::sync::changeset;
 
+const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
 /// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental run then [`questions`](Self::questions)
@@ -31,8 +32,6 @@ pub struct Mapper<'c> {
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
     pub(super) members: Members,
-    /// Every `map_uuid`, and the entry that has it in this run.
-    map_uuids: HashMap<Uuid, Option<u32>>,
     pub(super) buffers: Buffers,
     pub(super) form: String,
 }
@@ -48,7 +47,6 @@ impl<'c> Mapper<'c> {
             content: Content::default(),
             drafts: Vec::new(),
             members: Members::default(),
-            map_uuids: cfg.entries.values().filter_map(|table| table.map_uuid).map(|uuid| (uuid, None)).collect(),
             buffers: Buffers::default(),
             form: String::new(),
         }
@@ -218,7 +216,11 @@ impl<'c> Mapper<'c> {
         person::check_dn(dn, &self.form, claims, &mut findings);
         let person = person::read(cfg, table, values, claims, &mut self.buffers, &mut findings);
 
-        let record = if findings.problems.is_empty() { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
+        let sent = findings.settle(person.window.is_locked());
+        if !sent && person.window != lock::Window::default() {
+            findings.required("sync_account_lock", person::STILL_OPEN);
+        }
+        let record = if sent { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
         let Buffers { user_name, name, mails, .. } = &self.buffers;
         let renamed = table.is_some_and(|table| table.map_name.is_some()).then_some(user_name.as_str());
         let state = if record.is_some() { State::Sent } else { State::Held };
@@ -237,7 +239,6 @@ impl<'c> Mapper<'c> {
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
         }
-        self.settle_uuid(sync_uuid, position);
         self.report(sync_uuid, dn, findings);
     }
 
@@ -269,17 +270,10 @@ impl<'c> Mapper<'c> {
         position_of(written, findings)
     }
 
-    /// A UUID that two entries would have in Kanidm.
+    /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has it, whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
-        if let Some(Some(owner)) = self.map_uuids.get(&self.cfg.kanidm_uuid(sync_uuid)) {
-            let owner = self.index.dn(&self.content.changes, *owner);
-            findings.required("map_uuid", format!("the entry would have the same UUID in Kanidm as {owner}"));
-        }
-    }
-
-    pub(super) fn settle_uuid(&mut self, sync_uuid: Uuid, position: u32) {
-        if let Some(owner) = self.map_uuids.get_mut(&self.cfg.kanidm_uuid(sync_uuid)) {
-            owner.get_or_insert(position);
+        if self.cfg.is_claimed(sync_uuid) {
+            findings.required("map_uuid", CLAIMED);
         }
     }
 

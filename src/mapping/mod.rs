@@ -17,6 +17,7 @@ pub mod validate;
 mod values;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
@@ -54,6 +55,7 @@ impl Content {
         if uuids.is_empty() {
             return;
         }
+        let uuids: HashSet<&Uuid> = uuids.iter().collect();
         self.skipped.retain(|entry| !uuids.contains(&entry.uuid));
         self.held.retain(|entry| !uuids.contains(&entry.uuid));
         self.changes.retain(|record| !uuids.contains(&record.uuid));
@@ -174,15 +176,16 @@ pub struct Changed {
 
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
-    /// `drop-attribute`: what offends in an optional attribute is left out.
-    drop_optional: bool,
+    policy: InvalidEntries,
+    /// Why the entry is held.
     problems: Vec<Problem>,
+    /// What is left out of it, once [`settle`](Self::settle) has decided; until then, what offends in optional attributes.
     drops: Vec<Problem>,
 }
 
 impl Findings {
     fn new(policy: InvalidEntries) -> Self {
-        Findings { drop_optional: policy == InvalidEntries::DropAttribute, problems: Vec::new(), drops: Vec::new() }
+        Findings { policy, problems: Vec::new(), drops: Vec::new() }
     }
 
     /// The entry cannot do without.
@@ -192,8 +195,17 @@ impl Findings {
 
     /// The entry can do without, if the policy allows.
     fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
-        let list = if self.drop_optional { &mut self.drops } else { &mut self.problems };
-        list.push(problem(attribute, rule.into()));
+        self.drops.push(problem(attribute, rule.into()));
+    }
+
+    /// Whether the entry is sent, by the policy. A locked account is sent without what offends also where the policy holds entries: its lock
+    /// must not wait for somebody to mend a mail address.
+    fn settle(&mut self, locked: bool) -> bool {
+        let drop = self.policy == InvalidEntries::DropAttribute || (locked && self.policy == InvalidEntries::Hold);
+        if !drop || !self.problems.is_empty() {
+            self.problems.append(&mut self.drops);
+        }
+        self.problems.is_empty()
     }
 
     /// As [`optional`](Self::optional), for the value that is then missing.

@@ -12,7 +12,7 @@ use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
 pub(crate) const MISSING: &str = "is missing";
-const STILL_OPEN: &str =
+pub(super) const STILL_OPEN: &str =
     "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 
 const OBJECT_CLASS: &str = "objectClass";
@@ -274,7 +274,7 @@ fn read_window(attributes: &lock::Values<'_>, findings: &mut Findings) -> Window
         unclear = true;
         findings.required(attribute, rule);
     });
-    if !findings.problems.is_empty() && (unclear || window != Window::default()) {
+    if unclear {
         findings.required("sync_account_lock", STILL_OPEN);
     }
     window

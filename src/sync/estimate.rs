@@ -9,8 +9,12 @@ use crate::kanidm::sketch::Sketch;
 /// Bounds this close say more than an estimate from a sample.
 const CLOSE: u64 = 10;
 
-/// How many entries `retention` deletes. `written` is how many of those that stay may be new to Kanidm.
-pub fn deletions(retention: &Retention, known: Option<&Sketch>, written: usize) -> Deletions {
+/// How many entries `retention` deletes. `named` is how many the directory named as deleted: a Delete list has, beside them, entries that
+/// were received and are not wanted, which Kanidm need not have.
+///
+/// A Retain list may have UUIDs that Kanidm never had: new entries, and in a present phase unchanged entries that are not wanted. So it
+/// bounds the deletions from below only; the sample of the known entries says the rest.
+pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) -> Deletions {
     match (retention, known) {
         (Retention::Ignore, _) => Deletions::Exactly(0),
         (Retention::Retain(_), None) => Deletions::Unknown,
@@ -19,17 +23,29 @@ pub fn deletions(retention: &Retention, known: Option<&Sketch>, written: usize) 
             if known.is_exact() {
                 return Deletions::Exactly(missing);
             }
-            let (before, after) = (known.count(), uuids.len() as u64);
-            let least = before.saturating_sub(after);
-            let most = before.saturating_add(written as u64).saturating_sub(after).min(before);
-            bounded(least, most.max(least), missing)
+            let least = known.count().saturating_sub(uuids.len() as u64);
+            bounded(least, known.count(), missing)
         }
-        // Nothing tells which of them Kanidm has: as if it had them all.
-        (Retention::Delete(uuids), None) => Deletions::Exactly(uuids.len() as u64),
+        // Nothing tells which of them Kanidm has: as if it had all that are gone.
+        (Retention::Delete(_), None) => Deletions::Exactly(named as u64),
         (Retention::Delete(uuids), Some(known)) => {
             let among = known.known_among(uuids);
             if known.is_exact() { Deletions::Exactly(among) } else { bounded(0, uuids.len() as u64, among) }
         }
+    }
+}
+
+/// How many entries Kanidm has left after `deletions`, at most; the guard refuses a run that leaves nothing.
+pub fn left(retention: &Retention, known: Option<&Sketch>, deletions: Deletions, written: usize, full: bool) -> Option<u64> {
+    match (retention, known) {
+        (Retention::Retain(uuids), Some(known)) if !full => {
+            let gone = deletions.at_least();
+            let rest = known.count().saturating_sub(gone).saturating_add(written as u64).min(uuids.len() as u64);
+            // Nothing was there and nothing goes: that is not a deletion.
+            (gone > 0 || uuids.is_empty()).then_some(rest)
+        }
+        (Retention::Retain(uuids), _) => Some(uuids.len() as u64),
+        (Retention::Ignore | Retention::Delete(_), _) => None,
     }
 }
 
@@ -61,7 +77,7 @@ mod tests {
     #[test]
     fn small_directories_are_exact() {
         let known = Sketch::of(ids(0..100));
-        assert_eq!(deletions(&Retention::Retain(ids(7..120)), Some(&known), 20), Deletions::Exactly(7));
+        assert_eq!(deletions(&Retention::Retain(ids(7..120)), Some(&known), 0), Deletions::Exactly(7));
         assert_eq!(deletions(&Retention::Delete(ids(95..120)), Some(&known), 0), Deletions::Exactly(5));
         assert_eq!(named(&Retention::Retain(ids(2..100)), Some(&known)), ids(0..2));
     }
@@ -69,21 +85,40 @@ mod tests {
     #[test]
     fn close_bounds_beat_the_sample() {
         let known = Sketch::of(ids(0..10_000));
-        assert_eq!(deletions(&Retention::Retain(ids(3..10_000)), Some(&known), 0), Deletions::Exactly(3));
-        assert_eq!(deletions(&Retention::Retain(ids(3..10_000)), Some(&known), 2), Deletions::Between(3, 5));
-        assert_eq!(deletions(&Retention::Delete(ids(0..1)), Some(&known), 0), Deletions::Between(0, 1));
+        assert_eq!(deletions(&Retention::Delete(ids(0..1)), Some(&known), 1), Deletions::Between(0, 1));
+        assert_eq!(deletions(&Retention::Retain(Vec::new()), Some(&known), 0), Deletions::Exactly(10_000));
+    }
+
+    #[test]
+    fn uuids_that_kanidm_never_had_hide_no_deletion() {
+        // A present phase with as many private groups, which were never sent, as persons that an ACL hides now.
+        let known = Sketch::of(ids(0..1_050));
+        let present: Vec<Uuid> = ids(1_000..1_050).into_iter().chain(ids(5_000..6_000)).collect();
+        let found = deletions(&Retention::Retain(present), Some(&known), 0);
+        assert!(matches!(found, Deletions::About(900..)), "{found:?}");
+    }
+
+    #[test]
+    fn nothing_left_is_seen_behind_uuids_that_kanidm_never_had() {
+        let known = Sketch::of(ids(0..5));
+        let present = Retention::Retain(ids(100..103));
+        assert_eq!(left(&present, Some(&known), Deletions::Exactly(5), 0, false), Some(0));
+        assert_eq!(left(&present, Some(&known), Deletions::Exactly(5), 2, false), Some(2));
+        assert_eq!(left(&present, Some(&Sketch::default()), Deletions::Exactly(0), 0, false), None);
+        assert_eq!(left(&Retention::Retain(Vec::new()), None, Deletions::Unknown, 0, true), Some(0));
+        assert_eq!(left(&Retention::Delete(ids(0..5)), Some(&known), Deletions::Exactly(5), 0, false), None);
     }
 
     #[test]
     fn a_directory_reloaded_with_new_uuids_is_seen_though_the_count_is_the_same() {
         let known = Sketch::of(ids(0..10_000));
-        assert_eq!(deletions(&Retention::Retain(ids(50_000..60_000)), Some(&known), 10_000), Deletions::About(10_000));
+        assert_eq!(deletions(&Retention::Retain(ids(50_000..60_000)), Some(&known), 0), Deletions::About(10_000));
     }
 
     #[test]
     fn what_is_not_known_is_not_guessed() {
         assert_eq!(deletions(&Retention::Retain(ids(0..5)), None, 5), Deletions::Unknown);
-        assert_eq!(deletions(&Retention::Delete(ids(0..5)), None, 0), Deletions::Exactly(5));
+        assert_eq!(deletions(&Retention::Delete(ids(0..5)), None, 3), Deletions::Exactly(3), "two were received and are not wanted");
         assert_eq!(deletions(&Retention::Ignore, None, 5), Deletions::Exactly(0));
     }
 }

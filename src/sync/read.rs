@@ -2,6 +2,8 @@
 //!
 //! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are [`crate::mapping`]'s.
 
+use std::collections::HashSet;
+
 use log::{debug, info};
 use uuid::Uuid;
 
@@ -31,6 +33,10 @@ pub struct Reading {
     pub mode: Mode,
     /// The cookie to store; `None` where the directory gave none to store.
     pub cookie: Option<Vec<u8>>,
+    /// How many entries the directory named as deleted.
+    pub deleted: usize,
+    /// Entries that an earlier run held back and this one did not find, by their UUIDs in the directory.
+    pub not_found: Vec<Uuid>,
     /// Entries that earlier runs held back and that have not changed since, by their UUIDs in the directory.
     pub read_again: Vec<Uuid>,
     /// Entries received: by the refresh, and read beside it.
@@ -136,6 +142,7 @@ fn finish(
     start: &Start,
     read: u64,
 ) -> Reading {
+    let not_found = if matches!(mode, Mode::Full(_)) { Vec::new() } else { not_found(&start.held, &mapper, &outcome) };
     let mut content = mapper.finish();
     let void: Vec<Uuid> = void.iter().map(|uuid| config.mapping.kanidm_uuid(*uuid)).collect();
     content.forget(&void);
@@ -147,5 +154,13 @@ fn finish(
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, read_again: Vec::new(), read }
+    Reading { content, retention, mode, cookie, deleted: outcome.deleted.len(), not_found, read_again: Vec::new(), read }
+}
+
+/// Held entries that were looked for in vain, though nothing says that they are gone.
+fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOutcome) -> Vec<Uuid> {
+    let present = outcome.present.as_ref().map(|present| present.iter().collect::<HashSet<_>>());
+    let deleted: HashSet<&Uuid> = outcome.deleted.iter().collect();
+    let may_live = |uuid: &&Uuid| !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid));
+    held.iter().filter(|uuid| !mapper.contains(uuid)).filter(may_live).copied().collect()
 }

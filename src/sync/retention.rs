@@ -33,7 +33,10 @@ pub fn retention(stated: &Stated<'_>, mapping: &MappingConfig) -> Retention {
 }
 
 fn mapped<'a>(uuids: impl Iterator<Item = &'a Uuid>, mapping: &MappingConfig) -> Vec<Uuid> {
-    let mut out: Vec<Uuid> = uuids.map(|u| mapping.kanidm_uuid(*u)).collect();
+    // An entry whose UUID is another's `map_uuid` says nothing about that other one's account: neither that it stays nor that it goes.
+    let taken: HashSet<Uuid> = mapping.entries.values().filter_map(|table| table.map_uuid).collect();
+    let own = uuids.filter(|u| !taken.contains(u) || !mapping.is_claimed(**u));
+    let mut out: Vec<Uuid> = own.map(|u| mapping.kanidm_uuid(*u)).collect();
     out.sort_unstable();
     out.dedup();
     out
@@ -98,6 +101,14 @@ mod tests {
     #[test]
     fn deletions_and_what_is_skipped_go_under_their_mapped_uuids() {
         assert_eq!(retention(&stated(None, &[u(1), u(3)], &[u(9)]), &mapping()), Retention::Delete(vec![u(1), u(9), u(300)]));
+    }
+
+    #[test]
+    fn an_entry_whose_uuid_is_anothers_map_uuid_neither_keeps_nor_deletes_its_account() {
+        // 3 is mapped to 300, and there is an entry that has 300 of its own.
+        assert_eq!(retention(&stated(None, &[u(300)], &[u(300)]), &mapping()), Retention::Ignore);
+        assert_eq!(retention(&stated(Some(&[u(300), u(1)]), &[], &[]), &mapping()), Retention::Retain(vec![u(1)]));
+        assert_eq!(retention(&stated(Some(&[u(300), u(3)]), &[], &[u(300)]), &mapping()), Retention::Retain(vec![u(300)]));
     }
 
     #[test]

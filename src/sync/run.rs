@@ -23,10 +23,10 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::request::{RequestBody, Retention};
 use crate::kanidm::sketch::Sketch;
-use crate::kanidm::state::{Envelope, StateError, SyncState};
+use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
-use crate::mapping::Content;
+use crate::mapping::{Content, Held};
 use crate::sync::changeset::Kind;
 
 /// What a run is asked to do.
@@ -69,7 +69,8 @@ pub fn run(
     progress: &mut dyn FnMut(upload::Progress),
 ) -> Result<Outcome, RunError> {
     let begun = Instant::now();
-    let server = &mut Watched { server, heartbeat: &job.heartbeat };
+    let server = &mut WatchedServer { server, heartbeat: &job.heartbeat };
+    let clock = &mut WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
     let start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
@@ -77,6 +78,9 @@ pub fn run(
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
+    if reading.content.held.len() > MAX_HELD {
+        return Err(RunError::Upload(UploadError::TooManyHeld { held: reading.content.held.len() }));
+    }
     let deletions = guard(job, &state, &start, &reading)?;
     let (preview, uploaded) = if job.dry_run {
         (preview::lines(&reading), UploadReport::default())
@@ -87,6 +91,7 @@ pub fn run(
     let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
     let report = report(job, &reading, &uploaded, deletions, times);
     log_entries(&report);
+    log_out_of_scope(&reading.content);
     Ok(Outcome { report, preview, reading })
 }
 
@@ -101,28 +106,26 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
 }
 
 fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<guard::Deletions, RunError> {
-    let deletions = estimate::deletions(&reading.retention, start.known.as_ref(), reading.content.changes.len());
-    let named = estimate::named(&reading.retention, start.known.as_ref());
-    let stays = match &reading.retention {
-        Retention::Retain(uuids) => Some(uuids.len() as u64),
-        Retention::Ignore | Retention::Delete(_) => None,
-    };
+    let (retention, known) = (&reading.retention, start.known.as_ref());
+    let deletions = estimate::deletions(retention, known, reading.deleted);
+    let named = estimate::named(retention, known);
+    let stays = estimate::left(retention, known, deletions, reading.content.changes.len(), reading.is_full());
     let plan = Plan { stays, deletions, known: start.known.as_ref().map(Sketch::count), named: &named };
     match guard::check(&plan, job.config.max_delete_percent) {
         Ok(()) => {}
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
-    if *state == SyncState::Refresh {
-        info!(
+    match state {
+        _ if deletions != guard::Deletions::Unknown => {}
+        SyncState::Refresh => info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
-        );
-    } else if deletions == guard::Deletions::Unknown {
-        warn!(
+        ),
+        SyncState::Active { .. } => warn!(
             "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
              deleted; how many entries that are cannot be known beforehand"
-        );
+        ),
     }
     Ok(deletions)
 }
@@ -144,12 +147,14 @@ fn send(
     }
     let base = Envelope {
         cookie: start.stored_cookie.clone(),
-        fingerprint: start.stored_fingerprint.clone().unwrap_or_else(|| job.fingerprint.to_owned()),
+        fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
         held: start.held.clone(),
         unfinished: None,
     };
-    let stubs: Vec<(Uuid, String)> = content.held.iter().map(|h| (h.uuid, h.dn.clone())).collect();
+    // An entry whose UUID another one has in Kanidm keeps nothing there.
+    let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
+    let stubs: Vec<(Uuid, String)> = content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
     let tried_before: HashSet<Uuid> = reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
@@ -175,21 +180,27 @@ fn send(
 /// What Kanidm remembers for the next run.
 fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
     let mapping = &job.config.mapping;
-    let written = || {
-        let records = reading.content.changes.records().iter().map(|r| r.uuid);
-        records.filter(|uuid| refused.iter().all(|h| h.uuid != *uuid))
-    };
+    let refused_uuids: HashSet<Uuid> = refused.iter().map(|h| h.uuid).collect();
+    let written = || reading.content.changes.records().iter().map(|r| r.uuid).filter(|uuid| !refused_uuids.contains(uuid));
     let known = match (&reading.retention, &start.known) {
-        (Retention::Retain(uuids), _) => Some(Sketch::of(uuids.iter().copied())),
+        (Retention::Retain(uuids), _) if reading.is_full() => Some(Sketch::of(uuids.iter().copied())),
+        // A present phase names entries that were never sent, too: they are not known for that.
+        (Retention::Retain(uuids), Some(known)) => {
+            let present: HashSet<&Uuid> = uuids.iter().collect();
+            Some(known.updated(known.sample().filter(|uuid| !present.contains(uuid)), written()))
+        }
         (Retention::Delete(uuids), Some(known)) => Some(known.updated(uuids.iter().copied(), written())),
         (Retention::Ignore, Some(known)) => Some(known.updated([], written())),
         (_, None) => None,
     };
-    let ours = reading.content.held.iter().map(|h| h.sync_uuid);
+    let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
     held.sort_unstable();
     held.dedup();
-    Envelope { cookie: reading.cookie.clone(), fingerprint: job.fingerprint.to_owned(), known, held, unfinished: None }
+    // What another tool has mapped is not what this configuration says: until everything was read once, there is no fingerprint.
+    let ours = reading.is_full() || start.stored_fingerprint.is_some();
+    let fingerprint = if ours { job.fingerprint.to_owned() } else { String::new() };
+    Envelope { cookie: reading.cookie.clone(), fingerprint, known, held, unfinished: None }
 }
 
 /// Tells this run from any other. Not a secret.
@@ -199,6 +210,9 @@ fn run_id() -> Uuid {
     let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
     Uuid::from_u64_pair(random(), random())
 }
+
+const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
+                         full refresh settles, or the sync account may not search by UUID";
 
 struct Times {
     total: Duration,
@@ -214,6 +228,11 @@ fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: gu
         false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
     };
     let mut held = held_by_us(content);
+    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
+        uuid: job.config.mapping.kanidm_uuid(*uuid),
+        dn: String::new(),
+        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
+    }));
     held.extend(uploaded.held.iter().map(|h| HeldEntry {
         uuid: h.uuid,
         dn: h.dn.clone(),
@@ -264,18 +283,25 @@ fn log_entries(report: &Report) {
     }
 }
 
+/// Members that are not synchronised: by name for whoever debugs.
+fn log_out_of_scope(content: &Content) {
+    for stranger in &content.out_of_scope {
+        debug!("not a member in Kanidm, because it is not synchronised: {} of {}", stranger.member, stranger.group);
+    }
+}
+
 fn log_held(held: &HeldEntry) {
     let problems: Vec<String> = held.problems.iter().map(ToString::to_string).collect();
     warn!("held back {} ({}): {}", held.dn, held.uuid, problems.join("; "));
 }
 
 /// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
-struct Watched<'a> {
+struct WatchedServer<'a> {
     server: &'a mut dyn SyncServer,
     heartbeat: &'a Heartbeat,
 }
 
-impl SyncServer for Watched<'_> {
+impl SyncServer for WatchedServer<'_> {
     fn state(&mut self) -> Result<SyncState, KanidmError> {
         let answer = self.server.state();
         self.heartbeat.beat();
@@ -286,6 +312,28 @@ impl SyncServer for Watched<'_> {
         let answer = self.server.apply(body);
         self.heartbeat.beat();
         answer
+    }
+}
+
+/// The clock, with a sign of life each second of a pause: a run that waits before it tries again does not hang.
+struct WatchedClock<'a> {
+    clock: &'a mut dyn Clock,
+    heartbeat: &'a Heartbeat,
+}
+
+impl Clock for WatchedClock<'_> {
+    fn now(&mut self) -> Duration {
+        self.clock.now()
+    }
+
+    fn sleep(&mut self, time: Duration) {
+        let mut left = time;
+        while !left.is_zero() {
+            let slice = left.min(Duration::from_secs(1));
+            self.clock.sleep(slice);
+            self.heartbeat.beat();
+            left = left.saturating_sub(slice);
+        }
     }
 }
 
@@ -352,3 +400,54 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Refuses everything, and has a time of its own.
+    #[derive(Default)]
+    struct Busy {
+        slept: Duration,
+    }
+
+    impl SyncServer for Busy {
+        fn state(&mut self) -> Result<SyncState, KanidmError> {
+            Err(KanidmError::NotKanidm { reason: "busy".into() })
+        }
+
+        fn apply(&mut self, _: &RequestBody<'_>) -> Result<(), KanidmError> {
+            Err(KanidmError::NotKanidm { reason: "busy".into() })
+        }
+    }
+
+    impl Clock for Busy {
+        fn now(&mut self) -> Duration {
+            self.slept
+        }
+
+        fn sleep(&mut self, time: Duration) {
+            assert!(time <= Duration::from_secs(1), "quiet for {time:?}");
+            self.slept += time;
+        }
+    }
+
+    #[test]
+    fn every_answer_and_every_second_of_a_pause_is_a_sign_of_life() {
+        let beats = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&beats);
+        let heartbeat = Heartbeat::new(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        let mut busy = Busy::default();
+        let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
+        server.state().unwrap_err();
+        server.apply(&RequestBody::new(&SyncState::Refresh, &SyncState::Refresh, &Retention::Ignore, Vec::new())).unwrap_err();
+        assert_eq!(beats.load(Ordering::SeqCst), 2);
+        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }.sleep(Duration::from_millis(7_500));
+        assert_eq!((beats.load(Ordering::SeqCst), busy.slept), (10, Duration::from_millis(7_500)));
+    }
+}

@@ -63,6 +63,8 @@ pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Star
 fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
     if envelope.unfinished.is_some_and(|u| u.full) {
         Some("the last full refresh was interrupted")
+    } else if envelope.fingerprint.is_empty() {
+        Some("another tool has mapped what Kanidm holds")
     } else if envelope.fingerprint != fingerprint {
         Some("the configuration of what is synchronised has changed")
     } else if envelope.cookie.is_none() {

@@ -14,8 +14,11 @@ use crate::support::pki::Pki;
 use crate::support::tool::{ConfigText, Tool};
 use crate::support::world::ACCOUNT;
 
-/// What a directory does before it falls silent, and what the log then says.
-pub const HANGS: [(&str, fn(&mut Link)); 5] = [
+/// What a directory does before it falls silent.
+pub type Prelude = fn(&mut Link);
+
+/// What the log then says, and that.
+pub const HANGS: [(&str, Prelude); 5] = [
     ("the TLS handshake timed out", Link::forget_tls),
     ("the bind timed out", |link| {
         link.request();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::hangs::HANGS;
+use crate::hangs::{HANGS, Prelude};
 use crate::service::{Service, config, one_person, status_address, stopped, wait_until};
 use crate::support::kanidm::{Fault, KanidmServer, Moment};
 use crate::support::peer::{Link, Peer, Script};
@@ -35,7 +35,7 @@ impl Patient {
 }
 
 /// The script, which then tells that it has come so far, and falls silent.
-fn announced(script: fn(&mut Link)) -> (Script, mpsc::Receiver<()>) {
+fn announced(script: Prelude) -> (Script, mpsc::Receiver<()>) {
     let (reached, waiting) = mpsc::channel();
     let script = move |link: &mut Link| {
         script(link);

@@ -78,7 +78,7 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     modify(&format!("dn: cn=R\\+D Lead,{people}\nchangetype: modify\nreplace: uid\nuid: comma.smith\n"));
     world.run_and_compare("two users swap their names", "incremental");
 
-    let odd = format!("UID=User00020 , OU=People,  DC=example,dc=COM");
+    let odd = "UID=User00020 , OU=People,  DC=example,dc=COM";
     modify(&format!("dn: {}\nchangetype: modify\nadd: member\nmember: {odd}\n", group_dn("team003")));
     world.run_and_compare("a member spelled otherwise than its entry", "incremental");
 

@@ -20,6 +20,8 @@ pub use super::ds389_instance::ADMIN_PASSWORD;
 #[derive(Clone, Debug)]
 pub struct Ds389Options {
     pub seed: Seed,
+    /// As `dscreate` leaves it, ports apart: no TLS, no plug-in enabled. All other options count for nothing.
+    pub bare: bool,
     /// The Content Synchronization plug-in and the Retro Changelog plug-in that it reads.
     pub content_sync: bool,
     /// `syncrepl-allow-openldap`.
@@ -42,6 +44,7 @@ impl Default for Ds389Options {
     fn default() -> Self {
         Ds389Options {
             seed: Seed::default(),
+            bare: false,
             content_sync: true,
             openldap_compat: false,
             memberof: false,
@@ -76,7 +79,9 @@ impl Ds389 {
         let instance = Instance::create(&dir);
         let [ldaps_port, ldap_port] = ports::free();
         let mut ds389 = Ds389 { server: None, instance, dir, options, tls, ldaps_port, ldap_port };
-        ds389.import_certificate();
+        if !ds389.options.bare {
+            ds389.import_certificate();
+        }
         ds389.configure();
         ds389.load();
         ds389.up();
@@ -116,6 +121,12 @@ impl Ds389 {
     /// The server's process id; panics when it is down.
     pub fn pid(&self) -> u32 {
         self.server.as_ref().expect("ns-slapd is up").pid()
+    }
+
+    /// What `dsctl` knows it by.
+    pub fn instance_name(&self) -> String {
+        let folder = self.config_dir();
+        folder.file_name().and_then(|name| name.to_str()?.strip_prefix("slapd-")).expect("slapd-NAME").to_owned()
     }
 
     /// The folder of its configuration.
@@ -238,23 +249,33 @@ impl Ds389 {
     }
 
     fn configure(&self) {
-        const CHANGELOG: &str = "cn=Retro Changelog Plugin,cn=plugins,cn=config";
-        const CONTENT_SYNC: &str = "cn=Content Synchronization,cn=plugins,cn=config";
-        const SYNC_CONTROL: &str = "oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config";
         let options = &self.options;
-        let on_off = |on: bool| if on { "on" } else { "off" };
         let path = self.config_dir().join("dse.ldif");
         let mut dse = Dse::read(&path);
         let ports = [self.ldap_port, self.ldaps_port].map(|port| port.to_string());
         dse.set("cn=config", "nsslapd-port", &ports[0]);
         dse.set("cn=config", "nsslapd-secureport", &ports[1]);
-        dse.set("cn=config", "nsslapd-security", "on");
         dse.set("cn=config", "nsslapd-listenhost", "127.0.0.1");
         dse.set("cn=config", "nsslapd-securelistenhost", if options.ipv6 { "::1" } else { "127.0.0.1" });
         // By itself it takes a quarter of the machine's memory, and for an import half, and a second to allocate it.
         for (setting, value) in [("cache-autosize", "0"), ("import-cache-autosize", "0"), ("dbcachesize", "33554432")] {
             dse.set("cn=bdb,cn=config,cn=ldbm database,cn=plugins,cn=config", &format!("nsslapd-{setting}"), value);
         }
+        if !options.bare {
+            self.configure_for_tests(&mut dse);
+        }
+        dse.write(&path);
+        own(&self.config_dir());
+    }
+
+    /// TLS, and what the options say.
+    fn configure_for_tests(&self, dse: &mut Dse) {
+        const CHANGELOG: &str = "cn=Retro Changelog Plugin,cn=plugins,cn=config";
+        const CONTENT_SYNC: &str = "cn=Content Synchronization,cn=plugins,cn=config";
+        const SYNC_CONTROL: &str = "oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config";
+        let options = &self.options;
+        let on_off = |on: bool| if on { "on" } else { "off" };
+        dse.set("cn=config", "nsslapd-security", "on");
         dse.set(CHANGELOG, "nsslapd-pluginEnabled", on_off(options.content_sync));
         dse.set(CHANGELOG, "nsslapd-attribute", "nsuniqueid:targetUniqueId");
         if options.openldap_compat {
@@ -279,8 +300,6 @@ impl Ds389 {
         for (dn, attribute, value) in &options.settings {
             dse.set(dn, attribute, value);
         }
-        dse.write(&path);
-        own(&self.config_dir());
     }
 
     fn load(&self) {

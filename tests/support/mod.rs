@@ -13,11 +13,13 @@
 )]
 
 pub mod changes;
+pub mod debian_slapd;
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
 pub mod expect;
 pub mod failure;
+pub mod guide;
 pub mod kanidm;
 pub mod ldap;
 pub mod peer;

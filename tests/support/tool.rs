@@ -115,6 +115,8 @@ pub struct Tool {
     dir: TempDir,
     sync_config: PathBuf,
     client_config: PathBuf,
+    /// Whom it runs as, where that is not who runs the tests, and a copy of the program that this user can reach.
+    user: Option<(&'static str, PathBuf)>,
 }
 
 /// How a run went.
@@ -131,7 +133,7 @@ impl Tool {
     pub fn new(sync: &ConfigText, client: &ConfigText) -> Tool {
         let dir = TempDir::new("tool");
         let (sync_config, client_config) = (dir.write("ldap-sync", sync.text()), dir.write("config", client.text()));
-        Tool { dir, sync_config, client_config }
+        Tool { dir, sync_config, client_config, user: None }
     }
 
     /// Replaces the sync config.
@@ -142,6 +144,14 @@ impl Tool {
     /// Replaces the client config.
     pub fn write_client_config(&self, client: &ConfigText) {
         self.dir.write("config", client.text());
+    }
+
+    /// Runs as this user from now on, to whom all files in the folder are given. Needs root.
+    pub fn run_as(&mut self, user: &'static str) {
+        let program = self.dir.path().join("kanidm-ldap-sync");
+        std::fs::copy(env!("CARGO_BIN_EXE_kanidm-ldap-sync"), &program).expect("our own folder");
+        super::process::run(Command::new("chown").args(["-R", user]).arg(self.dir.path()));
+        self.user = Some((user, program));
     }
 
     /// Where the configuration files lie, for more files of the test.
@@ -168,9 +178,16 @@ impl Tool {
     /// The command with both configuration files, without a terminal and with nothing of this environment that it would heed.
     /// Root is confirmed by `-s` where it is root that runs the tests.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kanidm-ldap-sync"));
+        let mut command = match &self.user {
+            Some((user, program)) => {
+                let mut command = Command::new("runuser");
+                command.args(["-u", *user, "--"]).arg(program);
+                command
+            }
+            None => Command::new(env!("CARGO_BIN_EXE_kanidm-ldap-sync")),
+        };
         command.arg("-c").arg(&self.client_config).arg("-i").arg(&self.sync_config);
-        if is_root() {
+        if is_root() && self.user.is_none() {
             command.arg("-s");
         }
         for variable in

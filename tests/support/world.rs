@@ -122,7 +122,8 @@ fn posix_groups(config: ConfigText) -> ConfigText {
 }
 
 impl Between {
-    fn new(config: ConfigText, admin: LdapClient, uuid_attribute: &'static str, groups: Groups, filter: &str) -> Between {
+    /// With a new Kanidm, and a token for it.
+    pub fn new(config: ConfigText, admin: LdapClient, uuid_attribute: &'static str, groups: Groups, filter: &str) -> Between {
         let kanidm = KanidmServer::start();
         let account = kanidm.create_sync_account(ACCOUNT);
         let config = config.set("sync_token", account.token.as_str());
@@ -232,6 +233,14 @@ impl Between {
         let SyncState::Active { cookie } = &state else { panic!("{state:?}") };
         let Ok(Opened::Ours(envelope)) = state::open(cookie) else { panic!("not our envelope") };
         (client, state, *envelope)
+    }
+
+    /// The program runs as this user from now on.
+    pub fn run_as(&mut self, user: &'static str) {
+        let ca = std::fs::read(self.kanidm.ca()).expect("our own file");
+        let ca = self.tool.dir().write("kanidm-ca.pem", ca);
+        self.tool.write_client_config(&ConfigText::for_kanidm(&self.kanidm.url(), &ca));
+        self.tool.run_as(user);
     }
 
     /// Our own HTTP client, with the sync account's token.
