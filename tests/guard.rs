@@ -253,8 +253,12 @@ fn what_another_tool_has_left_is_not_known() {
             let ran = world.run(&[], 0);
             assert!(ran.outcome.stderr.contains("deleted; how many entries that are cannot be known beforehand"), "{}", ran.outcome.stderr);
         }
-        world.run_and_compare("taken over", "incremental");
+        // Once everything was read, it is known.
+        world.run_and_compare("taken over", "full");
         world.run_and_compare("nothing to do", "incremental");
+        delete_users(&world, 12..=22);
+        let goes = |entry: &KanidmEntry| (12..=22).any(|n| entry.name == Some(support::seed::user_name(n)));
+        refused(&world, &[], "11 entries would be deleted of 34 known, allowed are 10", goes);
     }
 }
 
