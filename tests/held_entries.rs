@@ -1,6 +1,8 @@
 //! Nobody is blocked: entries that Kanidm would not take are named and held, everything else arrives, and what is held keeps what Kanidm
 //! had of it until it is mended. On a real slapd and the real Kanidm engine.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

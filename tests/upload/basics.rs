@@ -375,6 +375,22 @@ fn another_run_ends_this_one() {
 }
 
 #[test]
+fn entries_that_were_held_before_cost_little_and_fail_no_run() {
+    // The names of 120 are those of others.
+    let others: Vec<Account> = (500..620).map(person).collect();
+    let mut set = ChangeSet::default();
+    (0..120).for_each(|n| add_person(&mut set, &Account { name: person(500 + n).name, ..person(n) }));
+    let mut model = active(&others);
+    let error = Job::new(&set).run(&mut model).unwrap_err();
+    assert!(matches!(error, UploadError::EverythingRefused { tried: 100, .. }), "{error}");
+    let mut model = active(&others);
+    let report = Job { tried_before: (0..120).map(id).collect(), ..Job::new(&set) }.run(&mut model).unwrap();
+    assert_eq!(report.held.len(), 120);
+    // Two for each while they are looked for, one more try, and for 40 of them the question which of four values it is.
+    assert!(report.posts <= 120 * 3 + 40 * 4 + 2, "{}", report.posts);
+}
+
+#[test]
 fn the_search_for_bad_entries_is_bounded() {
     let mut set = ChangeSet::default();
     (0..300).for_each(|n| add_person(&mut set, &Account { bad: true, ..person(n) }));

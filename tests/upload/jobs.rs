@@ -1,5 +1,6 @@
 //! What the tests upload, and how.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
@@ -82,13 +83,22 @@ pub struct Job<'a> {
     pub retention: Retention,
     pub stubs: &'a [(Uuid, String)],
     pub full: bool,
+    pub tried_before: HashSet<Uuid>,
     pub limits: Limits,
     pub cookie: &'a str,
 }
 
 impl<'a> Job<'a> {
     pub fn new(set: &'a ChangeSet) -> Self {
-        Job { set, retention: Retention::Ignore, stubs: &[], full: false, limits: limits(1000), cookie: "new" }
+        Job {
+            set,
+            retention: Retention::Ignore,
+            stubs: &[],
+            full: false,
+            tried_before: HashSet::new(),
+            limits: limits(1000),
+            cookie: "new",
+        }
     }
 
     pub fn run(&self, server: &mut dyn SyncServer) -> Result<UploadReport, UploadError> {
@@ -110,7 +120,7 @@ impl<'a> Job<'a> {
             retention: self.retention.clone(),
             changes: self.set,
             stubs: self.stubs,
-            tried_before: &std::collections::HashSet::new(),
+            tried_before: &self.tried_before,
             finish: &finish,
             limits: self.limits,
         };
