@@ -1,6 +1,6 @@
 //! The subset of X.690 BER that RFC 4511 §5.1 allows: definite lengths, primitive strings, TRUE as FF, tag numbers below 31.
 //!
-//! Scope: finding message boundaries ([`frame`]) and reading elements ([`Reader`]). What the elements mean is known to the modules above.
+//! Scope: finding message boundaries ([`frame()`]) and reading elements ([`Reader`]). What the elements mean is known to the modules above.
 //!
 //! A length may be longer than it need be (`84 00 00 00 05`), as X.690 §8.1.3.5 allows and several servers do, but has at most
 //! [`MAX_LENGTH_OCTETS`] octets.
