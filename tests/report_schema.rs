@@ -47,8 +47,12 @@ fn every_report_is_as_the_schema_says() {
             }
         }
     }
-    let failed = JsonReport { exit_code: 4, result: "failed", error: Some("refused".into()), at_fault: &[], run: None };
-    assert_eq!(problems(&serde_json::to_value(failed).unwrap()), [""; 0]);
+    let held = report(Deletions::Exactly(1), Mode::Incremental, false).held;
+    assert!(!held.is_empty());
+    for at_fault in [&[], held.as_slice()] {
+        let failed = JsonReport { exit_code: 4, result: "failed", error: Some("refused".into()), at_fault, run: None };
+        assert_eq!(problems(&serde_json::to_value(failed).unwrap()), [""; 0]);
+    }
 }
 
 #[test]

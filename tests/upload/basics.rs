@@ -381,8 +381,8 @@ fn entries_that_were_held_before_cost_little_and_fail_no_run() {
     let mut set = ChangeSet::default();
     (0..120).for_each(|n| add_person(&mut set, &Account { name: person(500 + n).name, ..person(n) }));
     let mut model = active(&others);
-    let error = Job::new(&set).run(&mut model).unwrap_err();
-    assert!(matches!(error, UploadError::EverythingRefused { tried: 100, .. }), "{error}");
+    // What collides says nothing about the entries behind it: all are held, by name, and nobody is blocked.
+    assert_eq!(Job::new(&set).run(&mut model).unwrap().held.len(), 120);
     let mut model = active(&others);
     let report = Job { tried_before: (0..120).map(id).collect(), ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!(report.held.len(), 120);
