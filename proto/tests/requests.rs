@@ -210,7 +210,7 @@ fn other_requests() {
     assert_eq!(request::abandon(4, 3), [0x30, 6, 0x02, 1, 4, 0x50, 1, 3]);
     let start_tls = [&[0x30, 0x1d, 0x02, 1, 1, 0x77, 0x18, 0x80, 0x16][..], b"1.3.6.1.4.1.1466.20037"].concat();
     assert_eq!(request::start_tls(1), start_tls);
-    // No credentials: an empty string would ask to be somebody.
-    let external = [&[0x30, 0x16, 0x02, 1, 1, 0x60, 0x11, 0x02, 1, 3, 0x04, 0, 0xa3, 0x0a, 0x04, 8][..], b"EXTERNAL"].concat();
+    // Empty credentials (RFC 4422 appendix A: no authorization identity of one's own); slapd asks back, rc 14, where there are none.
+    let external = [&[0x30, 0x18, 0x02, 1, 1, 0x60, 0x13, 0x02, 1, 3, 0x04, 0, 0xa3, 0x0c, 0x04, 8][..], b"EXTERNAL", &[0x04, 0]].concat();
     assert_eq!(request::bind_external(1), external);
 }
