@@ -96,7 +96,10 @@ pub fn assert_same(got: &BTreeMap<Uuid, Expected>, want: &BTreeMap<Uuid, Expecte
     for (uuid, want) in want {
         match got.get(uuid) {
             None => wrong.push(format!("missing: {} {}", want.external_id, uuid)),
-            Some(got) if got != want => wrong.push(format!("differs: {uuid}\n   got {got:?}\n  want {want:?}")),
+            Some(entry) if entry != want => {
+                let strangers: Vec<&str> = entry.members.difference(&want.members).map(|m| got[m].external_id.as_str()).collect();
+                wrong.push(format!("differs: {uuid}\n   got {entry:?}\n  want {want:?}\n  too many members: {strangers:?}"));
+            }
             Some(_) => {}
         }
     }
