@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::index::{self, Index, Kind, NewEntry, State};
 use super::mapper::{Mapper, position_of};
-use super::membership::{Resolver, Target, without_uid};
+use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
 use super::values::Picked;
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
@@ -97,7 +97,7 @@ impl Mapper<'_> {
             members.all(|value| {
                 let target = resolver.resolve(value, &mut form);
                 forms.insert(form.clone());
-                forms.len() <= 1 && matches!(target, Target::Dn(_) | Target::Unknown(_))
+                forms.len() <= 1 && matches!(target, Target::Unknown(_))
             })
         };
         !self.full && !self.cfg.group.send_user_private && one_stranger_at_most() && !self.is_private(draft)
@@ -131,7 +131,7 @@ impl Mapper<'_> {
         let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
         let targets = self.resolve_members(&draft, &dn);
         let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
-        let Mapper { index, members, content, .. } = self;
+        let Mapper { index, content, .. } = self;
         let scim = ScimGroup {
             schemas: if draft.gidnumber.is_some() { POSIX_GROUP } else { GROUP },
             id: uuid,
@@ -139,7 +139,7 @@ impl Mapper<'_> {
             description: draft.description.as_deref(),
             gidnumber: draft.gidnumber,
         };
-        let members = members.of(&draft.members).zip(targets).filter_map(|(value, target)| member(index, value, target));
+        let members = targets.into_iter().filter_map(|target| member(index, target));
         let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, &scim, members);
         match position_of(written, &mut draft.findings) {
             Some(_) => self.content.groups += 1,
@@ -148,22 +148,19 @@ impl Mapper<'_> {
         self.report(draft.sync_uuid, &dn, draft.findings);
     }
 
-    /// For each member value of a group what is sent for it; repetitions and what is out of scope are none.
-    fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<Option<Sent>> {
+    /// The members of a group that are sent, by their positions in the index, each once.
+    fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<u32> {
         let Mapper { cfg, full, index, content, members, form, .. } = self;
         let resolver = Resolver { schema: cfg.group.schema, full: *full, index, changes: &content.changes };
-        let (mut entries, mut forms) = (HashSet::new(), HashSet::new());
+        let mut seen = HashSet::new();
         let mut strangers = Vec::new();
         let mut sent = Vec::new();
         for value in members.of(&draft.members) {
-            sent.push(match resolver.resolve(value, form) {
-                Target::Entry(position) => entries.insert(position).then_some(Sent::Entry(position)),
-                Target::Dn(_) => forms.insert(form.clone()).then_some(Sent::AsWritten),
-                Target::Unknown(_) | Target::OutOfScope => {
-                    strangers.push(value);
-                    None
-                }
-            });
+            match resolver.resolve(value, form) {
+                Target::Entry(position) if seen.insert(position) => sent.push(position),
+                Target::Entry(_) => {}
+                Target::Unknown(_) | Target::OutOfScope => strangers.push(value),
+            }
         }
         content.members_out_of_scope += strangers.len() as u64;
         let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
@@ -175,20 +172,9 @@ impl Mapper<'_> {
     }
 }
 
-/// How a member is sent.
-#[derive(Clone, Copy)]
-enum Sent {
-    /// By the DN of the entry at this position in the index.
-    Entry(u32),
-    /// As the group has it.
-    AsWritten,
-}
-
-fn member<'m>(index: &'m Index, value: &'m [u8], sent: Option<Sent>) -> Option<Member<'m>> {
-    match sent? {
-        Sent::Entry(position) => index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn))),
-        Sent::AsWritten => str::from_utf8(value).ok().map(|text| Member::Dn(without_uid(text))),
-    }
+/// By the DN that the entry was sent with, or has in the directory.
+fn member(index: &Index, position: u32) -> Option<Member<'_>> {
+    index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn)))
 }
 
 /// The attributes a group is made of: name, description, member, number.

@@ -14,9 +14,8 @@ use crate::sync::changeset::ChangeSet;
 pub(super) enum Target<'m> {
     /// Position in the index.
     Entry(u32),
-    /// Not in the run, but spelled as its own entry spells it, if there is one: sent as it is.
-    Dn(&'m str),
-    /// Not in the run, and perhaps spelled otherwise than its entry: a look-up can tell.
+    /// Not in the run: a look-up tells whether there is such an entry, and how its DN is spelled. A DN is never sent unseen: one that no
+    /// entry has any more may be what Kanidm still knows another entry by.
     Unknown(&'m str),
     /// Not an entry that Kanidm has.
     OutOfScope,
@@ -52,7 +51,6 @@ impl Resolver<'_> {
             Some(position) if self.index.entry(position).is_some_and(|e| e.state == State::Skipped) => Target::OutOfScope,
             Some(position) => Target::Entry(position),
             None if self.full => Target::OutOfScope,
-            None if self.schema == GroupSchema::Rfc2307Bis && dn::is_canonical(text) => Target::Dn(text),
             None => Target::Unknown(text),
         }
     }

@@ -146,7 +146,7 @@ pub struct OutOfScope {
 /// What an incremental run must look up in the directory before it can tell what its groups hold: answered with [`Mapper::known`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
-    /// Members that are not in the run and may be spelled otherwise than their entries.
+    /// DNs of members that are not in the run.
     pub member_dns: Vec<String>,
     /// User names of members that are not in the run, lower-cased.
     pub member_uids: Vec<String>,
