@@ -17,7 +17,8 @@
 //!   escaped: as `\` and two lower-case hexadecimal digits. Everything else as it is.
 //!
 //! Two names with the same form are the same name to every server we know. The reverse does not hold: schema-dependent matching, Unicode
-//! compatibility forms and escaped outer spaces are left to the server. So a name that is compared in vain may still be an entry's: a look-up tells.
+//! compatibility forms and escaped outer spaces are left to the server. So a name that is compared in vain may still
+//! be an entry's: a look-up tells.
 
 use std::fmt;
 
