@@ -174,7 +174,11 @@ fn send(
         finish: &finish,
         limits,
     };
-    upload::upload(server, clock, &input, progress).map_err(RunError::Upload)
+    let uploaded = upload::upload(server, clock, &input, progress).map_err(RunError::Upload)?;
+    for (step, took) in &uploaded.steps {
+        debug!("upload: {step} took {:.2} s", took.as_secs_f64());
+    }
+    Ok(uploaded)
 }
 
 /// What Kanidm remembers for the next run.
