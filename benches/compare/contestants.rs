@@ -19,8 +19,11 @@ pub const KANIDM_TOOL: &str = "1.7.4";
 /// What all three read; the filter of [`ConfigText::for_slapd`].
 const FILTER: &str = "(|(objectClass=posixAccount)(objectClass=groupOfNames))";
 
-/// Our tool, as `cargo bench` built it: with the release profile.
-pub const OURS: &str = env!("CARGO_BIN_EXE_kanidm-ldap-sync");
+/// Our tool: what `COMPARE_OURS` names (another build, or a script that runs it under a profiler), else as `cargo bench` built it, with the
+/// release profile.
+pub fn ours() -> PathBuf {
+    std::env::var_os("COMPARE_OURS").map_or_else(|| env!("CARGO_BIN_EXE_kanidm-ldap-sync").into(), PathBuf::from)
+}
 
 /// A tool with its configuration, and the sink it sends to.
 pub struct Tool {
@@ -34,7 +37,8 @@ impl Tool {
     pub fn new(path: &Path, sync: &ConfigText, pki: &Pki) -> Tool {
         let files = TempDir::new("compare");
         let sink = Sink::start(&pki.localhost());
-        let client = files.write("config", ConfigText::for_kanidm(&sink.url(), pki.ca()).text());
+        let ca = files.write("ca.pem", std::fs::read(pki.ca()).expect("our own file"));
+        let client = files.write("config", ConfigText::for_kanidm(&sink.url(), &ca).text());
         let sync = files.write("ldap-sync", sync.clone().set("sync_token", "not-asked-for").text());
         let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
         let program = Program::new(path, &["-c", &text(&client), "-i", &text(&sync), "-s"]);

@@ -1,6 +1,6 @@
 //! The real Kanidm engine behind our tool: where the time of a run goes outside of it.
 
-use crate::contestants::OURS;
+use crate::contestants::ours;
 use crate::document::Document;
 use crate::measure::{Meter, Program, Sample};
 use crate::support::kanidm::KanidmServer;
@@ -22,7 +22,7 @@ pub fn measure(document: &mut Document) {
     let client = files.write("config", ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()).text());
     let sync = files.write("ldap-sync", ConfigText::for_slapd(&slapd).set("sync_token", token.as_str()).text());
     let path = |path: &std::path::Path| path.to_str().expect("a UTF-8 path").to_owned();
-    let program = Program::new(OURS, &["-c", &path(&client), "-i", &path(&sync), "-s", "--json"]);
+    let program = Program::new(ours(), &["-c", &path(&client), "-i", &path(&sync), "-s", "--json"]);
     let meter = Meter::new();
 
     let mut table = Table::new(&["run", "wall", "of it waiting for the directory, and mapping", "of it waiting for Kanidm", "our CPU"]);

@@ -1,6 +1,6 @@
 //! The three of them against a real slapd, in turn: A B C A B C …
 
-use crate::contestants::{OURS, Tool, kanidms, ldapsearch};
+use crate::contestants::{Tool, kanidms, ldapsearch, ours};
 use crate::document::Document;
 use crate::measure::{Meter, Sample};
 use crate::support::pki::Pki;
@@ -32,7 +32,7 @@ impl Field {
         let slapd = Slapd::start(options);
         let config = ConfigText::for_slapd(&slapd);
         let pki = Pki::new();
-        let (ours, kanidms) = (Tool::new(OURS.as_ref(), &config, &pki), Tool::new(&kanidms(), &config, &pki));
+        let (ours, kanidms) = (Tool::new(&ours(), &config, &pki), Tool::new(&kanidms(), &config, &pki));
         Field { slapd, config, ours, kanidms, meter: Meter::new(), changes: 0 }
     }
 
