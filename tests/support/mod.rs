@@ -21,6 +21,7 @@ pub mod expect;
 pub mod failure;
 pub mod guide;
 pub mod kanidm;
+pub mod kanidms_tool;
 pub mod ldap;
 pub mod peer;
 pub mod pki;

@@ -164,6 +164,11 @@ impl Tool {
         &self.sync_config
     }
 
+    /// Where the client config lies.
+    pub fn client_config(&self) -> &Path {
+        &self.client_config
+    }
+
     /// Runs it to its end. Panics when it does not come to one, far beyond every time-out it has.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         finish(self.spawn(arguments))
