@@ -16,6 +16,7 @@ mod model;
 #[path = "../support/trouble.rs"]
 mod trouble;
 
+mod answers;
 mod bench;
 mod cut;
 mod flood;
