@@ -35,4 +35,5 @@ pub mod server_tls;
 pub mod slapd;
 pub mod temp;
 pub mod tool;
+pub mod web;
 pub mod world;
