@@ -166,7 +166,7 @@ impl Tool {
 
     /// Runs it to its end. Panics when it does not come to one, far beyond every time-out it has.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
-        finish(self.spawn(arguments))
+        self.spawn(arguments).finish()
     }
 
     /// Starts it; for `--schedule`. Its output can be read from the child's pipes.
@@ -237,7 +237,12 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(self) -> Outcome {
-        finish(self)
+        finish(self, PATIENCE * 5)
+    }
+
+    /// Waits longer than any ordinary run takes.
+    pub fn finish_within(self, patience: Duration) -> Outcome {
+        finish(self, patience)
     }
 }
 
@@ -252,10 +257,10 @@ impl Drop for Running {
 
 /// Runs any command of the program to its end, for those that need other arguments than [`Tool::command`] gives.
 pub fn run_command(command: &mut Command) -> Outcome {
-    finish(Running(Some(command.spawn().expect("the program runs"))))
+    finish(Running(Some(command.spawn().expect("the program runs"))), PATIENCE * 5)
 }
 
-fn finish(mut running: Running) -> Outcome {
+fn finish(mut running: Running, patience: Duration) -> Outcome {
     let child = running.child();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let read = |pipe: Option<Box<dyn Read + Send>>| {
@@ -271,7 +276,7 @@ fn finish(mut running: Running) -> Outcome {
     let status = loop {
         match child.try_wait().expect("it can be waited for") {
             Some(status) => break Some(status),
-            None if begin.elapsed() > PATIENCE * 5 => break None,
+            None if begin.elapsed() > patience => break None,
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };
