@@ -183,6 +183,74 @@ fn states_and_the_recycle_bin() {
 }
 
 #[test]
+fn within_one_post_a_member_is_still_found_by_the_dn_it_gives_up() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let named = |n: u128, name: &str, dn: &str| {
+        let mut entry = person(n, name);
+        entry["externalId"] = json!(dn);
+        entry
+    };
+    let group = |dns: &[&str]| {
+        let members: Vec<Value> = dns.iter().map(|dn| json!({ "external_id": dn })).collect();
+        json!({ "schemas": GROUP, "id": uuid(9), "externalId": "cn=g,dc=x", "name": "g", "member": members })
+    };
+    let plain = json!({ "schemas": GROUP, "id": uuid(9), "externalId": "cn=g,dc=x", "name": "g" });
+    let members = || server.entry("sync", "g").unwrap().member.iter().map(|u| u.as_u128() & 0xff).collect::<Vec<_>>();
+    let ask = |what: &str, dns: &[&str]| {
+        client.apply(&next(json!([plain])));
+        client.apply(&next(json!([group(dns)])));
+        println!("{what}: {dns:?} {:?}", members());
+    };
+    client.apply(&first(json!([person(1, "alice"), person(2, "bob"), person(3, "carol"), plain])));
+    client.apply(&next(json!([named(1, "alice", "uid=a2,dc=x"), group(&["uid=alice,dc=x", "uid=a2,dc=x"])])));
+    println!("same POST: {:?}", members());
+    for dn in ["uid=alice,dc=x", "uid=a2,dc=x"] { ask("later", &[dn]); }
+    client.apply(&next(json!([named(1, "alice", "uid=a3,dc=x")])));
+    for dn in ["uid=alice,dc=x", "uid=a2,dc=x", "uid=a3,dc=x"] { ask("alice a3", &[dn]); }
+    client.apply(&next(json!([named(2, "bob", "uid=alice,dc=x")])));
+    for dn in ["uid=alice,dc=x", "uid=a2,dc=x", "uid=bob,dc=x"] { ask("bob takes alice", &[dn]); }
+    client.apply(&next(json!([named(2, "bob", "uid=b2,dc=x")])));
+    for dn in ["uid=alice,dc=x", "uid=bob,dc=x", "uid=b2,dc=x"] { ask("bob leaves alice", &[dn]); }
+    client.apply(&next(json!([named(3, "carol", "uid=c2,dc=x")])));
+    client.apply(&sync(active("YQ"), json!([]), json!({ "Delete": [uuid(3)] })));
+    for dn in ["uid=carol,dc=x", "uid=c2,dc=x"] { ask("carol deleted", &[dn]); }
+    for n in [77, 3, 2] {
+        let g = group(&[&uuid(n).to_string(), "uid=b2,dc=x"]);
+        client.apply(&next(json!([plain])));
+        let answer = client.post(&next(json!([g])));
+        println!("later uuid {n}: {} {} {:?}", answer.status, answer.body, members());
+    }
+    let g = group(&[&uuid(50).to_string()]);
+    let answer = client.post(&next(json!([person(50, "fifty"), g])));
+    println!("later uuid new in the same: {} {} {:?}", answer.status, answer.body, members());
+    client.apply(&next(json!([{ "schemas": [], "id": uuid(1), "externalId": "tmp-1" }])));
+    for dn in ["uid=a3,dc=x", "tmp-1"] { ask("alice staged by a stub", &[dn]); }
+}
+
+#[test]
+fn an_entry_cannot_change_between_person_and_group() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let group = |n: u128, name: &str| {
+        json!({ "schemas": GROUP, "id": uuid(n), "externalId": format!("uid={name},dc=x"), "name": name,
+            "description": "d", "member": [{ "external_id": uuid(3) }] })
+    };
+    client.apply(&first(json!([person(1, "alice"), group(2, "team"), person(3, "carol")])));
+    let answer = client.post(&next(json!([group(1, "alice")])));
+    println!("person to group: {answer:?}\n{:#?}", server.entries("sync"));
+    let answer = client.post(&next(json!([person(2, "team")])));
+    println!("group to person: {answer:?}\n{:#?}", server.entries("sync"));
+    let mut posix = person(2, "team");
+    posix["schemas"] = json!([PERSON[0], PERSON[1], POSIX]);
+    posix["gidnumber"] = json!(5002);
+    posix["mail"] = json!([{ "value": "carol@x.org" }]);
+    posix["password_import"] = json!(PASSWORD.1);
+    let answer = client.post(&next(json!([posix])));
+    println!("group to posix person: {answer:?}\n{:#?}", server.entries("sync"));
+}
+
+#[test]
 fn every_status() {
     let (server, account) = start();
     let other = server.create_sync_account("other");
