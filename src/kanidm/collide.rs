@@ -45,8 +45,10 @@ impl Writer<'_> {
         self.retry_while_it_helps()?;
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = self.candidates(waiting)?;
-        // Entries that could not be helped in an earlier run, and have not changed, cannot be helped now; asking costs much.
-        if candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+        // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others; asking
+        // costs much.
+        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+        if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
             self.find_holders(&mut candidates)?;
         }
         for set in solvable_sets(&candidates) {

@@ -379,6 +379,7 @@ pub fn same_dn(one: &str, other: &str) -> bool {
     normal(one) == normal(other)
 }
 
-fn normal(dn: &str) -> String {
+/// Of two DNs that are the same, the same.
+pub fn normal(dn: &str) -> String {
     dn.chars().filter(|c| *c != ' ').collect::<String>().to_lowercase()
 }

@@ -159,8 +159,7 @@ impl Draw {
             29 => Change::Enter(one),
             30 => Change::Lock(person, self.random.one_in(2)),
             31 | 32 => {
-                let what =
-                    self.random.of(&[Broken::Password, Broken::Mail, Broken::Gid, Broken::Name, Broken::Display, Broken::Taken]);
+                let what = self.random.of(&[Broken::Password, Broken::Mail, Broken::Gid, Broken::Name, Broken::Display, Broken::Taken]);
                 Change::Break(one, what)
             }
             33 | 34 => Change::Mend(one),

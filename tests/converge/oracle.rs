@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::course::Broken;
-use crate::directory::{Directory, Entry, OUTSIDE, same_dn};
+use crate::directory::{Directory, Entry, OUTSIDE, normal};
 use crate::support::expect::Expected;
 
 /// What a course chooses `ldap_filter` from.
@@ -31,23 +31,40 @@ pub struct Wanted {
     pub held: BTreeMap<Uuid, String>,
     /// Those that want a name, number or address that another one of them wants as well.
     pub contested: BTreeSet<Uuid>,
+    /// Groups that are only their user's own, and when each changed last: not synchronised.
+    pub private: BTreeMap<Uuid, u64>,
+}
+
+/// An entry in scope, with what others may name it by or may want as well.
+struct Seen<'d> {
+    entry: &'d Entry,
+    /// In a form that compares.
+    dn: String,
+    name: Option<String>,
+    gid: Option<u64>,
+    mail: Option<String>,
 }
 
 impl Wanted {
     pub fn of(directory: &Directory, filter: usize, policy: usize) -> Wanted {
-        let scope: Vec<&Entry> = directory.entries.values().filter(|e| in_scope(e, filter)).collect();
-        let named = |dn: &str| scope.iter().copied().find(|e| same_dn(&directory.dn(e), dn));
-        let private = |e: &Entry| {
-            let is_owner = |p: &&&Entry| !p.group && (value(directory, p, "uid") == value(directory, e, "cn") || same_gid(directory, p, e));
-            let has_only = |owner: &Entry| e.members.iter().all(|m| named(m).is_some_and(|found| found.uuid == owner.uuid));
-            e.group && scope.iter().filter(is_owner).any(|owner| has_only(owner))
+        let seen = |entry| Seen {
+            entry,
+            dn: normal(&directory.dn(entry)),
+            name: value(directory, entry, if entry.group { "cn" } else { "uid" }),
+            gid: entry.gid.filter(|_| !entry.broken.contains(&Broken::Gid)).map(|label| directory.gid(label)),
+            mail: value(directory, entry, "mail"),
         };
-        let scope: Vec<&Entry> = scope.iter().copied().filter(|e| !private(e)).collect();
-        let mut wanted = Wanted { contested: contested(directory, &scope), ..Wanted::default() };
-        for entry in &scope {
+        let scope: Vec<Seen<'_>> = directory.entries.values().filter(|e| in_scope(e, filter)).map(seen).collect();
+        let by_dn: BTreeMap<String, &Seen<'_>> = scope.iter().map(|e| (e.dn.clone(), e)).collect();
+        let private = |e: &Seen<'_>| e.entry.group && scope.iter().any(|owner| is_private(e, owner, &by_dn));
+        let privates: BTreeMap<Uuid, u64> = scope.iter().filter(|e| private(e)).map(|e| (e.entry.uuid, e.entry.changed)).collect();
+        let mut wanted = Wanted { private: privates, ..Wanted::default() };
+        let sent: Vec<&Seen<'_>> = scope.iter().filter(|e| !wanted.private.contains_key(&e.entry.uuid)).collect();
+        wanted.contested = contested(&sent);
+        for Seen { entry, .. } in sent {
             let (mut expected, held) = expected(directory, entry, policy);
-            let members = entry.members.iter().filter_map(|m| scope.iter().find(|e| same_dn(&directory.dn(e), m)));
-            expected.members = members.map(|m| m.uuid).collect();
+            let members = entry.members.iter().filter_map(|m| by_dn.get(&normal(m))).map(|m| m.entry.uuid);
+            expected.members = members.filter(|uuid| !wanted.private.contains_key(uuid)).collect();
             if held {
                 wanted.held.insert(entry.uuid, directory.dn(entry));
             }
@@ -61,18 +78,22 @@ fn value(directory: &Directory, entry: &Entry, name: &str) -> Option<String> {
     directory.attributes(entry).into_iter().find(|(n, _)| *n == name).map(|(_, values)| values[0].clone())
 }
 
-fn same_gid(directory: &Directory, one: &Entry, other: &Entry) -> bool {
-    let gid = |e: &Entry| e.gid.filter(|_| !e.broken.contains(&Broken::Gid)).map(|label| directory.gid(label));
-    gid(one).is_some() && gid(one) == gid(other)
+/// Only its user's own: same name or number, and no other member.
+fn is_private(group: &Seen<'_>, owner: &Seen<'_>, by_dn: &BTreeMap<String, &Seen<'_>>) -> bool {
+    let same = group.name == owner.name || (group.gid.is_some() && group.gid == owner.gid);
+    let is_owner = |member: &String| by_dn.get(&normal(member)).is_some_and(|found| found.entry.uuid == owner.entry.uuid);
+    !owner.entry.group && same && group.entry.members.iter().all(is_owner)
 }
 
-fn contested(directory: &Directory, scope: &[&Entry]) -> BTreeSet<Uuid> {
-    let name = |e: &Entry| value(directory, e, if e.group { "cn" } else { "uid" });
-    let collide = |one: &Entry, other: &Entry| {
-        let mails = !one.group && !other.group && value(directory, one, "mail") == value(directory, other, "mail");
-        name(one) == name(other) || same_gid(directory, one, other) || mails
-    };
-    scope.iter().filter(|e| scope.iter().any(|o| o.uuid != e.uuid && collide(e, o))).map(|e| e.uuid).collect()
+fn contested(scope: &[&Seen<'_>]) -> BTreeSet<Uuid> {
+    let mut holders: BTreeMap<(&str, String), Vec<Uuid>> = BTreeMap::new();
+    for e in scope {
+        let values = [("name", e.name.clone()), ("gid", e.gid.map(|gid| gid.to_string())), ("mail", e.mail.clone())];
+        for (kind, value) in values.into_iter().filter_map(|(kind, value)| Some((kind, value?))) {
+            holders.entry((kind, value)).or_default().push(e.entry.uuid);
+        }
+    }
+    holders.into_values().filter(|holders| holders.len() > 1).flatten().collect()
 }
 
 /// An entry without its members, and whether it is held.

@@ -33,7 +33,7 @@ pub fn on_model(course: &Course) -> Result<usize, String> {
 pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
     let dir = TempDir::new("converge");
     let server = Server::start(Directory::new(course.server, course.refint, number), &dir.path().join("ldapi"));
-    let mut play = Play { dir, server, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0 };
+    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0 };
     let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -43,8 +43,9 @@ pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, St
 }
 
 struct Play<K> {
-    dir: TempDir,
+    // Ended before the folder with its socket goes.
     server: Server,
+    dir: TempDir,
     kanidm: Troubled<K>,
     filter: usize,
     policy: usize,
@@ -55,7 +56,11 @@ impl<K: Kanidm> Play<K> {
     fn all(&mut self, course: &Course) -> Result<(), String> {
         for (n, event) in course.events.iter().enumerate() {
             match event {
-                Event::Change(change) => self.server.directory().change(change),
+                Event::Change(change) => {
+                    let before = self.wanted();
+                    self.server.directory().change(change);
+                    self.look_for_unseen(&before);
+                }
                 Event::Filter(filter) => {
                     // Entries that the new filter does not take may have DNs that groups name.
                     self.server.directory().unseen |= !course.refint;
@@ -151,6 +156,7 @@ impl<K: Kanidm> Play<K> {
         let late = std::mem::take(&mut self.server.directory().meanwhile);
         late.iter().for_each(|change| self.server.directory().change(change));
 
+        self.look_for_unseen(&wanted);
         let still_wanted = self.wanted();
         let deleted: Vec<Uuid> = self.kanidm.server.recycled().difference(&bin).copied().collect();
         let lost = deleted.iter().find(|uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid));
@@ -172,6 +178,15 @@ impl<K: Kanidm> Play<K> {
             directory.unseen |= !what.meanwhile.is_empty() && outcome.reading.is_full();
         }
         Ok(result)
+    }
+
+    /// A user's own group whose user is gone, or has another name, is a group like any other; but nothing has happened to the group.
+    fn look_for_unseen(&mut self, before: &Wanted) {
+        let now = self.wanted();
+        let mut directory = self.server.directory();
+        let groups: Vec<(Uuid, u64)> = directory.entries.values().map(|e| (e.uuid, e.changed)).collect();
+        directory.unseen |=
+            groups.iter().any(|(uuid, changed)| before.private.get(uuid) == Some(changed) && now.entries.contains_key(uuid));
     }
 
     /// After a run that went through: entries that are held keep what they had, all others are exact.

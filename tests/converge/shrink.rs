@@ -3,7 +3,7 @@
 use crate::course::{Change, Course, Event, Run};
 
 /// How often a smaller course is tried.
-const TRIES: usize = 3_000;
+const TRIES: usize = 1_000;
 
 /// Shrinks a course that failed, and ends the test with what is left of it.
 pub fn report(seed: u64, course: &Course, error: &str, mut play: impl FnMut(&Course) -> Result<usize, String>) -> ! {
