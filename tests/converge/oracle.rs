@@ -152,7 +152,10 @@ pub fn compare(got: &BTreeMap<Uuid, Expected>, want: &Wanted, held: &BTreeSet<Uu
     for (uuid, wanted) in want.entries.iter().filter(|(uuid, _)| !held.contains(*uuid) && !want.contested.contains(*uuid)) {
         let Some(entry) = got.get(uuid) else { return Err(format!("missing: {uuid} {wanted:?}")) };
         let (mut entry, mut wanted) = (without_what_stays(entry, wanted), wanted.clone());
-        // Of those that are held Kanidm may have a bare object, or nothing. But nobody takes their place.
+        // Of those that are held Kanidm may have a bare object, or nothing. But nobody takes their place, not even one that is held.
+        if !entry.members.is_subset(&wanted.members) {
+            return Err(format!("{uuid} has a member that it should not have:\n   got {entry:?}\n  want {wanted:?}"));
+        }
         entry.members.retain(|m| !held.contains(m));
         wanted.members.retain(|m| !held.contains(m));
         if wanted.gidnumber.is_none() {
