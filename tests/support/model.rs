@@ -241,7 +241,7 @@ impl Tables {
     fn resolve(&mut self, id: &str) -> Result<Option<Uuid>, Refusal> {
         let id = id.to_lowercase();
         if let Ok(uuid) = Uuid::parse_str(&id) {
-            return match self.entries.contains_key(&uuid) || self.recycled.contains_key(&uuid) {
+            return match self.entries.contains_key(&uuid) {
                 true => Ok(Some(uuid)),
                 false => Err((500, r#"{"plugin":{"referentialintegrity":"Uuid referenced not found in database"}}"#.to_owned())),
             };
