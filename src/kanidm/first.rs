@@ -6,11 +6,13 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::{Fault, KanidmError};
 use super::item::{Form, Item, stub};
 use super::request::{Entries, Retention};
+use super::scim;
 use super::send::{Leave, Refusal, Sent, failed};
 use super::upload::UploadError;
 use super::write::Writer;
@@ -44,7 +46,7 @@ impl<'a> Writer<'a> {
 
     fn leave_out(&mut self, why: &Refusal) -> Result<(), UploadError> {
         let mut found = Vec::new();
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         self.find(&all, why.fault, &mut found)?;
         if found.is_empty() {
             let error = KanidmError::Refused(why.answer.clone());
@@ -76,22 +78,31 @@ impl<'a> Writer<'a> {
     }
 
     /// Asks Kanidm whether some of `items` cause `fault`, by a POST that it cannot apply: in the state Refresh, one that lists only a part
-    /// of the entries must not succeed. Both faults are found before the contents are looked at, where the last entry fails: its name is no
-    /// string, and its members are no list.
+    /// of the entries must not succeed, so it ends with entries that are wrong in more than one way. Both faults are found before the
+    /// contents are looked at.
     fn is_among(&mut self, items: &[Item], fault: Fault) -> Result<bool, UploadError> {
-        let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
-        let mut entries: Vec<Cow<'_, [u8]>> =
-            items.iter().map(|i| Cow::Owned(stub(self.uuid(*i), Some(&temporary_id(self.uuid(*i)))))).collect();
-        let group = "urn:ietf:params:scim:schemas:kanidm:sync:1:group";
-        entries.push(Cow::Owned(
-            serde_json::json!({
-                "externalId": format!("tmp-{poison}"), "schemas": [group], "id": poison, "name": true, "description": [], "member": "none"
-            })
-            .to_string()
-            .into_bytes(),
-        ));
+        let stubs = items.iter().map(|i| stub(self.uuid(*i), Some(&temporary_id(self.uuid(*i)))));
+        let entries: Vec<Cow<'_, [u8]>> = stubs.chain(invalid(self.input.run)).map(Cow::Owned).collect();
         Ok(self.sender.probe(&entries.into())?.fault == fault)
     }
+}
+
+/// Entries that no Kanidm accepts, whichever of its checks it should do without one day: values of the wrong types, nothing of what is
+/// required, a number that is Kanidm's own.
+fn invalid(run: Uuid) -> impl Iterator<Item = Vec<u8>> {
+    let entry = |n: u128, mut content: Value| {
+        let uuid = Uuid::from_u128(run.as_u128() ^ n);
+        content["id"] = json!(uuid);
+        content["externalId"] = json!(format!("tmp-{uuid}"));
+        content.to_string().into_bytes()
+    };
+    let (person, posix, group) = (scim::PERSON, scim::POSIX_PERSON, scim::GROUP);
+    [
+        entry(1, json!({"schemas": group, "name": true, "description": [], "member": "none"})),
+        entry(2, json!({"schemas": person})),
+        entry(3, json!({"schemas": posix, "name": "-", "displayname": "", "gidnumber": 0})),
+    ]
+    .into_iter()
 }
 
 /// An externalId that no directory has, as JSON.

@@ -13,6 +13,7 @@ pub mod error;
 mod first;
 mod item;
 pub mod json;
+mod members;
 pub mod request;
 pub mod scim;
 mod send;
