@@ -117,7 +117,7 @@ pub struct Held {
     pub sync_uuid: Uuid,
     /// As the server spells it.
     pub dn: String,
-    /// Never empty.
+    /// Never empty, and not much longer than [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
 }
 
@@ -183,6 +183,9 @@ pub struct Changed {
     pub gidnumber: Option<u32>,
 }
 
+/// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
     policy: InvalidEntries,
@@ -204,7 +207,9 @@ impl Findings {
 
     /// The entry can do without, if the policy allows.
     fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
-        self.drops.push(problem(attribute, rule.into()));
+        if self.drops.len() < MAX_PROBLEMS {
+            self.drops.push(problem(attribute, rule.into()));
+        }
     }
 
     /// Whether the entry is sent, by the policy. A locked account is sent without what offends also where the policy holds entries: its lock
