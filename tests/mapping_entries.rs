@@ -516,6 +516,8 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));
     let dropped: Vec<_> = content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.as_str())).collect();
     assert_eq!(dropped, [(2, "uidnumber"), (2, "mail"), (3, "gidnumber")]);
+    let again: Vec<u128> = content.contested.iter().map(|entry| entry.sync_uuid.as_u128()).collect();
+    assert_eq!(again, [2, 3], "to be read again: the other may give it up");
 }
 
 #[test]

@@ -199,7 +199,7 @@ fn read_gidnumber(
     match number {
         Err(rule) => findings.optional(attribute, rule),
         Ok(number) => match claims.gidnumber(number) {
-            Some(rule) => findings.optional(attribute, rule),
+            Some(rule) => findings.taken(attribute, rule),
             None => return Some(number),
         },
     }
@@ -241,7 +241,7 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
         match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
-                Some(rule) => findings.optional(attribute, rule),
+                Some(rule) => findings.taken(attribute, rule),
                 None if buffers.seen.insert(mail.to_owned()) => buffers.mails.push(mail),
                 None => {}
             },

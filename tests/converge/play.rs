@@ -199,8 +199,6 @@ impl<K: Kanidm> Play<K> {
         if let Some((_, dn)) = wanted.held.iter().find(|(uuid, _)| !held.contains(uuid)) {
             return Err(format!("{dn} breaks a rule and is not held; held: {:?}", outcome.report.held));
         }
-        // A value that two want: whoever was sent without it gets it back when it changes, or with the next full refresh.
-        self.server.directory().unseen |= self.policy == 1 && !wanted.contested.is_empty();
         compare(&self.content(), &wanted, &held).map_err(|e| format!("{e}\n  held: {:?}", outcome.report.held))
     }
 
