@@ -163,6 +163,7 @@ fn a_directory_that_ends_while_it_is_read_deletes_nothing() {
             _ => world.slapd.stop(),
         }
         relay.release();
+        // One that is stopped may find the time for a Notice of Disconnection.
         let words = ["the connection", "during the refresh", "what was read is void", "the next run starts again"];
         assert_failed_run(&world, signal, &witness, run, &words);
     }

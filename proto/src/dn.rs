@@ -62,14 +62,6 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     Parser { rest: dn, length: dn.len() }.name(form)
 }
 
-/// Whether a name is spelled, but for case, as a server spells an entry's own name, in characters for which servers and
-/// [`str::to_lowercase`] agree on what is equal. When no entry with this comparison form is known, then none has this name, and a
-/// look-up would say nothing new. (One exception is accepted: an entry whose own name begins or ends with an escaped space, meant by a
-/// name without it.) False for what is no name.
-pub fn is_canonical(dn: &str) -> bool {
-    is_plain(dn) || (dn.chars().all(is_settled) && normalize(dn).is_ok_and(|form| form == dn.to_lowercase() && has_usual_escapes(&form)))
-}
-
 /// Why a text is not a distinguished name. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnError {
@@ -119,33 +111,29 @@ fn canonical_type(lower: &str) -> &str {
 
 /// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In lower case it is its own comparison form.
 fn is_plain(dn: &str) -> bool {
-    dn.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'\\' | b'"' | b'+' | b';' | b'<' | b'>'))
-        && dn.split(',').all(|rdn| {
-            rdn.split_once('=').is_some_and(|(attribute, value)| {
-                is_name(attribute)
-                    && (attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute))
-                    && !value.starts_with([' ', '#'])
-                    && !value.ends_with(' ')
-                    && !value.contains('=')
-                    && !value.contains("  ")
-            })
-        })
+    dn.as_bytes().split(|b| *b == b',').all(is_plain_rdn)
 }
 
-/// Whether servers, which compare by Unicode normalisation and case folding, agree with [`str::to_lowercase`] on a character: ASCII, and
-/// the precomposed letters of Latin-1, Latin Extended-A, Greek and Cyrillic, but for those with a second spelling in these blocks.
-fn is_settled(c: char) -> bool {
-    match c {
-        '\u{0}'..='\u{7e}' => true,
-        'ß' | 'İ' | 'ı' | 'Ĳ' | 'ĳ' | 'Ŀ' | 'ŀ' | 'ŉ' | '\u{387}' | 'Σ' | 'σ' | 'ς' => false,
-        'À'..='ž' | '\u{386}'..='\u{3ce}' | '\u{400}'..='\u{45f}' => true,
-        _ => false,
+fn is_plain_rdn(rdn: &[u8]) -> bool {
+    let mut parts = rdn.splitn(2, |b| *b == b'=');
+    let attribute = parts.next().and_then(|attribute| std::str::from_utf8(attribute).ok()).filter(|attribute| is_name(attribute));
+    attribute.is_some_and(|attribute| {
+        attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute)
+    }) && parts.next().is_some_and(is_plain_value)
+}
+
+fn is_plain_value(value: &[u8]) -> bool {
+    // As if a space came before: the first and every other space then is one that could be folded.
+    let mut before = b' ';
+    for &b in value {
+        match b {
+            b'\\' | b'"' | b'+' | b';' | b'<' | b'>' | b'=' => return false,
+            b' ' if before == b' ' => return false,
+            b' '..=b'~' => before = b,
+            _ => return false,
+        }
     }
-}
-
-/// Whether every escape in a comparison form stands for a printable ASCII character, which servers escape in the same way.
-fn has_usual_escapes(form: &str) -> bool {
-    form.split('\\').skip(1).all(|escape| escape.starts_with(['2', '3', '5']))
+    (before != b' ' || value.is_empty()) && !value.starts_with(b"#")
 }
 
 /// `descr` of RFC 4512 §1.4, and underscores.

@@ -1,6 +1,6 @@
-//! The keys of the sync config, one table for all that tells about them: parsing, "did you mean", the manual.
+//! The keys of the configuration files, one table for all that tells about them: parsing, "did you mean", the manual.
 
-/// A key of the sync config.
+/// A key of a configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     /// As it is written.
@@ -67,4 +67,13 @@ pub const ENTRY_KEYS: &[Key] = &[
     key("map_uuid", None, "the UUID it has in Kanidm"),
     key("map_name", None, "the name it has in Kanidm"),
     key("map_gidnumber", None, "the number it has in Kanidm"),
+];
+
+/// The keys of Kanidm's client config that are for us, and of its instance tables. The defaults are Kanidm's.
+pub const CLIENT_KEYS: &[Key] = &[
+    key("uri", None, "where Kanidm is: https://host[:port]; http:// for a loopback address only; required, or KANIDM_URL"),
+    key("verify_ca", Some("true"), "whether the certificate of Kanidm is verified; false warns on every run"),
+    key("verify_hostnames", Some("true"), "whether that certificate has to name the host; false warns on every run"),
+    key("ca_path", None, "PEM bundle of authorities to trust beside the system's"),
+    key("connect_timeout", Some("30"), "seconds, for the connection and TLS"),
 ];

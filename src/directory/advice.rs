@@ -31,6 +31,14 @@ pub(super) fn end_advice(stage: Stage) -> &'static str {
     }
 }
 
+/// After a Notice of Disconnection (RFC 4511 section 4.4.1), which slapd sends when it is stopped, and the reason that it gave.
+pub(super) fn notice_advice(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Refresh => "; what was read is void; the next run starts again",
+        _ => "; the next run tries again",
+    }
+}
+
 pub(super) fn bind_advice(code: ResultCode) -> &'static str {
     match code {
         ResultCode::INVALID_CREDENTIALS => {

@@ -9,7 +9,7 @@ use std::{error, fmt, io};
 
 use ldap_content_sync::{DecodeError, DecodeErrorKind, ResultCode};
 
-use super::advice::{bind_advice, end_advice, external_advice, search_advice, silence_advice};
+use super::advice::{bind_advice, end_advice, external_advice, notice_advice, search_advice, silence_advice};
 use super::connection::WireError;
 use super::tls_error::{TlsError, explain};
 use crate::config::sync::LdapUri;
@@ -214,7 +214,7 @@ pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 300;
     let mut line: String = text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().nth(LONGEST).is_some() {
-        line.push('…');
+        line.push_str("...");
     }
     line
 }
@@ -306,7 +306,8 @@ impl fmt::Display for Problem {
                  the connection was given up; use ldaps:// and examine the network",
             ),
             Problem::Disconnected { stage, code, diagnostic } => {
-                write!(f, "the server ended the connection during {stage}, giving as its reason: {}", said(*code, diagnostic))
+                write!(f, "the server ended the connection during {stage}, giving as its reason: {}", said(*code, diagnostic))?;
+                f.write_str(notice_advice(*stage))
             }
             Problem::MessageTooLarge { size, limit } => write!(
                 f,

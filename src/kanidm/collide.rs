@@ -138,8 +138,8 @@ impl Writer<'_> {
         let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         // No displayname: found last of all, after the values that have to be unique.
         let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison, "name": temporary_name(poison)});
-        let entries = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes()));
-        let refusal = self.sender.probe(&entries)?;
+        let entries: Vec<Cow<'_, [u8]>> = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes())).into();
+        let refusal = self.sender.probe(&entries.into())?;
         // Anything but a clean bill means that this entry is not the one.
         Ok(refusal.fault != Fault::Other)
     }
@@ -179,7 +179,7 @@ impl Writer<'_> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
-        match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
+        match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());

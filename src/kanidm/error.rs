@@ -139,7 +139,7 @@ impl Answer {
             (_, "serdejsonerror" | "notauthenticated") | (401, _) => Class::Auth,
             (408, _) => Class::TimedOut,
             (413, _) => Class::TooLarge,
-            (502..=504, _) => Class::Retryable,
+            (502..=504, _) | (500, LOCKED) => Class::Retryable,
             (409, _) | (_, "plugin/attrunique") => Class::Data(Fault::Conflict),
             (_, "invalidentrystate") => Class::Data(Fault::Masked),
             (403, _) | (_, "modifyassertionfailed" | "accessdenied") => Class::Data(Fault::Foreign),
@@ -171,6 +171,7 @@ impl Answer {
             (408, _) => "Kanidm took too long",
             (413, _) => "the request is larger than Kanidm accepts",
             (502..=504, _) => "Kanidm is not available",
+            (500, LOCKED) => "Kanidm was busy with something else",
             (301..=308, _) => "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself",
             (_, code) if SERVER_CODES.contains(&code) => "Kanidm has trouble of its own, which its log tells about",
             (_, "") if self.operation_id.is_none() => {
@@ -184,6 +185,9 @@ impl Answer {
         }
     }
 }
+
+/// Something else had Kanidm's database for too long: a backup, or another large request.
+const LOCKED: &str = "databaselockacquisitiontimeout";
 
 /// Codes of a server that cannot do its work, whatever it is sent.
 const SERVER_CODES: &[&str] =
@@ -289,6 +293,7 @@ mod tests {
             (500, r#""pl0001gidoverlapssystemrange""#, Class::Data(Fault::Other)),
             (500, r#""modifyassertionfailed""#, Class::Data(Fault::Foreign)),
             (500, r#""backend""#, Class::Fatal),
+            (500, r#""databaselockacquisitiontimeout""#, Class::Retryable),
             (502, "<html>", Class::Retryable),
             (503, "", Class::Retryable),
             (504, "", Class::Retryable),

@@ -115,6 +115,17 @@ pub enum Step {
     Finish,
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Delete => "deletions and the list of what stays",
+            Step::Write => "writes",
+            Step::Collisions => "collisions",
+            Step::Finish => "the cookie",
+        })
+    }
+}
+
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {

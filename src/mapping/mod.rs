@@ -73,6 +73,15 @@ impl Content {
         self.contested.retain(|entry| !uuids.contains(&entry.uuid));
         self.changes.retain(|record| !uuids.contains(&record.uuid));
     }
+
+    /// Holds entries that were received more than once in one refresh: which of them is the latest is not for us to say. What is skipped
+    /// stays so.
+    pub fn hold(&mut self, twice: Vec<Held>) {
+        let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.uuid).collect();
+        let twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.uuid)).collect();
+        self.forget(&twice.iter().map(|entry| entry.uuid).collect::<Vec<_>>());
+        self.held.extend(twice);
+    }
 }
 
 /// How many members out of scope are remembered by name.
@@ -121,7 +130,7 @@ pub struct Held {
     pub sync_uuid: Uuid,
     /// As the server spells it.
     pub dn: String,
-    /// Never empty.
+    /// Never empty, and not much longer than [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
 }
 
@@ -187,6 +196,9 @@ pub struct Changed {
     pub gidnumber: Option<u32>,
 }
 
+/// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
     policy: InvalidEntries,
@@ -210,7 +222,9 @@ impl Findings {
 
     /// The entry can do without, if the policy allows.
     fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
-        self.drops.push(problem(attribute, rule.into()));
+        if self.drops.len() < MAX_PROBLEMS {
+            self.drops.push(problem(attribute, rule.into()));
+        }
     }
 
     /// As [`optional`](Self::optional), for a value that another entry has.

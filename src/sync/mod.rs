@@ -12,3 +12,5 @@ pub mod report;
 pub mod retention;
 pub mod run;
 pub mod start;
+mod summary;
+mod watched;

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use log::{debug, info, warn};
 use uuid::Uuid;
@@ -14,20 +14,21 @@ use super::guard::{self, Plan, Refusal};
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
-use super::report::{DroppedAttribute, HeldEntry, Mode, Report, ReportProblem, SkippedEntry};
+use super::report::{HeldEntry, Mode, Report};
 use super::start::{self, Start};
+use super::summary::{Times, held_by_us, report};
+use super::watched::{WatchedClock, WatchedServer};
 use crate::config::sync::{InvalidEntries, SyncConfig};
 use crate::directory::error::DirectoryError;
 use crate::error::ExitCode;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
-use crate::kanidm::request::{RequestBody, Retention};
+use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
 use crate::mapping::{Content, Held};
-use crate::sync::changeset::Kind;
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -174,7 +175,11 @@ fn send(
         finish: &finish,
         limits,
     };
-    upload::upload(server, clock, &input, progress).map_err(RunError::Upload)
+    let uploaded = upload::upload(server, clock, &input, progress).map_err(RunError::Upload)?;
+    for (step, took) in &uploaded.steps {
+        debug!("upload: {step} took {:.2} s", took.as_secs_f64());
+    }
+    Ok(uploaded)
 }
 
 /// What Kanidm remembers for the next run.
@@ -214,64 +219,6 @@ fn run_id() -> Uuid {
     Uuid::from_u64_pair(random(), random())
 }
 
-const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
-                         full refresh settles, or the sync account may not search by UUID";
-
-struct Times {
-    total: Duration,
-    ldap: Duration,
-    kanidm: Duration,
-}
-
-fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: guard::Deletions, times: Times) -> Report {
-    let content = &reading.content;
-    let records = content.changes.records();
-    let written = |kind| match job.dry_run {
-        true => records.iter().filter(|r| r.kind == kind).count() as u64,
-        false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
-    };
-    let mut held = held_by_us(content);
-    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
-        uuid: job.config.mapping.kanidm_uuid(*uuid),
-        dn: String::new(),
-        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
-    }));
-    held.extend(uploaded.held.iter().map(|h| HeldEntry {
-        uuid: h.uuid,
-        dn: h.dn.clone(),
-        problems: vec![ReportProblem { attribute: None, rule: h.reason.clone() }],
-    }));
-    Report {
-        dry_run: job.dry_run,
-        mode: reading.mode.clone(),
-        read: reading.read,
-        persons: written(Kind::Person),
-        groups: written(Kind::Group),
-        deleted,
-        held,
-        skipped: content.skipped.iter().map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() }).collect(),
-        dropped: content
-            .dropped
-            .iter()
-            .map(|d| DroppedAttribute {
-                uuid: d.uuid,
-                dn: d.dn.clone(),
-                problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
-            })
-            .collect(),
-        members_out_of_scope: content.members_out_of_scope,
-        posts: uploaded.posts,
-        total: times.total,
-        ldap: times.ldap,
-        kanidm: times.kanidm,
-    }
-}
-
-fn held_by_us(content: &Content) -> Vec<HeldEntry> {
-    let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
-    content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
-}
-
 /// Every entry that needs somebody's attention, a line each.
 fn log_entries(report: &Report) {
     report.held.iter().for_each(log_held);
@@ -296,48 +243,6 @@ fn log_out_of_scope(content: &Content) {
 fn log_held(held: &HeldEntry) {
     let problems: Vec<String> = held.problems.iter().map(ToString::to_string).collect();
     warn!("held back {} ({}): {}", held.dn, held.uuid, problems.join("; "));
-}
-
-/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
-struct WatchedServer<'a> {
-    server: &'a mut dyn SyncServer,
-    heartbeat: &'a Heartbeat,
-}
-
-impl SyncServer for WatchedServer<'_> {
-    fn state(&mut self) -> Result<SyncState, KanidmError> {
-        let answer = self.server.state();
-        self.heartbeat.beat();
-        answer
-    }
-
-    fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
-        let answer = self.server.apply(body);
-        self.heartbeat.beat();
-        answer
-    }
-}
-
-/// The clock, with a sign of life each second of a pause: a run that waits before it tries again does not hang.
-struct WatchedClock<'a> {
-    clock: &'a mut dyn Clock,
-    heartbeat: &'a Heartbeat,
-}
-
-impl Clock for WatchedClock<'_> {
-    fn now(&mut self) -> Duration {
-        self.clock.now()
-    }
-
-    fn sleep(&mut self, time: Duration) {
-        let mut left = time;
-        while !left.is_zero() {
-            let slice = left.min(Duration::from_secs(1));
-            self.clock.sleep(slice);
-            self.heartbeat.beat();
-            left = left.saturating_sub(slice);
-        }
-    }
 }
 
 /// Why a run failed.
@@ -403,54 +308,3 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use super::*;
-
-    /// Refuses everything, and has a time of its own.
-    #[derive(Default)]
-    struct Busy {
-        slept: Duration,
-    }
-
-    impl SyncServer for Busy {
-        fn state(&mut self) -> Result<SyncState, KanidmError> {
-            Err(KanidmError::NotKanidm { reason: "busy".into() })
-        }
-
-        fn apply(&mut self, _: &RequestBody<'_>) -> Result<(), KanidmError> {
-            Err(KanidmError::NotKanidm { reason: "busy".into() })
-        }
-    }
-
-    impl Clock for Busy {
-        fn now(&mut self) -> Duration {
-            self.slept
-        }
-
-        fn sleep(&mut self, time: Duration) {
-            assert!(time <= Duration::from_secs(1), "quiet for {time:?}");
-            self.slept += time;
-        }
-    }
-
-    #[test]
-    fn every_answer_and_every_second_of_a_pause_is_a_sign_of_life() {
-        let beats = Arc::new(AtomicU32::new(0));
-        let counter = Arc::clone(&beats);
-        let heartbeat = Heartbeat::new(move || {
-            counter.fetch_add(1, Ordering::SeqCst);
-        });
-        let mut busy = Busy::default();
-        let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
-        server.state().unwrap_err();
-        server.apply(&RequestBody::new(&SyncState::Refresh, &SyncState::Refresh, &Retention::Ignore, Vec::new())).unwrap_err();
-        assert_eq!(beats.load(Ordering::SeqCst), 2);
-        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }.sleep(Duration::from_millis(7_500));
-        assert_eq!((beats.load(Ordering::SeqCst), busy.slept), (10, Duration::from_millis(7_500)));
-    }
-}

@@ -66,6 +66,18 @@ impl Model {
         self.state.clone().map_or(SyncState::Refresh, |cookie| SyncState::Active { cookie })
     }
 
+    /// The body of a POST, as it comes over HTTP: status and body of the answer.
+    #[allow(dead_code, reason = "the tests of the upload have no HTTP in between")]
+    pub fn post(&mut self, bytes: &[u8]) -> (u16, String) {
+        self.arrive(bytes).err().unwrap_or_else(|| (200, "null".to_owned()))
+    }
+
+    /// The answer to a GET.
+    #[allow(dead_code, reason = "the tests of the upload have no HTTP in between")]
+    pub fn state_text(&self) -> String {
+        self.sync_state().to_json()
+    }
+
     fn arrive(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let request: Value = serde_json::from_slice(bytes).expect("a POST is JSON");
         let mut next = Tables {

@@ -164,9 +164,14 @@ impl Tool {
         &self.sync_config
     }
 
+    /// Where the client config lies.
+    pub fn client_config(&self) -> &Path {
+        &self.client_config
+    }
+
     /// Runs it to its end. Panics when it does not come to one, far beyond every time-out it has.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
-        finish(self.spawn(arguments))
+        self.spawn(arguments).finish()
     }
 
     /// Starts it; for `--schedule`. Its output can be read from the child's pipes.
@@ -219,6 +224,11 @@ impl Outcome {
 pub struct Running(Option<Child>);
 
 impl Running {
+    /// One that was started otherwise, with its output in pipes.
+    pub fn of(child: Child) -> Running {
+        Running(Some(child))
+    }
+
     /// The process, with its output in pipes.
     pub fn child(&mut self) -> &mut Child {
         self.0.as_mut().expect("until it is finished")
@@ -232,7 +242,12 @@ impl Running {
 
     /// Waits for its end.
     pub fn finish(self) -> Outcome {
-        finish(self)
+        finish(self, PATIENCE * 5)
+    }
+
+    /// Waits longer than any ordinary run takes.
+    pub fn finish_within(self, patience: Duration) -> Outcome {
+        finish(self, patience)
     }
 }
 
@@ -247,10 +262,10 @@ impl Drop for Running {
 
 /// Runs any command of the program to its end, for those that need other arguments than [`Tool::command`] gives.
 pub fn run_command(command: &mut Command) -> Outcome {
-    finish(Running(Some(command.spawn().expect("the program runs"))))
+    finish(Running(Some(command.spawn().expect("the program runs"))), PATIENCE * 5)
 }
 
-fn finish(mut running: Running) -> Outcome {
+fn finish(mut running: Running, patience: Duration) -> Outcome {
     let child = running.child();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let read = |pipe: Option<Box<dyn Read + Send>>| {
@@ -266,7 +281,7 @@ fn finish(mut running: Running) -> Outcome {
     let status = loop {
         match child.try_wait().expect("it can be waited for") {
             Some(status) => break Some(status),
-            None if begin.elapsed() > PATIENCE * 5 => break None,
+            None if begin.elapsed() > patience => break None,
             None => std::thread::sleep(Duration::from_millis(2)),
         }
     };

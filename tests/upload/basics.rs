@@ -353,6 +353,26 @@ fn an_entry_in_the_recycle_bin_is_named_with_the_command() {
 }
 
 #[test]
+fn a_directory_restored_after_many_were_deleted_names_them_all_and_blocks_nobody() {
+    for from_refresh in [false, true] {
+        let mut model = active(&(0..150).map(person).collect::<Vec<_>>());
+        let retention = Retention::Delete((0..150).map(id).collect());
+        Job { retention, ..Job::new(&ChangeSet::default()) }.run(&mut model).unwrap();
+        if from_refresh {
+            model.state = None;
+        }
+        let mut set = ChangeSet::default();
+        (0..160).for_each(|n| add_person(&mut set, &person(n)));
+        let report = Job { full: from_refresh, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
+        assert_eq!(report.held.len(), 150, "from refresh: {from_refresh}");
+        assert!(report.held.iter().all(|h| h.reason.contains("revive")));
+        assert_eq!(model.entries.len(), 10);
+        // Two for each that is at fault, and a few.
+        assert!(report.posts <= 2 * 150 + 20, "from refresh: {from_refresh}: {}", report.posts);
+    }
+}
+
+#[test]
 fn entries_of_another_account_block_neither_writes_nor_deletions() {
     for from_refresh in [false, true] {
         let mut model = active(&(0..4).map(person).collect::<Vec<_>>());

@@ -1,0 +1,74 @@
+//! What a run did, put together from what was read and what was sent.
+//!
+//! Scope: facts from [`super::read`] and [`crate::kanidm::upload`] to a [`Report`]. Its wording is [`super::report`]'s.
+
+use std::time::Duration;
+
+use super::guard;
+use super::read::Reading;
+use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
+use super::run::Job;
+use crate::kanidm::upload::UploadReport;
+use crate::mapping::Content;
+use crate::sync::changeset::Kind;
+
+const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
+                         full refresh settles, or the sync account may not search by UUID";
+
+/// Wall times of a run.
+pub(super) struct Times {
+    pub(super) total: Duration,
+    pub(super) ldap: Duration,
+    pub(super) kanidm: Duration,
+}
+
+/// The report of a run that was not refused.
+pub(super) fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: guard::Deletions, times: Times) -> Report {
+    let content = &reading.content;
+    let records = content.changes.records();
+    let written = |kind| match job.dry_run {
+        true => records.iter().filter(|r| r.kind == kind).count() as u64,
+        false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
+    };
+    let mut held = held_by_us(content);
+    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
+        uuid: job.config.mapping.kanidm_uuid(*uuid),
+        dn: String::new(),
+        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
+    }));
+    held.extend(uploaded.held.iter().map(|h| HeldEntry {
+        uuid: h.uuid,
+        dn: h.dn.clone(),
+        problems: vec![ReportProblem { attribute: None, rule: h.reason.clone() }],
+    }));
+    Report {
+        dry_run: job.dry_run,
+        mode: reading.mode.clone(),
+        read: reading.read,
+        persons: written(Kind::Person),
+        groups: written(Kind::Group),
+        deleted,
+        held,
+        skipped: content.skipped.iter().map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() }).collect(),
+        dropped: content
+            .dropped
+            .iter()
+            .map(|d| DroppedAttribute {
+                uuid: d.uuid,
+                dn: d.dn.clone(),
+                problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
+            })
+            .collect(),
+        members_out_of_scope: content.members_out_of_scope,
+        posts: uploaded.posts,
+        total: times.total,
+        ldap: times.ldap,
+        kanidm: times.kanidm,
+    }
+}
+
+/// What does not pass our own validation.
+pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
+    let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
+    content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
+}
