@@ -11,7 +11,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ use super::first::temporary_id;
 use super::item::{Form, Item, stub};
 use super::request::Retention;
 use super::scim;
-use super::send::{Leave, Refusal, Sent, failed};
+use super::send::{Leave, Refusal, Sent};
 use super::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
 use super::upload::UploadError;
 use super::write::Writer;
@@ -39,14 +38,24 @@ struct Candidate {
     wants: Vec<(Unique, Option<usize>)>,
 }
 
+impl Candidate {
+    /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that has none any more.
+    fn gives_up(&self, value: &Unique) -> bool {
+        let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
+        !is_number(value) || self.values.iter().any(is_number)
+    }
+}
+
 impl Writer<'_> {
     /// Writes what was refused because a value is taken, as far as that is possible.
     pub(super) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
         self.retry_while_it_helps()?;
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = self.candidates(waiting)?;
-        // Entries that could not be helped in an earlier run, and have not changed, cannot be helped now; asking costs much.
-        if candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+        // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others; asking
+        // costs much.
+        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+        if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
             self.find_holders(&mut candidates)?;
         }
         for set in solvable_sets(&candidates) {
@@ -57,10 +66,7 @@ impl Writer<'_> {
         if self.members_late {
             self.send_members_again(&groups)?;
         }
-        if candidates.iter().any(|c| c.wants.iter().any(|(value, _)| value.attribute() == Attribute::Dn)) {
-            self.drop_mistaken_members(&groups)?;
-        }
-        Ok(())
+        self.settle_held_members(&groups)
     }
 
     /// What an entry waits for may have become free. Chains come free one by one, in whichever direction: both are tried.
@@ -90,40 +96,6 @@ impl Writer<'_> {
         self.attempt_in_chunks(groups, Form::Full, false)?;
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
-        Ok(())
-    }
-
-    /// As long as an entry is held, Kanidm may have its DN under another entry, which then became a member in its place. Such members are
-    /// taken out; the groups are sent again when the entry goes through.
-    fn drop_mistaken_members(&mut self, groups: &[Item]) -> Result<(), UploadError> {
-        let mut contents: Vec<(Item, GroupContent)> = Vec::new();
-        for group in groups {
-            if let Ok(content) = serde_json::from_slice::<GroupContent>(&self.rendered(*group, Form::Full)) {
-                contents.push((*group, content));
-            }
-        }
-        let named: BTreeSet<String> = contents.iter().flat_map(|(_, g)| &g.member).map(|m| m.external_id.to_lowercase()).collect();
-        let stubs = (0..self.input.stubs.len()).map(Item::Held);
-        let held: Vec<Item> = self.held.iter().copied().chain(stubs).collect();
-        let mut mistaken = BTreeSet::new();
-        for item in held {
-            let dn = self.dn(item).to_lowercase();
-            if named.contains(&dn) && self.is_taken(item, &Unique::Dn(dn.clone()))? {
-                mistaken.insert(dn);
-            }
-        }
-        for (group, mut content) in contents {
-            let before = content.member.len();
-            content.member.retain(|m| !mistaken.contains(&m.external_id.to_lowercase()));
-            if content.member.len() < before {
-                log::debug!("{}: members whose DN another entry has in Kanidm are left out for now", self.dn(group));
-                let entry = serde_json::to_vec(&content).unwrap_or_default();
-                match self.sender.send_whole(&[Cow::Owned(entry)], &Retention::Ignore, Leave::Interim)? {
-                    Sent::Applied(_) => {}
-                    other => return Err(failed("taking members out of a group", other)),
-                }
-            }
-        }
         Ok(())
     }
 
@@ -166,8 +138,8 @@ impl Writer<'_> {
         let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         // No displayname: found last of all, after the values that have to be unique.
         let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison, "name": temporary_name(poison)});
-        let entries = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes()));
-        let refusal = self.sender.probe(&entries)?;
+        let entries: Vec<Cow<'_, [u8]>> = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes())).into();
+        let refusal = self.sender.probe(&entries.into())?;
         // Anything but a clean bill means that this entry is not the one.
         Ok(refusal.fault != Fault::Other)
     }
@@ -207,7 +179,7 @@ impl Writer<'_> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
-        match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
+        match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());
@@ -279,6 +251,13 @@ impl Writer<'_> {
 
     fn sides(&self, candidates: &[Candidate], value: &Unique, holder: Option<usize>) -> String {
         let other = match holder.and_then(|i| candidates.get(i)) {
+            Some(candidate) if !candidate.gives_up(value) => {
+                let dn = self.dn(candidate.item);
+                return format!(
+                    "{} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other",
+                    value.words()
+                );
+            }
             Some(candidate) => Some(self.dn(candidate.item)),
             None => {
                 self.sender.report.written.iter().map(|at| Item::Record(*at)).find(|i| self.values(*i).contains(value)).map(|i| self.dn(i))
@@ -305,13 +284,16 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
         let others = || candidates.iter().filter(|o| o.item != c.item);
         c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
     };
+    let gives_up = |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
     let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
     loop {
         let next: Vec<bool> = candidates
             .iter()
             .enumerate()
-            .map(|(i, c)| is(&solvable, i) && c.wants.iter().all(|(_, holder)| holder.is_some_and(|h| is(&solvable, h))))
+            .map(|(i, c)| {
+                is(&solvable, i) && c.wants.iter().all(|(value, holder)| holder.is_some_and(|h| is(&solvable, h) && gives_up(h, value)))
+            })
             .collect();
         if next == solvable {
             break;
@@ -339,18 +321,4 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     }
     let members = |l: usize| label.iter().enumerate().filter(|(i, x)| **x == l && is(&solvable, *i)).map(|(i, _)| i).collect::<Vec<_>>();
     (0..candidates.len()).map(members).filter(|set| !set.is_empty()).collect()
-}
-
-/// A group, as far as its members are concerned; the rest is passed on as it is.
-#[derive(Deserialize, Serialize)]
-struct GroupContent {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    member: Vec<Member>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Member {
-    external_id: String,
 }

@@ -5,13 +5,15 @@
 //! `collide`; what is refused for another reason is held.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use uuid::Uuid;
 
 use super::batch::BatchSize;
 use super::error::{Class, Fault};
 use super::item::{Form, Item};
-use super::request::Retention;
+use super::members::held_and_named;
+use super::request::{Entries, Retention};
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
@@ -25,14 +27,18 @@ pub(super) struct Writer<'a> {
     pub(super) sender: Sender<'a>,
     pub(super) input: &'a Upload<'a>,
     progress: &'a mut dyn FnMut(Progress),
-    /// Persons, held entries (in the state Refresh), groups.
-    pub(super) order: Vec<Item>,
+    /// Persons, held entries (in the state Refresh all of them, otherwise those that groups name), groups.
+    pub(super) order: Rc<[Item]>,
     pub(super) batch: BatchSize,
     /// Refused because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
+    /// Sent without content, and accepted: Kanidm knows them by their DN.
+    named: Vec<Item>,
+    /// Kanidm did not take the DN of a held entry.
+    stub_refused: bool,
     /// How many of them no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
     refused_for_data: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
@@ -50,17 +56,22 @@ impl<'a> Writer<'a> {
             let some = records.iter().enumerate().filter(move |(_, r)| (r.kind == Kind::Group) == groups);
             some.map(|(at, _)| Item::Record(at))
         };
-        let held = if input.state == SyncState::Refresh { input.stubs.len() } else { 0 };
+        let held = match input.state {
+            SyncState::Refresh => (0..input.stubs.len()).map(Item::Held).collect(),
+            SyncState::Active { .. } => held_and_named(input),
+        };
         let limits = &input.limits;
         Writer {
             sender,
             input,
             progress,
-            order: of_kind(false).chain((0..held).map(Item::Held)).chain(of_kind(true)).collect(),
+            order: of_kind(false).chain(held).chain(of_kind(true)).collect(),
             batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
             collided: Vec::new(),
             written_groups: Vec::new(),
             held: Vec::new(),
+            named: Vec::new(),
+            stub_refused: false,
             refused_for_data: 0,
             groups_named: false,
             members_late: false,
@@ -98,14 +109,14 @@ impl<'a> Writer<'a> {
         if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
             return self.write_first();
         }
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         self.attempt_in_chunks(&all, Form::Full, true).map(|_| ())
     }
 
     /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
     /// a POST does not list is deleted.
     fn write_first(&mut self) -> Result<(), UploadError> {
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         let why = match self.send(&all, Form::Full, true)? {
             Sent::Applied(took) => {
                 self.applied(&all, Form::Full);
@@ -116,7 +127,7 @@ impl<'a> Writer<'a> {
             Sent::TooMuch(_) => None,
         };
         self.list_all()?;
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         match why {
             // With the old entries gone, names and DNs are free.
             Some(refusal) if refusal.fault == Fault::Other => self.isolate(&all, Form::Full, refusal),
@@ -142,7 +153,7 @@ impl<'a> Writer<'a> {
             _ => Retention::Ignore,
         };
         if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
-            match self.sender.send_whole(&[], &retention, Leave::Final(&envelope))? {
+            match self.sender.send_whole(&Entries::none(), &retention, Leave::Final(&envelope))? {
                 Sent::Applied(_) => {}
                 // A Delete list can be taken apart.
                 Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
@@ -158,7 +169,7 @@ impl<'a> Writer<'a> {
     }
 
     fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
-        match self.sender.send_whole(&[], &Retention::Ignore, Leave::Final(envelope))? {
+        match self.sender.send_whole(&Entries::none(), &Retention::Ignore, Leave::Final(envelope))? {
             Sent::Applied(_) => Ok(()),
             other => Err(failed("storing the sync state in Kanidm", other)),
         }
@@ -217,6 +228,10 @@ impl<'a> Writer<'a> {
                 self.collided.push((item, why));
                 Ok(())
             }
+            _ if matches!(item, Item::Held(_)) => {
+                self.stub_refused = true;
+                Ok(())
+            }
             _ => {
                 let reason = self.words(item, &why);
                 self.hold(item, form, reason, why.fault)
@@ -237,7 +252,7 @@ impl<'a> Writer<'a> {
 
     /// Puts an entry on the list of those that Kanidm does not accept.
     pub(super) fn hold(&mut self, item: Item, form: Form, reason: String, fault: Fault) -> Result<(), UploadError> {
-        // Held entries are on the list already; and a stub decides nothing.
+        // Held entries are on the list already, and a stub decides nothing.
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
         }
@@ -282,8 +297,9 @@ impl<'a> Writer<'a> {
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
-        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| i.render(self.input, form)).collect();
-        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
+        let input = self.input;
+        let entries = Entries::new(items.len(), move |at| items.get(at).map(|item| item.render(input, form)).unwrap_or_default());
+        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
         let sent = match items {
@@ -299,6 +315,8 @@ impl<'a> Writer<'a> {
 
     /// Notes what Kanidm has now.
     pub(super) fn applied(&mut self, items: &[Item], form: Form) {
+        let named = |item: &&Item| form == Form::Named || (form == Form::Full && matches!(item, Item::Held(_)));
+        self.named.extend(items.iter().filter(named));
         if form != Form::Full {
             return;
         }
@@ -311,6 +329,11 @@ impl<'a> Writer<'a> {
             }
         }
         self.advance(items.len());
+    }
+
+    /// Whether an entry that is held has been given its DN.
+    pub(super) fn has_its_dn(&self, item: Item) -> bool {
+        self.named.contains(&item)
     }
 
     pub(super) fn advance(&mut self, entries: usize) {

@@ -86,7 +86,7 @@ fn answers_that_are_unusual_and_right() {
         ("an early hint first", format!("HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n{}", with_length("", state))),
         ("a processing first", format!("HTTP/1.1 102 Processing\r\n\r\n{}", with_length("", state))),
         ("a continue that nobody asked for", format!("HTTP/1.1 100 Continue\r\n\r\n{}", with_length("", state))),
-        ("chunks", format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n\"\r\n8;x=y\r\nRefresh\"\r\n0\r\n\r\n")),
+        ("chunks", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n\"\r\n8;x=y\r\nRefresh\"\r\n0\r\n\r\n".to_owned()),
         ("up to the end of the connection", format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{state}")),
         ("HTTP/1.0", format!("HTTP/1.0 200 OK\r\n\r\n{state}")),
         ("more than it says it is", with_length("", state) + "more"),

@@ -224,6 +224,11 @@ impl Outcome {
 pub struct Running(Option<Child>);
 
 impl Running {
+    /// One that was started otherwise, with its output in pipes.
+    pub fn of(child: Child) -> Running {
+        Running(Some(child))
+    }
+
     /// The process, with its output in pipes.
     pub fn child(&mut self) -> &mut Child {
         self.0.as_mut().expect("until it is finished")
