@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use log::{error, info, warn};
@@ -34,12 +34,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> u8 {
     let cli = match Cli::parse(arguments, env) {
         Ok(cli) => cli,
         Err(error) => {
-            init_logging(Verbosity::Normal, env);
+            init_logging(Verbosity::Normal, Mode::Once, env);
             error!("{error}");
             return ExitCode::Usage.code();
         }
     };
-    init_logging(cli.verbosity, env);
+    init_logging(cli.verbosity, cli.mode, env);
     match cli.mode {
         Mode::Help => print(&cli::help()),
         Mode::Version => print(&cli::version()),
@@ -50,9 +50,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> u8 {
     }
 }
 
-fn init_logging(verbosity: Verbosity, env: Env<'_>) {
+fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
-    logging::init(verbosity, Style::detect(stream.as_deref()));
+    let style = match Style::detect(stream.as_deref()) {
+        // A service wants its times there as well: in a container its output may be a terminal.
+        Style::Plain if mode != Mode::Schedule && std::io::stderr().is_terminal() => Style::Terminal,
+        style => style,
+    };
+    logging::init(verbosity, style);
 }
 
 pub(crate) fn print(text: &str) -> u8 {

@@ -189,7 +189,7 @@ pub fn help() -> String {
          Usage: kanidm-ldap-sync [OPTIONS]\n\nOptions:\n",
     );
     for option in OPTIONS {
-        list_item(&mut text, &synopsis(option), option.help, 33);
+        list_item(&mut text, &synopsis(option), option.help, 29);
     }
     text.push_str("\nEnvironment:\n");
     for (name, help) in VARIABLES {

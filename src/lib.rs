@@ -17,3 +17,4 @@ pub mod mapping;
 mod progress;
 pub mod service;
 pub mod sync;
+mod within;

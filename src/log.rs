@@ -4,7 +4,7 @@
 //! printed at any level.
 //!
 //! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and has no time, which the journal adds.
-//! Otherwise it begins with the time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are
+//! On a terminal it begins with what it is, unless it only informs; elsewhere with the time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are
 //! escaped: one record is one line, and no terminal is led astray.
 
 use std::io::Write;
@@ -42,8 +42,10 @@ impl Verbosity {
 pub enum Style {
     /// With the priority, for the journal.
     Journal,
-    /// With time and level, for people and files.
+    /// With time and level, for files.
     Plain,
+    /// With the level in a word, for somebody who runs the program by hand. No colours, so there is nothing for `NO_COLOR` to turn off.
+    Terminal,
 }
 
 impl Style {
@@ -71,6 +73,7 @@ pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> Strin
     match style {
         Style::Journal => format!("<{}>{message}\n", priority(level)),
         Style::Plain => format!("{} {level:<5} {message}\n", timestamp(now)),
+        Style::Terminal => format!("{}{message}\n", word(level)),
     }
 }
 
@@ -123,6 +126,16 @@ fn priority(level: Level) -> u8 {
     }
 }
 
+/// As command-line programs say it.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info => "",
+        Level::Debug | Level::Trace => "debug: ",
+    }
+}
+
 /// `2026-07-01T12:00:00Z`.
 fn timestamp(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default();
@@ -153,6 +166,10 @@ mod tests {
         let priorities = [(Level::Error, "<3>x\n"), (Level::Warn, "<4>x\n"), (Level::Info, "<6>x\n"), (Level::Debug, "<7>x\n")];
         for (level, expected) in priorities {
             assert_eq!(line(Style::Journal, level, noon, "x"), expected);
+        }
+        let words = [(Level::Error, "error: x\n"), (Level::Warn, "warning: x\n"), (Level::Info, "x\n"), (Level::Debug, "debug: x\n")];
+        for (level, expected) in words {
+            assert_eq!(line(Style::Terminal, level, noon, "x"), expected);
         }
     }
 

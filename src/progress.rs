@@ -26,9 +26,10 @@ impl Default for Display {
 }
 
 impl Display {
-    /// Shows something if stderr is a terminal.
+    /// Shows something if stderr is a terminal that can clear a line.
     pub fn new() -> Self {
-        Display { terminal: std::io::stderr().is_terminal(), last: Instant::now(), received: 0 }
+        let can_clear = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        Display { terminal: can_clear && std::io::stderr().is_terminal(), last: Instant::now(), received: 0 }
     }
 
     /// A step of reading.

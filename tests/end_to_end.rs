@@ -69,8 +69,8 @@ fn a_dry_run_lists_everything_and_sends_nothing() {
     assert_eq!(world.kanidm.posts().len(), 0);
     assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
     for line in [
-        format!("write person {} → user00001", user_dn(1)),
-        format!("write group  {} → nested-outer, members 2", group_dn("nested-outer")),
+        format!("write person {} -> user00001", user_dn(1)),
+        format!("write group  {} -> nested-outer, members 2", group_dn("nested-outer")),
         format!("hold uid=zoë,ou=people,{SUFFIX}: uid: "),
     ] {
         assert!(outcome.stdout.contains(&line), "{line}\n{}", outcome.all());

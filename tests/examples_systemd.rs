@@ -54,3 +54,11 @@ fn the_services_are_hardened() {
         assert!(output.status.success(), "{unit}:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     }
 }
+
+#[test]
+fn no_core_dump_holds_the_secrets() {
+    for unit in SERVICES {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd").join(unit)).unwrap();
+        assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
+    }
+}

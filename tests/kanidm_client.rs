@@ -6,9 +6,8 @@ mod support;
 
 use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::net::{Shutdown, TcpListener};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::config::client::ClientConfig;
@@ -19,82 +18,10 @@ use kanidm_ldap_sync::kanidm::error::{Class, KanidmError, Stage};
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use support::pki::{Identity, Pki};
+use support::web::{Link, Web, answer, head, request};
 
 const TOKEN: &str = "eyJhbGciOi.the-token";
-
-/// One connection, seen from the server.
-type Link = StreamOwned<ServerConnection, TcpStream>;
-
-/// What the server does with a connection.
-type Script = Box<dyn FnOnce(&mut Link) + Send>;
-
-/// A server that runs one script a connection, in their order, and fails the test when one of them panics.
-struct Web {
-    port: u16,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Web {
-    fn start(identity: &Identity, scripts: Vec<Script>) -> Web {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let certificates = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(certificates, PrivateKeyDer::from_pem_file(&identity.key).unwrap())
-            .unwrap();
-        let config = Arc::new(config);
-        let thread = thread::spawn(move || {
-            for script in scripts {
-                let (socket, _) = listener.accept().unwrap();
-                socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-                script(&mut StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), socket));
-            }
-        });
-        Web { port, thread: Some(thread) }
-    }
-
-    fn one(identity: &Identity, script: impl FnOnce(&mut Link) + Send + 'static) -> Web {
-        Web::start(identity, vec![Box::new(script)])
-    }
-
-    /// Waits for the scripts.
-    fn finish(mut self) {
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
-
-/// Head and body of the next request.
-fn request(link: &mut Link) -> (String, Vec<u8>) {
-    let head = head(link);
-    let length =
-        head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())).unwrap_or(0);
-    let mut body = vec![0; length];
-    link.read_exact(&mut body).unwrap();
-    (head, body)
-}
-
-fn head(link: &mut Link) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        link.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap()
-}
-
-fn answer(link: &mut Link, status: &str, headers: &str, body: &str) {
-    let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
-    link.write_all(text.as_bytes()).unwrap();
-    link.flush().unwrap();
-}
 
 struct Trust {
     pki: Pki,

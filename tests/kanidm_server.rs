@@ -182,6 +182,79 @@ fn states_and_the_recycle_bin() {
     assert_eq!(client.state().status, 401, "the old token is of another Kanidm");
 }
 
+/// Why a member is never sent by a DN that has not been seen: Kanidm may find another entry by it, and go on finding it.
+#[test]
+fn within_one_post_a_member_is_still_found_by_the_dn_it_gives_up() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let moved = |n: u128, name: &str, dn: &str| {
+        let mut entry = person(n, name);
+        entry["externalId"] = json!(dn);
+        entry
+    };
+    let group = |members: &[&str]| {
+        let members: Vec<Value> = members.iter().map(|id| json!({ "external_id": id })).collect();
+        let mut group = json!({ "schemas": GROUP, "id": uuid(9), "externalId": "cn=g,dc=x", "name": "g" });
+        if !members.is_empty() {
+            group["member"] = json!(members);
+        }
+        group
+    };
+    let members = || server.entry("sync", "g").unwrap().member;
+    let named = |dn: &str| {
+        client.apply(&next(json!([group(&[])])));
+        client.apply(&next(json!([group(&[dn])])));
+        members()
+    };
+    client.apply(&first(json!([person(1, "alice"), person(2, "bob"), group(&[])])));
+    client.apply(&next(json!([moved(1, "alice", "uid=a2,dc=x"), group(&["uid=alice,dc=x"])])));
+    assert_eq!(members(), [uuid(1)], "by the DN that this POST takes from her");
+    assert_eq!(named("uid=alice,dc=x"), [uuid(1)], "and from now on");
+    client.apply(&next(json!([moved(1, "alice", "uid=a3,dc=x")])));
+    assert_eq!(named("uid=a2,dc=x"), Vec::<Uuid>::new(), "but not by one that nothing looked up in the POST that took it");
+    assert_eq!(named("uid=alice,dc=x"), [uuid(1)]);
+    client.apply(&next(json!([moved(2, "bob", "uid=alice,dc=x")])));
+    assert_eq!(named("uid=alice,dc=x"), [uuid(2)], "until somebody else has it");
+    client.apply(&next(json!([moved(2, "bob", "uid=b2,dc=x")])));
+    assert_eq!(named("uid=alice,dc=x"), Vec::<Uuid>::new());
+}
+
+#[test]
+fn a_member_named_by_a_uuid_has_to_exist() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let group = |member: Uuid| json!({ "schemas": GROUP, "id": uuid(9), "externalId": "cn=g,dc=x", "name": "g", "member": [{ "external_id": member }] });
+    client.apply(&first(json!([person(1, "alice"), person(2, "bob")])));
+    client.apply(&next(json!([person(3, "carol"), group(uuid(3))])));
+    assert_eq!(server.entry("sync", "g").unwrap().member, [uuid(3)], "made in the same POST");
+    client.apply(&sync(active("YQ"), json!([]), json!({ "Delete": [uuid(2)] })));
+    for nobody in [uuid(77), uuid(2)] {
+        let answer = client.post(&next(json!([group(nobody)])));
+        assert_eq!((answer.status, answer.body.contains("referentialintegrity")), (500, true), "{}", answer.body);
+    }
+}
+
+/// Kanidm takes classes in and never takes them away: the account lives on within the group. Only a deletion ends that.
+#[test]
+fn an_entry_that_changes_between_person_and_group_is_both() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let mut alice = person(1, "alice");
+    alice["password_import"] = json!(PASSWORD.1);
+    let group = |n: u128, name: &str| {
+        json!({ "schemas": GROUP, "id": uuid(n), "externalId": format!("uid={name},dc=x"), "name": name,
+            "member": [{ "external_id": uuid(3) }] })
+    };
+    client.apply(&first(json!([alice, group(2, "team"), person(3, "carol")])));
+    client.apply(&next(json!([group(1, "alice"), person(2, "team")])));
+    for name in ["alice", "team"] {
+        let entry = server.entry("sync", name).unwrap();
+        assert!(["person", "account", "group"].iter().all(|class| entry.classes.iter().any(|c| c == class)), "{entry:#?}");
+        assert_eq!(entry.member, [uuid(3)]);
+    }
+    assert!(server.verify_password("alice", PASSWORD.0), "a group in the directory, and somebody who logs in");
+}
+
 #[test]
 fn every_status() {
     let (server, account) = start();

@@ -16,9 +16,12 @@ use kanidm_ldap_sync::directory::refresh::Refresh;
 use kanidm_ldap_sync::error::ExitCode;
 use kanidm_ldap_sync::service::lock::RunLock;
 use support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
+use support::ds389::{Ds389, Ds389Options};
+use support::guide;
 use support::pki::Pki;
 use support::ports;
 use support::process::run;
+use support::seed::Seed;
 use support::temp::TempDir;
 use support::tool::{ConfigText, Tool};
 
@@ -27,15 +30,23 @@ const SYNC_PASSWORD: &str = "Sync-pw-1";
 
 /// The fenced blocks of a language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
+    blocks_of(README, language)
+}
+
+fn blocks_of<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
     let begin = format!("```{language}\n");
-    README.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    text.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// What stands below a headline.
+fn section(headline: &str) -> &'static str {
+    let section = README.split(&format!("\n## {headline}\n")).nth(1).unwrap_or_else(|| panic!("no section {headline:?}"));
+    section.split("\n## ").next().unwrap()
 }
 
 /// The rows of the table below a headline, cell by cell.
 fn table(headline: &str) -> Vec<Vec<&'static str>> {
-    let section = README.split(&format!("\n## {headline}\n")).nth(1).unwrap_or_else(|| panic!("no section {headline:?}"));
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let rows = section(headline).lines().filter(|line| line.starts_with('|')).skip(2);
     rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
@@ -127,14 +138,11 @@ fn cargo(arguments: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn tests_and_files_it_names_exist() {
+fn tests_it_names_exist() {
     for row in table("Beside Kanidm's own tool") {
         let [file, test] = row[3].split(' ').map(|part| part.trim_matches('`')).collect::<Vec<_>>()[..] else { panic!("{row:?}") };
         let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         assert!(text.contains(&format!("fn {test}()")), "{file} has no test {test}");
-    }
-    for target in README.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()).filter(|target| !target.starts_with("https://")) {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(target).exists(), "a link to {target}, which is not there");
     }
 }
 
@@ -167,7 +175,8 @@ fn the_openldap_steps_work_on_a_real_slapd() {
     let hash = String::from_utf8(run(Command::new("slappasswd").args(["-s", SYNC_PASSWORD]))).unwrap();
     slapd.folder.write("account.ldif", account.replace("{SSHA}what slappasswd printed", hash.trim()));
     slapd.folder.write("syncprov.ldif", syncprov);
-    let commands: Vec<&str> = blocks("sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("ldap")).collect();
+    let shell = blocks_of(section("Five minutes with OpenLDAP"), "sh");
+    let commands: Vec<&str> = shell.into_iter().flat_map(str::lines).filter(|line| line.starts_with("ldap")).collect();
     assert_eq!(commands.len(), 2);
     commands.into_iter().for_each(|command| administrate(&slapd, command));
 
@@ -194,6 +203,30 @@ fn the_openldap_steps_work_on_a_real_slapd() {
     let (changed, outcome) = refresh(&mut directory, Some(&cookie));
     assert_eq!(changed, [("uid=user7,dc=example,dc=com".to_owned(), true)]);
     assert_eq!((outcome.deleted.len(), outcome.present), (1, None), "the session log tells what was deleted");
+}
+
+/// A new instance of 389-ds, then the README's commands; after them the account can read everything and is given a cookie.
+#[test]
+fn the_ds389_steps_work_on_a_real_ds389() {
+    let seed = Seed::Verbatim(guide::content());
+    let mut ds389 = Ds389::start(Ds389Options { seed, bare: true, ..Ds389Options::default() });
+    let folder = TempDir::new("readme-389");
+    let place = |text: &str| {
+        let text = text.replace("/etc/kanidm", folder.path().to_str().unwrap());
+        text.replace("ldapi://%2Frun%2Fslapd-localhost.socket", &ds389.ldapi_uri())
+    };
+    let shell = |text: &str| String::from_utf8(run(Command::new("bash").args(["-euo", "pipefail", "-c", text]))).unwrap();
+    let [commands] = blocks_of(section("Five minutes with 389 Directory Server"), "sh")[..] else { panic!("one block") };
+    let commands = commands.trim_end().strip_suffix("systemctl restart dirsrv@localhost").expect("a restart at the end");
+    shell(&place(commands));
+    let look = place(
+        "ldapsearch -x -H ldapi://%2Frun%2Fslapd-localhost.socket -D cn=sync,dc=example,dc=com -y /etc/kanidm/ldap-sync.password \
+         -b dc=example,dc=com -E '!sync=ro' '(objectClass=*)' userPassword",
+    );
+    ds389.restart();
+    let seen = shell(&look);
+    assert!(seen.contains("#cn=sync,dc=example,dc=com:"), "a cookie: {seen}");
+    assert!(seen.matches("\nuserPassword::").count() >= 40, "password hashes can be read: {seen}");
 }
 
 /// More than slapd's size limit for everybody else.

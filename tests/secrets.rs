@@ -7,16 +7,18 @@ mod support;
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use support::kanidm::{Fault, Moment};
 use support::pki::{Identity, Pki};
 use support::ports;
+use support::process::PATIENCE;
 use support::relay::Relay;
 use support::scripted_https::{ScriptedHttps, response};
 use support::seed::{SUFFIX, SYNC_PASSWORD, Seed, user_dn, user_ldif};
 use support::slapd::SlapdOptions;
-use support::tool::{ConfigText, Outcome, run_command};
+use support::tool::{ConfigText, Outcome, Running, run_command};
 use support::world::World;
 
 /// In every secret. Base64 of it would be no secret either, so the hashes hold it as it is: they need not be right.
@@ -308,4 +310,52 @@ fn no_secret_is_seen_of_the_running_process() {
         assert_eq!(outcome.code, Some(3), "{what}\n{}", outcome.all());
         secrets.assert_unseen(what, &outcome.all());
     }
+}
+
+/// What a service says to its log, to systemd and to `--status`, through good runs, bad ones and configurations that are no use.
+#[test]
+fn no_secret_leaves_the_service() {
+    let authority = Pki::new();
+    let (mut world, secrets, _) = secret_world(&authority);
+    let [status] = ports::free();
+    world.reconfigure(|config| config.set("status_bind", format!("127.0.0.1:{status}")).set("schedule", "0 0 0 1 1 * 2099"));
+    let socket = world.tool.dir().path().join("notify");
+    let systemd = UnixDatagram::bind(&socket).unwrap();
+    systemd.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut message = [0; 4096];
+        let length = systemd.recv(&mut message).unwrap();
+        let message = String::from_utf8_lossy(&message[..length]).into_owned();
+        secrets.assert_unseen("told to systemd", &message);
+        message
+    };
+    let until = |words: &str| while !told().contains(words) {};
+
+    let mut command = world.tool.command();
+    let child = command.args(["--debug", "--schedule"]).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+    let mut service = Running::of(child);
+    until("STATUS=synchronised, but entries are held back");
+    let asked = world.tool.run(&["--status"]);
+    secrets.assert_unseen("--status", &asked.all());
+    // A configuration that is no use, with what stands in it; then one with another password, which is wrong.
+    for (what, config, signal, words) in [
+        ("broken", ConfigText::new().raw(&format!("ldap_sync_pw = {MARKER}\n")), "HUP", "not usable"),
+        ("another password", world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")), "HUP", "configuration read again"),
+        ("which is wrong", world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")), "USR1", "STATUS=failed"),
+        ("the right one", world.config.clone(), "HUP", "configuration read again"),
+        ("which is right", world.config.clone(), "USR1", "STATUS=synchronised"),
+    ] {
+        world.tool.write_sync_config(&config);
+        service.signal(signal);
+        until(words);
+        for file in ["cmdline", "environ"] {
+            let bytes = fs::read(format!("/proc/{}/{file}", service.child().id())).unwrap();
+            secrets.assert_unseen(&format!("{what}: {file}"), &String::from_utf8_lossy(&bytes));
+        }
+    }
+    service.signal("TERM");
+    let outcome = service.finish();
+    assert_eq!(outcome.code, Some(0), "{}", outcome.all());
+    assert!(outcome.stderr.contains("DEBUG") && outcome.stderr.contains("invalidCredentials"), "{}", outcome.all());
+    secrets.assert_unseen("the log of a service", &outcome.all());
 }

@@ -44,8 +44,8 @@ const NO_MESSAGES: &[&str] = &[
     "reading the root DSE",
     "ldapi socket {}",
     // The dry run's listing, the line of a run, progress.
-    "write group  {dn} → {name}, members {members}",
-    "write person {dn} → {name}",
+    "write group  {dn} -> {name}, members {members}",
+    "write person {dn} -> {name}",
     "keep {} entries, delete every other",
     "delete {uuid}, where Kanidm has it",
     "leave out of {}: {}: {}",
@@ -114,6 +114,16 @@ fn every_exit_code_is_where_a_reader_begins() {
     let table = document.split("## By exit code").nth(1).unwrap().split("\n## ").next().unwrap();
     for (code, _) in ExitCode::ALL {
         assert!(table.contains(&format!("\n| {} | ", code.code())), "{code:?}");
+    }
+}
+
+/// So that they can be read in the C locale as well. `--check` has its marks in both.
+#[test]
+fn texts_are_ascii() {
+    for path in sources() {
+        for literal in literals(&shipped(&fs::read_to_string(&path).unwrap())) {
+            assert!(literal.text.is_ascii() || ["✓", "✗", "–"].contains(&literal.text.as_str()), "{}: {:?}", path.display(), literal.text);
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 //! | with a cookie | OpenLDAP, RFC | SyncDone refreshDeletes TRUE: `deleted`. FALSE: a present phase, perhaps an empty one: `present` |
 //! | with a cookie | 389 | `deleted` only. 389 never says TRUE; read strictly, its "no change" would mean "delete everything" |
 //!
-//! A present phase that is ended by refreshPresent and followed by a delete phase yields `present` without what the delete phase names.
+//! A present phase that is ended by refreshPresent and followed by a delete phase yields `present` without what the delete phase names; one
+//! that ends once more, or after deletions, is an error.
 //! Within one refresh the last message about a UUID counts.
 
 mod cookie;
@@ -53,6 +54,8 @@ pub struct SyncSession {
     deleted: Vec<Deletion>,
     references: usize,
     present_phase_ended: bool,
+    /// The end of the delete phase, or a deletion, has come.
+    delete_phase: bool,
     ended: bool,
 }
 
@@ -126,6 +129,7 @@ impl SyncSession {
             deleted: Vec::new(),
             references: 0,
             present_phase_ended: false,
+            delete_phase: false,
             ended: false,
         }
     }
@@ -190,7 +194,9 @@ impl SyncSession {
         let Some(info) = SyncInfo::from_intermediate(response, &self.limits)? else { return Ok(SyncEvent::Ignored) };
         self.note_cookie(info.cookie());
         match info {
-            SyncInfo::NewCookie(_) | SyncInfo::RefreshDelete { .. } => {}
+            SyncInfo::NewCookie(_) => {}
+            SyncInfo::RefreshDelete { .. } => self.delete_phase = true,
+            SyncInfo::RefreshPresent { .. } if self.present_phase_ended || self.delete_phase => return Err(SessionError::OutOfOrder),
             SyncInfo::RefreshPresent { .. } => self.present_phase_ended = true,
             SyncInfo::SyncIdSet { refresh_deletes: false, uuids, .. } => uuids.iter().try_for_each(|uuid| self.mark_alive(uuid))?,
             SyncInfo::SyncIdSet { refresh_deletes: true, uuids, .. } => uuids.iter().try_for_each(|uuid| self.mark_deleted(uuid))?,
@@ -263,6 +269,7 @@ impl SyncSession {
 
     fn mark_deleted(&mut self, uuid: Uuid) -> Result<(), SessionError> {
         self.check_room()?;
+        self.delete_phase = true;
         self.deleted.push(Deletion { uuid, after: self.alive.len() });
         Ok(())
     }

@@ -196,6 +196,22 @@ fn absence_means_deletion_only_where_the_server_says_so() {
 }
 
 #[test]
+fn phases_have_an_order() {
+    let present_ends = || wire::info(&wire::element(0xa2, &[FALSE]));
+    let delete_ends = || wire::info(&wire::element(0xa1, &[FALSE]));
+    for messages in [
+        vec![wire::deleted(&uuids(&[2])), present_ends()],
+        vec![wire::entry(3, uuid(2)), present_ends()],
+        vec![delete_ends(), present_ends()],
+        vec![present_ends(), present_ends()],
+    ] {
+        assert_eq!(error(Provider::OpenLdap, Some("old"), &messages), SessionError::OutOfOrder);
+    }
+    let in_order = [present_ends(), wire::deleted(&uuids(&[2])), delete_ends(), wire::done(&[])];
+    assert_eq!(outcome(Provider::OpenLdap, Some("old"), &in_order).present, Some(vec![]));
+}
+
+#[test]
 fn the_last_message_about_an_entry_counts() {
     let messages = [
         wire::entry(1, uuid(1)),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ldap_content_sync::{DecodeError, LdapMessage, Limits, ProtocolOp, ResultCode, request};
 use rustls::pki_types::{CertificateDer, ServerName};
+use zeroize::Zeroizing;
 
 use super::deadline::Deadline;
 use super::error::{Problem, Stage, quote};
@@ -86,7 +87,9 @@ impl Connection {
     /// Sends a request, and says which message ID it was given.
     pub(super) fn request(&mut self, stage: Stage, encode: impl FnOnce(u32) -> Vec<u8>) -> Result<u32, Problem> {
         let id = self.next_id();
-        self.send(&encode(id)).map_err(|error| Problem::from_wire(error, stage, self.timeout))?;
+        // Wiped: a bind holds the password.
+        let request = Zeroizing::new(encode(id));
+        self.send(&request).map_err(|error| Problem::from_wire(error, stage, self.timeout))?;
         Ok(id)
     }
 

@@ -214,7 +214,7 @@ pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 300;
     let mut line: String = text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().nth(LONGEST).is_some() {
-        line.push('…');
+        line.push_str("...");
     }
     line
 }

@@ -6,11 +6,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use crate::within::within;
 
 /// A connected socket.
 #[derive(Debug)]
@@ -70,7 +69,7 @@ impl Socket {
     /// is waited for; a thread keeps that wait bounded.
     pub(super) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<Self> {
         let path = path.to_owned();
-        let stream = within(timeout, move || UnixStream::connect(path)).unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
+        let stream = within(timeout, move || UnixStream::connect(path))?.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
         Ok(Socket::new(Stream::Unix(stream)))
     }
 
@@ -134,6 +133,7 @@ fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, 
     }
     let name = host.to_owned();
     let addresses = within(timeout, move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect::<Vec<_>>))
+        .map_err(ConnectError::NotFound)?
         .ok_or(ConnectError::ResolverSilent)?
         .map_err(ConnectError::NotFound)?;
     if addresses.is_empty() {
@@ -142,30 +142,11 @@ fn resolve(host: &str, port: u16, timeout: Duration) -> Result<Vec<SocketAddr>, 
     Ok(addresses)
 }
 
-/// Runs a call of the standard library that cannot be given a time-out on a thread of its own. `None` when it takes too long:
-/// the thread is left behind and ends with the call, which the system's resolver bounds by its own, longer limits.
-fn within<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (sender, receiver) = mpsc::channel();
-    let spawned = thread::Builder::new().name("connect".into()).spawn(move || {
-        // Nobody listens any more once the time is over.
-        let _ = sender.send(call());
-    });
-    spawned.ok()?;
-    receiver.recv_timeout(timeout).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(100);
-
-    #[test]
-    fn a_call_that_hangs_is_left_behind() {
-        let (_keep, never) = mpsc::channel::<()>();
-        assert!(within(SHORT, move || never.recv()).is_none());
-        assert_eq!(within(SHORT * 100, || 7), Some(7));
-    }
 
     #[test]
     fn reads_and_writes_end() {

@@ -164,6 +164,10 @@ impl SyncServer for KanidmClient {
             .header("Content-Type", "application/json")
             .header("Content-Length", body.byte_len())
             .send(SendBody::from_reader(&mut reader));
-        self.answer(result).map(|_| ())
+        match self.answer(result)?.trim_ascii() {
+            b"null" => Ok(()),
+            // A page to sign in, of something in between: nothing says that Kanidm has seen the request.
+            _ => Err(KanidmError::NotKanidm { reason: "it does not say that the request was applied".to_owned() }),
+        }
     }
 }

@@ -11,7 +11,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -20,7 +19,7 @@ use super::first::temporary_id;
 use super::item::{Form, Item, stub};
 use super::request::Retention;
 use super::scim;
-use super::send::{Leave, Refusal, Sent, failed};
+use super::send::{Leave, Refusal, Sent};
 use super::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
 use super::upload::UploadError;
 use super::write::Writer;
@@ -45,8 +44,10 @@ impl Writer<'_> {
         self.retry_while_it_helps()?;
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = self.candidates(waiting)?;
-        // Entries that could not be helped in an earlier run, and have not changed, cannot be helped now; asking costs much.
-        if candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+        // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others; asking
+        // costs much.
+        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+        if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
             self.find_holders(&mut candidates)?;
         }
         for set in solvable_sets(&candidates) {
@@ -57,10 +58,7 @@ impl Writer<'_> {
         if self.members_late {
             self.send_members_again(&groups)?;
         }
-        if candidates.iter().any(|c| c.wants.iter().any(|(value, _)| value.attribute() == Attribute::Dn)) {
-            self.drop_mistaken_members(&groups)?;
-        }
-        Ok(())
+        self.settle_held_members(&groups)
     }
 
     /// What an entry waits for may have become free. Chains come free one by one, in whichever direction: both are tried.
@@ -90,40 +88,6 @@ impl Writer<'_> {
         self.attempt_in_chunks(groups, Form::Full, false)?;
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
-        Ok(())
-    }
-
-    /// As long as an entry is held, Kanidm may have its DN under another entry, which then became a member in its place. Such members are
-    /// taken out; the groups are sent again when the entry goes through.
-    fn drop_mistaken_members(&mut self, groups: &[Item]) -> Result<(), UploadError> {
-        let mut contents: Vec<(Item, GroupContent)> = Vec::new();
-        for group in groups {
-            if let Ok(content) = serde_json::from_slice::<GroupContent>(&self.rendered(*group, Form::Full)) {
-                contents.push((*group, content));
-            }
-        }
-        let named: BTreeSet<String> = contents.iter().flat_map(|(_, g)| &g.member).map(|m| m.external_id.to_lowercase()).collect();
-        let stubs = (0..self.input.stubs.len()).map(Item::Held);
-        let held: Vec<Item> = self.held.iter().copied().chain(stubs).collect();
-        let mut mistaken = BTreeSet::new();
-        for item in held {
-            let dn = self.dn(item).to_lowercase();
-            if named.contains(&dn) && self.is_taken(item, &Unique::Dn(dn.clone()))? {
-                mistaken.insert(dn);
-            }
-        }
-        for (group, mut content) in contents {
-            let before = content.member.len();
-            content.member.retain(|m| !mistaken.contains(&m.external_id.to_lowercase()));
-            if content.member.len() < before {
-                log::debug!("{}: members whose DN another entry has in Kanidm are left out for now", self.dn(group));
-                let entry = serde_json::to_vec(&content).unwrap_or_default();
-                match self.sender.send_whole(&[Cow::Owned(entry)], &Retention::Ignore, Leave::Interim)? {
-                    Sent::Applied(_) => {}
-                    other => return Err(failed("taking members out of a group", other)),
-                }
-            }
-        }
         Ok(())
     }
 
@@ -339,18 +303,4 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     }
     let members = |l: usize| label.iter().enumerate().filter(|(i, x)| **x == l && is(&solvable, *i)).map(|(i, _)| i).collect::<Vec<_>>();
     (0..candidates.len()).map(members).filter(|set| !set.is_empty()).collect()
-}
-
-/// A group, as far as its members are concerned; the rest is passed on as it is.
-#[derive(Deserialize, Serialize)]
-struct GroupContent {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    member: Vec<Member>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Member {
-    external_id: String,
 }

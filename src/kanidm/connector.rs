@@ -14,7 +14,10 @@ use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
+
+use crate::within::within;
 
 /// Why no TLS connection came about; found again behind [`Error::Other`].
 #[derive(Debug)]
@@ -40,16 +43,21 @@ impl fmt::Display for ResolveFailed {
 
 impl std::error::Error for ResolveFailed {}
 
-/// The system's resolver.
+/// The system's resolver. ureq's own panics where no thread can be started.
 #[derive(Debug, Default)]
-pub struct SystemResolver(DefaultResolver);
+pub struct SystemResolver(Arc<DefaultResolver>);
 
 impl Resolver for SystemResolver {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        self.0.resolve(uri, config, timeout).map_err(|error| match error {
-            Error::Io(e) => Error::Other(Box::new(ResolveFailed(e))),
-            other => other,
-        })
+        let failed = |error| Error::Other(Box::new(ResolveFailed(error)));
+        let (resolver, uri, config) = (Arc::clone(&self.0), uri.clone(), config.clone());
+        // Without a time-out of its own it needs no thread of its own.
+        let patient = NextTimeout { after: time::Duration::NotHappening, ..timeout };
+        match within(*timeout.after, move || resolver.resolve(&uri, &config, patient)) {
+            Ok(Some(Err(Error::Io(error)))) | Err(error) => Err(failed(error)),
+            Ok(Some(result)) => result,
+            Ok(None) => Err(Error::Timeout(timeout.reason)),
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod delete;
 pub mod error;
 mod first;
 mod item;
+mod members;
 pub mod request;
 pub mod scim;
 mod send;

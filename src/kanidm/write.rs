@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::batch::BatchSize;
 use super::error::{Class, Fault};
 use super::item::{Form, Item};
+use super::members::held_and_named;
 use super::request::Retention;
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
@@ -25,7 +26,7 @@ pub(super) struct Writer<'a> {
     pub(super) sender: Sender<'a>,
     pub(super) input: &'a Upload<'a>,
     progress: &'a mut dyn FnMut(Progress),
-    /// Persons, held entries (in the state Refresh), groups.
+    /// Persons, held entries (in the state Refresh all of them, otherwise those that groups name), groups.
     pub(super) order: Vec<Item>,
     pub(super) batch: BatchSize,
     /// Refused because a value is taken.
@@ -33,6 +34,10 @@ pub(super) struct Writer<'a> {
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
+    /// Sent without content, and accepted: Kanidm knows them by their DN.
+    named: Vec<Item>,
+    /// Kanidm did not take the DN of a held entry.
+    stub_refused: bool,
     /// How many of them no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
     refused_for_data: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
@@ -50,17 +55,22 @@ impl<'a> Writer<'a> {
             let some = records.iter().enumerate().filter(move |(_, r)| (r.kind == Kind::Group) == groups);
             some.map(|(at, _)| Item::Record(at))
         };
-        let held = if input.state == SyncState::Refresh { input.stubs.len() } else { 0 };
+        let held = match input.state {
+            SyncState::Refresh => (0..input.stubs.len()).map(Item::Held).collect(),
+            SyncState::Active { .. } => held_and_named(input),
+        };
         let limits = &input.limits;
         Writer {
             sender,
             input,
             progress,
-            order: of_kind(false).chain((0..held).map(Item::Held)).chain(of_kind(true)).collect(),
+            order: of_kind(false).chain(held).chain(of_kind(true)).collect(),
             batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
             collided: Vec::new(),
             written_groups: Vec::new(),
             held: Vec::new(),
+            named: Vec::new(),
+            stub_refused: false,
             refused_for_data: 0,
             groups_named: false,
             members_late: false,
@@ -217,6 +227,10 @@ impl<'a> Writer<'a> {
                 self.collided.push((item, why));
                 Ok(())
             }
+            _ if matches!(item, Item::Held(_)) => {
+                self.stub_refused = true;
+                Ok(())
+            }
             _ => {
                 let reason = self.words(item, &why);
                 self.hold(item, form, reason, why.fault)
@@ -237,7 +251,7 @@ impl<'a> Writer<'a> {
 
     /// Puts an entry on the list of those that Kanidm does not accept.
     pub(super) fn hold(&mut self, item: Item, form: Form, reason: String, fault: Fault) -> Result<(), UploadError> {
-        // Held entries are on the list already; and a stub decides nothing.
+        // Held entries are on the list already, and a stub decides nothing.
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
         }
@@ -283,7 +297,7 @@ impl<'a> Writer<'a> {
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| i.render(self.input, form)).collect();
-        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late;
+        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
         let sent = match items {
@@ -299,6 +313,8 @@ impl<'a> Writer<'a> {
 
     /// Notes what Kanidm has now.
     pub(super) fn applied(&mut self, items: &[Item], form: Form) {
+        let named = |item: &&Item| form == Form::Named || (form == Form::Full && matches!(item, Item::Held(_)));
+        self.named.extend(items.iter().filter(named));
         if form != Form::Full {
             return;
         }
@@ -311,6 +327,11 @@ impl<'a> Writer<'a> {
             }
         }
         self.advance(items.len());
+    }
+
+    /// Whether an entry that is held has been given its DN.
+    pub(super) fn has_its_dn(&self, item: Item) -> bool {
+        self.named.contains(&item)
     }
 
     pub(super) fn advance(&mut self, entries: usize) {

@@ -70,7 +70,7 @@ impl<'c> Mapper<'c> {
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
-    /// before is ignored.
+    /// before is ignored; see [`Content::hold`].
     pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         if self.contains(&sync_uuid) {
             return;

@@ -60,6 +60,15 @@ impl Content {
         self.held.retain(|entry| !uuids.contains(&entry.uuid));
         self.changes.retain(|record| !uuids.contains(&record.uuid));
     }
+
+    /// Holds entries that were received more than once in one refresh: which of them is the latest is not for us to say. What is skipped
+    /// stays so.
+    pub fn hold(&mut self, twice: Vec<Held>) {
+        let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.uuid).collect();
+        let twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.uuid)).collect();
+        self.forget(&twice.iter().map(|entry| entry.uuid).collect::<Vec<_>>());
+        self.held.extend(twice);
+    }
 }
 
 /// How many members out of scope are remembered by name.

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD, STANDARD_N
 
 use super::validate::{self, Rule};
 
-const NO_SCHEME: Rule = "must be a password hash with its scheme, such as {SSHA512}…: this is clear text or an unknown format";
+const NO_SCHEME: Rule = "must be a password hash with its scheme, such as {SSHA512}...: this is clear text or an unknown format";
 const LOCKED: Rule = "must be a password hash: a locked or disabled password (! or *) cannot be imported";
 const SCHEME: Rule =
     "the hash scheme is unknown to Kanidm, which imports (S)SHA, (S)SHA256, (S)SHA512, PBKDF2, ARGON2 (argon2id), CRYPT ($1$, $5$, $6$)";

@@ -18,9 +18,9 @@ pub fn lines(reading: &Reading) -> Vec<String> {
         lines.push(match record.kind {
             Kind::Group => {
                 let members = entry.get("member").and_then(Value::as_array).map_or(0, Vec::len);
-                format!("write group  {dn} → {name}, members {members}")
+                format!("write group  {dn} -> {name}, members {members}")
             }
-            Kind::Person | Kind::Stub => format!("write person {dn} → {name}"),
+            Kind::Person | Kind::Stub => format!("write person {dn} -> {name}"),
         });
     }
     match &reading.retention {

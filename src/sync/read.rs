@@ -2,7 +2,7 @@
 //!
 //! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are [`crate::mapping`]'s.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use log::{debug, info};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
-use crate::mapping::{Changed, Content, Mapper};
+use crate::mapping::{Changed, Content, Held, Mapper, Problem};
 
 /// What the directory said, mapped.
 #[derive(Debug)]
@@ -89,8 +89,12 @@ pub fn read_from(
             }
             observer(step);
         };
+        let mut twice: BTreeMap<Uuid, String> = BTreeMap::new();
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
             observer(Step::Received(uuid, entry));
+            if mapper.contains(&uuid) {
+                twice.insert(uuid, entry.dn().to_owned());
+            }
             mapper.entry(uuid, entry);
         })?;
         let mut outcome = match refresh {
@@ -113,8 +117,19 @@ pub fn read_from(
             complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
         }
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
-        return Ok(Reading { read_again, ..finish(config, mapper, outcome, &void, mode, start, read) });
+        let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
+        twice.retain(|uuid, _| !void.contains(uuid));
+        reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect());
+        return Ok(Reading { read_again, ..reading });
     }
+}
+
+/// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No server known to us does that. The next
+/// run reads it again, as it does with whatever is held.
+fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
+    let rule = "the directory sent this entry more than once in one refresh; the next run reads it again".to_owned();
+    let problems = vec![Problem { attribute: "dn".to_owned(), rule }];
+    Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, dn, problems }
 }
 
 /// What an incremental run reads beside the refresh.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::kanidm::{KanidmEntry, State};
 use super::tool::{ConfigText, Outcome, Running};
-use super::world::{ACCOUNT, World};
+use super::world::{ACCOUNT, Between};
 
 /// What Kanidm held before.
 pub struct Witness {
@@ -13,14 +13,14 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn of(world: &World) -> Witness {
+    pub fn of(world: &Between) -> Witness {
         world.kanidm.clear_log();
         Witness { entries: world.kanidm.entries(ACCOUNT), state: world.kanidm.state(ACCOUNT) }
     }
 
     /// Nothing was sent, and what Kanidm holds is the same, cookie included.
     #[track_caller]
-    pub fn assert_untouched(&self, world: &World, what: &str) {
+    pub fn assert_untouched(&self, world: &Between, what: &str) {
         let posts = world.kanidm.log().into_iter().filter(|line| line.method == "POST").count();
         assert_eq!(posts, 0, "{what}: something was sent");
         self.assert_same_content(world, what);
@@ -28,7 +28,7 @@ impl Witness {
 
     /// What Kanidm holds is the same, cookie included.
     #[track_caller]
-    pub fn assert_same_content(&self, world: &World, what: &str) {
+    pub fn assert_same_content(&self, world: &Between, what: &str) {
         assert!(self.entries == world.kanidm.entries(ACCOUNT), "{what}: the content has changed");
         assert_eq!(self.state, world.kanidm.state(ACCOUNT), "{what}: the state has changed");
     }
@@ -36,21 +36,21 @@ impl Witness {
 
 /// Runs with this sync config: exit code 1, each of `words` said, nothing sent.
 #[track_caller]
-pub fn assert_fails(world: &World, what: &str, config: &ConfigText, words: &[&str]) -> Outcome {
+pub fn assert_fails(world: &Between, what: &str, config: &ConfigText, words: &[&str]) -> Outcome {
     world.tool.write_sync_config(config);
     assert_run_fails(world, what, words)
 }
 
 /// Runs with this client config: exit code 1, each of `words` said, nothing sent.
 #[track_caller]
-pub fn assert_fails_with_client(world: &World, what: &str, client: &ConfigText, words: &[&str]) -> Outcome {
+pub fn assert_fails_with_client(world: &Between, what: &str, client: &ConfigText, words: &[&str]) -> Outcome {
     world.tool.write_client_config(client);
     assert_run_fails(world, what, words)
 }
 
 /// Runs with the configuration as it is: exit code 1, each of `words` said, nothing sent.
 #[track_caller]
-pub fn assert_run_fails(world: &World, what: &str, words: &[&str]) -> Outcome {
+pub fn assert_run_fails(world: &Between, what: &str, words: &[&str]) -> Outcome {
     let witness = Witness::of(world);
     let outcome = world.tool.run(&["--json"]);
     let outcome = assert_failed(what, outcome, words);
@@ -60,7 +60,7 @@ pub fn assert_run_fails(world: &World, what: &str, words: &[&str]) -> Outcome {
 
 /// As [`assert_run_fails`], for a run that is under way.
 #[track_caller]
-pub fn assert_failed_run(world: &World, what: &str, witness: &Witness, run: Running, words: &[&str]) {
+pub fn assert_failed_run(world: &Between, what: &str, witness: &Witness, run: Running, words: &[&str]) {
     assert_failed(what, run.finish(), words);
     witness.assert_untouched(world, what);
 }

@@ -34,6 +34,8 @@ pub struct Model {
     pub state: Option<Vec<u8>>,
     pub entries: BTreeMap<Uuid, Entry>,
     pub recycled: BTreeMap<Uuid, Entry>,
+    /// Externalids that were given up in a POST which also looked them up for a member: they are found until another entry takes them.
+    pub remembered: BTreeMap<String, Uuid>,
     /// Names of entries that are not of this sync account.
     pub foreign_names: BTreeSet<String>,
     /// Entries of another sync account.
@@ -64,11 +66,23 @@ impl Model {
         self.state.clone().map_or(SyncState::Refresh, |cookie| SyncState::Active { cookie })
     }
 
+    /// The body of a POST, as it comes over HTTP: status and body of the answer.
+    pub fn post(&mut self, bytes: &[u8]) -> (u16, String) {
+        self.arrive(bytes).err().unwrap_or_else(|| (200, "null".to_owned()))
+    }
+
+    /// The answer to a GET.
+    pub fn state_text(&self) -> String {
+        self.sync_state().to_json()
+    }
+
     fn arrive(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
         let request: Value = serde_json::from_slice(bytes).expect("a POST is JSON");
         let mut next = Tables {
             entries: self.entries.clone(),
             recycled: self.recycled.clone(),
+            remembered: self.remembered.clone(),
+            given_up: BTreeMap::new(),
             deleted: Vec::new(),
             names_conflicts: self.names_conflicts,
         };
@@ -87,6 +101,7 @@ impl Model {
         result?;
         self.entries = next.entries;
         self.recycled = next.recycled;
+        self.remembered = next.remembered;
         self.deleted.append(&mut next.deleted);
         self.state = cookie(&request["to_state"]);
         Ok(())
@@ -134,6 +149,9 @@ impl Model {
 struct Tables {
     entries: BTreeMap<Uuid, Entry>,
     recycled: BTreeMap<Uuid, Entry>,
+    remembered: BTreeMap<String, Uuid>,
+    /// ExternalIds that this POST takes from an entry.
+    given_up: BTreeMap<String, Uuid>,
     deleted: Vec<Uuid>,
     names_conflicts: bool,
 }
@@ -163,7 +181,9 @@ impl Tables {
             return Err(self.conflict("sync_external_id"));
         }
         for (uuid, id) in ids {
-            self.entries.get_mut(&uuid).expect("made above").external_id = Some(id);
+            self.remembered.remove(&id);
+            let old = self.entries.get_mut(&uuid).expect("made above").external_id.replace(id.clone());
+            self.given_up.extend(old.filter(|old| *old != id).map(|old| (old, uuid)));
         }
         Ok(())
     }
@@ -172,7 +192,8 @@ impl Tables {
     fn phase_3(&mut self, entries: &BTreeMap<Uuid, &Map<String, Value>>, foreign_names: &BTreeSet<String>) -> Result<(), Refusal> {
         let mut next = BTreeMap::new();
         for (uuid, wanted) in entries {
-            next.insert(*uuid, self.modified(&self.entries[uuid], wanted)?);
+            let old = self.entries[uuid].clone();
+            next.insert(*uuid, self.modified(old, wanted)?);
         }
         for entry in next.values() {
             let broken = |key: &str| entry.text(key).is_some_and(|p| p.starts_with("{BAD}"));
@@ -191,9 +212,9 @@ impl Tables {
         Ok(())
     }
 
-    fn modified(&self, old: &Entry, wanted: &Map<String, Value>) -> Result<Entry, Refusal> {
+    fn modified(&mut self, old: Entry, wanted: &Map<String, Value>) -> Result<Entry, Refusal> {
         let invalid = |name: &str| (400, format!(r#"{{"invalidattribute":"{name}"}}"#));
-        let mut entry = old.clone();
+        let mut entry = old;
         let schemas: Vec<&str> = wanted["schemas"].as_array().expect("schemas").iter().filter_map(Value::as_str).collect();
         let owned: BTreeSet<&str> = schemas.iter().flat_map(|s| owned_by(s.rsplit(':').next().unwrap_or_default())).copied().collect();
         entry.classes.extend(schemas.iter().filter_map(|s| s.rsplit(':').next()).map(str::to_owned));
@@ -217,7 +238,8 @@ impl Tables {
                 return Err(invalid(name));
             }
             if name == "member" {
-                entry.members = value.as_array().into_iter().flatten().filter_map(|m| self.resolve(m["external_id"].as_str()?)).collect();
+                let ids = value.as_array().into_iter().flatten().filter_map(|m| m["external_id"].as_str());
+                entry.members = ids.filter_map(|id| self.resolve(id).transpose()).collect::<Result<_, _>>()?;
             } else {
                 entry.attributes.insert(name.clone(), value.clone());
             }
@@ -225,10 +247,22 @@ impl Tables {
         Ok(entry)
     }
 
-    fn resolve(&self, id: &str) -> Option<Uuid> {
+    /// A UUID must be that of an entry; an externalId need not, and one that this POST takes from an entry finds it still, from then on.
+    fn resolve(&mut self, id: &str) -> Result<Option<Uuid>, Refusal> {
         let id = id.to_lowercase();
-        let by_id = self.entries.iter().find(|(_, e)| e.external_id.as_ref() == Some(&id)).map(|(u, _)| *u);
-        by_id.or_else(|| Uuid::parse_str(&id).ok().filter(|u| self.entries.contains_key(u)))
+        if let Ok(uuid) = Uuid::parse_str(&id) {
+            return match self.entries.contains_key(&uuid) {
+                true => Ok(Some(uuid)),
+                false => Err((500, r#"{"plugin":{"referentialintegrity":"Uuid referenced not found in database"}}"#.to_owned())),
+            };
+        }
+        if let Some((uuid, _)) = self.entries.iter().find(|(_, e)| e.external_id.as_ref() == Some(&id)) {
+            return Ok(Some(*uuid));
+        }
+        if let Some(uuid) = self.given_up.get(&id) {
+            self.remembered.insert(id.clone(), *uuid);
+        }
+        Ok(self.remembered.get(&id).copied().filter(|uuid| self.entries.contains_key(uuid)))
     }
 
     /// Against each other, and against what was stored before: two entries cannot swap.

@@ -295,6 +295,12 @@ impl Link {
         };
     }
 
+    /// Has the connection end with a reset (RST) when the script returns, which has to be next. TCP only.
+    pub fn reset(&mut self) {
+        let Socket::Tcp(stream) = &self.socket else { panic!("a unix socket knows no reset") };
+        socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a socket");
+    }
+
     fn read_exact(&mut self, buffer: &mut [u8]) -> Option<()> {
         let result = match &mut self.tls {
             Some(tls) => rustls::Stream::new(tls, &mut self.socket).read_exact(buffer),

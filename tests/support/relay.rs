@@ -1,4 +1,4 @@
-//! A TCP connection in between, that a test can hold or cut at any byte of what the server says.
+//! A TCP connection in between, that a test can hold or cut at any byte, or any TLS record, of what the server says.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,6 +15,14 @@ enum Then {
     Cut,
 }
 
+/// What is counted until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Bytes,
+    /// TLS records. Servers write a message at a time, so that there is one for each, after those of the handshake.
+    Records,
+}
+
 /// Listens on a port of its own and passes everything on to another one of 127.0.0.1. It ends when dropped.
 pub struct Relay {
     port: u16,
@@ -23,7 +31,7 @@ pub struct Relay {
 
 struct Shared {
     target: u16,
-    limit: Option<(u64, Then)>,
+    limit: Option<(u64, Unit, Then)>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -32,6 +40,8 @@ struct Shared {
 struct State {
     /// Bytes from the server, over all connections.
     passed: u64,
+    /// TLS records from the server, over all connections.
+    records: u64,
     held: bool,
     released: bool,
     ended: bool,
@@ -45,12 +55,17 @@ impl Relay {
 
     /// Passes so many bytes from the server and then nothing, in either direction, until [`release`](Self::release).
     pub fn holding(target: u16, after: u64) -> Relay {
-        Relay::start(target, Some((after, Then::Hold)))
+        Relay::start(target, Some((after, Unit::Bytes, Then::Hold)))
+    }
+
+    /// The same, after so many TLS records.
+    pub fn holding_after_records(target: u16, records: u64) -> Relay {
+        Relay::start(target, Some((records, Unit::Records, Then::Hold)))
     }
 
     /// Passes so many bytes from the server and closes the connection.
     pub fn cutting(target: u16, after: u64) -> Relay {
-        Relay::start(target, Some((after, Then::Cut)))
+        Relay::start(target, Some((after, Unit::Bytes, Then::Cut)))
     }
 
     pub fn port(&self) -> u16 {
@@ -60,6 +75,16 @@ impl Relay {
     /// Bytes from the server so far.
     pub fn passed(&self) -> u64 {
         self.shared.state.lock().unwrap().passed
+    }
+
+    /// TLS records from the server so far.
+    pub fn records(&self) -> u64 {
+        self.shared.state.lock().unwrap().records
+    }
+
+    /// Whether the connection is held.
+    pub fn is_held(&self) -> bool {
+        self.shared.state.lock().unwrap().held
     }
 
     /// Returns when the connection is held.
@@ -77,7 +102,7 @@ impl Relay {
         self.shared.changed.notify_all();
     }
 
-    fn start(target: u16, limit: Option<(u64, Then)>) -> Relay {
+    fn start(target: u16, limit: Option<(u64, Unit, Then)>) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared { target, limit, state: Mutex::default(), changed: Condvar::new() });
@@ -128,9 +153,13 @@ impl Shared {
 
     fn pass(&self, mut server: TcpStream, mut client: TcpStream) {
         let mut buffer = [0; 16 * 1024];
+        let mut record = Record::default();
         while let Some(room) = self.room(buffer.len()) {
-            let Ok(n @ 1..) = server.read(&mut buffer[..room]) else { break };
-            self.state.lock().unwrap().passed += n as u64;
+            let Ok(n @ 1..) = server.read(&mut buffer[..room.min(record.left())]) else { break };
+            let mut state = self.state.lock().unwrap();
+            state.passed += n as u64;
+            state.records += u64::from(record.ends_with(&buffer[..n]));
+            drop(state);
             if client.write_all(&buffer[..n]).is_err() {
                 break;
             }
@@ -141,9 +170,13 @@ impl Shared {
 
     /// How many bytes may pass now; `None` when the connection is to be cut. Waits while it is held.
     fn room(&self, most: usize) -> Option<usize> {
-        let Some((limit, then)) = self.limit else { return Some(most) };
+        let Some((limit, unit, then)) = self.limit else { return Some(most) };
         let mut state = self.state.lock().unwrap();
-        match (limit.saturating_sub(state.passed), then) {
+        let so_far = match unit {
+            Unit::Bytes => state.passed,
+            Unit::Records => state.records,
+        };
+        match (limit.saturating_sub(so_far), then) {
             _ if state.released => Some(most),
             (0, Then::Cut) => None,
             (0, Then::Hold) => {
@@ -153,6 +186,7 @@ impl Shared {
                 self.wait_while_held();
                 Some(most)
             }
+            (_, _) if unit == Unit::Records => Some(most),
             (left, _) => Some(most.min(usize::try_from(left).unwrap())),
         }
     }
@@ -160,5 +194,39 @@ impl Shared {
     fn wait_while_held(&self) {
         let state = self.state.lock().unwrap();
         let _released = self.changed.wait_while(state, |state| state.held && !state.released).unwrap();
+    }
+}
+
+/// The TLS record that a connection is in (RFC 8446 §5.1). What is not TLS is counted as if it were.
+#[derive(Default)]
+struct Record {
+    header: Vec<u8>,
+    contents: usize,
+}
+
+/// Type, version, length.
+const HEADER: usize = 5;
+
+impl Record {
+    /// Bytes until its end, or until its length is known; never more than fits into 16 KiB and a half.
+    fn left(&self) -> usize {
+        if self.header.len() < HEADER { HEADER - self.header.len() } else { self.contents }
+    }
+
+    /// Takes the next bytes, at most [`left`](Self::left); true when they are the last ones of a record.
+    fn ends_with(&mut self, bytes: &[u8]) -> bool {
+        if self.header.len() < HEADER {
+            self.header.extend(bytes);
+            if self.header.len() == HEADER {
+                self.contents = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+            }
+        } else {
+            self.contents -= bytes.len();
+        }
+        let ends = self.header.len() == HEADER && self.contents == 0;
+        if ends {
+            self.header.clear();
+        }
+        ends
     }
 }

@@ -164,6 +164,11 @@ impl Tool {
         &self.sync_config
     }
 
+    /// Where the client config lies.
+    pub fn client_config(&self) -> &Path {
+        &self.client_config
+    }
+
     /// Runs it to its end. Panics when it does not come to one, far beyond every time-out it has.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         self.spawn(arguments).finish()
@@ -219,6 +224,11 @@ impl Outcome {
 pub struct Running(Option<Child>);
 
 impl Running {
+    /// One that was started otherwise, with its output in pipes.
+    pub fn of(child: Child) -> Running {
+        Running(Some(child))
+    }
+
     /// The process, with its output in pipes.
     pub fn child(&mut self) -> &mut Child {
         self.0.as_mut().expect("until it is finished")

@@ -8,11 +8,12 @@ use kanidm_ldap_sync::kanidm::error::{Answer, KanidmError, Stage};
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::{Clock, SyncServer};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 /// What happens to one POST.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// Applied or refused as usual, and no answer arrives.
     AnswerLost,
@@ -61,6 +62,16 @@ impl<S> Troubled<S> {
     }
 }
 
+impl<S: SyncServer> Troubled<S> {
+    /// What is still on its way arrives.
+    #[allow(dead_code, reason = "not every test waits for it")]
+    pub fn deliver_late(&mut self) {
+        if let Some(late) = self.late.take() {
+            let _ = self.server.apply(&parsed(&late));
+        }
+    }
+}
+
 /// How a killed client shows: nothing is tried after it.
 fn killed() -> KanidmError {
     KanidmError::NotKanidm { reason: "killed".to_owned() }
@@ -74,9 +85,7 @@ impl<S: SyncServer> SyncServer for Troubled<S> {
     fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
         let trouble = self.trouble.get(&self.count).copied();
         self.count += 1;
-        if let Some(late) = self.late.take() {
-            let _ = self.server.apply(&parsed(&late));
-        }
+        self.deliver_late();
         if self.max_entries.is_some_and(|max| body.entries() > max) {
             return Err(KanidmError::Refused(Answer::new(408, b"", None)));
         }

@@ -271,6 +271,54 @@ fn nobody_takes_the_place_of_a_held_member() {
 }
 
 #[test]
+fn nobody_is_found_by_the_dn_of_a_member_that_was_never_sent() {
+    let group = |set: &mut ChangeSet| add_group(set, 100, &[person(0).dn, person(2).dn]);
+    let members = |model: &Model| model.entries[&id(100)].members.clone();
+    let moved = Account { dn: "uid=moved,dc=x".to_owned(), ..person(0) };
+    let stubs = [(id(9), person(0).dn)];
+
+    // Somebody new has the DN of one who moves away in the same run, and is held.
+    let mut model = active(&[person(0), person(2)]);
+    let mut set = ChangeSet::default();
+    add_person(&mut set, &moved);
+    group(&mut set);
+    let report = Job { stubs: &stubs, ..Job::new(&set) }.run(&mut model).unwrap();
+    assert_eq!((report.held, members(&model)), (vec![], BTreeSet::from([id(9), id(2)])));
+
+    // One who ought to have moved away is held, too.
+    let mut model = active(&[person(0), person(2)]);
+    let mut set = ChangeSet::default();
+    group(&mut set);
+    let report = Job { stubs: &stubs, ..Job::new(&set) }.run(&mut model).unwrap();
+    assert_eq!((report.held, members(&model)), (vec![], BTreeSet::from([id(2)])));
+    assert_eq!(model.entries[&id(0)].external_id, Some(person(0).dn));
+
+    // Only Kanidm knows that the new one cannot be taken.
+    let mut model = active(&[person(0), person(2)]);
+    model.foreign_names.insert("admin".to_owned());
+    let mut set = ChangeSet::default();
+    add_person(&mut set, &Account { dn: person(0).dn, name: "admin".to_owned(), ..person(9) });
+    add_person(&mut set, &moved);
+    group(&mut set);
+    let report = Job::new(&set).run(&mut model).unwrap();
+    assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), [id(9)]);
+    assert_eq!(members(&model), BTreeSet::from([id(9), id(2)]));
+}
+
+#[test]
+fn a_swap_that_was_given_up_is_tried_again_when_another_entry_changes() {
+    let mut model = active(&[person(0), person(1), person(2)]);
+    let mut set = ChangeSet::default();
+    add_person(&mut set, &Account { dn: person(1).dn, mail: person(2).mail, ..person(0) });
+    add_person(&mut set, &Account { dn: person(0).dn, ..person(1) });
+    assert_eq!(Job { cookie: "new", ..Job::new(&set) }.run(&mut model).unwrap().held.len(), 2);
+    add_person(&mut set, &Account { mail: "another@x".to_owned(), ..person(2) });
+    let report = Job { cookie: "newer", tried_before: [id(0), id(1)].into(), ..Job::new(&set) }.run(&mut model).unwrap();
+    assert_eq!(report.held, []);
+    assert_eq!(model.entries[&id(0)].external_id, Some(person(1).dn));
+}
+
+#[test]
 fn an_entry_in_the_recycle_bin_is_named_with_the_command() {
     for from_refresh in [false, true] {
         let mut model = active(&(0..9).map(person).collect::<Vec<_>>());

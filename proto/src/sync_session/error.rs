@@ -56,6 +56,9 @@ pub enum SessionError {
         /// The operation of the message.
         operation: &'static str,
     },
+    /// The end of the present phase, announced when it was over already or deletions had been named: taken at its word, it would make
+    /// everything gone that was not mentioned.
+    OutOfOrder,
     /// More UUIDs than [`crate::Limits::max_uuids`].
     TooManyUuids {
         /// The limit.
@@ -97,6 +100,7 @@ impl fmt::Display for SessionError {
             }
             Self::UnexpectedOperation { operation } => write!(f, "{operation} in answer to a search"),
             Self::AfterEnd { operation } => write!(f, "{operation} after the end of the refresh"),
+            Self::OutOfOrder => f.write_str("syncInfoValue refreshPresent out of order: the present phase of the refresh was over"),
             Self::TooManyUuids { max } => write!(f, "more than {max} entries named in one refresh"),
         }
     }

@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: fuzz::seeds::write("envelope"), |data: &[u8]| fuzz::envelope::run(data));

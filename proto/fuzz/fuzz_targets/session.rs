@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(init: fuzz::seeds::write("session"), |data: &[u8]| fuzz::session::run(data));

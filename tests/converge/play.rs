@@ -1,0 +1,258 @@
+//! Plays a course, and looks after every step at what has become of Kanidm.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kanidm_ldap_sync::config::fingerprint::fingerprint;
+use kanidm_ldap_sync::config::sync::{SyncConfig, load};
+use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
+use uuid::Uuid;
+
+use crate::course::{Change, Course, Event, Label, Run};
+use crate::directory::{BASE, Directory};
+use crate::kanidm::Kanidm;
+use crate::model::Model;
+use crate::oracle::{FILTERS, POLICIES, Wanted, compare};
+use crate::server::Server;
+use crate::support::expect::{Expected, held_by_kanidm};
+use crate::support::temp::TempDir;
+use crate::trouble::{TestClock, Troubled};
+
+/// A label that no drawn one reaches.
+const UNUSED: Label = 1_500;
+
+/// Plays a course against a model of its own. How many runs there were, or what was wrong.
+pub fn on_model(course: &Course) -> Result<usize, String> {
+    let mut model = Model { names_conflicts: course.names_conflicts, ..Model::default() };
+    model.foreign_names.insert("idm_admin".to_owned());
+    on(course, model, 1)
+}
+
+/// Plays a course against an empty sync account. `number` tells its values from those of other courses.
+pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
+    let dir = TempDir::new("converge");
+    let server = Server::start(Directory::new(course.server, course.refint, number), &dir.path().join("ldapi"));
+    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0 };
+    let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
+    played.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("panicked: {}", text.unwrap_or("?")))
+    })?;
+    Ok(play.runs)
+}
+
+struct Play<K> {
+    // Ended before the folder with its socket goes.
+    server: Server,
+    dir: TempDir,
+    kanidm: Troubled<K>,
+    filter: usize,
+    policy: usize,
+    runs: usize,
+}
+
+impl<K: Kanidm> Play<K> {
+    fn all(&mut self, course: &Course) -> Result<(), String> {
+        for (n, event) in course.events.iter().enumerate() {
+            match event {
+                Event::Change(change) => {
+                    let before = self.wanted();
+                    self.server.directory().change(change);
+                    self.look_for_unseen(&before);
+                }
+                Event::Filter(filter) => {
+                    // Entries that the new filter does not take may have DNs that groups name.
+                    self.server.directory().unseen |= !course.refint;
+                    self.filter = *filter;
+                }
+                Event::Policy(policy) => self.policy = *policy,
+                Event::ForceRefresh => self.kanidm.server.forget_state(),
+                Event::Run(run) => self.troubled_run(run).map_err(|e| format!("event {n}, {run:?}: {e}"))?,
+            }
+        }
+        let clean = Run { max_entries: 1 + course.events.len() % 50, max_bytes: 1 << 20, ..Run::default() };
+        self.finished_run(&clean).map_err(|e| format!("the clean run: {e}"))?;
+        self.mend();
+        let outcome = self.finished_run(&clean).map_err(|e| format!("the run after everything was mended: {e}"))?;
+        if !outcome.report.held.is_empty() {
+            return Err(format!("held though everything was mended: {:?}", outcome.report.held));
+        }
+        let outcome = self.finished_run(&clean).map_err(|e| format!("the run after that: {e}"))?;
+        if outcome.report.posts > 0 {
+            return Err(format!("nothing has changed, and it takes {} POSTs", outcome.report.posts));
+        }
+        Ok(())
+    }
+
+    /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any case.
+    fn troubled_run(&mut self, what: &Run) -> Result<(), String> {
+        let accept = match self.once(what, what.full, false)? {
+            Err(RunError::Refused(_)) => true,
+            other => return self.judge(what, other),
+        };
+        let result = self.once(&Run { meanwhile: Vec::new(), ..what.clone() }, what.full, accept)?;
+        self.judge(what, result)
+    }
+
+    fn judge(&mut self, what: &Run, result: Result<Outcome, RunError>) -> Result<(), String> {
+        match result {
+            Ok(outcome) if what.meanwhile.is_empty() => self.check(&outcome),
+            Ok(_) => Ok(()),
+            Err(RunError::Upload(_)) if !what.trouble.is_empty() || what.slow.is_some() => Ok(()),
+            Err(RunError::Invalid { .. }) if self.policy == 2 => {
+                let wanted = self.wanted();
+                let cause = !wanted.held.is_empty() || !wanted.contested.is_empty() || !what.meanwhile.is_empty();
+                if cause { Ok(()) } else { Err("it says that entries are invalid, and none is".to_owned()) }
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// A run without trouble. A refusal of the guard is answered with `--accept-deletes`; where an increment cannot see what has happened,
+    /// it is a full refresh.
+    fn finished_run(&mut self, what: &Run) -> Result<Outcome, String> {
+        let full = self.server.directory().unseen;
+        let result = match self.once(what, full, false)? {
+            Err(RunError::Refused(_)) => self.once(what, full, true)?,
+            other => other,
+        };
+        match result {
+            Ok(outcome) => {
+                self.check(&outcome)?;
+                Ok(outcome)
+            }
+            Err(RunError::Invalid { .. }) if self.policy == 2 && !self.wanted().held.is_empty() | !self.wanted().contested.is_empty() => {
+                self.policy = 0;
+                self.finished_run(what)
+            }
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// One run. Whatever becomes of it: nothing that the directory has, and that is wanted, is deleted.
+    fn once(&mut self, what: &Run, full: bool, accept_deletes: bool) -> Result<Result<Outcome, RunError>, String> {
+        self.runs += 1;
+        let config = self.config(what);
+        let (before, bin) = (self.content(), self.kanidm.server.recycled());
+        let wanted = self.wanted();
+        self.server.directory().meanwhile.clone_from(&what.meanwhile);
+        self.kanidm.trouble = what.trouble.iter().map(|(at, trouble)| (self.kanidm.count + at, *trouble)).collect();
+        self.kanidm.max_entries = what.slow;
+        let fingerprint = fingerprint(&config);
+        let job = Job {
+            config: &config,
+            fingerprint: &fingerprint,
+            full_refresh: full,
+            accept_deletes,
+            dry_run: false,
+            heartbeat: Heartbeat::default(),
+        };
+        let result = run(&job, &mut self.kanidm, &mut TestClock::default(), &mut |_| {}, &mut |_| {});
+        self.kanidm.trouble.clear();
+        self.kanidm.max_entries = None;
+        self.kanidm.deliver_late();
+        // A change that came too late for the refresh.
+        let late = std::mem::take(&mut self.server.directory().meanwhile);
+        late.iter().for_each(|change| self.server.directory().change(change));
+
+        self.look_for_unseen(&wanted);
+        let still_wanted = self.wanted();
+        let deleted: Vec<Uuid> = self.kanidm.server.recycled().difference(&bin).copied().collect();
+        let lost = deleted.iter().find(|uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid));
+        if let Some(uuid) = lost {
+            return Err(format!("{uuid} is in the directory, and was deleted: {:?}", wanted.entries[uuid]));
+        }
+        if let Err(RunError::Refused(refusal)) = &result {
+            let goes = before.keys().filter(|uuid| !wanted.entries.contains_key(uuid)).count();
+            if accept_deletes || !deleted.is_empty() {
+                return Err(format!("refused all the same: {refusal}"));
+            }
+            if goes <= 10 && !wanted.entries.is_empty() && what.meanwhile.is_empty() {
+                return Err(format!("refused, though only {goes} of {} go: {refusal}", before.len()));
+            }
+        }
+        if let Ok(outcome) = &result {
+            let mut directory = self.server.directory();
+            directory.unseen &= !outcome.reading.is_full();
+            directory.unseen |= !what.meanwhile.is_empty() && outcome.reading.is_full();
+        }
+        Ok(result)
+    }
+
+    /// A user's own group whose user is gone, or has another name, is a group like any other; but nothing has happened to the group.
+    fn look_for_unseen(&mut self, before: &Wanted) {
+        let now = self.wanted();
+        let mut directory = self.server.directory();
+        let groups: Vec<(Uuid, u64)> = directory.entries.values().map(|e| (e.uuid, e.changed)).collect();
+        directory.unseen |=
+            groups.iter().any(|(uuid, changed)| before.private.get(uuid) == Some(changed) && now.entries.contains_key(uuid));
+    }
+
+    /// After a run that went through: entries that are held keep what they had, all others are exact.
+    fn check(&mut self, outcome: &Outcome) -> Result<(), String> {
+        if self.server.directory().unseen {
+            return Ok(());
+        }
+        let wanted = self.wanted();
+        let held: BTreeSet<Uuid> = outcome.report.held.iter().map(|h| h.uuid).collect();
+        if let Some((_, dn)) = wanted.held.iter().find(|(uuid, _)| !held.contains(uuid)) {
+            return Err(format!("{dn} breaks a rule and is not held; held: {:?}", outcome.report.held));
+        }
+        // A value that two want: whoever was sent without it gets it back when it changes, or with the next full refresh.
+        self.server.directory().unseen |= self.policy == 1 && !wanted.contested.is_empty();
+        compare(&self.content(), &wanted, &held).map_err(|e| format!("{e}\n  held: {:?}", outcome.report.held))
+    }
+
+    fn content(&mut self) -> BTreeMap<Uuid, Expected> {
+        held_by_kanidm(&self.kanidm.server.entries(), &BTreeMap::new())
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted::of(&self.server.directory(), self.filter, self.policy)
+    }
+
+    /// Nothing is left that Kanidm could refuse.
+    fn mend(&mut self) {
+        let bin = self.kanidm.server.recycled();
+        let mut next = UNUSED;
+        let mut directory = self.server.directory();
+        let labels: Vec<(Label, bool, bool)> =
+            directory.entries.iter().map(|(label, e)| (*label, bin.contains(&e.uuid), !e.broken.is_empty())).collect();
+        for (label, masked, broken) in labels {
+            // The recycle bin keeps a UUID from coming back.
+            if masked {
+                directory.change(&Change::Delete(label));
+            } else if broken {
+                directory.change(&Change::Mend(label));
+            }
+        }
+        let (filter, policy) = (self.filter, self.policy);
+        loop {
+            let contested = Wanted::of(&directory, filter, policy).contested;
+            let Some((label, group)) = directory.entries.iter().find(|(_, e)| contested.contains(&e.uuid)).map(|(l, e)| (*l, e.group))
+            else {
+                return;
+            };
+            next += 1;
+            directory.change(&Change::Name(label, next));
+            directory.change(&Change::Gid(label, next));
+            if !group {
+                directory.change(&Change::Mail(label, next));
+            }
+        }
+    }
+
+    fn config(&self, what: &Run) -> SyncConfig {
+        let socket = self.dir.path().join("ldapi").to_str().unwrap().replace('/', "%2F");
+        let text = format!(
+            "sync_token = \"a-token-that-nobody-looks-at\"\nldap_uri = \"ldapi://{socket}\"\nldap_sync_dn = \"cn=sync,{BASE}\"\n\
+             ldap_sync_pw = \"secret\"\nldap_sync_base_dn = \"{BASE}\"\nldap_filter = \"{}\"\ninvalid_entries = \"{}\"\n",
+            FILTERS[self.filter], POLICIES[self.policy]
+        );
+        let mut config = load(&self.dir.write("ldap-sync", text), &|_| None).unwrap_or_else(|e| panic!("{e}")).0;
+        // Less than the smallest that can be configured.
+        (config.upload.max_entries, config.upload.max_bytes) = (what.max_entries, what.max_bytes);
+        config
+    }
+}
