@@ -33,15 +33,25 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Both tools read the same two files; `-s` lets root run them.
-    pub fn new(path: &Path, sync: &ConfigText, pki: &Pki) -> Tool {
+    /// Ours; root may run it.
+    pub fn ours(sync: &ConfigText, pki: &Pki) -> Tool {
+        Tool::new(&ours(), &["-s"], sync, pki)
+    }
+
+    /// Kanidm's own.
+    pub fn kanidms(sync: &ConfigText, pki: &Pki) -> Tool {
+        Tool::new(&kanidms(), &[], sync, pki)
+    }
+
+    /// Both read the same two files.
+    fn new(path: &Path, arguments: &[&str], sync: &ConfigText, pki: &Pki) -> Tool {
         let files = TempDir::new("compare");
         let sink = Sink::start(&pki.localhost());
         let ca = files.write("ca.pem", std::fs::read(pki.ca()).expect("our own file"));
         let client = files.write("config", ConfigText::for_kanidm(&sink.url(), &ca).text());
         let sync = files.write("ldap-sync", sync.clone().set("sync_token", "not-asked-for").text());
         let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
-        let program = Program::new(path, &["-c", &text(&client), "-i", &text(&sync), "-s"]);
+        let program = Program::new(path, &[&["-c", &text(&client), "-l", &text(&sync)], arguments].concat());
         Tool { program, sink, _files: files }
     }
 }
@@ -70,7 +80,7 @@ fn attributes(config: &ConfigText) -> Vec<String> {
 }
 
 /// Kanidm's own tool: where `KANIDM_LDAP_SYNC` says, else from crates.io, built once into `target/`.
-pub fn kanidms() -> PathBuf {
+fn kanidms() -> PathBuf {
     if let Some(path) = std::env::var_os("KANIDM_LDAP_SYNC") {
         return path.into();
     }

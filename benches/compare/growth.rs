@@ -1,6 +1,6 @@
 //! How our own cost grows with the directory, up to a million accounts.
 
-use crate::contestants::{Tool, ours};
+use crate::contestants::Tool;
 use crate::document::Document;
 use crate::measure::{Meter, Sample};
 use crate::sink::Post;
@@ -22,7 +22,7 @@ pub fn measure(document: &mut Document) {
             .map(|round| {
                 let directory = synthetic::serve(&identity, persons);
                 let config = ConfigText::for_directory(&format!("ldaps://localhost:{}", directory.port), pki.ca());
-                let tool = Tool::new(&ours(), &config, &pki);
+                let tool = Tool::ours(&config, &pki);
                 let sample = meter.run(&tool.program);
                 body = bytes_of_content(&tool.sink.take_posts());
                 eprintln!("{persons} accounts, round {round}: {sample:?}, body {body}");

@@ -1,6 +1,6 @@
 //! The three of them against a real slapd, in turn: A B C A B C …
 
-use crate::contestants::{Tool, kanidms, ldapsearch, ours};
+use crate::contestants::{Tool, ldapsearch};
 use crate::document::Document;
 use crate::measure::{Meter, Sample};
 use crate::support::pki::Pki;
@@ -33,7 +33,7 @@ impl Field {
         // Kanidm's own tool takes messages of 32 KiB by default, and a group of 50,000 members has 2 MB.
         let config = ConfigText::for_slapd(&slapd).set("max_ber_size", 64 * 1024 * 1024);
         let pki = Pki::new();
-        let (ours, kanidms) = (Tool::new(&ours(), &config, &pki), Tool::new(&kanidms(), &config, &pki));
+        let (ours, kanidms) = (Tool::ours(&config, &pki), Tool::kanidms(&config, &pki));
         Field { slapd, config, ours, kanidms, meter: Meter::new(), changes: 0 }
     }
 
