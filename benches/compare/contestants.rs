@@ -33,25 +33,25 @@ pub struct Tool {
 }
 
 impl Tool {
-    /// Ours; root may run it.
+    /// Ours.
     pub fn ours(sync: &ConfigText, pki: &Pki) -> Tool {
-        Tool::new(&ours(), &["-s"], sync, pki)
+        Tool::new(&ours(), sync, pki)
     }
 
     /// Kanidm's own.
     pub fn kanidms(sync: &ConfigText, pki: &Pki) -> Tool {
-        Tool::new(&kanidms(), &[], sync, pki)
+        Tool::new(&kanidms(), sync, pki)
     }
 
-    /// Both read the same two files.
-    fn new(path: &Path, arguments: &[&str], sync: &ConfigText, pki: &Pki) -> Tool {
+    /// Both read the same two files; `-s`, which Kanidm's does not list, lets root run them.
+    fn new(path: &Path, sync: &ConfigText, pki: &Pki) -> Tool {
         let files = TempDir::new("compare");
         let sink = Sink::start(&pki.localhost());
         let ca = files.write("ca.pem", std::fs::read(pki.ca()).expect("our own file"));
         let client = files.write("config", ConfigText::for_kanidm(&sink.url(), &ca).text());
         let sync = files.write("ldap-sync", sync.clone().set("sync_token", "not-asked-for").text());
         let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
-        let program = Program::new(path, &[&["-c", &text(&client), "-l", &text(&sync)], arguments].concat());
+        let program = Program::new(path, &["-c", &text(&client), "-l", &text(&sync), "-s"]);
         Tool { program, sink, _files: files }
     }
 }

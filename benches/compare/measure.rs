@@ -73,8 +73,17 @@ impl Meter {
         (sample, std::fs::read_to_string(&path).expect("text"))
     }
 
+    /// What the last program wrote to standard error.
+    pub fn complaint(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.errors()).unwrap_or_default()).into_owned()
+    }
+
+    fn errors(&self) -> PathBuf {
+        self.dir.path().join("stderr")
+    }
+
     fn run_to(&self, program: &Program, stdout: Stdio) -> Sample {
-        let (account, errors) = (self.dir.path().join("account"), self.dir.path().join("stderr"));
+        let (account, errors) = (self.dir.path().join("account"), self.errors());
         let mut command = Command::new(TIME);
         command.args(["-q", "-f", "%U %S %M", "-o"]).arg(&account).arg("--").arg(&program.path).args(&program.arguments);
         for variable in ["KANIDM_URL", "KANIDM_CA_PATH", "KANIDM_INSTANCE", "KANIDM_DEBUG", "RUST_LOG", "LDAPCONF", "LDAPRC"] {
@@ -84,8 +93,7 @@ impl Meter {
         let begun = Instant::now();
         let status = command.status().expect("GNU time runs");
         let wall = begun.elapsed();
-        let complaint = || String::from_utf8_lossy(&std::fs::read(&errors).unwrap_or_default()).into_owned();
-        assert!(status.success(), "{program:?}: {status}\n{}", complaint());
+        assert!(status.success(), "{program:?}: {status}\n{}", self.complaint());
         read(&std::fs::read_to_string(&account).expect("what GNU time wrote"), wall)
     }
 }

@@ -44,7 +44,8 @@ impl Field {
             let tools = [&self.ours, &self.kanidms].map(|tool| {
                 tool.sink.reset();
                 let sample = self.meter.run(&tool.program);
-                assert!(!tool.sink.take_posts().is_empty(), "{:?} sent nothing", tool.program.path);
+                // Kanidm's own tool ends with 0 when it fails.
+                assert!(!tool.sink.take_posts().is_empty(), "{:?} sent nothing\n{}", tool.program, self.meter.complaint());
                 sample
             });
             [tools[0], tools[1], self.meter.run(&search)]
@@ -63,7 +64,7 @@ impl Field {
             let tools = [&self.ours, &self.kanidms].map(|tool| {
                 let sample = self.meter.run(&tool.program);
                 let sent = !tool.sink.take_posts().is_empty();
-                assert!(sent || changed.is_none(), "{:?} sent nothing", tool.program.path);
+                assert!(sent || changed.is_none(), "{:?} sent nothing\n{}", tool.program, self.meter.complaint());
                 sample
             });
             [tools[0], tools[1], self.meter.run(&search)]
