@@ -30,7 +30,8 @@ impl Field {
         eprintln!("loading a slapd with {} accounts", seed.users);
         let options = SlapdOptions { seed: Seed::Generated(seed), sessionlog: Some(10_000), ..SlapdOptions::default() };
         let slapd = Slapd::start(options);
-        let config = ConfigText::for_slapd(&slapd);
+        // Kanidm's own tool takes messages of 32 KiB by default, and a group of 50,000 members has 2 MB.
+        let config = ConfigText::for_slapd(&slapd).set("max_ber_size", 64 * 1024 * 1024);
         let pki = Pki::new();
         let (ours, kanidms) = (Tool::new(&ours(), &config, &pki), Tool::new(&kanidms(), &config, &pki));
         Field { slapd, config, ours, kanidms, meter: Meter::new(), changes: 0 }

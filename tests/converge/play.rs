@@ -73,7 +73,9 @@ impl<K: Kanidm> Play<K> {
         }
         let clean = Run { max_entries: 1 + course.events.len() % 50, max_bytes: 1 << 20, ..Run::default() };
         self.finished_run(&clean).map_err(|e| format!("the clean run: {e}"))?;
+        let before = self.wanted();
         self.mend();
+        self.look_for_unseen(&before);
         let outcome = self.finished_run(&clean).map_err(|e| format!("the run after everything was mended: {e}"))?;
         if !outcome.report.held.is_empty() {
             return Err(format!("held though everything was mended: {:?}", outcome.report.held));

@@ -313,7 +313,7 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
     // They swap names, and one is to have the number that the other has in Kanidm, and no more in the directory.
     add_person(&mut set, &Account { name: person(1).name, gid: person(1).gid, ..person(0) });
     let scim = |name: &str| serde_json::json!({ "schemas": PERSON, "id": id(1), "name": name, "displayname": "-" });
-    set.push(id(1), Kind::Person, &person(1).dn, &scim(&person(0).name)).unwrap();
+    set.push(id(1), Kind::Person, &person(1).dn, |out| out.extend(scim(&person(0).name).to_string().bytes())).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2, "{:#?}", report.held);
     assert!(report.held.iter().any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")), "{:#?}", report.held);
