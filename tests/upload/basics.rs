@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::PERSON;
+use kanidm_ldap_sync::kanidm::scim::{PERSON, ScimPerson};
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
@@ -312,8 +312,22 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
     let mut set = ChangeSet::default();
     // They swap names, and one is to have the number that the other has in Kanidm, and no more in the directory.
     add_person(&mut set, &Account { name: person(1).name, gid: person(1).gid, ..person(0) });
-    let scim = |name: &str| serde_json::json!({ "schemas": PERSON, "id": id(1), "name": name, "displayname": "-" });
-    set.push(id(1), Kind::Person, &person(1).dn, |out| out.extend(scim(&person(0).name).to_string().bytes())).unwrap();
+    let no_number = ScimPerson {
+        schemas: PERSON,
+        id: id(1),
+        name: &person(0).name,
+        displayname: "-",
+        legalname: None,
+        gidnumber: None,
+        loginshell: None,
+        password_import: None,
+        unix_password_import: None,
+        mail: std::iter::empty::<&str>(),
+        ssh_publickey: std::iter::empty(),
+        account_valid_from: None,
+        account_expire: None,
+    };
+    set.push(id(1), Kind::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2, "{:#?}", report.held);
     assert!(report.held.iter().any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")), "{:#?}", report.held);
