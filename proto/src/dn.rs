@@ -111,17 +111,29 @@ fn canonical_type(lower: &str) -> &str {
 
 /// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In lower case it is its own comparison form.
 fn is_plain(dn: &str) -> bool {
-    dn.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'\\' | b'"' | b'+' | b';' | b'<' | b'>'))
-        && dn.split(',').all(|rdn| {
-            rdn.split_once('=').is_some_and(|(attribute, value)| {
-                is_name(attribute)
-                    && (attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute))
-                    && !value.starts_with([' ', '#'])
-                    && !value.ends_with(' ')
-                    && !value.contains('=')
-                    && !value.contains("  ")
-            })
-        })
+    dn.as_bytes().split(|b| *b == b',').all(is_plain_rdn)
+}
+
+fn is_plain_rdn(rdn: &[u8]) -> bool {
+    let mut parts = rdn.splitn(2, |b| *b == b'=');
+    let attribute = parts.next().and_then(|attribute| std::str::from_utf8(attribute).ok()).filter(|attribute| is_name(attribute));
+    attribute.is_some_and(|attribute| {
+        attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute)
+    }) && parts.next().is_some_and(is_plain_value)
+}
+
+fn is_plain_value(value: &[u8]) -> bool {
+    // As if a space came before: the first and every other space then is one that could be folded.
+    let mut before = b' ';
+    for &b in value {
+        match b {
+            b'\\' | b'"' | b'+' | b';' | b'<' | b'>' | b'=' => return false,
+            b' ' if before == b' ' => return false,
+            b' '..=b'~' => before = b,
+            _ => return false,
+        }
+    }
+    (before != b' ' || value.is_empty()) && !value.starts_with(b"#")
 }
 
 /// `descr` of RFC 4512 §1.4, and underscores.

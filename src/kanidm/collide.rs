@@ -38,6 +38,14 @@ struct Candidate {
     wants: Vec<(Unique, Option<usize>)>,
 }
 
+impl Candidate {
+    /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that has none any more.
+    fn gives_up(&self, value: &Unique) -> bool {
+        let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
+        !is_number(value) || self.values.iter().any(is_number)
+    }
+}
+
 impl Writer<'_> {
     /// Writes what was refused because a value is taken, as far as that is possible.
     pub(super) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
@@ -130,8 +138,8 @@ impl Writer<'_> {
         let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         // No displayname: found last of all, after the values that have to be unique.
         let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison, "name": temporary_name(poison)});
-        let entries = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes()));
-        let refusal = self.sender.probe(&entries)?;
+        let entries: Vec<Cow<'_, [u8]>> = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes())).into();
+        let refusal = self.sender.probe(&entries.into())?;
         // Anything but a clean bill means that this entry is not the one.
         Ok(refusal.fault != Fault::Other)
     }
@@ -171,7 +179,7 @@ impl Writer<'_> {
         let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
-        match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
+        match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());
@@ -243,6 +251,13 @@ impl Writer<'_> {
 
     fn sides(&self, candidates: &[Candidate], value: &Unique, holder: Option<usize>) -> String {
         let other = match holder.and_then(|i| candidates.get(i)) {
+            Some(candidate) if !candidate.gives_up(value) => {
+                let dn = self.dn(candidate.item);
+                return format!(
+                    "{} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other",
+                    value.words()
+                );
+            }
             Some(candidate) => Some(self.dn(candidate.item)),
             None => {
                 self.sender.report.written.iter().map(|at| Item::Record(*at)).find(|i| self.values(*i).contains(value)).map(|i| self.dn(i))
@@ -269,13 +284,16 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
         let others = || candidates.iter().filter(|o| o.item != c.item);
         c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
     };
+    let gives_up = |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
     let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
     loop {
         let next: Vec<bool> = candidates
             .iter()
             .enumerate()
-            .map(|(i, c)| is(&solvable, i) && c.wants.iter().all(|(_, holder)| holder.is_some_and(|h| is(&solvable, h))))
+            .map(|(i, c)| {
+                is(&solvable, i) && c.wants.iter().all(|(value, holder)| holder.is_some_and(|h| is(&solvable, h) && gives_up(h, value)))
+            })
             .collect();
         if next == solvable {
             break;

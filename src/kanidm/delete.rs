@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::error::Fault;
-use super::request::Retention;
+use super::request::{Entries, Retention};
 use super::send::{Leave, Sent, failed};
 use super::upload::UploadError;
 use super::write::Writer;
@@ -13,7 +13,7 @@ impl Writer<'_> {
     pub(super) fn delete(&mut self) -> Result<(), UploadError> {
         match &self.input.retention {
             Retention::Ignore => Ok(()),
-            Retention::Retain(_) => match self.sender.send_whole(&[], &self.input.retention, Leave::Interim)? {
+            Retention::Retain(_) => match self.sender.send_whole(&Entries::none(), &self.input.retention, Leave::Interim)? {
                 Sent::Applied(_) => Ok(()),
                 other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
             },
@@ -25,8 +25,8 @@ impl Writer<'_> {
     fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
         let list = Retention::Delete(uuids.to_vec());
         let sent = match uuids {
-            [_] => self.sender.send_whole(&[], &list, Leave::Interim)?,
-            _ => self.sender.send(&[], &list, Leave::Interim)?,
+            [_] => self.sender.send_whole(&Entries::none(), &list, Leave::Interim)?,
+            _ => self.sender.send(&Entries::none(), &list, Leave::Interim)?,
         };
         match (sent, uuids) {
             (Sent::Applied(_), _) => Ok(()),

@@ -4,52 +4,55 @@
 //! keep the content and the DN that Kanidm has and therefore cannot collide with anything. From then on the state is one of ours.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::error::{Fault, KanidmError};
 use super::item::{Form, Item, stub};
-use super::request::Retention;
+use super::request::{Entries, Retention};
 use super::scim;
 use super::send::{Leave, Refusal, Sent, failed};
 use super::upload::UploadError;
 use super::write::Writer;
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
     /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (still in its recycle bin, or not of this sync account) are
     /// found and held.
     pub(super) fn list_all(&mut self) -> Result<(), UploadError> {
         loop {
             let entries = self.listed();
-            let bytes = entries.iter().fold(0_u64, |sum, e| sum.saturating_add(e.len() as u64));
             match self.sender.send_whole(&entries, &Retention::Ignore, Leave::Interim)? {
                 Sent::Applied(_) => return Ok(()),
-                Sent::TooMuch(error) => return Err(UploadError::RefreshTooLarge { entries: entries.len(), bytes, error }),
+                Sent::TooMuch(error) => {
+                    return Err(UploadError::RefreshTooLarge { entries: self.order.len(), bytes: entries.byte_len(), error });
+                }
                 Sent::Refused(refusal) if matches!(refusal.fault, Fault::Masked | Fault::Foreign) => self.leave_out(&refusal)?,
                 other => return Err(failed("listing all entries", other)),
             }
         }
     }
 
-    fn listed(&self) -> Vec<Cow<'static, [u8]>> {
-        let entry = |(i, item): (usize, &Item)| {
+    fn listed(&self) -> Entries<'a> {
+        let (input, order) = (self.input, Rc::clone(&self.order));
+        Entries::new(order.len(), move |at| {
+            let uuid = order.get(at).map(|item| item.uuid(input)).unwrap_or_default();
             // Kanidm refuses a list without any externalId (`emptyrequest`); which one it is does not matter, it is set right with the content.
-            let external_id = (i == 0).then(|| temporary_id(self.uuid(*item)));
-            Cow::Owned(stub(self.uuid(*item), external_id.as_deref()))
-        };
-        self.order.iter().enumerate().map(entry).collect()
+            let external_id = (at == 0).then(|| temporary_id(uuid));
+            Cow::Owned(stub(uuid, external_id.as_deref()))
+        })
     }
 
     fn leave_out(&mut self, why: &Refusal) -> Result<(), UploadError> {
         let mut found = Vec::new();
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         self.find(&all, why.fault, &mut found)?;
         if found.is_empty() {
             let error = KanidmError::Refused(why.answer.clone());
             return Err(UploadError::Kanidm { doing: "listing all entries; which of them are at fault could not be found out", error });
         }
-        self.order.retain(|item| !found.contains(item));
+        self.order = self.order.iter().copied().filter(|item| !found.contains(item)).collect();
         for item in found {
             let reason = self.words(item, why);
             self.hold(item, Form::Full, reason, why.fault)?;
@@ -80,7 +83,7 @@ impl Writer<'_> {
     fn is_among(&mut self, items: &[Item], fault: Fault) -> Result<bool, UploadError> {
         let stubs = items.iter().map(|i| stub(self.uuid(*i), Some(&temporary_id(self.uuid(*i)))));
         let entries: Vec<Cow<'_, [u8]>> = stubs.chain(invalid(self.input.run)).map(Cow::Owned).collect();
-        Ok(self.sender.probe(&entries)?.fault == fault)
+        Ok(self.sender.probe(&entries.into())?.fault == fault)
     }
 }
 

@@ -70,13 +70,18 @@ impl Item {
 
 /// An object without content; `external_id` is JSON.
 pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
-    let mut json = Vec::new();
+    const REST: &[u8] = b"\"schemas\":[],\"id\":\"";
+    const UUID: usize = 36;
+    // Of a list of all UUIDs this makes each twice, once for its length: in one piece, and not by `format!`, which takes five times as long.
+    let mut json = Vec::with_capacity(external_id.map_or(0, <[u8]>::len) + REST.len() + UUID + 20);
     json.push(b'{');
     if let Some(id) = external_id {
         json.extend_from_slice(b"\"externalId\":");
         json.extend_from_slice(id);
         json.push(b',');
     }
-    json.extend_from_slice(format!("\"schemas\":[],\"id\":\"{uuid}\"}}").as_bytes());
+    json.extend_from_slice(REST);
+    json.extend_from_slice(uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+    json.extend_from_slice(b"\"}");
     json
 }

@@ -79,7 +79,7 @@ impl Writer<'_> {
                 content.member.retain(|m| !missing.contains(&m.external_id.to_lowercase()));
             }
             let entry = serde_json::to_vec(&content).unwrap_or_default();
-            match self.sender.send_whole(&[Cow::Owned(entry)], &Retention::Ignore, Leave::Interim)? {
+            match self.sender.send_whole(&vec![Cow::Owned(entry)].into(), &Retention::Ignore, Leave::Interim)? {
                 Sent::Applied(_) => {}
                 other => return Err(failed("writing a group without members that are held", other)),
             }

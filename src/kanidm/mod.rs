@@ -1,7 +1,7 @@
 //! The HTTP side: Kanidm's `/scim/v1/Sync`.
 //!
 //! Scope: from a change set to Kanidm's content, and the state in between. Read in this order:
-//! [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
+//! [`json`] and [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
 //! [`transport`] (the two traits), [`client`] (HTTPS), [`upload`] (what is sent when).
 
 mod batch;
@@ -12,6 +12,7 @@ mod delete;
 pub mod error;
 mod first;
 mod item;
+pub mod json;
 mod members;
 pub mod request;
 pub mod scim;

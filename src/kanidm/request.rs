@@ -1,9 +1,11 @@
-//! One POST's body, put together from slices: the entries stay where they are, in the arena of the change set.
+//! One POST's body, put together while it is sent: the entries stay where they are, in the arena of the change set.
 //!
 //! Scope: JSON text. What goes into which POST is decided in [`super::upload`].
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Read};
+use std::rc::Rc;
 
 use uuid::Uuid;
 
@@ -54,33 +56,68 @@ fn write_list(out: &mut Vec<u8>, key: &str, uuids: &[Uuid]) {
     out.extend_from_slice(b"]}");
 }
 
-/// One POST's body. Its length is known, so it is sent with Content-Length.
-#[derive(Debug)]
-pub struct RequestBody<'a> {
-    segments: Vec<Cow<'a, [u8]>>,
-    len: u64,
-    entries: usize,
+/// What a POST writes: so many JSON objects, each made when it is sent. Those with content are slices of the change set's arena, and a list
+/// of bare UUIDs takes no memory, however long it is. Clones are cheap.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    count: usize,
+    make: Rc<dyn Fn(usize) -> Cow<'a, [u8]> + 'a>,
 }
 
+impl<'a> Entries<'a> {
+    /// `make` makes each of them, by its number, and the same whenever it is asked.
+    pub fn new(count: usize, make: impl Fn(usize) -> Cow<'a, [u8]> + 'a) -> Self {
+        Entries { count, make: Rc::new(make) }
+    }
+
+    /// Nothing.
+    pub fn none() -> Self {
+        Entries::new(0, |_| Cow::default())
+    }
+
+    /// Bytes of all of them together.
+    pub fn byte_len(&self) -> u64 {
+        (0..self.count).fold(0, |sum, at| sum.saturating_add(self.get(at).len() as u64))
+    }
+
+    fn get(&self, at: usize) -> Cow<'a, [u8]> {
+        (self.make)(at)
+    }
+}
+
+/// For a few: each is copied when it is sent.
+impl<'a> From<Vec<Cow<'a, [u8]>>> for Entries<'a> {
+    fn from(entries: Vec<Cow<'a, [u8]>>) -> Self {
+        Entries::new(entries.len(), move |at| entries.get(at).cloned().unwrap_or_default())
+    }
+}
+
+/// One POST's body. Its length is known, so it is sent with Content-Length.
+pub struct RequestBody<'a> {
+    head: Vec<u8>,
+    entries: Entries<'a>,
+    len: u64,
+}
+
+// Entries hold password hashes.
+impl fmt::Debug for RequestBody<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").field("entries", &self.entries.count).field("bytes", &self.len).finish()
+    }
+}
+
+const TAIL: &[u8] = b"]}";
+
 impl<'a> RequestBody<'a> {
-    /// A POST that takes Kanidm from one state to another; `entries` are JSON objects.
-    pub fn new(from: &SyncState, to: &SyncState, retain: &Retention, entries: Vec<Cow<'a, [u8]>>) -> Self {
+    /// A POST that takes Kanidm from one state to another.
+    pub fn new(from: &SyncState, to: &SyncState, retain: &Retention, entries: impl Into<Entries<'a>>) -> Self {
         let mut head = Vec::new();
         head.extend_from_slice(format!("{{\"from_state\":{},\"to_state\":{},\"retain\":", from.to_json(), to.to_json()).as_bytes());
         retain.write(&mut head);
         head.extend_from_slice(b",\"entries\":[");
-        let count = entries.len();
-        let mut segments = Vec::with_capacity(count.saturating_mul(2).saturating_add(2));
-        segments.push(Cow::Owned(head));
-        for (i, entry) in entries.into_iter().enumerate() {
-            if i > 0 {
-                segments.push(Cow::Borrowed(&b","[..]));
-            }
-            segments.push(entry);
-        }
-        segments.push(Cow::Borrowed(&b"]}"[..]));
-        let len = segments.iter().map(|s| s.len() as u64).sum();
-        RequestBody { segments, len, entries: count }
+        let mut body = RequestBody { head, entries: entries.into(), len: 0 };
+        body.len = body.pieces().fold(0, |len, piece| len.saturating_add(piece.len() as u64));
+        body
     }
 
     /// Bytes.
@@ -90,33 +127,56 @@ impl<'a> RequestBody<'a> {
 
     /// How many entries it holds.
     pub fn entries(&self) -> usize {
-        self.entries
+        self.entries.count
     }
 
     /// The bytes, one after the other.
-    pub fn reader(&self) -> BodyReader<'_> {
-        BodyReader { segments: &self.segments, at: 0 }
+    pub fn reader(&self) -> BodyReader<'_, 'a> {
+        BodyReader { body: self, number: 0, piece: self.piece(0), at: 0 }
     }
 
     /// The bytes in one piece: for tests and for the dump.
     pub fn to_vec(&self) -> Vec<u8> {
-        self.segments.concat()
+        self.pieces().fold(Vec::new(), |mut bytes, piece| {
+            bytes.extend_from_slice(&piece);
+            bytes
+        })
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        (0..).map_while(|number| self.piece(number))
+    }
+
+    /// What a body is made of, one behind the other: the head, for each entry what separates it from the one before and then itself, the tail.
+    fn piece(&self, number: usize) -> Option<Cow<'_, [u8]>> {
+        let Some(behind_head) = number.checked_sub(1) else { return Some(Cow::Borrowed(&self.head)) };
+        let entry = behind_head / 2;
+        if entry < self.entries.count {
+            return Some(match behind_head {
+                0 => Cow::Borrowed(&[]),
+                _ if behind_head.is_multiple_of(2) => Cow::Borrowed(b","),
+                _ => self.entries.get(entry),
+            });
+        }
+        (behind_head == self.entries.count.saturating_mul(2)).then_some(Cow::Borrowed(TAIL))
     }
 }
 
-/// Reads a body from its segments.
-#[derive(Debug)]
-pub struct BodyReader<'b> {
-    segments: &'b [Cow<'b, [u8]>],
-    /// Position in the first of them.
+/// Reads a body, piece by piece.
+pub struct BodyReader<'b, 'a> {
+    body: &'b RequestBody<'a>,
+    /// Of the piece at hand.
+    number: usize,
+    piece: Option<Cow<'b, [u8]>>,
+    /// Position in it.
     at: usize,
 }
 
-impl Read for BodyReader<'_> {
+impl Read for BodyReader<'_, '_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
-        while let Some((first, rest)) = self.segments.split_first() {
-            let left = first.get(self.at..).unwrap_or_default();
+        while let Some(piece) = &self.piece {
+            let left = piece.get(self.at..).unwrap_or_default();
             let room = out.get_mut(filled..).unwrap_or_default();
             let n = left.len().min(room.len());
             if let (Some(to), Some(from)) = (room.get_mut(..n), left.get(..n)) {
@@ -127,7 +187,8 @@ impl Read for BodyReader<'_> {
                 self.at += n;
                 break;
             }
-            self.segments = rest;
+            self.number = self.number.saturating_add(1);
+            self.piece = self.body.piece(self.number);
             self.at = 0;
         }
         Ok(filled)
@@ -167,8 +228,7 @@ mod tests {
     #[test]
     fn reader_gives_the_same_bytes_whatever_the_buffer() {
         let to = SyncState::Active { cookie: vec![0; 40] };
-        let entries = (0..5).map(|i| Cow::Owned(vec![b'x'; i * 3])).collect();
-        let body = RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, entries);
+        let body = RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, Entries::new(5, |i| Cow::Owned(vec![b'x'; i * 3])));
         let whole = body.to_vec();
         assert_eq!(body.byte_len(), whole.len() as u64);
         for size in 1..whole.len() + 2 {

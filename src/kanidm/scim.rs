@@ -1,10 +1,11 @@
 //! The SCIM wire types of Kanidm's `/scim/v1/Sync`: what an entry looks like in a request.
 //!
-//! Everything borrows: an entry is serialised once, straight into the arena of [`crate::sync::changeset::ChangeSet`].
+//! Everything borrows: an entry is written once, straight into the arena of [`crate::sync::changeset::ChangeSet`].
 //! `externalId` is not a field here: the arena writes it first, where it can be found again without parsing.
 
-use serde::{Serialize, Serializer};
 use uuid::Uuid;
+
+use super::json::{Object, write_text};
 
 /// `schemas` of a person without a gidnumber.
 pub const PERSON: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account", "urn:ietf:params:scim:schemas:kanidm:sync:1:person"];
@@ -20,9 +21,8 @@ pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"]
 pub const POSIX_GROUP: &[&str] =
     &["urn:ietf:params:scim:schemas:kanidm:sync:1:group", "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup"];
 
-/// A person, without its `externalId`. What is `None` is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
-#[derive(Serialize)]
-pub struct ScimPerson<'a, M: Serialize, K: Serialize> {
+/// A person, without its `externalId`. What is `None`, or empty, is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
+pub struct ScimPerson<'a, M, K> {
     /// [`PERSON`] or [`POSIX_PERSON`].
     pub schemas: &'static [&'static str],
     /// The UUID the entry has in Kanidm.
@@ -32,64 +32,61 @@ pub struct ScimPerson<'a, M: Serialize, K: Serialize> {
     /// Never empty.
     pub displayname: &'a str,
     /// One line.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub legalname: Option<&'a str>,
     /// In one of Kanidm's ranges ([`crate::mapping::validate::gidnumber_range`]).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gidnumber: Option<u32>,
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub loginshell: Option<&'a str>,
     /// A hash that Kanidm imports ([`crate::mapping::password::check`]). Absent, Kanidm keeps the one it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub password_import: Option<&'a str>,
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub unix_password_import: Option<&'a str>,
-    /// A sequence of [`ScimMail`], not empty: Kanidm refuses empty lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mail: Option<M>,
-    /// A sequence of [`ScimSshKey`], not empty.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ssh_publickey: Option<K>,
+    /// Mail addresses; the first of them is the primary one.
+    pub mail: M,
+    /// OpenSSH public keys (type, base64, comment), each behind its label, which is unique within the person.
+    pub ssh_publickey: K,
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub account_valid_from: Option<&'a str>,
     /// RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub account_expire: Option<&'a str>,
 }
 
-/// A sequence that is serialised as it is made.
-pub struct Sequence<I>(pub I);
-
-impl<I: Iterator<Item: Serialize> + Clone> Serialize for Sequence<I> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.clone())
+impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> ScimPerson<'a, M, K> {
+    /// Writes it as a JSON object.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.list("schemas", self.schemas.iter(), |out, schema| write_text(out, schema));
+        object.uuid("id", self.id);
+        object.text("name", self.name);
+        object.text("displayname", self.displayname);
+        object.optional_text("legalname", self.legalname);
+        object.optional_number("gidnumber", self.gidnumber);
+        object.optional_text("loginshell", self.loginshell);
+        object.optional_text("password_import", self.password_import);
+        object.optional_text("unix_password_import", self.unix_password_import);
+        // Kanidm refuses empty lists.
+        object.optional_list("mail", self.mail.enumerate(), |out, (at, address)| {
+            let mut mail = Object::begin(out);
+            if at == 0 {
+                mail.yes("primary");
+            }
+            mail.text("value", address);
+            mail.end();
+        });
+        object.optional_list("ssh_publickey", self.ssh_publickey, |out, (label, value)| {
+            let mut key = Object::begin(out);
+            key.text("label", label);
+            key.text("value", value);
+            key.end();
+        });
+        object.optional_text("account_valid_from", self.account_valid_from);
+        object.optional_text("account_expire", self.account_expire);
+        object.end();
     }
 }
 
-/// One mail address; the first of a person is its primary one.
-#[derive(Debug, Serialize)]
-pub struct ScimMail<'a> {
-    /// For one address of a person, the first.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub primary: bool,
-    /// The address.
-    pub value: &'a str,
-}
-
-/// One OpenSSH public key.
-#[derive(Debug, Serialize)]
-pub struct ScimSshKey<'a> {
-    /// Unique within the person.
-    pub label: &'a str,
-    /// Type, base64, comment.
-    pub value: &'a str,
-}
-
 /// A group, without its `externalId` and without its `member`, which [`crate::sync::changeset::ChangeSet::push_group`] writes.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct ScimGroup<'a> {
     /// [`GROUP`] or [`POSIX_GROUP`].
     pub schemas: &'static [&'static str],
@@ -98,18 +95,20 @@ pub struct ScimGroup<'a> {
     /// Lower-cased group name.
     pub name: &'a str,
     /// One line.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<&'a str>,
     /// In one of Kanidm's ranges ([`crate::mapping::validate::gidnumber_range`]).
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub gidnumber: Option<u32>,
 }
 
-/// An object without content: makes the entry where it is missing, and leaves the content of an existing one untouched.
-#[derive(Debug, Serialize)]
-pub struct ScimStub {
-    /// Empty.
-    pub schemas: [&'static str; 0],
-    /// The UUID the entry has in Kanidm.
-    pub id: Uuid,
+impl ScimGroup<'_> {
+    /// Writes it as a JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.list("schemas", self.schemas.iter(), |out, schema| write_text(out, schema));
+        object.uuid("id", self.id);
+        object.text("name", self.name);
+        object.optional_text("description", self.description);
+        object.optional_number("gidnumber", self.gidnumber);
+        object.end();
+    }
 }

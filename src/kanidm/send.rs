@@ -4,11 +4,10 @@
 //! envelope counts them), so reading the state tells: the new one, it was applied; the old one, it was not, or not yet; anything else,
 //! another run is at work.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use super::error::{Answer, Class, Fault, KanidmError};
-use super::request::{RequestBody, Retention};
+use super::request::{Entries, RequestBody, Retention};
 use super::state::{Envelope, SyncState, Unfinished};
 use super::transport::{Clock, SyncServer};
 use super::upload::{Upload, UploadError, UploadReport};
@@ -93,11 +92,11 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends one POST.
-    pub(super) fn send(&mut self, entries: &[Cow<'_, [u8]>], retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
+    pub(super) fn send(&mut self, entries: &Entries<'_>, retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
         let mut attempt = 1;
         loop {
             let to = self.next_state(leave);
-            let body = RequestBody::new(&self.current, &to, retain, entries.iter().map(|e| Cow::Borrowed(&**e)).collect());
+            let body = RequestBody::new(&self.current, &to, retain, entries.clone());
             self.report.posts = self.report.posts.saturating_add(1);
             self.report.bytes = self.report.bytes.saturating_add(body.byte_len());
             let start = self.clock.now();
@@ -136,7 +135,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends a POST that cannot be sent in parts: one that took too long is tried again.
-    pub(super) fn send_whole(&mut self, entries: &[Cow<'_, [u8]>], retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
+    pub(super) fn send_whole(&mut self, entries: &Entries<'_>, retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
         for attempt in 1..SLOW_ATTEMPTS {
             match self.send(entries, retain, leave)? {
                 Sent::TooMuch(error) if error.class() == Class::TimedOut => self.pause(attempt),
@@ -147,7 +146,7 @@ impl<'a> Sender<'a> {
     }
 
     /// Sends a POST that is made to be refused, and says how it was. It changes nothing in Kanidm.
-    pub(super) fn probe(&mut self, entries: &[Cow<'_, [u8]>]) -> Result<Refusal, UploadError> {
+    pub(super) fn probe(&mut self, entries: &Entries<'_>) -> Result<Refusal, UploadError> {
         match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {
             Sent::Refused(refusal) => Ok(refusal),
             Sent::Applied(_) => Err(UploadError::ImpossibleSuccess),

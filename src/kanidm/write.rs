@@ -5,6 +5,7 @@
 //! `collide`; what is refused for another reason is held.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::batch::BatchSize;
 use super::error::{Class, Fault};
 use super::item::{Form, Item};
 use super::members::held_and_named;
-use super::request::Retention;
+use super::request::{Entries, Retention};
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
@@ -27,7 +28,7 @@ pub(super) struct Writer<'a> {
     pub(super) input: &'a Upload<'a>,
     progress: &'a mut dyn FnMut(Progress),
     /// Persons, held entries (in the state Refresh all of them, otherwise those that groups name), groups.
-    pub(super) order: Vec<Item>,
+    pub(super) order: Rc<[Item]>,
     pub(super) batch: BatchSize,
     /// Refused because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
@@ -108,14 +109,14 @@ impl<'a> Writer<'a> {
         if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
             return self.write_first();
         }
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         self.attempt_in_chunks(&all, Form::Full, true).map(|_| ())
     }
 
     /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
     /// a POST does not list is deleted.
     fn write_first(&mut self) -> Result<(), UploadError> {
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         let why = match self.send(&all, Form::Full, true)? {
             Sent::Applied(took) => {
                 self.applied(&all, Form::Full);
@@ -126,7 +127,7 @@ impl<'a> Writer<'a> {
             Sent::TooMuch(_) => None,
         };
         self.list_all()?;
-        let all = self.order.clone();
+        let all = Rc::clone(&self.order);
         match why {
             // With the old entries gone, names and DNs are free.
             Some(refusal) if refusal.fault == Fault::Other => self.isolate(&all, Form::Full, refusal),
@@ -152,7 +153,7 @@ impl<'a> Writer<'a> {
             _ => Retention::Ignore,
         };
         if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
-            match self.sender.send_whole(&[], &retention, Leave::Final(&envelope))? {
+            match self.sender.send_whole(&Entries::none(), &retention, Leave::Final(&envelope))? {
                 Sent::Applied(_) => {}
                 // A Delete list can be taken apart.
                 Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
@@ -168,7 +169,7 @@ impl<'a> Writer<'a> {
     }
 
     fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
-        match self.sender.send_whole(&[], &Retention::Ignore, Leave::Final(envelope))? {
+        match self.sender.send_whole(&Entries::none(), &Retention::Ignore, Leave::Final(envelope))? {
             Sent::Applied(_) => Ok(()),
             other => Err(failed("storing the sync state in Kanidm", other)),
         }
@@ -296,7 +297,8 @@ impl<'a> Writer<'a> {
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
-        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| i.render(self.input, form)).collect();
+        let input = self.input;
+        let entries = Entries::new(items.len(), move |at| items.get(at).map(|item| item.render(input, form)).unwrap_or_default());
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);

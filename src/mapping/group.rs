@@ -111,7 +111,7 @@ impl Mapper<'_> {
             draft.findings.required(name_attribute(cfg, table), rule);
         }
         if let Some(rule) = draft.gidnumber.and_then(|number| claims.gidnumber(number)) {
-            draft.findings.optional(gidnumber_attribute(cfg, table), rule);
+            draft.findings.taken(gidnumber_attribute(cfg, table), rule);
             draft.gidnumber = None;
         }
         let fit = draft.findings.settle(false);
@@ -140,7 +140,7 @@ impl Mapper<'_> {
             gidnumber: draft.gidnumber,
         };
         let members = targets.into_iter().filter_map(|target| member(index, target));
-        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, &scim, members);
+        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, |out| scim.write(out), members);
         match position_of(written, &mut draft.findings) {
             Some(_) => self.content.groups += 1,
             None => self.set_state(draft.entry, State::Held),

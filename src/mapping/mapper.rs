@@ -13,11 +13,11 @@ use super::group::{self, Draft, Members};
 use super::index::{self, Index, Kind, NewEntry, State};
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
-use super::{Changed, Content, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
+use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
-use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimMail, ScimPerson, ScimSshKey, Sequence};
-use crate::sync::changeset;
+use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimPerson};
+use crate::sync::changeset::{self, PushError};
 
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
@@ -65,17 +65,20 @@ impl<'c> Mapper<'c> {
 
     /// Whether an entry was received in this run, that is given to [`entry`](Self::entry).
     pub fn contains(&self, sync_uuid: &Uuid) -> bool {
-        let found = self.index.find_uuid(sync_uuid).and_then(|position| self.index.entry(position));
-        found.is_some_and(|entry| !matches!(entry.state, State::Known | State::Owner))
+        self.index.find_uuid(sync_uuid).is_some_and(|position| self.is_received(position))
+    }
+
+    fn is_received(&self, position: u32) -> bool {
+        self.index.entry(position).is_some_and(|entry| !matches!(entry.state, State::Known | State::Owner))
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
     /// before is ignored; see [`Content::hold`].
     pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        if self.contains(&sync_uuid) {
-            return;
-        }
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
+            if self.is_received(known) {
+                return;
+            }
             self.set_state(known, State::Replaced);
         }
         let values = self.pick(entry);
@@ -249,8 +252,6 @@ impl<'c> Mapper<'c> {
         let valid_from = person.window.valid_from.map(lock::rfc3339);
         let expire = person.window.expire.map(lock::rfc3339);
         let password = Some(password.as_str()).filter(|password| !password.is_empty());
-        let mail = mails.iter().enumerate().map(|(at, value)| ScimMail { primary: at == 0, value });
-        let keys = (!keys.is_empty()).then(|| keys.iter().zip(labels.iter()).map(|(value, label)| ScimSshKey { label, value }));
         let scim = ScimPerson {
             schemas: if person.gidnumber.is_some() { POSIX_PERSON } else { PERSON },
             id: uuid,
@@ -261,12 +262,12 @@ impl<'c> Mapper<'c> {
             loginshell: person.loginshell,
             password_import: password,
             unix_password_import: password.filter(|_| self.cfg.person.password_as_unix && person.gidnumber.is_some()),
-            mail: (!mails.is_empty()).then_some(Sequence(mail)),
-            ssh_publickey: keys.map(Sequence),
+            mail: mails.iter(),
+            ssh_publickey: labels.iter().zip(keys.iter()),
             account_valid_from: valid_from.as_deref(),
             account_expire: expire.as_deref(),
         };
-        let written = self.content.changes.push(uuid, changeset::Kind::Person, dn, &scim);
+        let written = self.content.changes.push(uuid, changeset::Kind::Person, dn, |out| scim.write(out));
         position_of(written, findings)
     }
 
@@ -280,8 +281,9 @@ impl<'c> Mapper<'c> {
     /// Names what was held or dropped.
     pub(super) fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
-        let Findings { mut problems, drops, .. } = findings;
+        let Findings { mut problems, drops, contested, .. } = findings;
         if problems.is_empty() {
+            self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
             let dropped = drops.into_iter().map(|Problem { attribute, rule }| Dropped { uuid, dn: dn.to_string(), attribute, rule });
             self.content.dropped.extend(dropped);
         } else {
@@ -292,7 +294,7 @@ impl<'c> Mapper<'c> {
 }
 
 /// The position of what was written; what could not be is held.
-pub(super) fn position_of(written: Result<usize, serde_json::Error>, findings: &mut Findings) -> Option<u32> {
+pub(super) fn position_of(written: Result<usize, PushError>, findings: &mut Findings) -> Option<u32> {
     let position = written.ok().and_then(|position| u32::try_from(position).ok());
     if position.is_none() {
         findings.required("dn", UNWRITABLE);

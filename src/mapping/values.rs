@@ -36,7 +36,7 @@ pub(crate) fn pick<'a, const N: usize>(entry: &SearchResultEntry<'a>, names: &[&
     for attribute in entry.attributes() {
         let description = attribute.description();
         for (slot, name) in picked.iter_mut().zip(names) {
-            if !name.is_empty() && name.eq_ignore_ascii_case(description) {
+            if name.len() == description.len() && !name.is_empty() && name.eq_ignore_ascii_case(description) {
                 match slot {
                     Some(picked) => picked.parts = true,
                     None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
@@ -76,10 +76,6 @@ impl Texts {
         self.ends.push(self.text.len());
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         self.ends.iter().scan(0, |start, end| self.text.get(std::mem::replace(start, *end)..*end))
     }
@@ -94,7 +90,7 @@ mod tests {
         let mut texts = Texts::default();
         for round in ["a", "b"] {
             texts.clear();
-            assert!(texts.is_empty());
+            assert_eq!(texts.iter().next(), None);
             texts.push(round);
             texts.push("");
             texts.push("zoë");

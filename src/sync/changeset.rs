@@ -5,8 +5,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
 use uuid::Uuid;
+
+use crate::kanidm::json;
 
 /// What an entry is in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,15 @@ pub enum Member<'a> {
     Dn(&'a str),
 }
 
+/// Why an entry was not appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PushError {
+    /// It has 4 GiB or more.
+    TooLarge,
+    /// A member at a position that was not written.
+    NoSuchMember,
+}
+
 /// Serialised SCIM entries: they can be appended and forgotten, not changed.
 #[derive(Default)]
 pub struct ChangeSet {
@@ -58,24 +68,24 @@ impl fmt::Debug for ChangeSet {
 const PREFIX: &[u8] = b"{\"externalId\":";
 
 impl ChangeSet {
-    /// Serialises `entry` (an object with at least one key, without `externalId`) with the given `externalId`.
+    /// Appends what `write` writes, a JSON object with at least one key and without `externalId`, with the given `externalId`.
     /// Returns its position. On an error nothing is appended.
-    pub fn push<T: Serialize>(&mut self, uuid: Uuid, kind: Kind, external_id: &str, entry: &T) -> Result<usize, serde_json::Error> {
-        self.push_group(uuid, kind, external_id, entry, std::iter::empty())
+    pub fn push(&mut self, uuid: Uuid, kind: Kind, external_id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<usize, PushError> {
+        self.push_group(uuid, kind, external_id, write, std::iter::empty())
     }
 
     /// As [`push`](Self::push), with a `member` list behind the other keys. Without members there is no list: Kanidm refuses an empty
     /// one, and an absent one clears the members.
-    pub fn push_group<'m, T: Serialize>(
+    pub fn push_group<'m>(
         &mut self,
         uuid: Uuid,
         kind: Kind,
         external_id: &str,
-        entry: &T,
+        write: impl FnOnce(&mut Vec<u8>),
         members: impl Iterator<Item = Member<'m>>,
-    ) -> Result<usize, serde_json::Error> {
+    ) -> Result<usize, PushError> {
         let start = self.arena.len();
-        match self.write(start, external_id, entry, members) {
+        match self.write(start, external_id, write, members) {
             Ok((len, external_id_len)) => {
                 self.records.push(Record { uuid, kind, start, len, external_id_len });
                 Ok(self.records.len() - 1)
@@ -87,31 +97,29 @@ impl ChangeSet {
         }
     }
 
-    fn write<'m, T: Serialize>(
+    fn write<'m>(
         &mut self,
         start: usize,
         external_id: &str,
-        entry: &T,
+        write: impl FnOnce(&mut Vec<u8>),
         members: impl Iterator<Item = Member<'m>>,
-    ) -> Result<(u32, u32), serde_json::Error> {
+    ) -> Result<(u32, u32), PushError> {
         self.arena.extend_from_slice(PREFIX);
         let id_start = self.arena.len();
-        serde_json::to_writer(&mut self.arena, external_id)?;
+        json::write_text(&mut self.arena, external_id);
         let id_end = self.arena.len();
-        serde_json::to_writer(&mut self.arena, entry)?;
+        write(&mut self.arena);
         // The entry's own opening brace becomes the comma behind externalId: one object, no intermediate tree.
         if let Some(brace) = self.arena.get_mut(id_end) {
             *brace = b',';
         }
         self.write_members(members)?;
-        let too_large = |_| <serde_json::Error as serde::ser::Error>::custom("an entry of 4 GiB or more");
-        let len = u32::try_from(self.arena.len() - start).map_err(too_large)?;
-        let external_id_len = u32::try_from(id_end - id_start).map_err(too_large)?;
-        Ok((len, external_id_len))
+        let size = |from: usize, to: usize| u32::try_from(to - from).map_err(|_| PushError::TooLarge);
+        Ok((size(start, self.arena.len())?, size(id_start, id_end)?))
     }
 
     /// Writes `member` in place of the closing brace of the last entry.
-    fn write_members<'m>(&mut self, members: impl Iterator<Item = Member<'m>>) -> Result<(), serde_json::Error> {
+    fn write_members<'m>(&mut self, members: impl Iterator<Item = Member<'m>>) -> Result<(), PushError> {
         let mut first = true;
         for member in members {
             if first {
@@ -119,11 +127,9 @@ impl ChangeSet {
             }
             self.arena.extend_from_slice(if first { b",\"member\":[{\"external_id\":" } else { b",{\"external_id\":" });
             match member {
-                Member::Dn(dn) => serde_json::to_writer(&mut self.arena, dn)?,
+                Member::Dn(dn) => json::write_text(&mut self.arena, dn),
                 Member::Record(at) => {
-                    let Some(record) = self.records.get(at) else {
-                        return Err(serde::ser::Error::custom("a member that was not written"));
-                    };
+                    let record = self.records.get(at).ok_or(PushError::NoSuchMember)?;
                     self.arena.extend_from_within(external_id_range(record));
                 }
             }
@@ -190,17 +196,22 @@ fn external_id_range(record: &Record) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kanidm::scim::ScimStub;
+    use crate::kanidm::json::Object;
+
+    fn stub(out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.uuid("id", Uuid::from_u128(1));
+        object.end();
+    }
 
     #[test]
     fn entry_is_one_object_with_external_id_first() {
         let mut set = ChangeSet::default();
-        let id = Uuid::from_u128(1);
-        let at = set.push(id, Kind::Stub, "cn=\"q\",dc=x", &ScimStub { schemas: [], id }).unwrap();
+        let at = set.push(Uuid::from_u128(1), Kind::Stub, "cn=\"q\",dc=x", stub).unwrap();
         let record = set.records()[at];
         assert_eq!(
             std::str::from_utf8(set.json(&record)).unwrap(),
-            r#"{"externalId":"cn=\"q\",dc=x","schemas":[],"id":"00000000-0000-0000-0000-000000000001"}"#
+            r#"{"externalId":"cn=\"q\",dc=x","id":"00000000-0000-0000-0000-000000000001"}"#
         );
         assert_eq!(set.external_id_json(&record), br#""cn=\"q\",dc=x""#);
         assert_eq!(set.external_id(&record), "cn=\"q\",dc=x");
@@ -210,10 +221,9 @@ mod tests {
     fn members_stand_behind_the_entry() {
         let mut set = ChangeSet::default();
         let id = Uuid::from_u128(1);
-        let stub = ScimStub { schemas: [], id };
-        set.push(id, Kind::Stub, "cn=\"q\"", &stub).unwrap();
+        set.push(id, Kind::Stub, "cn=\"q\"", stub).unwrap();
         let mut json = |members: &[Member<'_>]| {
-            let at = set.push_group(id, Kind::Group, "cn=g", &stub, members.iter().copied()).unwrap();
+            let at = set.push_group(id, Kind::Group, "cn=g", stub, members.iter().copied()).unwrap();
             String::from_utf8(set.json(&set.records()[at]).to_vec()).unwrap()
         };
         assert!(json(&[]).ends_with(r#"000001"}"#));
@@ -221,28 +231,23 @@ mod tests {
         assert!(
             json(&[Member::Dn("a\\b"), Member::Record(0)]).ends_with(r#","member":[{"external_id":"a\\b"},{"external_id":"cn=\"q\""}]}"#)
         );
-        let (entries, bytes) = (set.len(), set.byte_len());
-        set.push_group(id, Kind::Group, "cn=g", &stub, [Member::Record(99)].into_iter()).unwrap_err();
-        assert_eq!((set.len(), set.byte_len()), (entries, bytes));
+    }
+
+    #[test]
+    fn an_entry_that_is_refused_leaves_no_trace() {
+        let mut set = ChangeSet::default();
+        set.push(Uuid::nil(), Kind::Stub, "a", stub).unwrap();
+        let before = (set.len(), set.byte_len());
+        let members = [Member::Record(0), Member::Record(99)];
+        let refused = set.push_group(Uuid::nil(), Kind::Group, "cn=g", stub, members.into_iter());
+        assert_eq!(refused, Err(PushError::NoSuchMember));
+        assert_eq!((set.len(), set.byte_len()), before);
     }
 
     #[test]
     fn debug_shows_no_content() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Stub, "marker", &ScimStub { schemas: [], id: Uuid::nil() }).unwrap();
-        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 80 }");
-    }
-
-    #[test]
-    fn an_entry_that_cannot_be_serialised_leaves_no_trace() {
-        struct Bad;
-        impl Serialize for Bad {
-            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
-                Err(serde::ser::Error::custom("no"))
-            }
-        }
-        let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Stub, "a", &Bad).unwrap_err();
-        assert_eq!((set.len(), set.byte_len()), (0, 0));
+        set.push(Uuid::nil(), Kind::Stub, "marker", stub).unwrap();
+        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 67 }");
     }
 }

@@ -120,7 +120,8 @@ fn parsed(bytes: &[u8]) -> RequestBody<'static> {
         uuids.iter().map(|u| Uuid::parse_str(u.as_str()?).ok()).collect()
     };
     let retain = list("Retain").map(Retention::Retain).or(list("Delete").map(Retention::Delete)).unwrap_or_default();
-    let entries = request["entries"].as_array().unwrap().iter().map(|e| Cow::Owned(e.to_string().into_bytes())).collect();
+    let entries: Vec<Cow<'static, [u8]>> =
+        request["entries"].as_array().unwrap().iter().map(|e| Cow::Owned(e.to_string().into_bytes())).collect();
     RequestBody::new(&state("from_state"), &state("to_state"), &retain, entries)
 }
 

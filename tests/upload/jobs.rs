@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimMail, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
@@ -37,7 +37,6 @@ pub fn person(n: u32) -> Account {
 }
 
 pub fn add_person(set: &mut ChangeSet, p: &Account) {
-    let mail = [ScimMail { primary: true, value: &p.mail }];
     let entry = ScimPerson {
         schemas: POSIX_PERSON,
         id: id(p.n),
@@ -48,18 +47,19 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
         loginshell: None,
         password_import: p.bad.then_some("{BAD}"),
         unix_password_import: None,
-        mail: Some(&mail),
-        ssh_publickey: None::<()>,
+        mail: [p.mail.as_str()].into_iter(),
+        ssh_publickey: std::iter::empty(),
         account_valid_from: None,
         account_expire: None,
     };
-    set.push(id(p.n), Kind::Person, &p.dn, &entry).unwrap();
+    set.push(id(p.n), Kind::Person, &p.dn, |out| entry.write(out)).unwrap();
 }
 
 pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
     let name = format!("group{n}");
     let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None };
-    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), &entry, members.iter().map(|m| Member::Dn(m))).unwrap();
+    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m)))
+        .unwrap();
 }
 
 pub fn limits(max_entries: usize) -> Limits {

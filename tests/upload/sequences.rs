@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimMail, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
@@ -265,7 +265,6 @@ impl Directory {
 fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
     let e = &directory.entries[&uuid];
     if e.person {
-        let mail = [ScimMail { primary: true, value: &e.mail }];
         let entry = ScimPerson {
             schemas: POSIX_PERSON,
             id: uuid,
@@ -276,16 +275,16 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
             loginshell: None,
             password_import: Some(if e.bad { "{BAD}" } else { "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0" }),
             unix_password_import: None,
-            mail: Some(&mail),
-            ssh_publickey: None::<()>,
+            mail: [e.mail.as_str()].into_iter(),
+            ssh_publickey: std::iter::empty(),
             account_valid_from: None,
             account_expire: None,
         };
-        set.push(uuid, Kind::Person, &e.dn, &entry).unwrap();
+        set.push(uuid, Kind::Person, &e.dn, |out| entry.write(out)).unwrap();
     } else {
         let members = e.members.iter().filter_map(|m| directory.entries.get(m)).map(|m| Member::Dn(&m.dn));
         let entry = ScimGroup { schemas: GROUP, id: uuid, name: &e.name, description: None, gidnumber: None };
-        set.push_group(uuid, Kind::Group, &e.dn, &entry, members).unwrap();
+        set.push_group(uuid, Kind::Group, &e.dn, |out| entry.write(out), members).unwrap();
     }
 }
 
