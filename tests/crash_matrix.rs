@@ -259,7 +259,8 @@ fn ds389_dies_along_the_way() {
         relay.release();
         let outcome = run.finish();
         assert_clear(&outcome, &what);
-        assert_eq!(outcome.code, Some(1), "{what}\n{}", outcome.all());
+        // Towards the end, all of it may have been on its way already.
+        assert!(outcome.code == Some(1) || records * 2 > all, "{what}\n{}", outcome.all());
         world.tool.write_sync_config(&world.config);
         world.ds389.restart();
         before.assert_none_lost(&world, NS_UNIQUE_ID, &what);

@@ -144,7 +144,8 @@ fn bash_completes_options_and_paths() {
     assert_eq!(complete(&["--full-r"]), ["--full-refresh"]);
     let mut all: Vec<String> = OPTIONS.iter().flat_map(|option| option.long.iter().map(|long| format!("--{long}"))).collect();
     let mut offered = complete(&["-n", "--"]);
-    (all.sort(), offered.sort());
+    all.sort();
+    offered.sort();
     assert_eq!(offered, all);
     for words in [["-c", "a"].as_slice(), &["--ldap-sync-config", "a"], &["--ldap-sync-config", "=", "a"]] {
         assert_eq!(complete(words), ["a file"], "{words:?}");

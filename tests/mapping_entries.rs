@@ -3,7 +3,7 @@
 mod mapping_support;
 
 use kanidm_ldap_sync::config::sync::{EntryConfig, InvalidEntries, MappingConfig};
-use kanidm_ldap_sync::mapping::{Content, Mapper, SkipReason};
+use kanidm_ldap_sync::mapping::{Content, MAX_PROBLEMS, Mapper, SkipReason};
 use mapping_support::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -391,6 +391,32 @@ fn a_value_of_several_lines_is_several_keys_and_a_key_twice_is_one() {
 }
 
 #[test]
+fn a_mail_address_twice_is_one() {
+    let entry = person(1, "bob").with("mail", "b@example.com").with("mail", "a@example.com").with("mail", "b@example.com");
+    let sent = only(&map(&config(), &[entry]));
+    assert_eq!(sent["mail"], json!([{"primary": true, "value": "b@example.com"}, {"value": "a@example.com"}]));
+}
+
+/// How many values an entry has is up to its author: so must not be how many problems are kept and shown.
+#[test]
+fn very_many_bad_values_are_named_as_a_few() {
+    let table = [
+        // (attribute, value, problems beside those of the attribute)
+        ("mail", "@", 0),
+        ("sshPublicKey", "no key", 0),
+        ("shadowExpire", "soon", 1),
+    ];
+    for (attribute, value, others) in table {
+        let entry = (0..10_000).fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
+        let content = map(&config(), std::slice::from_ref(&entry));
+        assert_eq!(problems(&content).len(), MAX_PROBLEMS + others, "{attribute}");
+        let content = map(&policy(InvalidEntries::DropAttribute), &[entry]);
+        let named = content.dropped.len() + content.held.iter().map(|held| held.problems.len()).sum::<usize>();
+        assert_eq!(named, MAX_PROBLEMS + others, "{attribute}");
+    }
+}
+
+#[test]
 fn the_earliest_end_of_an_account_counts() {
     let expire = |entry: TestEntry| only(&map(&config(), &[entry]))["account_expire"].clone();
     let bob = person(1, "bob")
@@ -490,6 +516,8 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));
     let dropped: Vec<_> = content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.as_str())).collect();
     assert_eq!(dropped, [(2, "uidnumber"), (2, "mail"), (3, "gidnumber")]);
+    let again: Vec<u128> = content.contested.iter().map(|entry| entry.sync_uuid.as_u128()).collect();
+    assert_eq!(again, [2, 3], "to be read again: the other may give it up");
 }
 
 #[test]

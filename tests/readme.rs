@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -82,35 +82,59 @@ fn exit_codes_that_the_demo_does_not_show() {
 
 #[test]
 fn the_dependency_table_is_complete_and_right() {
-    let mut direct: BTreeMap<String, bool> = BTreeMap::new();
+    let mut direct: BTreeSet<String> = BTreeSet::new();
     for manifest in [include_str!("../Cargo.toml"), include_str!("../proto/Cargo.toml")] {
         let manifest: toml::Table = toml::from_str(manifest).unwrap();
-        for (name, value) in manifest["dependencies"].as_table().unwrap().iter().filter(|(_, value)| value.get("path").is_none()) {
-            let reduced = value.get("default-features").and_then(toml::Value::as_bool) == Some(false);
-            *direct.entry(name.clone()).or_default() |= reduced;
-        }
+        let dependencies = manifest["dependencies"].as_table().unwrap().iter();
+        direct.extend(dependencies.filter(|(_, value)| value.get("path").is_none()).map(|(name, _)| name.clone()));
     }
     let rows = table("Dependencies");
     let names: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    assert_eq!(names, direct.keys().collect::<Vec<_>>());
-    let licences = licences();
+    assert_eq!(names, direct.iter().collect::<Vec<_>>());
+    let packages = packages();
     for row in &rows {
         let name = row[0].trim_matches('`');
-        assert_eq!(Some(row[2]), licences.get(name).map(String::as_str), "the licence of {name}");
-        assert_eq!(row[3] != "–", direct[name], "{name}: what is turned off, and default-features in Cargo.toml");
+        let package = &packages[name];
+        assert_eq!(row[3], package.licence, "the licence of {name}");
+        let kept = package.repository.trim_start_matches("https://github.com/").trim_end_matches(".git");
+        assert_eq!(row[4], format!("[{kept}](https://github.com/{kept})"), "where {name} is kept");
+        let off = package.off.iter().map(|feature| format!("`{feature}`")).collect::<Vec<_>>().join(", ");
+        assert_eq!(row[5], if off.is_empty() { "–" } else { &off }, "default features of {name} that are off");
     }
 }
 
-/// The licence of each crate that the tool itself is built of.
-fn licences() -> BTreeMap<String, String> {
-    let mut tree = Command::new(env!("CARGO"));
-    tree.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--depth", "2", "--format", "{p}|{l}"]);
-    let text = String::from_utf8(run(tree.current_dir(env!("CARGO_MANIFEST_DIR")))).unwrap();
-    let of = |line: &str| {
-        let (package, licence) = line.split_once('|')?;
-        Some((package.split(' ').next()?.to_owned(), licence.trim_end_matches(" (*)").to_owned()))
+/// A crate as cargo resolves it for the tool.
+struct Package {
+    licence: String,
+    repository: String,
+    /// Default features that are not compiled.
+    off: Vec<String>,
+}
+
+fn packages() -> BTreeMap<String, Package> {
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&cargo(&["metadata", "--format-version", "1", "--filter-platform", TARGET])).unwrap();
+    let all = metadata["packages"].as_array().unwrap();
+    // Without the features that only tests ask for, which `cargo metadata` adds.
+    let arguments =
+        ["tree", "--edges", "normal", "--target", TARGET, "--prefix", "none", "--no-dedupe", "--depth", "2", "--format", "{p}|{l}|{r}|{f}"];
+    let text = String::from_utf8(cargo(&arguments)).unwrap();
+    let package = |line: &str| {
+        let [id, licence, repository, on] = line.split('|').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let [name, version] = id.split(' ').take(2).collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let of_all = all.iter().find(|one| one["name"] == name && one["version"] == version.trim_start_matches('v')).unwrap();
+        let default = of_all["features"]["default"].as_array().cloned().unwrap_or_default();
+        let default = default.iter().map(|feature| feature.as_str().unwrap().to_owned());
+        let off = default.filter(|feature| !on.split(',').any(|on| on == feature)).collect();
+        (name.to_owned(), Package { licence: licence.to_owned(), repository: repository.to_owned(), off })
     };
-    text.lines().filter_map(of).collect()
+    text.lines().map(package).collect()
+}
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn cargo(arguments: &[&str]) -> Vec<u8> {
+    run(Command::new(env!("CARGO")).args(arguments).args(["--locked", "--offline"]).current_dir(env!("CARGO_MANIFEST_DIR")))
 }
 
 #[test]

@@ -317,8 +317,8 @@ fn no_secret_is_seen_of_the_running_process() {
 fn no_secret_leaves_the_service() {
     let authority = Pki::new();
     let (mut world, secrets, _) = secret_world(&authority);
-    let [status] = ports::free();
-    world.reconfigure(|config| config.set("status_bind", format!("127.0.0.1:{status}")).set("schedule", "0 0 0 1 1 * 2099"));
+    let status = ports::own_address().to_string();
+    world.reconfigure(|config| config.set("status_bind", status).set("schedule", "0 0 0 1 1 * 2099"));
     let socket = world.tool.dir().path().join("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -22,8 +22,11 @@ mod table;
 
 use crate::document::Document;
 
+/// Measures something and writes it down.
+type Part = fn(&mut Document);
+
 /// What can be measured by itself, in the order of the document.
-const PARTS: [(&str, fn(&mut Document)); 4] =
+const PARTS: [(&str, Part); 4] =
     [("slapd", slapd::first_and_later_runs), ("group", slapd::large_group), ("growth", growth::measure), ("engine", engine::measure)];
 
 fn main() {

@@ -38,6 +38,14 @@ struct Candidate {
     wants: Vec<(Unique, Option<usize>)>,
 }
 
+impl Candidate {
+    /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that has none any more.
+    fn gives_up(&self, value: &Unique) -> bool {
+        let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
+        !is_number(value) || self.values.iter().any(is_number)
+    }
+}
+
 impl Writer<'_> {
     /// Writes what was refused because a value is taken, as far as that is possible.
     pub(super) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
@@ -243,6 +251,13 @@ impl Writer<'_> {
 
     fn sides(&self, candidates: &[Candidate], value: &Unique, holder: Option<usize>) -> String {
         let other = match holder.and_then(|i| candidates.get(i)) {
+            Some(candidate) if !candidate.gives_up(value) => {
+                let dn = self.dn(candidate.item);
+                return format!(
+                    "{} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other",
+                    value.words()
+                );
+            }
             Some(candidate) => Some(self.dn(candidate.item)),
             None => {
                 self.sender.report.written.iter().map(|at| Item::Record(*at)).find(|i| self.values(*i).contains(value)).map(|i| self.dn(i))
@@ -269,13 +284,16 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
         let others = || candidates.iter().filter(|o| o.item != c.item);
         c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
     };
+    let gives_up = |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
     let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
     loop {
         let next: Vec<bool> = candidates
             .iter()
             .enumerate()
-            .map(|(i, c)| is(&solvable, i) && c.wants.iter().all(|(_, holder)| holder.is_some_and(|h| is(&solvable, h))))
+            .map(|(i, c)| {
+                is(&solvable, i) && c.wants.iter().all(|(value, holder)| holder.is_some_and(|h| is(&solvable, h) && gives_up(h, value)))
+            })
             .collect();
         if next == solvable {
             break;

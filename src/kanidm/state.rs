@@ -87,7 +87,8 @@ pub struct Envelope {
     pub fingerprint: String,
     /// The UUIDs that Kanidm holds for us, as they are in Kanidm; `None` while that is not known, after another tool's cookie was taken over.
     pub known: Option<Sketch>,
-    /// Entries that were held back, by their sync UUIDs in the directory; at most [`MAX_HELD`].
+    /// Entries that were held back, or sent without a value that another entry has, by their sync UUIDs in the directory: they are read
+    /// again. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
     /// Set between the first and the last POST of a run that takes several.
     pub unfinished: Option<Unfinished>,

@@ -111,7 +111,7 @@ impl Mapper<'_> {
             draft.findings.required(name_attribute(cfg, table), rule);
         }
         if let Some(rule) = draft.gidnumber.and_then(|number| claims.gidnumber(number)) {
-            draft.findings.optional(gidnumber_attribute(cfg, table), rule);
+            draft.findings.taken(gidnumber_attribute(cfg, table), rule);
             draft.gidnumber = None;
         }
         let fit = draft.findings.settle(false);

@@ -13,7 +13,7 @@ use super::group::{self, Draft, Members};
 use super::index::{self, Index, Kind, NewEntry, State};
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
-use super::{Changed, Content, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
+use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimPerson};
@@ -281,8 +281,9 @@ impl<'c> Mapper<'c> {
     /// Names what was held or dropped.
     pub(super) fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
-        let Findings { mut problems, drops, .. } = findings;
+        let Findings { mut problems, drops, contested, .. } = findings;
         if problems.is_empty() {
+            self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
             let dropped = drops.into_iter().map(|Problem { attribute, rule }| Dropped { uuid, dn: dn.to_string(), attribute, rule });
             self.content.dropped.extend(dropped);
         } else {

@@ -48,6 +48,18 @@ pub struct Content {
     pub members_out_of_scope: u64,
     /// The first of them, for the debug log.
     pub out_of_scope: Vec<OutOfScope>,
+    /// Entries in `changes` without a value that another entry has. The other one may give it up, and nothing would say so: these are to be
+    /// read again by the next run.
+    pub contested: Vec<Contested>,
+}
+
+/// An entry that was sent without a value that another entry has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contested {
+    /// The UUID the entry has in Kanidm.
+    pub uuid: Uuid,
+    /// The UUID the entry has in the directory.
+    pub sync_uuid: Uuid,
 }
 
 impl Content {
@@ -59,6 +71,7 @@ impl Content {
         let uuids: HashSet<&Uuid> = uuids.iter().collect();
         self.skipped.retain(|entry| !uuids.contains(&entry.uuid));
         self.held.retain(|entry| !uuids.contains(&entry.uuid));
+        self.contested.retain(|entry| !uuids.contains(&entry.uuid));
         self.changes.retain(|record| !uuids.contains(&record.uuid));
     }
 
@@ -118,7 +131,7 @@ pub struct Held {
     pub sync_uuid: Uuid,
     /// As the server spells it.
     pub dn: String,
-    /// Never empty.
+    /// Never empty, and not much longer than [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
 }
 
@@ -184,6 +197,9 @@ pub struct Changed {
     pub gidnumber: Option<u32>,
 }
 
+/// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
+pub const MAX_PROBLEMS: usize = 100;
+
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
     policy: InvalidEntries,
@@ -191,11 +207,13 @@ struct Findings {
     problems: Vec<Problem>,
     /// What is left out of it, once [`settle`](Self::settle) has decided; until then, what offends in optional attributes.
     drops: Vec<Problem>,
+    /// One of `drops` is a value that another entry has.
+    contested: bool,
 }
 
 impl Findings {
     fn new(policy: InvalidEntries) -> Self {
-        Findings { policy, problems: Vec::new(), drops: Vec::new() }
+        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false }
     }
 
     /// The entry cannot do without.
@@ -205,7 +223,15 @@ impl Findings {
 
     /// The entry can do without, if the policy allows.
     fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
-        self.drops.push(problem(attribute, rule.into()));
+        if self.drops.len() < MAX_PROBLEMS {
+            self.drops.push(problem(attribute, rule.into()));
+        }
+    }
+
+    /// As [`optional`](Self::optional), for a value that another entry has.
+    fn taken(&mut self, attribute: &str, rule: String) {
+        self.contested = true;
+        self.optional(attribute, rule);
     }
 
     /// Whether the entry is sent, by the policy. A locked account is sent without what offends also where the policy holds entries: its lock

@@ -3,11 +3,12 @@
 //! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by [`super::mapper`].
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
-use super::{Findings, password, ssh_key, validate};
+use super::{Findings, MAX_PROBLEMS, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
@@ -83,6 +84,8 @@ pub(super) struct Buffers {
     /// One for each of `keys`.
     pub(super) labels: Texts,
     label: String,
+    /// What the entry has had already. A set: how many values an entry has is up to its author.
+    seen: HashSet<String>,
     hash: password::Scratch,
     blob: Vec<u8>,
 }
@@ -196,7 +199,7 @@ fn read_gidnumber(
     match number {
         Err(rule) => findings.optional(attribute, rule),
         Ok(number) => match claims.gidnumber(number) {
-            Some(rule) => findings.optional(attribute, rule),
+            Some(rule) => findings.taken(attribute, rule),
             None => return Some(number),
         },
     }
@@ -230,14 +233,17 @@ fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut
     }
 }
 
+/// An address that comes twice is one.
 fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
     buffers.mails.clear();
+    buffers.seen.clear();
     for value in values.into_iter().flat_map(values::not_blank) {
         match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
-                Some(rule) => findings.optional(attribute, rule),
-                None => buffers.mails.push(mail),
+                Some(rule) => findings.taken(attribute, rule),
+                None if buffers.seen.insert(mail.to_owned()) => buffers.mails.push(mail),
+                None => {}
             },
         }
     }
@@ -245,9 +251,10 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
 
 /// Each line of a value is a key, as sshd reads it. A key that comes twice is one.
 fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
-    let Buffers { keys, labels, label, blob, .. } = buffers;
+    let Buffers { keys, labels, label, seen, blob, .. } = buffers;
     keys.clear();
     labels.clear();
+    seen.clear();
     for value in values.into_iter().flat_map(values::not_blank) {
         let Ok(lines) = str::from_utf8(value) else {
             findings.optional(attribute, validate::NOT_UTF8);
@@ -257,11 +264,11 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
             label.clear();
             match ssh_key::check(line, blob, label) {
                 Err(rule) => findings.optional(attribute, rule),
-                Ok(()) if labels.iter().any(|other| other == label) => {}
-                Ok(()) => {
+                Ok(()) if seen.insert(label.clone()) => {
                     keys.push(line);
                     labels.push(label);
                 }
+                Ok(()) => {}
             }
         }
     }
@@ -272,7 +279,9 @@ fn read_window(attributes: &lock::Values<'_>, findings: &mut Findings) -> Window
     let mut unclear = false;
     let window = Window::read(attributes, |attribute, rule| {
         unclear = true;
-        findings.required(attribute, rule);
+        if findings.problems.len() < MAX_PROBLEMS {
+            findings.required(attribute, rule);
+        }
     });
     if unclear {
         findings.required("sync_account_lock", STILL_OPEN);

@@ -200,6 +200,9 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
     };
     let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
+    // Those that were sent, without a value, come last: more than can be remembered are no reason to fail.
+    let room = MAX_HELD.saturating_sub(held.len());
+    held.extend(reading.content.contested.iter().take(room).map(|entry| entry.sync_uuid));
     held.sort_unstable();
     held.dedup();
     // What another tool has mapped is not what this configuration says: until everything was read once, there is no fingerprint.

@@ -32,7 +32,7 @@ fn client(pki: &Pki, port: u16, timeout: Duration) -> KanidmClient {
 
 fn body() -> RequestBody<'static> {
     let to = SyncState::Active { cookie: b"to".to_vec() };
-    RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, vec![Cow::Borrowed(b"{}")])
+    RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, vec![Cow::Borrowed(&b"{}"[..])])
 }
 
 /// Answers one request with these bytes, and ends the connection in good order.

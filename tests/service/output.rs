@@ -66,7 +66,7 @@ fn progress_is_for_terminals() {
         assert!(shown[at..].starts_with(" entries uploaded\r\x1b[K"), "{shown:?}");
     }
     let last = shown.rsplit("\r\x1b[K").next().unwrap();
-    assert!(last.contains(" INFO  synchronised: "), "{shown:?}");
+    assert!(last.contains("\nsynchronised: "), "{shown:?}");
 
     slow();
     let piped = world.tool.run(&[]).expect_code(0).all();

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::support::peer::{Link, Peer, SLAPD, done, sync_done, sync_entry};
 use crate::support::pki::Pki;
-use crate::support::ports;
+pub use crate::support::ports::own_address as status_address;
 use crate::support::process::PATIENCE;
 use crate::support::tool::{ConfigText, Outcome, Tool, run_command};
 
@@ -23,12 +23,6 @@ pub struct Service {
     pub child: Child,
     log: Arc<Mutex<String>>,
     status: SocketAddr,
-}
-
-/// A free address for `status_bind`.
-pub fn status_address() -> SocketAddr {
-    let [port] = ports::free();
-    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 impl Service {

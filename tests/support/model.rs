@@ -67,11 +67,13 @@ impl Model {
     }
 
     /// The body of a POST, as it comes over HTTP: status and body of the answer.
+    #[allow(dead_code, reason = "the tests of the upload have no HTTP in between")]
     pub fn post(&mut self, bytes: &[u8]) -> (u16, String) {
         self.arrive(bytes).err().unwrap_or_else(|| (200, "null".to_owned()))
     }
 
     /// The answer to a GET.
+    #[allow(dead_code, reason = "the tests of the upload have no HTTP in between")]
     pub fn state_text(&self) -> String {
         self.sync_state().to_json()
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
+use kanidm_ldap_sync::kanidm::scim::{PERSON, ScimPerson};
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind};
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, RUN, add_group, add_person, done, id, limits, person};
@@ -303,6 +304,34 @@ fn nobody_is_found_by_the_dn_of_a_member_that_was_never_sent() {
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), [id(9)]);
     assert_eq!(members(&model), BTreeSet::from([id(9), id(2)]));
+}
+
+#[test]
+fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
+    let mut model = active(&[person(0), person(1)]);
+    let mut set = ChangeSet::default();
+    // They swap names, and one is to have the number that the other has in Kanidm, and no more in the directory.
+    add_person(&mut set, &Account { name: person(1).name, gid: person(1).gid, ..person(0) });
+    let no_number = ScimPerson {
+        schemas: PERSON,
+        id: id(1),
+        name: &person(0).name,
+        displayname: "-",
+        legalname: None,
+        gidnumber: None,
+        loginshell: None,
+        password_import: None,
+        unix_password_import: None,
+        mail: std::iter::empty::<&str>(),
+        ssh_publickey: std::iter::empty(),
+        account_valid_from: None,
+        account_expire: None,
+    };
+    set.push(id(1), Kind::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
+    let report = Job::new(&set).run(&mut model).unwrap();
+    assert_eq!(report.held.len(), 2, "{:#?}", report.held);
+    assert!(report.held.iter().any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")), "{:#?}", report.held);
+    assert_eq!([0, 1].map(|n| model.entries[&id(n)].text("name").map(str::to_owned)), [0, 1].map(|n| Some(person(n).name)));
 }
 
 #[test]

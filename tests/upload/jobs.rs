@@ -58,7 +58,8 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
 pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
     let name = format!("group{n}");
     let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None };
-    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m))).unwrap();
+    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m)))
+        .unwrap();
 }
 
 pub fn limits(max_entries: usize) -> Limits {

@@ -278,7 +278,8 @@ fn entries() -> Vec<Vec<u8>> {
     let ldif = fs::read_to_string(repository().join("fixtures/scim/directory.ldif")).unwrap().replace("\n ", "");
     let entries: Vec<Vec<u8>> = ldif.split("\n\n").map(crate::entry::from_ldif).filter(|entry| !entry.is_empty()).collect();
     assert!(entries.len() > 10, "{} entries", entries.len());
-    let one = entries.iter().enumerate().map(|(number, entry)| prefixed(&[number as u8 * 11], entry));
-    let three = entries.windows(3).enumerate().map(|(number, three)| prefixed(&[number as u8 * 7], &three.join(&b"\n\n"[..])));
+    let one = entries.iter().enumerate().map(|(number, entry)| prefixed(&[(number as u8).wrapping_mul(11)], entry));
+    let three =
+        entries.windows(3).enumerate().map(|(number, three)| prefixed(&[(number as u8).wrapping_mul(7)], &three.join(&b"\n\n"[..])));
     one.chain(three).collect()
 }

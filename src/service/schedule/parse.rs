@@ -69,7 +69,7 @@ fn field(cursor: &mut Cursor<'_>, unit: Unit) -> Result<BTreeSet<u32>, ScheduleE
 }
 
 fn item(cursor: &mut Cursor<'_>, unit: Unit, values: &mut BTreeSet<u32>) -> Result<(), ScheduleError> {
-    let column = cursor.column();
+    let at = cursor.position;
     let (start, end) = if cursor.eat('*') || (unit.takes_question_mark() && cursor.eat('?')) {
         (unit.min(), unit.max())
     } else if let Some(start) = cursor.number(unit)? {
@@ -88,7 +88,7 @@ fn item(cursor: &mut Cursor<'_>, unit: Unit, values: &mut BTreeSet<u32>) -> Resu
         return Err(cursor.unexpected(unit));
     };
     if start > end {
-        return Err(ScheduleError::new(unit, column, ScheduleErrorKind::Backwards { start, end }));
+        return Err(ScheduleError::new(unit, cursor.column(at), ScheduleErrorKind::Backwards { start, end }));
     }
     let step = if cursor.eat('/') { cursor.step(unit)? } else { 1 };
     values.extend((start..=end).step_by(step));
@@ -115,9 +115,9 @@ impl<'a> Cursor<'a> {
         self.rest().is_empty()
     }
 
-    /// Characters, from 1.
-    fn column(&self) -> usize {
-        self.text.get(..self.position).unwrap_or_default().chars().count() + 1
+    /// Of a place in bytes: characters, from 1. For errors only: it counts from the start.
+    fn column(&self, position: usize) -> usize {
+        self.text.get(..position).unwrap_or_default().chars().count() + 1
     }
 
     fn eat(&mut self, wanted: char) -> bool {
@@ -157,7 +157,7 @@ impl<'a> Cursor<'a> {
     /// Digits with white space around them; those that are not allowed come back as the error, with their column.
     fn digits(&mut self, allowed: impl Fn(u32) -> bool) -> Result<Option<u32>, (usize, String)> {
         self.skip_white_space();
-        let column = self.column();
+        let at = self.position;
         let digits = self.take_while(|c| c.is_ascii_digit());
         if digits.is_empty() {
             return Ok(None);
@@ -165,14 +165,14 @@ impl<'a> Cursor<'a> {
         self.skip_white_space();
         match digits.parse() {
             Ok(value) if allowed(value) => Ok(Some(value)),
-            _ => Err((column, shorten(digits))),
+            _ => Err((self.column(at), shorten(digits))),
         }
     }
 
     /// A name of a month or a day, in any case, with white space around it; `None` where no letter stands.
     fn name(&mut self, unit: Unit) -> Result<Option<u32>, ScheduleError> {
         self.skip_white_space();
-        let column = self.column();
+        let at = self.position;
         let name = self.take_while(|c| c.is_ascii_alphabetic());
         if name.is_empty() {
             return Ok(None);
@@ -180,13 +180,17 @@ impl<'a> Cursor<'a> {
         self.skip_white_space();
         match unit.names().iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
             Some((_, value)) => Ok(Some(*value)),
-            None => Err(ScheduleError::new(unit, column, ScheduleErrorKind::Name { name: shorten(name) })),
+            None => Err(ScheduleError::new(unit, self.column(at), ScheduleErrorKind::Name { name: shorten(name) })),
         }
     }
 
     /// The error for what stands here.
     fn unexpected(&self, unit: Unit) -> ScheduleError {
-        ScheduleError::new(unit, self.column(), self.peek().map_or(ScheduleErrorKind::Missing, |found| ScheduleErrorKind::Syntax { found }))
+        ScheduleError::new(
+            unit,
+            self.column(self.position),
+            self.peek().map_or(ScheduleErrorKind::Missing, |found| ScheduleErrorKind::Syntax { found }),
+        )
     }
 }
 
