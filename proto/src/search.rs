@@ -70,7 +70,8 @@ fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
 /// An attribute of an entry: PartialAttribute, RFC 4511 §4.1.7.
 #[derive(Clone, Copy)]
 pub struct Attribute<'a> {
-    description: &'a str,
+    /// UTF-8: checked when the entry was decoded.
+    description: &'a [u8],
     values: Reader<'a>,
 }
 
@@ -78,14 +79,20 @@ impl<'a> Attribute<'a> {
     #[inline]
     fn validated(attributes: &mut Reader<'a>) -> Option<Self> {
         let mut reader = attributes.validated()?.reader();
-        let description = reader.string("").ok()?;
+        let description = reader.validated()?.contents;
         let values = reader.validated()?.reader();
         Some(Attribute { description, values })
     }
 
     /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare without regard to case.
     pub fn description(&self) -> &'a str {
-        self.description
+        std::str::from_utf8(self.description).unwrap_or_default()
+    }
+
+    /// Whether the attribute description is `name`, without regard to case.
+    #[inline]
+    pub fn is(&self, name: &str) -> bool {
+        self.description.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The values in the order of the server; may be none.
@@ -97,7 +104,7 @@ impl<'a> Attribute<'a> {
 
 impl fmt::Debug for Attribute<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({} values)", self.description, self.values().count())
+        write!(f, "{} ({} values)", self.description(), self.values().count())
     }
 }
 

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use ldap_content_sync::dn;
 use uuid::Uuid;
 
+use super::positions::Positions;
 use crate::sync::changeset::ChangeSet;
 
 /// What has become of an entry.
@@ -298,79 +299,9 @@ fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
         .any(|rest| rest.strip_prefix(value).is_some_and(|rest| rest.starts_with(b"\"")))
 }
 
-/// A hash table of positions with linear probing. A slot holds the hash too, so that what has another hash is passed over without a look
-/// at the entry.
-#[derive(Debug, Default)]
-struct Positions {
-    slots: Vec<Slot>,
-    used: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    hash: u32,
-    position: u32,
-}
-
-const EMPTY: u32 = u32::MAX;
-const FIRST_SIZE: usize = 64;
-
-impl Positions {
-    /// The first position, in the order of insertion, that has this hash and for which `is` holds.
-    fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
-        self.probe(hash)
-            .map_while(|at| self.slots.get(at).filter(|slot| slot.position != EMPTY))
-            .find(|slot| slot.hash == hash && is(slot.position))
-            .map(|slot| slot.position)
-    }
-
-    fn insert(&mut self, hash: u32, position: u32) {
-        // At most three quarters full.
-        if (self.used + 1) * 4 > self.slots.len() * 3 {
-            let size = (self.slots.len() * 2).max(FIRST_SIZE);
-            let old = std::mem::replace(&mut self.slots, vec![Slot { hash: 0, position: EMPTY }; size]);
-            // Upwards from a free slot, so that what has the same hash keeps its order.
-            let start = old.iter().position(|slot| slot.position == EMPTY).unwrap_or(0);
-            let (wrapped, first) = old.split_at(start);
-            first.iter().chain(wrapped).filter(|slot| slot.position != EMPTY).for_each(|slot| self.place(*slot));
-        }
-        self.place(Slot { hash, position });
-        self.used += 1;
-    }
-
-    fn place(&mut self, slot: Slot) {
-        let free = self.probe(slot.hash).find(|at| self.slots.get(*at).is_some_and(|slot| slot.position == EMPTY));
-        if let Some(place) = free.and_then(|at| self.slots.get_mut(at)) {
-            *place = slot;
-        }
-    }
-
-    /// Every slot once, from the one that belongs to the hash; none in an empty table. The size is a power of two.
-    fn probe(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
-        let size = self.slots.len();
-        let start = hash as usize & size.saturating_sub(1);
-        (start..size).chain(0..start)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn positions_keep_their_order_through_growth() {
-        // Every hash three times, in slots that wrap around.
-        let hash_of = |position: u32| u32::MAX - position % 1000;
-        let mut table = Positions::default();
-        assert_eq!(table.find(7, |_| true), None);
-        for position in 0..3000 {
-            table.insert(hash_of(position), position);
-        }
-        for position in 0..1000 {
-            let found = |nth: u32| table.find(hash_of(position), |p| p / 1000 >= nth);
-            assert_eq!([found(0), found(1), found(2), found(3)], [Some(position), Some(position + 1000), Some(position + 2000), None]);
-        }
-    }
 
     #[test]
     fn names_are_found_in_json() {

@@ -12,6 +12,7 @@ mod membership;
 mod owners;
 pub mod password;
 mod person;
+mod positions;
 pub mod ssh_key;
 pub mod validate;
 mod values;

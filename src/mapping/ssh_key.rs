@@ -68,7 +68,11 @@ pub fn check(line: &str, blob: &mut Vec<u8>, label: &mut String) -> Result<(), R
 
 /// The first word, and what follows behind the space.
 fn split_word(text: &str) -> (&str, &str) {
-    text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start()))
+    // Nearly always a space ends the word. It is found octet by octet, several times as fast as character by character.
+    match text.bytes().position(|b| b <= b' ' || !b.is_ascii()).and_then(|at| text.split_at_checked(at)) {
+        Some((word, rest)) if rest.starts_with(' ') => (word, rest.trim_start()),
+        _ => text.split_once(char::is_whitespace).map_or((text, ""), |(word, rest)| (word, rest.trim_start())),
+    }
 }
 
 fn not_a_type(word: &str, rest: &str) -> Rule {

@@ -34,9 +34,8 @@ impl<'a> Picked<'a> {
 pub(crate) fn pick<'a, const N: usize>(entry: &SearchResultEntry<'a>, names: &[&str; N]) -> [Option<Picked<'a>>; N] {
     let mut picked: [Option<Picked<'a>>; N] = [None; N];
     for attribute in entry.attributes() {
-        let description = attribute.description();
         for (slot, name) in picked.iter_mut().zip(names) {
-            if name.len() == description.len() && !name.is_empty() && name.eq_ignore_ascii_case(description) {
+            if attribute.is(name) && !name.is_empty() {
                 match slot {
                     Some(picked) => picked.parts = true,
                     None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
