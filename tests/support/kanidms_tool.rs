@@ -25,12 +25,12 @@ fn program() -> PathBuf {
         return program.into();
     }
     // The first is a release build, made by the benchmark; either will do.
-    let folders = ["target/kanidm-tool", "target/kanidm-tool-debug"].map(|folder| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder));
+    let folders = ["target/kanidm-tool", "target/kanidm-tool-tests"].map(|folder| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(folder));
     let mut programs = folders.iter().map(|folder| folder.join("bin/kanidm-ldap-sync"));
     programs.find(|program| program.exists()).unwrap_or_else(|| {
         panic!(
             "Kanidm's own sync tool is not there; ./tests/run installs it, as does: \
-             cargo install --locked --debug --root target/kanidm-tool-debug kanidm-ldap-sync@1.7.4"
+             cargo install --locked --root target/kanidm-tool-tests kanidm-ldap-sync@1.7.4"
         )
     })
 }
