@@ -36,6 +36,7 @@ fn limited(world: &World, limit: &str, arguments: &[&str]) -> Command {
 /// No file may grow beyond nothing: whoever writes a byte to one is ended by SIGXFSZ.
 const NO_FILES: &str = "--fsize=0";
 const SIGXFSZ: i32 = 25;
+const SIGSEGV: i32 = 11;
 
 /// Everything below a folder: path, length, time of the last change.
 fn listing(folder: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
@@ -199,15 +200,16 @@ fn too_little_memory_ends_the_run_and_nothing_else() {
 }
 
 /// An error of ours; or the loader, the allocator, the standard library or the C library end the process (SIGABRT), each in words of its
-/// own. A panic of ours would be exit code 101.
+/// own. Where not even the stack can grow, the kernel does (SIGSEGV), and nobody is left to say anything. A panic of ours would be exit code
+/// 101.
 #[track_caller]
 fn assert_says_why(outcome: &Outcome, size: u64) {
     let says = |words: &str| outcome.stderr.contains(words);
     let clear = match outcome.code {
         Some(1) => says(" ERROR "),
         Some(127) => says("error while loading shared libraries"),
-        None => !outcome.stderr.trim().is_empty(),
+        None => outcome.signal == Some(SIGSEGV) || !outcome.stderr.trim().is_empty(),
         _ => false,
     };
-    assert!(clear, "{size}/4 MiB: {:?}\n{}", outcome.code, outcome.all());
+    assert!(clear, "{size}/4 MiB: {:?} {:?}\n{}", outcome.code, outcome.signal, outcome.all());
 }

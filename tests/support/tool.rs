@@ -1,6 +1,7 @@
 //! Our own program, run as its users run it: configuration files in a folder of its own, exit code, standard output and error.
 
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -124,6 +125,8 @@ pub struct Tool {
 pub struct Outcome {
     /// The exit code; none when a signal ended it.
     pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -288,7 +291,7 @@ fn finish(mut running: Running, patience: Duration) -> Outcome {
     drop(running); // ends one that did not end
     let (stdout, stderr) = (stdout.join().expect("read"), stderr.join().expect("read"));
     let Some(status) = status else { panic!("it does not end\n--- stdout\n{stdout}\n--- stderr\n{stderr}") };
-    Outcome { code: status.code(), stdout, stderr }
+    Outcome { code: status.code(), signal: status.signal(), stdout, stderr }
 }
 
 /// Whether root runs the tests.
