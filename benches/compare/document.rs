@@ -45,7 +45,8 @@ fn machine() -> String {
     let lines = [
         ("date", first_line("date", &["-u", "+%F"])),
         ("machine", format!("{model}, {cores} cores, {:.0} GiB", memory.unwrap_or(0.0) / 1024.0 / 1024.0)),
-        ("kernel", read("/proc/sys/kernel/osrelease").trim().to_owned()),
+        // Without what a builder of kernels calls his own.
+        ("Linux", read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default().to_owned()),
         ("this tool", format!("{}, release profile, {}", env!("CARGO_PKG_VERSION"), first_line("rustc", &["-V"]))),
         ("Kanidm's own tool", format!("{KANIDM_TOOL}, release profile, `cargo install --locked`")),
         ("slapd, `ldapsearch`", first_line("slapd", &["-VV"])),

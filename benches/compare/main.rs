@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench compare` runs all of it in some ten minutes and wants a machine that does nothing else. It needs slapd, ldap-utils and GNU
 //! time (Debian packages of these names), and builds Kanidm's own tool and the test server once, unless `KANIDM_LDAP_SYNC` and
-//! `KANIDM_TEST_SERVER` name them. A part of it: `cargo bench --bench compare -- slapd`, or `group`, `growth`, `engine`; such a run prints
+//! `KANIDM_TEST_SERVER` name them. A part of it: `cargo bench --bench compare -- slapd`, or `group`, `growth`, `engine`, `decode`; such a run prints
 //! its tables and leaves the document alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench says what is missing by failing")]
@@ -11,6 +11,7 @@
 mod support;
 
 mod contestants;
+mod decode;
 mod document;
 mod engine;
 mod growth;
@@ -26,8 +27,13 @@ use crate::document::Document;
 type Part = fn(&mut Document);
 
 /// What can be measured by itself, in the order of the document.
-const PARTS: [(&str, Part); 4] =
-    [("slapd", slapd::first_and_later_runs), ("group", slapd::large_group), ("growth", growth::measure), ("engine", engine::measure)];
+const PARTS: [(&str, Part); 5] = [
+    ("slapd", slapd::first_and_later_runs),
+    ("group", slapd::large_group),
+    ("growth", growth::measure),
+    ("engine", engine::measure),
+    ("decode", decode::measure),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
