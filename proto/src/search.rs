@@ -58,7 +58,7 @@ impl fmt::Debug for DebugAttributes<'_, '_> {
 #[inline]
 fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
     attributes.expect(SEQUENCE, "PartialAttribute")?.reader().read_all("PartialAttribute", |reader| {
-        reader.string("PartialAttribute.type")?;
+        reader.expect(OCTET_STRING, "PartialAttribute.type")?.check_string("PartialAttribute.type")?;
         let mut values = reader.expect(SET, "PartialAttribute.vals")?.reader();
         while !values.is_empty() {
             values.expect(OCTET_STRING, "AttributeValue")?;

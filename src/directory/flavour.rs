@@ -33,7 +33,7 @@ pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
 /// no UUID. A function of its own, so that it can be called while a search of the directory is under way.
 pub fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
     let name = uuid_attribute(provider);
-    let attribute = entry.attributes().find(|attribute| attribute.description().eq_ignore_ascii_case(name))?;
+    let attribute = entry.attributes().find(|attribute| attribute.is(name))?;
     parse_uuid(provider, attribute.values().next()?)
 }
 

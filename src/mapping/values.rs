@@ -24,8 +24,11 @@ impl<'a> Picked<'a> {
     /// All values, in the order of the server.
     pub(crate) fn values(self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Picked { entry, first, parts } = self;
-        let same = move |other: &Attribute<'a>| other.description().eq_ignore_ascii_case(first.description());
-        let more = parts.then(|| entry.attributes().filter(same).skip(1).flat_map(|part| part.values()));
+        let more = parts.then(|| {
+            let name = first.description();
+            let same = move |other: &Attribute<'a>| other.is(name);
+            entry.attributes().filter(same).skip(1).flat_map(|part| part.values())
+        });
         first.values().chain(more.into_iter().flatten())
     }
 }

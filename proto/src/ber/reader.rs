@@ -183,6 +183,15 @@ impl<'a> Element<'a> {
         std::str::from_utf8(self.contents).map_err(|_| self.error(production, DecodeErrorKind::InvalidUtf8))
     }
 
+    /// Checks that the contents are UTF-8. Nearly all are ASCII, which is known sooner.
+    ///
+    /// # Errors
+    /// [`DecodeErrorKind::InvalidUtf8`].
+    #[inline]
+    pub fn check_string(&self, production: &'static str) -> Result<(), DecodeError> {
+        if self.contents.is_ascii() { Ok(()) } else { self.string(production).map(drop) }
+    }
+
     /// The contents as a number in 0 ..= 2^31 - 1, in its shortest form (X.690 §8.3.2).
     ///
     /// # Errors
