@@ -174,7 +174,7 @@ fn what_works_and_could_be_better() {
     world.slapd.reconfigure(sparse);
     let outcome = check(&world.tool).expect_code(0);
     let advice = line(&outcome, "! syncprov-checkpoint");
-    assert!(advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 10"), "{advice}");
+    assert!(advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 1"), "{advice}");
 
     world.tool.write_sync_config(&world.config.clone().set("ldap_verify_ca", false));
     std::fs::set_permissions(world.tool.sync_config(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();

@@ -77,4 +77,11 @@ fn a_dry_run_lists_everything_and_sends_nothing() {
     }
     assert!(outcome.stderr.contains("dry run, nothing was sent"), "{}", outcome.stderr);
     world.run_and_compare("the real run", "full");
+
+    let gone = world.kanidm.entry(ACCOUNT, "user00001").unwrap().uuid;
+    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(1)));
+    for arguments in [&["--dry-run"][..], &["--dry-run", "--full-refresh"]] {
+        let outcome = world.tool.run(arguments).expect_code(3);
+        assert!(outcome.stdout.contains(&format!("delete {gone}, w")), "{}", outcome.all());
+    }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use kanidm_ldap_sync::cli::{OPTIONS, VARIABLES};
 use kanidm_ldap_sync::config::keys::{CLIENT_KEYS, ENTRY_KEYS, KEYS};
@@ -50,6 +51,7 @@ const NO_MESSAGES: &[&str] = &[
     "write person {dn} -> {name}",
     "keep {} entries, delete every other",
     "delete {uuid}, where Kanidm has it",
+    "delete {uuid}, which is one of them",
     "leave out of {}: {}: {}",
     "{}: {} read, {} written ({}, {}), {deleted}, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
     "full refresh ({why})",
@@ -97,6 +99,23 @@ fn every_message_stands_in_the_document() {
     }
     assert!(missing.is_empty(), "add them to docs/troubleshooting.md, or to NO_MESSAGES where they are none:\n{}", missing.join("\n"));
     assert!(found > 300, "{found} messages: does the search still find them?");
+}
+
+/// Those of the library that reads the command line.
+#[test]
+fn messages_of_lexopt_stand_in_the_document() {
+    let document = plain(&read("docs/troubleshooting.md"));
+    for (arguments, message) in [
+        (["--instance"], "missing argument for option '--instance'"),
+        (["--check=1"], "unexpected argument for option '--check': \"1\""),
+        (["file"], "unexpected argument \"file\""),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_kanidm-ldap-sync")).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(message), "{said}");
+        let begin = message.split(['\'', '"']).next().unwrap();
+        assert!(document.contains(begin.trim_end()), "{begin}");
+    }
 }
 
 /// A text that is gone from the program should not be looked for, nor excepted.

@@ -201,7 +201,7 @@ fn recommend_full_refresh(list: &Checklist) {
 fn checkpoint(list: &Checklist, directory: &mut Directory) {
     const STEP: &str = "syncprov-checkpoint";
     const REMEDY: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run; \
-                          set it on the overlay syncprov, such as: syncprov-checkpoint 100 10";
+                          set it on the overlay syncprov, such as: syncprov-checkpoint 100 1";
     let overlays = Filter::Equality { attribute: "objectClass".into(), value: b"olcSyncProvConfig".to_vec() };
     let (mut found, mut lacking) = (0, Vec::new());
     let searched = directory.search("cn=config", Scope::Subtree, &overlays, &["olcSpCheckpoint"], &mut |entry| {

@@ -63,7 +63,7 @@ pub const KEYS: &[Key] = &[
 
 /// The keys of an entry table, `[<syncuuid>]`.
 pub const ENTRY_KEYS: &[Key] = &[
-    key("exclude", Some("false"), "do not synchronise the entry"),
+    key("exclude", Some("false"), "do not synchronise the entry; what Kanidm has of it is deleted"),
     key("map_uuid", None, "the UUID it has in Kanidm"),
     key("map_name", None, "the name it has in Kanidm"),
     key("map_gidnumber", None, "the number it has in Kanidm"),

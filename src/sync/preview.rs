@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::changeset::Kind;
 use super::read::Reading;
 use crate::kanidm::request::Retention;
+use crate::kanidm::sketch::Sketch;
 
-/// A line for each entry that would be written, deleted, held or skipped.
-pub fn lines(reading: &Reading) -> Vec<String> {
+/// A line for each entry that would be written, held or skipped, and for each that would be deleted and can be named: `known` is a sample
+/// of what Kanidm holds, and all of it where that is not much.
+pub fn lines(reading: &Reading, known: Option<&Sketch>) -> Vec<String> {
     let content = &reading.content;
     let mut lines = Vec::new();
     for record in content.changes.records() {
@@ -25,7 +27,11 @@ pub fn lines(reading: &Reading) -> Vec<String> {
     }
     match &reading.retention {
         Retention::Ignore => {}
-        Retention::Retain(uuids) => lines.push(format!("keep {} entries, delete every other", uuids.len())),
+        Retention::Retain(uuids) => {
+            lines.push(format!("keep {} entries, delete every other", uuids.len()));
+            let gone = known.map(|known| known.named_missing_from(uuids, usize::MAX)).unwrap_or_default();
+            lines.extend(gone.iter().map(|uuid| format!("delete {uuid}, which is one of them")));
+        }
         Retention::Delete(uuids) => lines.extend(uuids.iter().map(|uuid| format!("delete {uuid}, where Kanidm has it"))),
     }
     for held in &content.held {

@@ -84,7 +84,7 @@ pub fn run(
     }
     let deletions = guard(job, &state, &start, &reading)?;
     let (preview, uploaded) = if job.dry_run {
-        (preview::lines(&reading), UploadReport::default())
+        (preview::lines(&reading, start.known.as_ref()), UploadReport::default())
     } else {
         (Vec::new(), send(job, server, clock, state, &start, &reading, progress)?)
     };
@@ -298,7 +298,7 @@ impl fmt::Display for RunError {
             RunError::Invalid { held } => write!(
                 f,
                 "{} entries are not valid for Kanidm and invalid_entries = \"fail\": nothing was sent; they are named above. \
-                 Mend them in the directory, exclude them, or set invalid_entries to \"hold\"",
+                 Mend them in the directory, set invalid_entries to \"hold\", or exclude them, which deletes them in Kanidm",
                 held.len()
             ),
             RunError::Refused(refusal) => refusal.fmt(f),

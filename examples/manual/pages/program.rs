@@ -82,7 +82,7 @@ fn examples(page: &mut Page) {
     for (what, command) in [
         ("Try everything that a run needs, and send nothing:", "kanidm-ldap-sync --check"),
         ("See what a run would send, entry by entry:", "kanidm-ldap-sync --dry-run"),
-        ("Read the whole directory once more, and compare:", "kanidm-ldap-sync --full-refresh"),
+        ("Read the whole directory once more and bring Kanidm into line (look first with --dry-run):", "kanidm-ldap-sync --full-refresh"),
         ("From cron: say something only when something needs looking at:", "kanidm-ldap-sync --quiet"),
         ("How many entries are held back:", "kanidm-ldap-sync --json --dry-run | jq '.held | length'"),
     ] {
