@@ -5,8 +5,10 @@ use uuid::Uuid;
 use super::error::Fault;
 use super::request::{Entries, Retention};
 use super::send::{Leave, Sent, failed};
-use super::upload::UploadError;
+use super::upload::{HeldByKanidm, UploadError};
 use super::write::Writer;
+
+const NOT_DELETED: &str = "it is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account";
 
 impl Writer<'_> {
     /// Deletions, in POSTs of their own that do not move the cookie.
@@ -31,7 +33,7 @@ impl Writer<'_> {
         match (sent, uuids) {
             (Sent::Applied(_), _) => Ok(()),
             (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
-                log::warn!("{uuid} is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account");
+                self.not_deleted.push(HeldByKanidm { uuid: *uuid, dn: String::new(), reason: NOT_DELETED.to_owned() });
                 Ok(())
             }
             (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {

@@ -142,7 +142,10 @@ impl Answer {
             (502..=504, _) | (500, LOCKED) => Class::Retryable,
             (409, _) | (_, "plugin/attrunique") => Class::Data(Fault::Conflict),
             (_, "invalidentrystate") => Class::Data(Fault::Masked),
-            (403, _) | (_, "modifyassertionfailed" | "accessdenied") => Class::Data(Fault::Foreign),
+            // Of Kanidm's own. Without its operation ID it is something in front of Kanidm that has enough of us for the moment, and says
+            // nothing about an entry: entries that were left out for it would be deleted.
+            (403, _) | (_, "modifyassertionfailed" | "accessdenied") if self.operation_id.is_some() => Class::Data(Fault::Foreign),
+            (403, _) => Class::Retryable,
             // A server in trouble says so with codes of its own, or does not get to say anything of Kanidm's.
             (500, code) if SERVER_CODES.contains(&code) => Class::Fatal,
             (500, "") if self.operation_id.is_none() => Class::Retryable,
@@ -154,6 +157,7 @@ impl Answer {
     /// Kanidm's code in words.
     pub fn words(&self) -> String {
         let words = match (self.status, self.code.as_str()) {
+            (403, _) if self.operation_id.is_none() => NOT_KANIDMS,
             (_, "invalidsyncstate") => "the sync state has moved on",
             (_, "invalidentrystate") => "the UUID belongs to a deleted entry in the recycle bin",
             (_, "modifyassertionfailed") => "the entry does not belong to this sync account",
@@ -174,9 +178,7 @@ impl Answer {
             (500, LOCKED) => "Kanidm was busy with something else",
             (301..=308, _) => "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself",
             (_, code) if SERVER_CODES.contains(&code) => "Kanidm has trouble of its own, which its log tells about",
-            (_, "") if self.operation_id.is_none() => {
-                "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm"
-            }
+            (_, "") if self.operation_id.is_none() => NOT_KANIDMS,
             _ => "for a reason that is not known here, see its log",
         };
         match self.detail.as_str() {
@@ -185,6 +187,8 @@ impl Answer {
         }
     }
 }
+
+const NOT_KANIDMS: &str = "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm";
 
 /// Something else had Kanidm's database for too long: a backup, or another large request.
 const LOCKED: &str = "databaselockacquisitiontimeout";
@@ -308,6 +312,16 @@ mod tests {
     fn a_500_that_is_not_kanidms_is_not_data() {
         assert_eq!(Answer::new(500, b"<html>proxy</html>", None).class(), Class::Retryable);
         assert_eq!(Answer::new(500, b"", Some("op".to_owned())).class(), Class::Data(Fault::Other));
+    }
+
+    #[test]
+    fn a_403_that_is_not_kanidms_says_nothing_about_an_entry() {
+        for body in ["<html>too many requests</html>", "", r#""accessdenied""#, r#"{"message":"Forbidden"}"#] {
+            let answer = Answer::new(403, body.as_bytes(), None);
+            assert_eq!(answer.class(), Class::Retryable, "{body}");
+            assert!(answer.words().contains("not Kanidm's own answer"), "{body}");
+        }
+        assert_eq!(Answer::new(403, b"", Some("op".to_owned())).class(), Class::Data(Fault::Foreign));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::item::{Form, Item, stub};
 use super::request::{Entries, Retention};
 use super::scim;
 use super::send::{Leave, Refusal, Sent, failed};
-use super::upload::UploadError;
+use super::upload::{HeldByKanidm, UploadError};
 use super::write::Writer;
 
 impl<'a> Writer<'a> {
@@ -47,32 +47,43 @@ impl<'a> Writer<'a> {
     fn leave_out(&mut self, why: &Refusal) -> Result<(), UploadError> {
         let mut found = Vec::new();
         let all = Rc::clone(&self.order);
-        self.find(&all, why.fault, &mut found)?;
+        self.find(&all, why.fault, true, &mut found)?;
         if found.is_empty() {
             let error = KanidmError::Refused(why.answer.clone());
             return Err(UploadError::Kanidm { doing: "listing all entries; which of them are at fault could not be found out", error });
         }
         self.order = self.order.iter().copied().filter(|item| !found.contains(item)).collect();
-        for item in found {
+        for item in found.iter().copied() {
             let reason = self.words(item, why);
             self.hold(item, Form::Full, reason, why.fault)?;
         }
-        Ok(())
+        match found.last() {
+            // A list of nobody would delete everybody that Kanidm has.
+            Some(last) if self.order.is_empty() => {
+                let last = HeldByKanidm { uuid: self.uuid(*last), dn: self.dn(*last), reason: self.words(*last, why) };
+                Err(UploadError::EverythingRefused { tried: all.len(), last: Box::new(last) })
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// Those of `items` that cause `fault`; at least one of them does.
-    fn find(&mut self, items: &[Item], fault: Fault, found: &mut Vec<Item>) -> Result<(), UploadError> {
+    /// Those of `items` that cause `fault`. Only what was refused by itself is among them: whatever is left out of the list is deleted, and
+    /// that at least one of `items` has to cause it is no longer true when an administrator mends it meanwhile. `asked`: that these
+    /// together cause it was Kanidm's last word on them.
+    fn find(&mut self, items: &[Item], fault: Fault, asked: bool, found: &mut Vec<Item>) -> Result<(), UploadError> {
         if let [item] = items {
-            found.push(*item);
+            if asked || self.is_among(items, fault)? {
+                found.push(*item);
+            }
             return Ok(());
         }
         let (left, right) = items.split_at(items.len() / 2);
         let in_left = self.is_among(left, fault)?;
         if in_left {
-            self.find(left, fault, found)?;
+            self.find(left, fault, true, found)?;
         }
         if !in_left || self.is_among(right, fault)? {
-            self.find(right, fault, found)?;
+            self.find(right, fault, in_left, found)?;
         }
         Ok(())
     }

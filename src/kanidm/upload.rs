@@ -68,12 +68,12 @@ impl Limits {
     pub const MAX_REFUSED: u64 = 4_000;
 }
 
-/// An entry that Kanidm did not accept. What Kanidm had of it stays.
+/// An entry that Kanidm did not accept, or did not delete. What Kanidm had of it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldByKanidm {
     /// Its UUID in Kanidm.
     pub uuid: Uuid,
-    /// Its DN.
+    /// Its DN; empty where the directory says no more than that it is gone.
     pub dn: String,
     /// Why, in words, with what to do where something can be done.
     pub reason: String,
@@ -92,7 +92,7 @@ pub struct UploadReport {
     pub bytes: u64,
     /// Entries of the change set that Kanidm now has, by position.
     pub written: Vec<usize>,
-    /// Entries that Kanidm did not accept.
+    /// Entries that Kanidm did not accept, and, without a DN, those that it did not delete.
     pub held: Vec<HeldByKanidm>,
     /// Entries that got a temporary name on the way to their new one.
     pub staged: u64,

@@ -35,6 +35,8 @@ pub(super) struct Writer<'a> {
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
+    /// What Kanidm did not delete. Nothing that could be read again is held for it, so the envelope does not remember it.
+    pub(super) not_deleted: Vec<HeldByKanidm>,
     /// Sent without content, and accepted: Kanidm knows them by their DN.
     named: Vec<Item>,
     /// Kanidm did not take the DN of a held entry.
@@ -70,6 +72,7 @@ impl<'a> Writer<'a> {
             collided: Vec::new(),
             written_groups: Vec::new(),
             held: Vec::new(),
+            not_deleted: Vec::new(),
             named: Vec::new(),
             stub_refused: false,
             refused_for_data: 0,
@@ -90,7 +93,9 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn into_report(self) -> UploadReport {
-        self.sender.report
+        let mut report = self.sender.report;
+        report.held.extend(self.not_deleted);
+        report
     }
 
     /// Deletes what is gone, when there is something to write after it.

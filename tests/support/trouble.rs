@@ -21,6 +21,8 @@ pub enum Trouble {
     Unreachable,
     /// Answered with 503.
     Unavailable,
+    /// Answered with 403, by something in front of it.
+    Forbidden,
     /// Answered with 408, not applied.
     TooSlow,
     /// Times out and is applied when the next POST arrives.
@@ -32,10 +34,11 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    pub const ALL: [Trouble; 7] = [
+    pub const ALL: [Trouble; 8] = [
         Trouble::AnswerLost,
         Trouble::Unreachable,
         Trouble::Unavailable,
+        Trouble::Forbidden,
         Trouble::TooSlow,
         Trouble::AppliedLate,
         Trouble::KilledBefore,
@@ -93,6 +96,7 @@ impl<S: SyncServer> SyncServer for Troubled<S> {
             None => self.server.apply(body),
             Some(Trouble::Unreachable) => Err(KanidmError::Transport { stage: Stage::Connect, reason: "connection refused".to_owned() }),
             Some(Trouble::Unavailable) => Err(KanidmError::Refused(Answer::new(503, b"<html>", None))),
+            Some(Trouble::Forbidden) => Err(KanidmError::Refused(Answer::new(403, b"<html>too many requests</html>", None))),
             Some(Trouble::TooSlow) => Err(KanidmError::Refused(Answer::new(408, b"", None))),
             Some(Trouble::KilledBefore) => Err(killed()),
             Some(Trouble::AppliedLate) => {

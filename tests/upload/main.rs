@@ -7,6 +7,7 @@ mod engine;
 mod jobs;
 #[path = "../support/model.rs"]
 mod model;
+mod refused;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;
