@@ -4,41 +4,53 @@
 //! POST, nor in two. One of them needs a temporary name in between. But an entry that collides with something outside of this run must keep
 //! the name it has, and Kanidm cannot be asked who has which name. It can be asked like this: a POST that gives entry *i* the value that
 //! entry *j* wants is refused with a conflict, unless *i* is the one that has it. Such a POST carries an invalid entry as well, so it is
-//! always refused and never changes anything.
+//! always refused and never changes anything (`ask`).
 //!
 //! Only a set of entries in which every wanted value is held within the set is given temporary values: then all of them get their own.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use serde_json::{Map, Value, json};
-use uuid::Uuid;
+use serde_json::{Map, Value};
 
 use super::error::Fault;
 use super::first::temporary_id;
 use super::item::{Form, Item, stub};
 use super::request::Retention;
-use super::scim;
 use super::send::{Leave, Refusal, Sent};
 use super::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
 use super::upload::UploadError;
 use super::write::Writer;
-use crate::sync::changeset::Kind;
-
-/// Among at most so many entries it is asked who has what: the number of questions grows with the square.
-const MAX_ASKED: usize = 40;
 
 /// An entry that wants values which are taken.
-struct Candidate {
-    item: Item,
+pub(super) struct Candidate {
+    pub(super) item: Item,
     refusal: Refusal,
     /// All its values that no other entry may have.
     values: Vec<Unique>,
-    /// Of these, what it cannot have, and which candidate has it.
-    wants: Vec<(Unique, Option<usize>)>,
+    /// Of these, what it cannot have, and who has it.
+    pub(super) wants: Vec<(Unique, Holder)>,
+    /// Whether it may want more that is taken: not all of its values could be asked for.
+    wants_more: bool,
+}
+
+/// Who has a value that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// None of the candidates, as far as they were asked for.
+    Another,
+    /// The candidate of this position.
+    Candidate(usize),
+    /// It was not looked for: too much was asked already.
+    Unknown,
 }
 
 impl Candidate {
+    pub(super) fn new(item: Item, refusal: Refusal, values: Vec<Unique>, wants: Vec<Unique>, wants_more: bool) -> Self {
+        let wants = wants.into_iter().map(|value| (value, Holder::Another)).collect();
+        Candidate { item, refusal, values, wants, wants_more }
+    }
+
     /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that has none any more.
     fn gives_up(&self, value: &Unique) -> bool {
         let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
@@ -62,11 +74,26 @@ impl Writer<'_> {
             self.stage(&candidates, &set)?;
         }
         self.hold_the_rest(&candidates)?;
+        self.settle_members()
+    }
+
+    /// Groups were written while DNs still meant those who give them up in this run.
+    fn settle_members(&mut self) -> Result<(), UploadError> {
         let groups = std::mem::take(&mut self.written_groups);
-        if self.members_late {
-            self.send_members_again(&groups)?;
-        }
-        self.settle_held_members(&groups)
+        let sent = if self.members_late { self.send_members_again(&groups) } else { Ok(()) };
+        let settled = sent.and_then(|()| self.settle_held_members(&groups));
+        // Should the search be given up in here, it is done once more.
+        self.written_groups = groups;
+        settled
+    }
+
+    /// After the search for the entries at fault was given up: what was not written is as good as held for the groups that were.
+    pub(super) fn settle_what_was_given_up(&mut self) -> Result<(), UploadError> {
+        self.sender.allow_as_many_again();
+        let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let held: Vec<Item> = self.order.iter().copied().filter(|i| matches!(i, Item::Record(at) if !written.contains(at))).collect();
+        self.held = held;
+        self.settle_members()
     }
 
     /// What an entry waits for may have become free. Chains come free one by one, in whichever direction: both are tried.
@@ -97,78 +124,6 @@ impl Writer<'_> {
         // They were counted when they were written first.
         self.sender.report.written.truncate(written);
         Ok(())
-    }
-
-    /// Which of its values each entry cannot have.
-    fn candidates(&mut self, waiting: Vec<(Item, Refusal)>) -> Result<Vec<Candidate>, UploadError> {
-        let mut candidates = Vec::with_capacity(waiting.len());
-        for (i, (item, refusal)) in waiting.into_iter().enumerate() {
-            let values = self.values(item);
-            let mut wants = Vec::new();
-            for value in values.iter().filter(|_| i < MAX_ASKED) {
-                if self.is_taken(item, value)? {
-                    wants.push((value.clone(), None));
-                }
-            }
-            candidates.push(Candidate { item, refusal, values, wants });
-        }
-        Ok(candidates)
-    }
-
-    fn find_holders(&mut self, candidates: &mut [Candidate]) -> Result<(), UploadError> {
-        let items: Vec<Item> = candidates.iter().take(MAX_ASKED).map(|c| c.item).collect();
-        for candidate in candidates {
-            for (value, holder) in &mut candidate.wants {
-                for (i, item) in items.iter().enumerate() {
-                    if *item != candidate.item && !self.is_taken(*item, value)? {
-                        *holder = Some(i);
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether Kanidm would refuse `item` this value because an entry other than `item` has it. Changes nothing.
-    fn is_taken(&mut self, item: Item, value: &Unique) -> Result<bool, UploadError> {
-        let Some(question) = self.question(item, value) else {
-            return Ok(true);
-        };
-        let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
-        // No displayname: found last of all, after the values that have to be unique.
-        let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison, "name": temporary_name(poison)});
-        let entries: Vec<Cow<'_, [u8]>> = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes())).into();
-        let refusal = self.sender.probe(&entries.into())?;
-        // Anything but a clean bill means that this entry is not the one.
-        Ok(refusal.fault != Fault::Other)
-    }
-
-    fn question(&self, item: Item, value: &Unique) -> Option<Value> {
-        let uuid = self.uuid(item);
-        if let Unique::Dn(dn) = value {
-            return Some(json!({"externalId": dn, "schemas": [], "id": uuid}));
-        }
-        let person = item.kind(self.input)? == Kind::Person;
-        let posix = matches!(value, Unique::Gid(_));
-        let schemas = match (person, posix) {
-            (true, false) => scim::PERSON,
-            (true, true) => scim::POSIX_PERSON,
-            (false, false) => scim::GROUP,
-            (false, true) => scim::POSIX_GROUP,
-        };
-        let mut entry = json!({"externalId": format!("tmp-{uuid}"), "schemas": schemas, "id": uuid, "name": temporary_name(uuid)});
-        let object = entry.as_object_mut()?;
-        if person {
-            object.insert("displayname".to_owned(), "-".into());
-        }
-        match value {
-            Unique::Name(name) => object.insert("name".to_owned(), name.as_str().into()),
-            Unique::Gid(number) => object.insert("gidnumber".to_owned(), (*number).into()),
-            Unique::Mail(address) if person => object.insert("mail".to_owned(), json!([{"value": address, "primary": true}])),
-            Unique::Dn(_) | Unique::Mail(_) => return None,
-        };
-        Some(entry)
     }
 
     /// Gives a set of entries temporary values, then their own.
@@ -225,6 +180,7 @@ impl Writer<'_> {
         // Staged ones that were refused after all are back on the list.
         let again: Vec<(Item, Refusal)> = std::mem::take(&mut self.collided);
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let owners = self.owners(candidates, &written);
         for candidate in candidates {
             let Item::Record(at) = candidate.item else { continue };
             if written.contains(&at) || self.is_held(candidate.item) {
@@ -233,7 +189,8 @@ impl Writer<'_> {
             let mut reason = if candidate.wants.is_empty() {
                 self.words(candidate.item, &candidate.refusal)
             } else {
-                let sides: Vec<String> = candidate.wants.iter().map(|(value, holder)| self.sides(candidates, value, *holder)).collect();
+                let sides: Vec<String> =
+                    candidate.wants.iter().map(|(value, holder)| self.sides(candidates, &owners, value, *holder)).collect();
                 format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
             };
             if again.iter().any(|(item, _)| *item == candidate.item) {
@@ -244,36 +201,47 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Who was written with a value that a candidate wants.
+    fn owners(&self, candidates: &[Candidate], written: &BTreeSet<usize>) -> HashMap<Unique, Item> {
+        let wanted: HashSet<&Unique> = candidates.iter().flat_map(|c| &c.wants).map(|(value, _)| value).collect();
+        let mut owners = HashMap::new();
+        if wanted.is_empty() {
+            return owners;
+        }
+        for item in written.iter().map(|at| Item::Record(*at)) {
+            owners.extend(self.values(item).into_iter().filter(|value| wanted.contains(value)).map(|value| (value, item)));
+        }
+        owners
+    }
+
     fn is_held(&self, item: Item) -> bool {
         let uuid = self.uuid(item);
         self.sender.report.held.iter().any(|h| h.uuid == uuid)
     }
 
-    fn sides(&self, candidates: &[Candidate], value: &Unique, holder: Option<usize>) -> String {
-        let other = match holder.and_then(|i| candidates.get(i)) {
-            Some(candidate) if !candidate.gives_up(value) => {
-                let dn = self.dn(candidate.item);
-                return format!(
-                    "{} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other",
-                    value.words()
-                );
-            }
-            Some(candidate) => Some(self.dn(candidate.item)),
-            None => {
-                self.sender.report.written.iter().map(|at| Item::Record(*at)).find(|i| self.values(*i).contains(value)).map(|i| self.dn(i))
-            }
+    fn sides(&self, candidates: &[Candidate], owners: &HashMap<Unique, Item>, value: &Unique, holder: Holder) -> String {
+        let words = value.words();
+        let candidate = match holder {
+            Holder::Candidate(i) => candidates.get(i),
+            Holder::Another | Holder::Unknown => None,
         };
-        match other {
-            Some(dn) => format!("{} is already that of {dn}", value.words()),
+        if let Some(candidate) = candidate.filter(|c| !c.gives_up(value)) {
+            let dn = self.dn(candidate.item);
+            return format!("{words} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other");
+        }
+        match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
+            Some(item) => format!("{words} is already that of {}", self.dn(item)),
+            None if holder == Holder::Unknown => {
+                format!("{words} is already that of another entry; of which one was not asked, because too many entries collide")
+            }
             None => format!(
-                "{} is already that of an entry which this run does not touch; if that one is gone from the directory, `--full-refresh` removes it",
-                value.words()
+                "{words} is already that of an entry which this run does not touch; if that one is gone from the directory, `--full-refresh` removes it"
             ),
         }
     }
 
     /// The values of an entry that no other may have.
-    fn values(&self, item: Item) -> Vec<Unique> {
+    pub(super) fn values(&self, item: Item) -> Vec<Unique> {
         unique::values(&self.rendered(item, Form::Full))
     }
 }
@@ -285,14 +253,18 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
         c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
     };
     let gives_up = |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
-    let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && alone(c)).collect();
+    let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && !c.wants_more && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
     loop {
         let next: Vec<bool> = candidates
             .iter()
             .enumerate()
             .map(|(i, c)| {
-                is(&solvable, i) && c.wants.iter().all(|(value, holder)| holder.is_some_and(|h| is(&solvable, h) && gives_up(h, value)))
+                let solved = |(value, holder): &(Unique, Holder)| match holder {
+                    Holder::Candidate(h) => is(&solvable, *h) && gives_up(*h, value),
+                    Holder::Another | Holder::Unknown => false,
+                };
+                is(&solvable, i) && c.wants.iter().all(solved)
             })
             .collect();
         if next == solvable {
@@ -305,7 +277,10 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
     loop {
         let mut changed = false;
         for (i, candidate) in candidates.iter().enumerate().filter(|(i, _)| is(&solvable, *i)) {
-            for holder in candidate.wants.iter().filter_map(|(_, holder)| *holder) {
+            for holder in candidate.wants.iter().filter_map(|(_, holder)| match holder {
+                Holder::Candidate(h) => Some(*h),
+                Holder::Another | Holder::Unknown => None,
+            }) {
                 let (Some(a), Some(b)) = (label.get(i).copied(), label.get(holder).copied()) else { continue };
                 for at in [i, holder] {
                     if let Some(l) = label.get_mut(at).filter(|l| **l != a.min(b)) {

@@ -4,6 +4,7 @@
 //! [`json`] and [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
 //! [`transport`] (the two traits), [`client`] (HTTPS), [`upload`] (what is sent when).
 
+mod ask;
 mod batch;
 pub mod client;
 mod collide;

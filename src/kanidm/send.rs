@@ -16,6 +16,8 @@ use super::upload::{Upload, UploadError, UploadReport};
 const ATTEMPTS: u32 = 5;
 /// How often one that takes too long is tried when it cannot be divided: each attempt lasts as long as the time-out.
 const SLOW_ATTEMPTS: u32 = 3;
+/// So many questions about who has a value are asked in an upload.
+const MAX_QUESTIONS: u64 = 1_000;
 /// Before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,6 +32,8 @@ pub(super) struct Sender<'a> {
     interim: Envelope,
     mark: Unfinished,
     max_refused: u64,
+    /// How many questions may still be asked.
+    questions: u64,
     /// Counters and what else becomes the report.
     pub(super) report: UploadReport,
 }
@@ -73,6 +77,7 @@ impl<'a> Sender<'a> {
             interim,
             mark: Unfinished { run: input.run, seq: 0, full: input.full || input.state == SyncState::Refresh },
             max_refused: input.limits.max_refused,
+            questions: MAX_QUESTIONS,
             report: UploadReport::default(),
         }
     }
@@ -154,6 +159,22 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// As [`probe`](Self::probe), for what the upload can do without: of these there are so many at the most, and then no answer, and they
+    /// count for themselves. However many entries collide, that is no reason to fail.
+    pub(super) fn question(&mut self, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
+        let Some(left) = self.questions.checked_sub(1) else {
+            return Ok(None);
+        };
+        self.questions = left;
+        self.max_refused = self.max_refused.saturating_add(1);
+        self.probe(entries).map(Some)
+    }
+
+    /// After the search was given up: what has to be put right may take as many refusals again.
+    pub(super) fn allow_as_many_again(&mut self) {
+        self.max_refused = self.max_refused.saturating_mul(2);
+    }
+
     fn next_state(&mut self, leave: Leave<'_>) -> SyncState {
         match leave {
             Leave::Final(envelope) => envelope.to_state(),
@@ -167,7 +188,7 @@ impl<'a> Sender<'a> {
     fn refused(&mut self, fault: Fault, error: KanidmError) -> Result<Sent, UploadError> {
         self.report.refused = self.report.refused.saturating_add(1);
         if self.report.refused > self.max_refused {
-            return Err(UploadError::TooManyRefused { posts: self.report.refused, held: std::mem::take(&mut self.report.held) });
+            return Err(UploadError::TooManyRefused { posts: self.report.refused, held: self.report.held.clone() });
         }
         match error {
             KanidmError::Refused(answer) => Ok(Sent::Refused(Refusal { fault, answer })),

@@ -1,7 +1,7 @@
 //! What a run sends to Kanidm, in which order, in how many POSTs.
 //!
 //! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first` (out of the state Refresh), `delete`,
-//! `write` (chunks, and finding the entries at fault), `collide` (renames that collide).
+//! `write` (chunks, and finding the entries at fault), `collide` (renames that collide), `ask` (who has which value).
 //!
 //! 1. Deletions go first, in POSTs of their own, so that names and DNs they free can be used again. From the state Refresh, which deletes
 //!    whatever is not listed, this is one POST that lists every UUID.
@@ -59,7 +59,7 @@ pub struct Limits {
     pub max_bytes: usize,
     /// For one POST; chunks are made to take a third of it.
     pub timeout: Duration,
-    /// After this many refused POSTs, probes included, the upload gives up.
+    /// After this many refused POSTs, probes included, the upload gives up. The questions who has a value are counted for themselves.
     pub max_refused: u64,
 }
 
@@ -230,8 +230,12 @@ pub fn upload(
     let sender = Sender::new(server, clock, input);
     let mut writer = Writer::new(sender, input, progress);
     writer.timed(Step::Delete, Writer::clear)?;
-    writer.timed(Step::Write, Writer::write_all)?;
-    writer.timed(Step::Collisions, Writer::resolve_collisions)?;
+    let written = writer.timed(Step::Write, Writer::write_all).and_then(|()| writer.timed(Step::Collisions, Writer::resolve_collisions));
+    if let Err(error @ UploadError::TooManyRefused { .. }) = written {
+        writer.timed(Step::Collisions, Writer::settle_what_was_given_up)?;
+        return Err(error);
+    }
+    written?;
     writer.timed(Step::Finish, Writer::finish)?;
     Ok(writer.into_report())
 }

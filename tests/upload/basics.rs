@@ -424,7 +424,9 @@ fn too_large_and_too_slow_halve() {
 
 #[test]
 fn a_lost_answer_is_not_a_failure() {
-    for trouble in [Trouble::AnswerLost, Trouble::Unreachable, Trouble::Unavailable, Trouble::Forbidden, Trouble::TooSlow, Trouble::AppliedLate] {
+    for trouble in
+        [Trouble::AnswerLost, Trouble::Unreachable, Trouble::Unavailable, Trouble::Forbidden, Trouble::TooSlow, Trouble::AppliedLate]
+    {
         for at in 0..3 {
             let mut model = Troubled::new(active(&[person(0), person(1)]));
             model.trouble.insert(at, trouble);

@@ -8,6 +8,7 @@ mod jobs;
 #[path = "../support/model.rs"]
 mod model;
 mod refused;
+mod search;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;
