@@ -92,6 +92,9 @@ impl Writer<'_> {
         self.sender.allow_as_many_again();
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
         let held: Vec<Item> = self.order.iter().copied().filter(|i| matches!(i, Item::Record(at) if !written.contains(at))).collect();
+        for item in &held {
+            self.stays_open(*item, Fault::Conflict)?;
+        }
         self.held = held;
         self.settle_members()
     }

@@ -14,6 +14,7 @@ pub mod error;
 mod first;
 mod item;
 pub mod json;
+mod limit;
 mod members;
 pub mod request;
 pub mod scim;

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::json::{Object, write_text};
 
+/// `schemas` that alone changes no more of a person than its names and its limits in time.
+pub const ACCOUNT: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account"];
 /// `schemas` of a person without a gidnumber.
 pub const PERSON: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account", "urn:ietf:params:scim:schemas:kanidm:sync:1:person"];
 /// `schemas` of a person with a gidnumber.

@@ -150,6 +150,12 @@ impl<'a> Sender<'a> {
         self.send(entries, retain, leave)
     }
 
+    /// Sends a POST whose refusal is expected, and is not one of those after which the upload gives up.
+    pub(super) fn send_aside(&mut self, entries: &Entries<'_>, retain: &Retention) -> Result<Sent, UploadError> {
+        self.max_refused = self.max_refused.saturating_add(1);
+        self.send_whole(entries, retain, Leave::Interim)
+    }
+
     /// Sends a POST that is made to be refused, and says how it was. It changes nothing in Kanidm.
     pub(super) fn probe(&mut self, entries: &Entries<'_>) -> Result<Refusal, UploadError> {
         match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {

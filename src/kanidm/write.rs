@@ -17,6 +17,7 @@ use super::request::{Entries, Retention};
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
+use crate::mapping::STILL_OPEN;
 use crate::sync::changeset::Kind;
 
 /// With so many refused and none accepted, it is not the entries.
@@ -256,10 +257,14 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts an entry on the list of those that Kanidm does not accept.
-    pub(super) fn hold(&mut self, item: Item, form: Form, reason: String, fault: Fault) -> Result<(), UploadError> {
+    pub(super) fn hold(&mut self, item: Item, form: Form, mut reason: String, fault: Fault) -> Result<(), UploadError> {
         // Held entries are on the list already, and a stub decides nothing.
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
+        }
+        if self.stays_open(item, fault)? {
+            reason.push_str("; ");
+            reason.push_str(STILL_OPEN);
         }
         let held = HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason };
         log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);

@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
-pub(crate) use person::MISSING;
+pub(crate) use person::{MISSING, STILL_OPEN};
 
 use crate::config::sync::InvalidEntries;
 use crate::sync::changeset::ChangeSet;

@@ -13,7 +13,7 @@ use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
 pub(crate) const MISSING: &str = "is missing";
-pub(super) const STILL_OPEN: &str =
+pub(crate) const STILL_OPEN: &str =
     "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
 
 const OBJECT_CLASS: &str = "objectClass";

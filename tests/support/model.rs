@@ -344,6 +344,9 @@ fn check_schema(entry: &Entry) -> Result<(), Refusal> {
     if entry.classes.contains("person") && entry.text("displayname").is_none_or(str::is_empty) {
         return violation("missingmustattribute: displayname");
     }
+    if entry.classes.contains("account") && !entry.classes.contains("person") {
+        return violation("supplementsnotsatisfied: account");
+    }
     let mails = entry.attributes.get("mail").and_then(Value::as_array);
     if mails.into_iter().flatten().any(|m| !m["value"].as_str().unwrap_or_default().contains('@')) {
         return violation("invalidattributesyntax: mail");

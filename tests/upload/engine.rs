@@ -198,6 +198,31 @@ fn renames_that_collide_are_staged() {
     }
 }
 
+/// Kanidm takes a lock without what it does not accept of the entry, and clears nothing for it.
+#[test]
+fn a_lock_is_applied_while_the_rest_is_held() {
+    let kanidm = KanidmServer::start();
+    kanidm.create_person("native", Some(7777), Some("native@x.org"));
+    let mut engine = Engine::new(&kanidm, "sync");
+    fill(&mut engine, &[person(0), person(1)]);
+    let mut set = ChangeSet::default();
+    add_person(&mut set, &Account { locked: true, mail: "native@x.org".to_owned(), ..person(0) });
+    add_person(&mut set, &Account { locked: true, bad: true, gid: 20_001, ..person(1) });
+    add_person(&mut set, &Account { locked: true, mail: "native@x.org".to_owned(), ..person(2) });
+    let report = Job::new(&set).run(&mut engine).unwrap();
+    let reasons: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
+    assert_eq!(reasons.len(), 3, "{reasons:#?}");
+    let open = |n: u32| reasons[&id(n)].contains("Kanidm keeps the state it has");
+    assert_eq!([0, 1, 2].map(open), [false, false, true], "{reasons:#?}");
+    for (n, entry) in kanidm.entries("sync").iter().enumerate() {
+        let expected = person(u32::try_from(n).unwrap());
+        assert_eq!(entry.account_expire.as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!((entry.name.as_ref(), entry.gidnumber), (Some(&expected.name), Some(expected.gid)));
+        assert_eq!(entry.mail.iter().map(|m| &m.value).collect::<Vec<_>>(), [&expected.mail]);
+    }
+    assert_eq!(engine.content().len(), 2, "nobody comes into being by a lock");
+}
+
 #[test]
 fn sequences_converge() {
     let mut kanidm = KanidmServer::start();

@@ -30,10 +30,20 @@ pub struct Account {
     pub gid: u32,
     /// Its password hash is one that Kanidm does not accept.
     pub bad: bool,
+    /// The directory locks it.
+    pub locked: bool,
 }
 
 pub fn person(n: u32) -> Account {
-    Account { n, name: format!("user{n}"), dn: format!("uid=user{n},dc=x"), mail: format!("user{n}@x"), gid: 10_000 + n, bad: false }
+    Account {
+        n,
+        name: format!("user{n}"),
+        dn: format!("uid=user{n},dc=x"),
+        mail: format!("user{n}@x"),
+        gid: 10_000 + n,
+        bad: false,
+        locked: false,
+    }
 }
 
 pub fn add_person(set: &mut ChangeSet, p: &Account) {
@@ -50,7 +60,7 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
         mail: [p.mail.as_str()].into_iter(),
         ssh_publickey: std::iter::empty(),
         account_valid_from: None,
-        account_expire: None,
+        account_expire: p.locked.then_some("1970-01-01T00:00:00Z"),
     };
     set.push(id(p.n), Kind::Person, &p.dn, |out| entry.write(out)).unwrap();
 }

@@ -5,6 +5,7 @@
 mod basics;
 mod engine;
 mod jobs;
+mod locks;
 #[path = "../support/model.rs"]
 mod model;
 mod refused;
