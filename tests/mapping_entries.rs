@@ -450,7 +450,8 @@ fn a_locked_account_that_is_held_says_so() {
     let held = person(1, "bob").with("mail", "bad mail");
     assert!(!says(held.clone()));
     assert!(!says(held.clone().with("nsAccountLock", "false")));
-    assert!(says(held.with("pwdEndTime", "20240101000000Z")));
+    assert!(says(held.with("pwdStartTime", "20240101000000Z")));
+    assert!(says(person(1, "1bob").with("pwdEndTime", "20240101000000Z")));
     assert!(says(person(1, "bob").with("nsAccountLock", "perhaps")));
     assert!(says(person(1, "1bob").with("nsAccountLock", "true")));
 }
@@ -468,6 +469,20 @@ fn a_lock_does_not_wait_for_a_bad_mail_address_to_be_mended() {
             assert!(person.get("mail").is_none() && person.get("password_import").is_none(), "{person}");
             assert_eq!(content.dropped.len(), 2, "both are named");
         }
+    }
+}
+
+#[test]
+fn an_end_date_does_not_wait_for_a_bad_mail_address_to_be_mended() {
+    // Whoever leaves today must not stay for a mail address of his own making; that the date may lie ahead changes nothing.
+    for (attribute, value, end) in [
+        ("shadowExpire", "20000", "2024-10-04T00:00:00Z"),
+        ("pwdEndTime", "20991231000000Z", "2099-12-31T00:00:00Z"),
+        ("krbPrincipalExpiration", "20240101000000Z", "2024-01-01T00:00:00Z"),
+    ] {
+        let content = map(&config(), &[person(1, "bob").with("mail", "bad mail").with(attribute, value)]);
+        assert_eq!((only(&content)["account_expire"].clone(), only(&content).get("mail")), (end.into(), None), "{attribute}");
+        assert_eq!((content.held.len(), content.dropped.len()), (0, 1), "{attribute}: it is named");
     }
 }
 

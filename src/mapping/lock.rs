@@ -47,11 +47,6 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Whether the directory locks the account here and now, whatever the time is.
-    pub(crate) fn is_locked(self) -> bool {
-        self.expire == Some(LOCKED)
-    }
-
     /// Reads the attributes; `problem` hears of each value that is not understood.
     pub(crate) fn read(attributes: &Values<'_>, mut problem: impl FnMut(&'static str, Rule)) -> Window {
         let mut window = Window::default();

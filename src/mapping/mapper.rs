@@ -219,7 +219,7 @@ impl<'c> Mapper<'c> {
         person::check_dn(dn, &self.form, claims, &mut findings);
         let person = person::read(cfg, table, values, claims, &mut self.buffers, &mut findings);
 
-        let sent = findings.settle(person.window.is_locked());
+        let sent = findings.settle(person.window.expire.is_some());
         if !sent && person.window != lock::Window::default() {
             findings.required("sync_account_lock", person::STILL_OPEN);
         }

@@ -234,10 +234,11 @@ impl Findings {
         self.optional(attribute, rule);
     }
 
-    /// Whether the entry is sent, by the policy. A locked account is sent without what offends also where the policy holds entries: its lock
-    /// must not wait for somebody to mend a mail address.
-    fn settle(&mut self, locked: bool) -> bool {
-        let drop = self.policy == InvalidEntries::DropAttribute || (locked && self.policy == InvalidEntries::Hold);
+    /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent without what offends also where the policy
+    /// holds entries: its lock must not wait for somebody to mend a mail address, which may be one of the owner's making. There is no clock
+    /// here to tell today from the day after.
+    fn settle(&mut self, ends: bool) -> bool {
+        let drop = self.policy == InvalidEntries::DropAttribute || (ends && self.policy == InvalidEntries::Hold);
         if !drop || !self.problems.is_empty() {
             self.problems.append(&mut self.drops);
         }
