@@ -547,6 +547,26 @@ fn two_entries_cannot_have_one_uuid() {
 }
 
 #[test]
+fn whoever_has_the_uuid_of_an_entry_that_is_deleted_again_is_not_forgotten_with_it() {
+    let [claims, claimed] = [1, 2].map(Uuid::from_u128);
+    let cfg = with_table(1, EntryConfig { map_uuid: Some(claimed), ..EntryConfig::default() });
+    let received = || map(&cfg, &[person(1, "a"), person(2, "b")]);
+    let uuids = |content: &Content| content.changes.records().iter().map(|r| r.uuid).collect::<Vec<_>>();
+
+    let mut content = received();
+    content.forget(&[claimed], &cfg);
+    assert_eq!((uuids(&content), content.held.len()), (vec![claimed], 0));
+    let mut content = received();
+    content.forget(&[claims], &cfg);
+    assert_eq!((uuids(&content), content.held.len()), (vec![], 1));
+    // Neither for one that was sent twice.
+    let mut content = received();
+    let twice = content.held.clone();
+    content.hold(twice, &cfg);
+    assert_eq!((uuids(&content), content.held.len()), (vec![claimed], 1));
+}
+
+#[test]
 fn an_entry_that_comes_twice_is_taken_once() {
     let cfg = config();
     let mut mapper = Mapper::new(&cfg, false);

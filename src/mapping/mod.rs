@@ -26,7 +26,7 @@ pub use mapper::Mapper;
 pub use owners::UniqueValues;
 pub(crate) use person::{MISSING, STILL_OPEN};
 
-use crate::config::sync::InvalidEntries;
+use crate::config::sync::{InvalidEntries, MappingConfig};
 use crate::sync::changeset::ChangeSet;
 
 /// What a run wants to write, and what became of everything else that was received.
@@ -63,24 +63,27 @@ pub struct Contested {
 }
 
 impl Content {
-    /// Takes entries out again, by their UUIDs in Kanidm: they were deleted after they had been received.
-    pub fn forget(&mut self, uuids: &[Uuid]) {
-        if uuids.is_empty() {
+    /// Takes entries out again, by their UUIDs in the directory: they were deleted after they had been received.
+    pub fn forget(&mut self, sync_uuids: &[Uuid], mapping: &MappingConfig) {
+        if sync_uuids.is_empty() {
             return;
         }
-        let uuids: HashSet<&Uuid> = uuids.iter().collect();
-        self.skipped.retain(|entry| !uuids.contains(&entry.uuid));
-        self.held.retain(|entry| !uuids.contains(&entry.uuid));
-        self.contested.retain(|entry| !uuids.contains(&entry.uuid));
-        self.changes.retain(|record| !uuids.contains(&record.uuid));
+        let gone: HashSet<&Uuid> = sync_uuids.iter().collect();
+        self.skipped.retain(|entry| !gone.contains(&entry.sync_uuid));
+        self.held.retain(|entry| !gone.contains(&entry.sync_uuid));
+        self.contested.retain(|entry| !gone.contains(&entry.sync_uuid));
+        // What is written under the UUID of a claimed entry is another one's, who is still there.
+        let own = sync_uuids.iter().filter(|uuid| !mapping.is_claimed(**uuid));
+        let written: HashSet<Uuid> = own.map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
+        self.changes.retain(|record| !written.contains(&record.uuid));
     }
 
     /// Holds entries that were received more than once in one refresh: which of them is the latest is not for us to say. What is skipped
     /// stays so.
-    pub fn hold(&mut self, twice: Vec<Held>) {
-        let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.uuid).collect();
-        let twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.uuid)).collect();
-        self.forget(&twice.iter().map(|entry| entry.uuid).collect::<Vec<_>>());
+    pub fn hold(&mut self, twice: Vec<Held>, mapping: &MappingConfig) {
+        let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.sync_uuid).collect();
+        let twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.sync_uuid)).collect();
+        self.forget(&twice.iter().map(|entry| entry.sync_uuid).collect::<Vec<_>>(), mapping);
         self.held.extend(twice);
     }
 }

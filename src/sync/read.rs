@@ -119,7 +119,7 @@ pub fn read_from(
         outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
         twice.retain(|uuid, _| !void.contains(uuid));
-        reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect());
+        reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         return Ok(Reading { read_again, ..reading });
     }
 }
@@ -159,8 +159,7 @@ fn finish(
 ) -> Reading {
     let not_found = if matches!(mode, Mode::Full(_)) { Vec::new() } else { not_found(&start.held, &mapper, &outcome) };
     let mut content = mapper.finish();
-    let void: Vec<Uuid> = void.iter().map(|uuid| config.mapping.kanidm_uuid(*uuid)).collect();
-    content.forget(&void);
+    content.forget(void, &config.mapping);
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
     let stated = Stated { present: outcome.present.as_deref(), deleted: &outcome.deleted, skipped: &skipped };
     let retention = retention::retention(&stated, &config.mapping);
