@@ -101,7 +101,7 @@ pub enum Class {
 pub enum Fault {
     /// A name, gidnumber, mail address or externalId is taken.
     Conflict,
-    /// The UUID belongs to a deleted entry that is still in the recycle bin.
+    /// The UUID belongs to a deleted entry: in the recycle bin, or a tombstone since the bin has forgotten it.
     Masked,
     /// The entry is not one of this sync account.
     Foreign,
@@ -159,7 +159,7 @@ impl Answer {
         let words = match (self.status, self.code.as_str()) {
             (403, _) if self.operation_id.is_none() => NOT_KANIDMS,
             (_, "invalidsyncstate") => "the sync state has moved on",
-            (_, "invalidentrystate") => "the UUID belongs to a deleted entry in the recycle bin",
+            (_, "invalidentrystate") => "the UUID belongs to a deleted entry, in the recycle bin or forgotten by it",
             (_, "modifyassertionfailed") => "the entry does not belong to this sync account",
             (_, "accessdenied") => "not a sync token, or an entry of another authority",
             (_, "notauthenticated") => "the sync token is not valid",

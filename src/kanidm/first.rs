@@ -18,7 +18,7 @@ use super::upload::{HeldByKanidm, UploadError};
 use super::write::Writer;
 
 impl<'a> Writer<'a> {
-    /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (still in its recycle bin, or not of this sync account) are
+    /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (deleted and not forgotten yet, or not of this sync account) are
     /// found and held.
     pub(super) fn list_all(&mut self) -> Result<(), UploadError> {
         loop {

@@ -26,7 +26,7 @@ impl Writer<'_> {
     /// Whether a person who is held, for `fault`, is locked or limited in time by the directory and not by Kanidm. The limit is sent if it
     /// can be: from the state Refresh it would delete everybody else, and Kanidm takes nothing for an entry that is not ours.
     pub(super) fn stays_open(&mut self, item: Item, fault: Fault) -> Result<bool, UploadError> {
-        // In the recycle bin nobody logs in.
+        // Who is deleted does not log in.
         if item.kind(self.input) != Some(Kind::Person) || fault == Fault::Masked {
             return Ok(false);
         }

@@ -42,7 +42,7 @@ pub(super) struct Writer<'a> {
     named: Vec<Item>,
     /// Kanidm did not take the DN of a held entry.
     stub_refused: bool,
-    /// How many of them no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
+    /// How many of `held` no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
     refused_for_data: usize,
     /// All groups exist in Kanidm under their DNs, as far as that is possible.
     groups_named: bool,
@@ -248,8 +248,8 @@ impl<'a> Writer<'a> {
     pub(super) fn words(&self, item: Item, why: &Refusal) -> String {
         match why.fault {
             Fault::Masked => format!(
-                "its UUID belongs to an entry that was deleted in Kanidm and is still in the recycle bin; bring it back with \
-                 `kanidm recycle-bin revive {}`",
+                "its UUID belongs to an entry that was deleted in Kanidm; as long as that one is in the recycle bin (7 days), bring it back \
+                 with `kanidm recycle-bin revive {}`; afterwards Kanidm keeps the UUID 7 days more, unless `map_uuid` gives another",
                 self.uuid(item)
             ),
             _ => why.answer.to_string(),
