@@ -16,8 +16,6 @@ pub enum Kind {
     Person,
     /// A group.
     Group,
-    /// A bare object: keeps what Kanidm has of it.
-    Stub,
 }
 
 /// Where one serialised entry stands in the arena.
@@ -25,7 +23,7 @@ pub enum Kind {
 pub struct Record {
     /// The UUID the entry has in Kanidm (`map_uuid` applied).
     pub uuid: Uuid,
-    /// Person, group or stub.
+    /// Person or group.
     pub kind: Kind,
     start: usize,
     len: u32,
@@ -207,7 +205,7 @@ mod tests {
     #[test]
     fn entry_is_one_object_with_external_id_first() {
         let mut set = ChangeSet::default();
-        let at = set.push(Uuid::from_u128(1), Kind::Stub, "cn=\"q\",dc=x", stub).unwrap();
+        let at = set.push(Uuid::from_u128(1), Kind::Person, "cn=\"q\",dc=x", stub).unwrap();
         let record = set.records()[at];
         assert_eq!(
             std::str::from_utf8(set.json(&record)).unwrap(),
@@ -221,7 +219,7 @@ mod tests {
     fn members_stand_behind_the_entry() {
         let mut set = ChangeSet::default();
         let id = Uuid::from_u128(1);
-        set.push(id, Kind::Stub, "cn=\"q\"", stub).unwrap();
+        set.push(id, Kind::Person, "cn=\"q\"", stub).unwrap();
         let mut json = |members: &[Member<'_>]| {
             let at = set.push_group(id, Kind::Group, "cn=g", stub, members.iter().copied()).unwrap();
             String::from_utf8(set.json(&set.records()[at]).to_vec()).unwrap()
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn an_entry_that_is_refused_leaves_no_trace() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Stub, "a", stub).unwrap();
+        set.push(Uuid::nil(), Kind::Person, "a", stub).unwrap();
         let before = (set.len(), set.byte_len());
         let members = [Member::Record(0), Member::Record(99)];
         let refused = set.push_group(Uuid::nil(), Kind::Group, "cn=g", stub, members.into_iter());
@@ -247,7 +245,7 @@ mod tests {
     #[test]
     fn debug_shows_no_content() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Stub, "marker", stub).unwrap();
+        set.push(Uuid::nil(), Kind::Person, "marker", stub).unwrap();
         assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 67 }");
     }
 }

@@ -22,7 +22,7 @@ pub fn lines(reading: &Reading, known: Option<&Sketch>) -> Vec<String> {
                 let members = entry.get("member").and_then(Value::as_array).map_or(0, Vec::len);
                 format!("write group  {dn} -> {name}, members {members}")
             }
-            Kind::Person | Kind::Stub => format!("write person {dn} -> {name}"),
+            Kind::Person => format!("write person {dn} -> {name}"),
         });
     }
     match &reading.retention {
