@@ -35,6 +35,10 @@ fn instructions(word: &str) -> Vec<String> {
 fn the_program_can_be_built_from_what_is_copied() {
     let folder = TempDir::new("container");
     for path in context() {
+        // What only the source archive of a release has.
+        if ["vendor", ".cargo"].contains(&path.to_str().unwrap()) && !Path::new(ROOT).join(&path).exists() {
+            continue;
+        }
         let target = folder.path().join(&path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         run(Command::new("cp").arg("-r").arg(Path::new(ROOT).join(&path)).arg(target));
