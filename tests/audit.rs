@@ -50,6 +50,11 @@ fn what_the_sheet_says_of_them_is_so() {
     assert_eq!(with(&|one| one.own && one.counts.unsafe_tokens > 0), BTreeSet::new(), "our own crates with unsafe code");
     let sheet = fs::read_to_string(SHEET).unwrap();
     let explained = section(&sheet, "Build scripts");
+    let beginning = sheet.split("\n## ").next().unwrap().replace('\n', " ");
+    let only = tree::for_build_scripts_only().into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let (last, others) = only.split_last().unwrap();
+    let told = format!("the rest, {} and {last}, serve build scripts only.", others.join(", "));
+    assert!(beginning.contains(&told), "docs/audit.md does not say: {told}");
     for name in with(&|one| one.build_script) {
         assert!(explained.contains(&format!("`{name}`")), "docs/audit.md does not say what the build script of {name} does");
     }

@@ -34,7 +34,13 @@ fn instructions(word: &str) -> Vec<String> {
 #[test]
 fn the_program_can_be_built_from_what_is_copied() {
     let folder = TempDir::new("container");
+    // What only the source archive of a release has: the crates, and the word that they are there.
+    let vendored = ["vendor", ".cargo"].map(PathBuf::from);
+    assert!(vendored.iter().all(|path| context().contains(path)));
     for path in context() {
+        if vendored.contains(&path) && !Path::new(ROOT).join(&path).exists() {
+            continue;
+        }
         let target = folder.path().join(&path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         run(Command::new("cp").arg("-r").arg(Path::new(ROOT).join(&path)).arg(target));

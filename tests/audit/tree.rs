@@ -68,6 +68,12 @@ pub fn shipped() -> Vec<Crate> {
         .collect()
 }
 
+/// What is in no `cargo tree -e normal`.
+pub fn for_build_scripts_only() -> BTreeSet<String> {
+    let normal = resolved("normal");
+    resolved("normal,build").into_iter().filter(|id| !normal.contains(id)).map(|(name, _)| name).collect()
+}
+
 /// Our own folder holds a second crate, tests and tools; of ours only what is compiled counts.
 fn count(folder: &Path, own: bool) -> Counts {
     sources::count(&if own { folder.join("src") } else { folder.to_owned() })
