@@ -78,7 +78,8 @@ fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
     let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
     match name {
         "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(LOCKED))),
-        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and a server may spell it in other ways. Only its year is looked at.
+        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and who wrote it may have spelled it in another way.
+        // Only its year is looked at.
         "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(LOCKED))),
         "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
         "shadowExpire" => Ok(day(text)?.map(Bound::Until)),
