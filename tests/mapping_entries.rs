@@ -536,6 +536,18 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
 }
 
 #[test]
+fn uuids_that_the_configuration_gives_away_are_known_at_once() {
+    let mut cfg = config();
+    for (own, mapped) in [(1, Some(2)), (3, Some(3)), (4, Some(5)), (5, Some(6)), (7, None)] {
+        let table = EntryConfig { map_uuid: mapped.map(Uuid::from_u128), ..EntryConfig::default() };
+        cfg.entries.insert(Uuid::from_u128(own), table);
+    }
+    let one_by_one = (0..9).map(Uuid::from_u128).filter(|uuid| cfg.is_claimed(*uuid)).collect();
+    assert_eq!(cfg.claimed(), one_by_one);
+    assert_eq!(cfg.claimed(), [2, 6].map(Uuid::from_u128).into());
+}
+
+#[test]
 fn two_entries_cannot_have_one_uuid() {
     let cfg = with_table(1, EntryConfig { map_uuid: Some(Uuid::from_u128(2)), ..EntryConfig::default() });
     // Whoever comes first, and whether the other one comes at all: the UUID is the one's that the configuration gives it to.

@@ -28,6 +28,8 @@ pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
     person_names: [&'c str; person::FIELDS],
+    /// UUIDs that the configuration gives to other entries.
+    claimed: HashSet<Uuid>,
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
@@ -43,6 +45,7 @@ impl<'c> Mapper<'c> {
             cfg,
             full,
             person_names: person::names(&cfg.person),
+            claimed: cfg.claimed(),
             index: Index::default(),
             content: Content::default(),
             drafts: Vec::new(),
@@ -282,7 +285,7 @@ impl<'c> Mapper<'c> {
 
     /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has it, whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
-        if self.cfg.is_claimed(sync_uuid) {
+        if self.claimed.contains(&sync_uuid) {
             findings.required("map_uuid", CLAIMED);
         }
     }
