@@ -223,5 +223,5 @@ fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldE
 
 fn pretty(value: &impl serde::Serialize) -> String {
     // Strings, numbers and lists: serialising them cannot fail.
-    serde_json::to_string_pretty(value).map(|text| text + "\n").unwrap_or_default()
+    serde_json::to_string_pretty(value).map(|text| logging::escaped_json(&text) + "\n").unwrap_or_default()
 }

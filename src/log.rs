@@ -143,11 +143,28 @@ fn timestamp(now: SystemTime) -> String {
     format!("{time:?}")
 }
 
+/// Whether a character can do more than be seen: control characters (U+009B begins a sequence as ESC [ does), the end of a line or of a
+/// paragraph, and those that turn the direction of what stands around them.
+fn drives_a_terminal(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Serialised JSON of the same value, to be shown on a terminal. JSON itself demands an escape of the first 32 characters only, and outside
+/// of its strings it has line breaks.
+pub fn escaped_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        // All of them have four digits.
+        if c > ' ' && drives_a_terminal(c) { text.push_str(&format!("\\u{:04x}", u32::from(c))) } else { text.push(c) }
+    }
+    text
+}
+
 /// A text with its control characters escaped: one line, whatever a directory put into it.
 pub fn escaped(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for c in message.chars() {
-        if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
+        if drives_a_terminal(c) { text.extend(c.escape_default()) } else { text.push(c) }
     }
     text
 }
@@ -177,6 +194,26 @@ mod tests {
     fn a_message_cannot_forge_a_line_or_drive_a_terminal() {
         let forged = line(Style::Journal, Level::Info, UNIX_EPOCH, "cn=a\n<3>forged\u{1b}[2J\u{9b}é");
         assert_eq!(forged, "<6>cn=a\\n<3>forged\\u{1b}[2J\\u{9b}é\n");
+    }
+
+    #[test]
+    fn a_message_does_not_turn_its_direction() {
+        let turned = "a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b";
+        let shown = escaped(turned);
+        assert_eq!(shown, r"a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b");
+        // What joins letters and emojis is text.
+        assert_eq!(escaped("\u{200c}\u{200d}ש"), "\u{200c}\u{200d}ש");
+    }
+
+    #[test]
+    fn json_that_is_shown_drives_no_terminal_and_is_the_same_value() {
+        let value = serde_json::json!({ "\u{9b}key": "\u{1b}[2J\u{7f}\u{80}\u{9b}\u{202e}\u{2028}\u{61c}é\\\"\n" });
+        for json in [value.to_string(), serde_json::to_string_pretty(&value).unwrap()] {
+            let shown = escaped_json(&json);
+            assert!(shown.chars().all(|c| c == '\n' || !drives_a_terminal(c)), "{shown:?}");
+            assert!(shown.contains(r"\u009b") && shown.contains('é'), "{shown}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), value);
+        }
     }
 
     #[test]

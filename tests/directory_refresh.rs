@@ -250,6 +250,20 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
         assert!(matches!(*error.problem, Problem::UuidHidden { .. }), "{error}");
         assert!(error.to_string().contains("rights to search and to read nsUniqueId"), "{error}");
     }
+    // Nor one that the account may not look for by its name, or that another server is said to have.
+    for code in [10, 50] {
+        let run = refresh(Some(COOKIE), move |link| {
+            let id = begin_389(link);
+            link.send(sync_entry(id, uuid(1), "cn=a", &[]));
+            link.send(sync_done(id, Some("h#45"), false));
+            ds389(link, 1, 45);
+            let again = link.request();
+            link.send(done(again.id, 0, ""));
+            let by_name = link.request();
+            link.send(done(by_name.id, code, ""));
+        });
+        assert!(matches!(*run.result.unwrap_err().problem, Problem::SearchFailed { .. }));
+    }
     // Another entry with the old name: the first one is gone.
     let run = refresh(Some(COOKIE), |link| {
         let id = begin_389(link);
@@ -423,10 +437,13 @@ fn many_searches_are_sent_ahead_and_told_apart() {
                 // No answer before the window is full, then the youngest first.
                 if waiting.len() == 64 || number == 199 {
                     for (number, id) in waiting.drain(..).rev() {
-                        match number % 4 {
+                        match number % 6 {
                             0 => link.send(done(id, 32, "")),
                             1 => link.send(done(id, 34, "")),
                             2 => link.send(done(id, 0, "")),
+                            // A part of the tree that another server has, or that the account may not see.
+                            4 => link.send(done(id, 10, "")),
+                            5 => link.send(done(id, 50, "")),
                             _ => link.send([entry(id, &format!("cn={number}"), &[]), done(id, 0, "")].concat()),
                         }
                     }
@@ -440,14 +457,14 @@ fn many_searches_are_sent_ahead_and_told_apart() {
         },
     );
     found.sort();
-    let expected: Vec<_> = (0..200).filter(|number| number % 4 == 3).map(|number| (number, format!("cn={number}"))).collect();
+    let expected: Vec<_> = (0..200).filter(|number| number % 6 == 3).map(|number| (number, format!("cn={number}"))).collect();
     assert_eq!(found, expected);
 }
 
 #[test]
 fn one_failure_among_many_searches_is_a_failure() {
     let filter = Filter::Present { attribute: "cn".into() };
-    for code in [50, 4, 1] {
+    for code in [53, 4, 1] {
         let error = searching(
             move |link| {
                 link.begin(SLAPD);

@@ -43,6 +43,25 @@ fn into_and_out_of_the_base() {
     }
 }
 
+/// What stands outside is not a member, however a run comes across the group, and makes no group a private one.
+#[test]
+fn members_outside_of_the_base() {
+    let mut world = World::new(SlapdOptions::default());
+    let (alone, two) = (group_dn("user00001"), group_dn("two"));
+    let group = |dn: &str, members: &[String]| {
+        let members: String = members.iter().map(|member| format!("member: {member}\n")).collect();
+        format!("dn: {dn}\nchangetype: add\nobjectClass: groupOfNames\n{members}\n")
+    };
+    world.slapd.modify(&group(&alone, &[user_dn(1)]));
+    world.slapd.modify(&group(&two, &[user_dn(2), alone.clone()]));
+    world.rebase(&format!("ou=groups,{SUFFIX}"));
+    world.run_and_compare("first refresh", "full");
+    for dn in [&alone, &two] {
+        world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\nadd: description\ndescription: changed\n"));
+    }
+    world.run_and_compare("changed", "incremental");
+}
+
 #[test]
 fn groups_of_user_names() {
     for sessionlog in [None, Some(100)] {

@@ -270,6 +270,24 @@ fn a_held_entry_gets_the_name_that_another_gives_up() {
     }
 }
 
+/// The claimant stands before the other in the directory. It does not get what Kanidm gave to the other, and both are named.
+#[test]
+fn an_address_that_is_claimed_stays_where_it_is() {
+    let world = small_world(None);
+    world.run_and_compare("first refresh", "full");
+    let mail = || world.kanidm.entry(ACCOUNT, "p1").unwrap().mail;
+    let address = mail();
+    assert_eq!(address.len(), 1);
+    world.slapd.modify(&change(&person_dn("p0"), &[("mail", "p1@example.com")]));
+    world.slapd.modify(&change(&person_dn("p1"), &[("displayName", "changed")]));
+    for arguments in [&[][..], &[], &["--full-refresh"], &[]] {
+        let ran = world.run(arguments, 3);
+        let held: BTreeSet<_> = ran.report["held"].as_array().unwrap().iter().map(|held| held["dn"].as_str().unwrap()).collect();
+        assert_eq!(held, [person_dn("p0"), person_dn("p1")].iter().map(String::as_str).collect(), "{}", ran.outcome.all());
+        assert_eq!(mail(), address);
+    }
+}
+
 #[test]
 fn what_turns_bad_keeps_what_kanidm_has_of_it() {
     for sessionlog in [None, Some(100)] {

@@ -3,7 +3,7 @@
 mod mapping_support;
 
 use kanidm_ldap_sync::config::sync::{EntryConfig, InvalidEntries, MappingConfig};
-use kanidm_ldap_sync::mapping::{Content, MAX_PROBLEMS, Mapper, SkipReason};
+use kanidm_ldap_sync::mapping::{Content, MAX_PROBLEMS, MAX_VALUES, Mapper, SkipReason};
 use mapping_support::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -407,12 +407,27 @@ fn very_many_bad_values_are_named_as_a_few() {
         ("shadowExpire", "soon", 1),
     ];
     for (attribute, value, others) in table {
-        let entry = (0..10_000).fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
+        let entry = (0..MAX_VALUES).fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
         let content = map(&config(), std::slice::from_ref(&entry));
         assert_eq!(problems(&content).len(), MAX_PROBLEMS + others, "{attribute}");
         let content = map(&policy(InvalidEntries::DropAttribute), &[entry]);
         let named = content.dropped.len() + content.held.iter().map(|held| held.problems.len()).sum::<usize>();
         assert_eq!(named, MAX_PROBLEMS + others, "{attribute}");
+    }
+}
+
+/// So must not be what comparing them with those of others takes.
+#[test]
+fn of_very_many_values_none_is_sent() {
+    let mails = |count: usize| (0..count).fold(person(1, "bob"), |entry, n| entry.with("mail", format!("a{n}@example.com")));
+    // Each line of a value is a key.
+    let keys = |count: usize| person(1, "bob").with("sshPublicKey", KEY_A).with("sshPublicKey", vec![KEY_A; count - 1].join("\n"));
+    for (attribute, field, with) in [("mail", "mail", &mails as &dyn Fn(usize) -> TestEntry), ("sshpublickey", "ssh_publickey", &keys)] {
+        assert!(only(&map(&config(), &[with(MAX_VALUES)]))[field].is_array(), "{attribute}");
+        let content = map(&config(), &[with(MAX_VALUES + 1)]);
+        assert_eq!(problems(&content), [(attribute.to_string(), "must have at most 1000 values, and has 1001".to_string())]);
+        let content = map(&policy(InvalidEntries::DropAttribute), &[with(MAX_VALUES + 1)]);
+        assert_eq!((&only(&content)[field], content.dropped.len()), (&Value::Null, 1), "{attribute}");
     }
 }
 
@@ -533,6 +548,18 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     assert_eq!(dropped, [(2, "uidnumber"), (2, "mail"), (3, "gidnumber")]);
     let again: Vec<u128> = content.contested.iter().map(|entry| entry.sync_uuid.as_u128()).collect();
     assert_eq!(again, [2, 3], "to be read again: the other may give it up");
+}
+
+#[test]
+fn uuids_that_the_configuration_gives_away_are_known_at_once() {
+    let mut cfg = config();
+    for (own, mapped) in [(1, Some(2)), (3, Some(3)), (4, Some(5)), (5, Some(6)), (7, None)] {
+        let table = EntryConfig { map_uuid: mapped.map(Uuid::from_u128), ..EntryConfig::default() };
+        cfg.entries.insert(Uuid::from_u128(own), table);
+    }
+    let one_by_one = (0..9).map(Uuid::from_u128).filter(|uuid| cfg.is_claimed(*uuid)).collect();
+    assert_eq!(cfg.claimed(), one_by_one);
+    assert_eq!(cfg.claimed(), [2, 6].map(Uuid::from_u128).into());
 }
 
 #[test]

@@ -58,9 +58,7 @@ impl Service {
     /// Takes over a new configuration, if all of it can be used.
     fn reload(&mut self, cli: &Cli, env: Env<'_>, health: &Health) -> Result<supervise::Settings, String> {
         let settings = Settings::load(cli, env).map_err(|error| error.to_string())?;
-        if settings.sync.status_bind != self.listener.bind {
-            self.listener = Listener::start(settings.sync.status_bind, health).map_err(|error| error.to_string())?;
-        }
+        self.listener.move_to(settings.sync.status_bind, health).map_err(|error| error.to_string())?;
         self.settings = settings;
         Ok(timing(&self.settings))
     }
@@ -69,12 +67,37 @@ impl Service {
 /// The status listener, if there is one, and the `status_bind` that it was made for.
 struct Listener {
     bind: Option<SocketAddr>,
-    _listener: Option<StatusListener>,
+    listener: Option<StatusListener>,
 }
 
 impl Listener {
     fn start(bind: Option<SocketAddr>, health: &Health) -> Result<Listener, StatusError> {
-        Ok(Listener { bind, _listener: bind.map(|bind| StatusListener::start(bind, health.clone())).transpose()? })
+        Ok(Listener { bind, listener: bind.map(|bind| StatusListener::start(bind, health.clone())).transpose()? })
+    }
+
+    /// Listens elsewhere, or as before if that cannot be. In between nobody listens: all addresses and one of them cannot be bound at once.
+    fn move_to(&mut self, bind: Option<SocketAddr>, health: &Health) -> Result<(), StatusError> {
+        if bind == self.bind {
+            return Ok(());
+        }
+        self.listener = None;
+        match Listener::start(bind, health) {
+            Ok(moved) => {
+                *self = moved;
+                Ok(())
+            }
+            Err(error) => {
+                match Listener::start(self.bind, health) {
+                    Ok(back) => *self = back,
+                    // The next reload tries whatever the configuration says then.
+                    Err(gone) => {
+                        log::error!("{gone}; the status listener is gone until the configuration is read again");
+                        self.bind = None;
+                    }
+                }
+                Err(error)
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sync config: every key of INTERFACE.md, parsed into types that cannot hold a wrong value.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -219,6 +219,12 @@ impl MappingConfig {
     pub fn is_claimed(&self, sync_uuid: Uuid) -> bool {
         self.kanidm_uuid(sync_uuid) == sync_uuid
             && self.entries.iter().any(|(other, table)| *other != sync_uuid && table.map_uuid == Some(sync_uuid))
+    }
+
+    /// All UUIDs that [`is_claimed`](Self::is_claimed) is true of: for who asks about every entry. No two tables have one `map_uuid`.
+    pub fn claimed(&self) -> HashSet<Uuid> {
+        let claimed = self.entries.values().filter_map(|table| table.map_uuid);
+        claimed.filter(|uuid| self.entries.get(uuid).is_none_or(|own| own.map_uuid.is_none())).collect()
     }
 
     /// The UUID the directory knows an entry by, from the one in Kanidm.

@@ -24,6 +24,13 @@ use crate::heartbeat::Heartbeat;
 /// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an authenticated connection.
 const WINDOW: usize = 64;
 
+/// Codes that say that there is no such entry.
+const NO_SUCH_ENTRY: [ResultCode; 2] = [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX];
+
+/// Those, and codes that say that there is none for us: another server may have it, or the account may not see it.
+const NO_ENTRY: [ResultCode; 4] =
+    [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX, ResultCode::REFERRAL, ResultCode::INSUFFICIENT_ACCESS_RIGHTS];
+
 /// A directory that this run is connected to. Dropping it unbinds.
 pub struct Directory {
     pub(super) connection: Connection,
@@ -127,7 +134,8 @@ impl Directory {
     }
 
     /// Many small searches, sent ahead of their answers. `on_entry` is told which of them an entry belongs to; their answers may come in
-    /// any order. A base that does not exist, or is no DN to the server, has no entry.
+    /// any order. A base that does not exist, is no DN to the server, is another server's, or is nothing that the account may see, has no
+    /// entry: bases are what anybody has written into a group.
     ///
     /// # Errors
     /// Every other result code than success, of any of the searches.
@@ -137,13 +145,24 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        self.many_searches(searches, attributes, on_entry).map_err(|problem| problem.at(&self.uri))
+        self.windowed(searches, attributes, &NO_ENTRY, on_entry).map_err(|problem| problem.at(&self.uri))
     }
 
+    /// The same, where nobody but the directory itself has named the bases: what it may not show, or sends elsewhere for, is an error.
     pub(super) fn many_searches(
         &mut self,
         searches: &[(String, Scope, &Filter)],
         attributes: &[&str],
+        on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
+    ) -> Result<(), Problem> {
+        self.windowed(searches, attributes, &NO_SUCH_ENTRY, on_entry)
+    }
+
+    fn windowed(
+        &mut self,
+        searches: &[(String, Scope, &Filter)],
+        attributes: &[&str],
+        no_entry: &[ResultCode],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), Problem> {
         let mut waiting = searches.iter().enumerate();
@@ -168,7 +187,7 @@ impl Directory {
                 SearchAnswer::Ignored => {}
                 SearchAnswer::Done(result) => {
                     let base = searches.get(index).map_or("", |(base, ..)| base.as_str());
-                    if !matches!(result.code, ResultCode::NO_SUCH_OBJECT | ResultCode::INVALID_DN_SYNTAX) {
+                    if !no_entry.contains(&result.code) {
                         succeeded(result, Stage::Search, base)?;
                     }
                     under_way.remove(&message.message_id);

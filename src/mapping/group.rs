@@ -43,7 +43,8 @@ impl Mapper<'_> {
         let (gidnumber, description, members, findings) =
             read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
         let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
-        let position = self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None });
+        let new = NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None };
+        let position = self.index.add(&self.content.changes, &new);
         self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, findings });
     }
 
@@ -120,6 +121,7 @@ impl Mapper<'_> {
             entry.state = if fit { State::Sent } else { State::Held };
         }
         if fit {
+            self.index.claim(draft.entry);
             return Some(draft);
         }
         let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();

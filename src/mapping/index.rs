@@ -2,6 +2,9 @@
 //!
 //! Scope: looking up. A table holds positions only, not keys: hashes are compared first (keyed anew in every run, so that nobody can
 //! choose names that collide), then the texts themselves, where they stand anyway: a person's in the [`ChangeSet`], the others' here.
+//!
+//! What stands in a table under one key is walked from end to end, so nothing is added that would never be found: a mapping that gives
+//! everybody one name makes many entries with one key.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -59,6 +62,13 @@ pub(crate) struct Entry {
     place: Place,
 }
 
+impl Entry {
+    /// Whether it was received in this run. Such an entry is not replaced, nor does it become one that is not.
+    pub(crate) fn is_received(&self) -> bool {
+        !matches!(self.state, State::Known | State::Owner | State::Replaced)
+    }
+}
+
 /// DN and name of an entry that is not in the change set.
 #[derive(Debug)]
 struct Texts {
@@ -101,8 +111,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Adds an entry and returns its position.
-    pub(crate) fn add(&mut self, new: &NewEntry<'_>) -> u32 {
+    /// Adds an entry and returns its position. A group is found by its DN only, until it [`claim`](Self::claim)s name and number.
+    pub(crate) fn add(&mut self, changes: &ChangeSet, new: &NewEntry<'_>) -> u32 {
         let position = position(self.entries.len());
         let place = match new.record {
             Some(record) => Place::Record(record),
@@ -112,20 +122,41 @@ impl Index {
             }
         };
         let &NewEntry { sync_uuid, kind, state, gidnumber, .. } = new;
+        // The first with a DN is the one that is found, unless it is replaced later.
+        let is_first = self.find_dn(changes, new.dn_form).and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
+        // Of persons who are held it is only asked whether there is one.
+        let stays = |e: &Entry| e.kind == Kind::Person && matches!(e.state, State::Sent | State::Held);
+        let is_asked_for = kind == Kind::Person;
+        let name = Some(new.name).filter(|name| is_asked_for && !name.is_empty());
+        let name = name.filter(|name| state != State::Held || self.find_name(changes, name, stays).is_none());
+        let number = gidnumber.filter(|_| is_asked_for);
+        let number = number.filter(|number| state != State::Held || self.find_gidnumber(*number, stays).is_none());
         self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
         self.by_uuid.insert(self.hash(&sync_uuid), position);
-        self.by_dn.insert(self.hash(new.dn_form), position);
-        if !new.name.is_empty() {
-            self.by_name.insert(self.hash(new.name), position);
+        if is_first {
+            self.by_dn.insert(self.hash(new.dn_form), position);
         }
-        if let Some(gidnumber) = gidnumber {
-            self.by_gidnumber.insert(self.hash(&gidnumber), position);
+        if let Some(name) = name {
+            self.by_name.insert(self.hash(name), position);
+        }
+        if let Some(number) = number {
+            self.by_gidnumber.insert(self.hash(&number), position);
         }
         if let Some(user_name) = new.user_name {
             self.renamed.insert(user_name.into(), position);
             self.user_names.insert(position, user_name.into());
         }
         position
+    }
+
+    /// Makes a group that is sent the owner of its name and its number.
+    pub(crate) fn claim(&mut self, position: u32) {
+        if let Some((_, name)) = self.text(position) {
+            self.by_name.insert(self.hash(name), position);
+        }
+        if let Some(number) = self.entry(position).and_then(|entry| entry.gidnumber) {
+            self.by_gidnumber.insert(self.hash(&number), position);
+        }
     }
 
     /// Adds a mail address of an entry in the change set.
@@ -302,6 +333,61 @@ fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Walking all of a key for each entry that has it would make the run quadratic: with 100,000 of them, 5,000 million steps.
+    #[test]
+    fn what_is_never_found_stands_in_no_table() {
+        let (changes, mut index) = (ChangeSet::default(), Index::default());
+        let mut add = |id: u128, kind, state| {
+            let dn = format!("uid={id}");
+            let new = NewEntry {
+                sync_uuid: Uuid::from_u128(id),
+                kind,
+                state,
+                gidnumber: Some(2000),
+                record: None,
+                dn: &dn,
+                dn_form: &dn,
+                name: "everybody",
+                user_name: None,
+            };
+            index.add(&changes, &new);
+            index.add(&changes, &NewEntry { sync_uuid: Uuid::from_u128(id + 1000), dn: "uid=one", dn_form: "uid=one", ..new })
+        };
+        let held = add(0, Kind::Person, State::Held);
+        for id in 1..100 {
+            add(id, Kind::Person, State::Held);
+        }
+        let group = add(100, Kind::Group, State::Draft);
+        for id in 101..200 {
+            add(id, Kind::Group, State::Draft);
+        }
+        assert_eq!((index.by_name.len(), index.by_gidnumber.len(), index.by_dn.len()), (1, 1, 201));
+        assert_eq!(index.find_dn(&changes, "uid=one"), Some(held));
+        assert_eq!(index.find_name(&changes, "everybody", |_| true), Some(held - 1));
+        assert_eq!(index.find_gidnumber(2000, |e| e.kind == Kind::Group), None);
+        index.claim(group);
+        assert_eq!(index.find_gidnumber(2000, |e| e.kind == Kind::Group), Some(group));
+        assert_eq!(index.find_name(&changes, "everybody", |e| e.kind == Kind::Group), Some(group));
+    }
+
+    /// One who is not part of the run may be received after all, and an owner owns whatever others have claimed.
+    #[test]
+    fn who_is_known_is_found_beside_others() {
+        let (changes, mut index) = (ChangeSet::default(), Index::default());
+        let mut add = |id: u128, state| {
+            let sync_uuid = Uuid::from_u128(id);
+            let (kind, gidnumber, record, dn) = (Kind::Person, Some(2000), None, "uid=one");
+            index.add(&changes, &NewEntry { sync_uuid, kind, state, gidnumber, record, dn, dn_form: dn, name: "one", user_name: None })
+        };
+        let (known, held, owner) = (add(1, State::Known), add(2, State::Held), add(3, State::Owner));
+        assert_eq!(index.find_dn(&changes, "uid=one"), Some(known));
+        index.entry_mut(known).unwrap().state = State::Replaced;
+        assert_eq!(index.find_dn(&changes, "uid=one"), Some(held));
+        assert_eq!(index.find_name(&changes, "one", |_| true), Some(held));
+        assert_eq!(index.find_gidnumber(2000, |e| e.state == State::Owner), Some(owner));
+        assert_eq!(index.find_name(&changes, "one", |e| e.state == State::Owner), Some(owner));
+    }
 
     #[test]
     fn names_are_found_in_json() {

@@ -73,8 +73,9 @@ fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
     let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
     match name {
         "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(LOCKED))),
-        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour. Only its year is looked at.
-        "pwdAccountLockedTime" if text.starts_with("0000") && text.ends_with('Z') => Ok(Some(Bound::Until(LOCKED))),
+        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and who wrote it may have spelled it in another way.
+        // Only its year is looked at.
+        "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(LOCKED))),
         "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
         "shadowExpire" => Ok(day(text)?.map(Bound::Until)),
         "pwdStartTime" => generalized_time(text).map(|time| Some(Bound::From(time))).ok_or(TIME),
@@ -201,10 +202,10 @@ mod tests {
             assert_eq!(until("nsAccountLock", unclear), Err(BOOLEAN), "{unclear}");
         }
         assert_eq!(read("nsAccountLock", &[0xff]).map(|_| ()), Err(BOOLEAN));
-        assert_eq!(until("pwdAccountLockedTime", "000001010000Z"), epoch);
-        assert_eq!(until("pwdAccountLockedTime", "00000101000000Z"), epoch);
+        for locked in ["000001010000Z", "00000101000000Z", "000001010000+0000", "00000101000000.0-0000", "0000"] {
+            assert_eq!(until("pwdAccountLockedTime", locked), epoch, "{locked}");
+        }
         assert_eq!(until("pwdAccountLockedTime", "20240101120000Z"), Ok(None));
-        assert_eq!(until("pwdAccountLockedTime", "0000"), Err(TIME));
         assert_eq!(until("pwdAccountLockedTime", "someday"), Err(TIME));
     }
 

@@ -10,7 +10,7 @@ use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
 use super::group::{self, Draft, Members};
-use super::index::{self, Index, Kind, NewEntry, State};
+use super::index::{self, Entry, Index, Kind, NewEntry, State};
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
@@ -28,6 +28,8 @@ pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
     person_names: [&'c str; person::FIELDS],
+    /// UUIDs that the configuration gives to other entries.
+    claimed: HashSet<Uuid>,
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
@@ -43,6 +45,7 @@ impl<'c> Mapper<'c> {
             cfg,
             full,
             person_names: person::names(&cfg.person),
+            claimed: cfg.claimed(),
             index: Index::default(),
             content: Content::default(),
             drafts: Vec::new(),
@@ -69,7 +72,7 @@ impl<'c> Mapper<'c> {
     }
 
     fn is_received(&self, position: u32) -> bool {
-        self.index.entry(position).is_some_and(|entry| !matches!(entry.state, State::Known | State::Owner))
+        self.index.entry(position).is_some_and(Entry::is_received)
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
@@ -114,17 +117,20 @@ impl<'c> Mapper<'c> {
         }
         let mapped = table.and_then(|table| table.map_name.as_deref());
         person::lower_case(mapped.unwrap_or(user_name), name);
-        self.index.add(&NewEntry {
-            sync_uuid,
-            kind,
-            state: State::Known,
-            gidnumber,
-            record: None,
-            dn: entry.dn(),
-            dn_form: &self.form,
-            name,
-            user_name: mapped.map(|_| user_name.as_str()),
-        });
+        self.index.add(
+            &self.content.changes,
+            &NewEntry {
+                sync_uuid,
+                kind,
+                state: State::Known,
+                gidnumber,
+                record: None,
+                dn: entry.dn(),
+                dn_form: &self.form,
+                name,
+                user_name: mapped.map(|_| user_name.as_str()),
+            },
+        );
     }
 
     /// What must be looked up before [`finish`](Self::finish); nothing in a full run.
@@ -201,7 +207,10 @@ impl<'c> Mapper<'c> {
 
     fn skip(&mut self, sync_uuid: Uuid, kind: Kind, dn: &str, reason: SkipReason) {
         let (state, dn_form) = (State::Skipped, self.form.as_str());
-        self.index.add(&NewEntry { sync_uuid, kind, state, gidnumber: None, record: None, dn, dn_form, name: "", user_name: None });
+        self.index.add(
+            &self.content.changes,
+            &NewEntry { sync_uuid, kind, state, gidnumber: None, record: None, dn, dn_form, name: "", user_name: None },
+        );
         self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn: dn.to_string(), reason });
     }
 
@@ -227,17 +236,20 @@ impl<'c> Mapper<'c> {
         let Buffers { user_name, name, mails, .. } = &self.buffers;
         let renamed = table.is_some_and(|table| table.map_name.is_some()).then_some(user_name.as_str());
         let state = if record.is_some() { State::Sent } else { State::Held };
-        let position = self.index.add(&NewEntry {
-            sync_uuid,
-            kind: Kind::Person,
-            state,
-            gidnumber: person.gidnumber,
-            record,
-            dn,
-            dn_form: &self.form,
-            name,
-            user_name: renamed,
-        });
+        let position = self.index.add(
+            &self.content.changes,
+            &NewEntry {
+                sync_uuid,
+                kind: Kind::Person,
+                state,
+                gidnumber: person.gidnumber,
+                record,
+                dn,
+                dn_form: &self.form,
+                name,
+                user_name: renamed,
+            },
+        );
         if record.is_some() {
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
@@ -273,7 +285,7 @@ impl<'c> Mapper<'c> {
 
     /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has it, whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
-        if self.cfg.is_claimed(sync_uuid) {
+        if self.claimed.contains(&sync_uuid) {
             findings.required("map_uuid", CLAIMED);
         }
     }

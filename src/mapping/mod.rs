@@ -203,6 +203,10 @@ pub struct Changed {
 /// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
 pub const MAX_PROBLEMS: usize = 100;
 
+/// Of an attribute that takes many values, an entry has no more: each is compared with what other entries have, how many there are is up to
+/// the entry's author, and nobody has a thousand mail addresses.
+pub const MAX_VALUES: usize = 1000;
+
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
     policy: InvalidEntries,

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
-use super::{Findings, MAX_PROBLEMS, password, ssh_key, validate};
+use super::{Findings, MAX_PROBLEMS, MAX_VALUES, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
@@ -56,9 +56,9 @@ pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
-/// The mail addresses.
+/// The mail addresses, unless there are too many to be sent.
 pub(super) fn mail<'a>([_, _, _, _, _, _, _, mail, ..]: &Values<'a>) -> Option<Picked<'a>> {
-    *mail
+    mail.filter(|mail| values::not_blank(mail).count() <= MAX_VALUES)
 }
 
 /// The single values of a person; the others stand in [`Buffers`].
@@ -233,10 +233,21 @@ fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut
     }
 }
 
+/// Whether there are more values than are sent; then none is.
+fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
+    if count > MAX_VALUES {
+        findings.optional(attribute, format!("must have at most {MAX_VALUES} values, and has {count}"));
+    }
+    count > MAX_VALUES
+}
+
 /// An address that comes twice is one.
 fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
     buffers.mails.clear();
     buffers.seen.clear();
+    if too_many(attribute, values.into_iter().flat_map(values::not_blank).count(), findings) {
+        return;
+    }
     for value in values.into_iter().flat_map(values::not_blank) {
         match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
@@ -255,12 +266,16 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
     keys.clear();
     labels.clear();
     seen.clear();
-    for value in values.into_iter().flat_map(values::not_blank) {
-        let Ok(lines) = str::from_utf8(value) else {
+    let texts = || values.into_iter().flat_map(values::not_blank).map(str::from_utf8);
+    if too_many(attribute, texts().map(|text| text.map_or(1, |text| lines(text).count())).sum(), findings) {
+        return;
+    }
+    for text in texts() {
+        let Ok(text) = text else {
             findings.optional(attribute, validate::NOT_UTF8);
             continue;
         };
-        for line in lines.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for line in lines(text) {
             label.clear();
             match ssh_key::check(line, blob, label) {
                 Err(rule) => findings.optional(attribute, rule),
@@ -272,6 +287,10 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
             }
         }
     }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
 /// The time the account is valid. What is not understood holds the entry, whatever the policy.

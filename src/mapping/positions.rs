@@ -54,6 +54,12 @@ impl Positions {
         }
     }
 
+    /// How many were added.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.used + self.waiting.len()
+    }
+
     /// Places those that wait.
     fn settle(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);

@@ -39,7 +39,7 @@ pub struct Dump {
 impl Dump {
     /// An empty dump. The mapped password attribute is redacted whatever it is called.
     pub fn new(mapping: &MappingConfig) -> Self {
-        Dump { password_attribute: mapping.person.password.to_ascii_lowercase(), entries: Vec::new() }
+        Dump { password_attribute: base(&mapping.person.password), entries: Vec::new() }
     }
 
     /// Takes note of one step.
@@ -74,9 +74,14 @@ impl Dump {
     }
 
     fn is_secret(&self, description: &str) -> bool {
-        let base = description.split(';').next().unwrap_or_default().to_ascii_lowercase();
+        let base = base(description);
         base == self.password_attribute || SECRET_ATTRIBUTES.contains(&base.as_str())
     }
+}
+
+/// An attribute's name without its options (RFC 4512 §2.5), in lower case.
+fn base(description: &str) -> String {
+    description.split(';').next().unwrap_or_default().to_ascii_lowercase()
 }
 
 fn text(value: &[u8]) -> Value {
@@ -95,4 +100,20 @@ fn scim(entry: &[u8]) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_do_not_make_a_secret_a_public_attribute() {
+        for configured in ["myHash;x-a", "MYHASH", "myhash;x-b;x-a"] {
+            let dump = Dump { password_attribute: base(configured), entries: Vec::new() };
+            for secret in ["myHash;x-a", "myhash", "MyHash;x-c", "userPassword;x-a"] {
+                assert!(dump.is_secret(secret), "{configured}: {secret}");
+            }
+            assert!(!dump.is_secret("myHashes") && !dump.is_secret("cn;x-a"), "{configured}");
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 use uuid::Uuid;
@@ -97,13 +98,16 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// Answers the mapper's questions about members that are not part of the run.
+    /// Answers the mapper's questions about members that are not part of the run. What does not stand below the base is out of scope, and
+    /// so not asked for: the directory might well have such an entry.
     pub fn answer(&mut self, questions: &Questions, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        if questions.member_dns.len() > MANY_MEMBERS {
+        let below = Below::new(&self.config.base_dn);
+        let member_dns: Vec<&str> = questions.member_dns.iter().map(String::as_str).filter(|dn| below.has(dn)).collect();
+        if member_dns.len() > MANY_MEMBERS {
             let filter = self.config.filter.clone();
             self.know(&filter, mapper)?;
         } else {
-            self.know_by_dn(&questions.member_dns, mapper)?;
+            self.know_by_dn(&member_dns, mapper)?;
         }
         let person = &self.mapping.person;
         let names = questions.member_uids.iter().chain(&questions.private_group_names);
@@ -134,9 +138,9 @@ impl Lookup<'_> {
         terms
     }
 
-    fn know_by_dn(&mut self, dns: &[String], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+    fn know_by_dn(&mut self, dns: &[&str], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let filter = &self.config.filter;
-        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| (dn.clone(), Scope::Base, filter)).collect();
+        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
         let provider = self.directory.provider();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
             if let Some(uuid) = sync_uuid(provider, entry) {
@@ -169,10 +173,54 @@ impl Lookup<'_> {
     }
 }
 
+/// The names that are a base, or stand below it.
+struct Below {
+    /// The base in comparison form, as the end of a name: a comma is a border between two RDNs there, and nothing else.
+    suffix: String,
+}
+
+impl Below {
+    fn new(base: &str) -> Below {
+        // The configuration has only what is a name.
+        let form = dn::normalize(base).unwrap_or_default();
+        Below { suffix: if form.is_empty() { form } else { format!(",{form}") } }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        dn::normalize(name).is_ok_and(|form| form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form))
+    }
+}
+
 fn any_object_class(classes: &[String]) -> Filter {
     Filter::Or(classes.iter().map(|class| equality("objectClass", class)).collect())
 }
 
 fn equality(attribute: &str, value: &str) -> Filter {
     Filter::Equality { attribute: attribute.to_owned(), value: value.as_bytes().to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_stands_below_a_base_by_whole_rdns() {
+        let below = Below::new("OU=People, dc=example,dc=com");
+        for inside in ["uid=a,ou=people,dc=example,dc=com", "UID=a , ou=PEOPLE,DC=example, dc=com", "ou=people,dc=example,dc=com"] {
+            assert!(below.has(inside), "{inside}");
+        }
+        for outside in [
+            "dc=example,dc=com",
+            "uid=a,ou=staff,dc=example,dc=com",
+            "uid=a,xou=people,dc=example,dc=com",
+            r"uid=a\,ou=people,dc=example,dc=com",
+            "uid=a+ou=people,dc=example,dc=com",
+            "ou=people,dc=example,dc=com,dc=org",
+            "no name",
+            "",
+        ] {
+            assert!(!below.has(outside), "{outside}");
+        }
+        assert!(Below::new("").has("dc=com"));
+    }
 }

@@ -64,9 +64,16 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     assert!(service.log().contains("cannot be bound"), "{}", service.log());
     assert_eq!(status_at(second), "Ok\n");
     service.run_now("incremental");
+    // All addresses and one of them cannot be bound at once: the old listener has to go first.
+    for (times, ip) in [(3, "0.0.0.0".to_owned()), (4, second.ip().to_string())] {
+        world.reconfigure(|config| config.set("status_bind", format!("{ip}:{}", second.port())));
+        service.signal("HUP");
+        service.wait_for(IN_FORCE, times);
+        assert_eq!(status_at(second), "Ok\n", "{ip}");
+    }
     world.reconfigure(|config| config.without("status_bind"));
     service.signal("HUP");
-    service.wait_for(IN_FORCE, 3);
+    service.wait_for(IN_FORCE, 5);
     assert_eq!(status_at(second), "");
 
     assert_eq!(service.stop("TERM"), Some(0));
