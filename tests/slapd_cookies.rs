@@ -5,12 +5,18 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use kanidm_ldap_sync::config;
+use kanidm_ldap_sync::directory::client::Directory;
+use kanidm_ldap_sync::directory::refresh::Refresh;
 use support::expect::GROUPS_OF_NAMES;
 use support::process::PATIENCE;
-use support::seed::{SUFFIX, Seed, user_dn, user_ldif};
+use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif};
 use support::slapd::{Slapd, SlapdOptions};
+use support::temp::TempDir;
+use support::tool::ConfigText;
 use support::world::{ACCOUNT, FILTER, World};
 
 #[test]
@@ -93,6 +99,40 @@ fn a_restored_backup_deletes_nothing() {
     world.run_full_and_compare("as the administrator decides");
     assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
     world.run_and_compare("and incremental again", "incremental");
+}
+
+/// slapd leaves an entry out of a refresh that is changed before it has come to it: it is newer than the cookie.
+#[test]
+fn what_is_changed_while_it_is_read_is_there_all_the_same() {
+    const USERS: usize = 3000;
+    let seed = Seed::Generated(SeedOptions { users: USERS, groups: 2, specials: false, ..SeedOptions::default() });
+    let slapd = Slapd::start(SlapdOptions { seed, ..SlapdOptions::default() });
+    // More than the buffers between slapd and a reader that does not read: slapd stops, and goes on with what is there by then.
+    let text = "x".repeat(8000);
+    let describe = |number| format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n", user_dn(number));
+    slapd.modify(&(1..=USERS).map(describe).collect::<String>());
+    let files = TempDir::new("mid-refresh");
+    let path = files.write("ldap-sync", ConfigText::for_slapd(&slapd).set("sync_token", "not-asked-for").text());
+    let (config, _) = config::sync::load(&path, &|_| None).unwrap();
+    let mut directory = Directory::connect(&config.directory).unwrap();
+    for cookie in [None, Some(&b"rid=000,csn=20200101000000.000000Z#000000#000#000000"[..])] {
+        let mut received = BTreeSet::new();
+        let mut changed = BTreeSet::new();
+        let refresh = directory.refresh(&["uid", "description", "entryUUID"], cookie, &mut |uuid, entry| {
+            if received.is_empty() {
+                let last = USERS - 20..=USERS;
+                let changes = last.map(|n| format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n\n", user_dn(n)));
+                slapd.modify(&changes.collect::<String>());
+            }
+            received.insert(uuid);
+            if entry.attributes().any(|a| a.is("uid") && a.values().any(|v| v >= format!("user{:05}", USERS - 20).as_bytes())) {
+                changed.insert(uuid);
+            }
+        });
+        let Refresh::Done(outcome) = refresh.unwrap() else { panic!("no refresh") };
+        assert_eq!((received.len(), changed.len()), (USERS + 1, 21));
+        assert_eq!(outcome.present.unwrap(), received.into_iter().collect::<Vec<_>>());
+    }
 }
 
 /// The database follows that of `provider`, and takes changes itself.

@@ -22,7 +22,7 @@ use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
 use crate::result::{ExtendedResponse, LdapResult, ResultCode};
 use crate::search::SearchResultEntry;
 use crate::sync_control::{EntryState, SyncDone, SyncInfo, SyncState};
-pub use cookie::merge_cookies;
+pub use cookie::{Snapshot, is_behind, merge_cookies};
 pub use error::SessionError;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -213,6 +213,11 @@ impl SyncSession {
         }
         let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
+        if let (Provider::OpenLdap, Some(sent), Some(new)) = (self.provider, &self.sent, &self.cookie)
+            && is_behind(sent, new)
+        {
+            return Err(SessionError::Behind);
+        }
         Ok(SyncEvent::Finished(self.outcome(done.refresh_deletes)))
     }
 

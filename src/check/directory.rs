@@ -101,7 +101,7 @@ fn failed_step(problem: &Problem) -> Step {
             Step::Tls
         }
         Problem::BindRefused { .. } => Step::Bind,
-        Problem::NoContentSync | Problem::MessageTooLarge { .. } | Problem::UuidHidden { .. } => Step::ContentSync,
+        Problem::NoContentSync | Problem::Behind { .. } | Problem::MessageTooLarge { .. } | Problem::UuidHidden { .. } => Step::ContentSync,
         Problem::TimedOut { stage, .. }
         | Problem::Closed { stage, .. }
         | Problem::Lost { stage, .. }

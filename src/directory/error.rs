@@ -155,6 +155,11 @@ pub enum Problem {
         /// The server's words.
         diagnostic: String,
     },
+    /// The server answered for an older state than the cookie it was sent.
+    Behind {
+        /// The search base.
+        base: String,
+    },
     /// The root DSE does not announce content synchronisation.
     NoContentSync,
     /// An entry cannot be found by its UUID although it is there.
@@ -332,6 +337,10 @@ impl fmt::Display for Problem {
             Problem::SearchFailed { stage, base, code, diagnostic } => {
                 write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
                 f.write_str(search_advice(*code, *stage))
+            }
+            Problem::Behind { base } => {
+                write!(f, "the refresh below {base:?} showed an older state than an earlier run has read")?;
+                f.write_str(search_advice(ResultCode::UNWILLING_TO_PERFORM, Stage::Refresh))
             }
             Problem::NoContentSync => f.write_str(
                 "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \

@@ -10,6 +10,7 @@ mod deadline;
 pub mod error;
 pub mod flavour;
 mod frame_buffer;
+mod left_out;
 pub mod refresh;
 pub mod root_dse;
 mod socket;

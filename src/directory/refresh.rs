@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::client::Directory;
 use super::error::{Problem, Stage, quote};
 use super::flavour::{DS389_DELETIONS, changelog_gap, sync_uuid};
+use super::left_out;
 
 /// UUIDs in one filter when entries are read again: some 7 kB of request.
 const BATCH: usize = 100;
@@ -59,7 +60,7 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
     };
     let id = directory.connection.request(Stage::Refresh, |id| request::search(id, &search))?;
     let mut session = SyncSession::new(directory.provider(), cookie, id, &directory.limits);
-    loop {
+    let mut outcome = loop {
         let message = directory.connection.message(Stage::Refresh)?;
         match session.handle(&message) {
             Ok(SyncEvent::Entry { uuid, entry }) => on_entry(uuid, &entry),
@@ -70,10 +71,12 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
             Ok(SyncEvent::Finished(RefreshOutcome { cookie: Cookie::Unusable, .. })) => {
                 return Ok(Refresh::Required { reason: "the server does not know the cookie".into() });
             }
-            Ok(SyncEvent::Finished(outcome)) => return Ok(Refresh::Done(outcome)),
+            Ok(SyncEvent::Finished(outcome)) => break outcome,
             Err(error) => return Err(problem(error, &directory.base)),
         }
-    }
+    };
+    left_out::complete(directory, attributes, &mut outcome, on_entry)?;
+    Ok(Refresh::Done(outcome))
 }
 
 /// Changes on 389. They come without operational attributes, whatever was asked for, so that a locked account would look unlocked: the
@@ -107,7 +110,12 @@ fn ds389_changes(directory: &mut Directory, attributes: &[&str], cookie: &[u8], 
 }
 
 /// Reads the entries with these UUIDs that are in the content now, and says which they are.
-fn read_again(directory: &mut Directory, attributes: &[&str], uuids: Vec<Uuid>, on_entry: OnEntry<'_>) -> Result<HashSet<Uuid>, Problem> {
+pub(super) fn read_again(
+    directory: &mut Directory,
+    attributes: &[&str],
+    uuids: Vec<Uuid>,
+    on_entry: OnEntry<'_>,
+) -> Result<HashSet<Uuid>, Problem> {
     let uuid_attribute = directory.uuid_attribute();
     let mut attributes = attributes.to_vec();
     if !attributes.iter().any(|name| name.eq_ignore_ascii_case(uuid_attribute)) {
@@ -168,6 +176,7 @@ fn problem(error: SessionError, base: &str) -> Problem {
             Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&diagnostic) }
         }
         SessionError::Disconnected { code, diagnostic } => Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) },
+        SessionError::Behind => Problem::Behind { base: base.to_owned() },
         other => Problem::Protocol { stage, reason: quote(&other.to_string()) },
     }
 }

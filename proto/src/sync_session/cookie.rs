@@ -27,9 +27,43 @@ fn merge(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     Some(fields.join(",").into_bytes())
 }
 
+/// Whether slapd's cookie `new` is older than `old` for one of the providers: that server has not heard of changes which were read before.
+/// False for cookies that are not slapd's.
+pub fn is_behind(old: &[u8], new: &[u8]) -> bool {
+    let (old, new) = (all_csns(old), all_csns(new));
+    new.iter().any(|new| old.iter().any(|old| old.server == new.server && old.text > new.text))
+}
+
+/// What slapd leaves out of a refresh by this cookie: entries with a newer CSN than the cookie has for the same provider. They were changed
+/// while the refresh was under way, and it says neither that they are there nor that they are gone.
+#[derive(Clone, Debug)]
+pub struct Snapshot<'c>(Vec<Csn<'c>>);
+
+impl<'c> Snapshot<'c> {
+    /// `None` for a cookie that is not slapd's, or has no CSN.
+    pub fn of(cookie: &'c [u8]) -> Option<Self> {
+        Some(all_csns(cookie)).filter(|csns| !csns.is_empty()).map(Snapshot)
+    }
+
+    /// No entry that was left out has an older one.
+    pub fn oldest(&self) -> &str {
+        self.0.iter().map(|csn| csn.text).min().unwrap_or_default()
+    }
+
+    /// Whether an entry with this `entryCSN` was left out.
+    pub fn leaves_out(&self, entry_csn: &str) -> bool {
+        parse_csn(entry_csn).is_none_or(|entry| self.0.iter().any(|csn| csn.server == entry.server && entry.text > csn.text))
+    }
+}
+
+fn all_csns(cookie: &[u8]) -> Vec<Csn<'_>> {
+    std::str::from_utf8(cookie).ok().filter(|text| text.starts_with("rid=")).and_then(csns).unwrap_or_default()
+}
+
 const CSN_FIELD: &str = "csn=";
 
 /// A change sequence number: `20261123125319.541811Z#000000#001#000000`.
+#[derive(Clone, Copy, Debug)]
 struct Csn<'a> {
     /// Its third part, the server ID in hexadecimal.
     server: &'a str,
@@ -55,7 +89,7 @@ fn parse_csn(text: &str) -> Option<Csn<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::merge_cookies;
+    use super::{Snapshot, is_behind, merge_cookies};
 
     const A1: &str = "20260101000000.000000Z#000000#001#000000";
     const A2: &str = "20260102000000.000000Z#000000#001#000000";
@@ -93,5 +127,29 @@ mod tests {
         }
         assert_eq!(merge_cookies(b"\xff", b"rid=000"), b"rid=000");
         assert_eq!(merge_cookies(b"rid=000", b"\xff\x00"), b"\xff\x00");
+    }
+
+    #[test]
+    fn a_cookie_is_behind_where_one_provider_is() {
+        for (old, new, behind) in [
+            (format!("rid=000,csn={A1}"), format!("rid=000,csn={A2}"), false),
+            (format!("rid=000,csn={A1}"), format!("rid=000,csn={A1}"), false),
+            (format!("rid=000,csn={A2}"), format!("rid=000,csn={A1}"), true),
+            (format!("rid=000,csn={A2};{B1}"), format!("rid=000,csn={A1};{B2}"), true),
+            (format!("rid=000,csn={A2}"), format!("rid=000,csn={B1}"), false),
+            (format!("rid=000,csn={A2}"), "host:389#x#1".to_owned(), false),
+        ] {
+            assert_eq!(is_behind(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
+        }
+    }
+
+    #[test]
+    fn newer_than_the_snapshot_of_its_own_provider_is_left_out() {
+        let cookie = format!("rid=000,csn={A1};{B2}");
+        let snapshot = Snapshot::of(cookie.as_bytes()).unwrap();
+        assert_eq!(snapshot.oldest(), A1);
+        let left_out = [A1, A2, B1, B2, "20270101000000.000000Z#000000#003#000000", "?"].map(|csn| snapshot.leaves_out(csn));
+        assert_eq!(left_out, [false, true, false, false, false, true]);
+        assert!(Snapshot::of(b"rid=000").is_none() && Snapshot::of(b"h:389#x#csn=1").is_none());
     }
 }

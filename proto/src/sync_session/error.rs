@@ -59,6 +59,9 @@ pub enum SessionError {
     /// The end of the present phase, announced when it was over already or deletions had been named: taken at its word, it would make
     /// everything gone that was not mentioned.
     OutOfOrder,
+    /// slapd answered with a cookie that is older than the one it was sent for: a provider that has not caught up, or was restored. Its own
+    /// result code 53 covers only changes made at that very server.
+    Behind,
     /// More UUIDs than [`crate::Limits::max_uuids`].
     TooManyUuids {
         /// The limit.
@@ -101,6 +104,7 @@ impl fmt::Display for SessionError {
             Self::UnexpectedOperation { operation } => write!(f, "{operation} in answer to a search"),
             Self::AfterEnd { operation } => write!(f, "{operation} after the end of the refresh"),
             Self::OutOfOrder => f.write_str("syncInfoValue refreshPresent out of order: the present phase of the refresh was over"),
+            Self::Behind => f.write_str("the server is older than the cookie that it was sent"),
             Self::TooManyUuids { max } => write!(f, "more than {max} entries named in one refresh"),
         }
     }
