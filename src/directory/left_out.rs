@@ -68,11 +68,12 @@ fn candidates(directory: &mut Directory, snapshot: &Snapshot<'_>) -> Result<Vec<
     }
 }
 
-/// Whether the account may search by `entryCSN`, to judge by the base.
+/// Whether the account may search by `entryCSN`, to judge by the base. One that may not even see the base may not, either.
 fn shows_csn(directory: &mut Directory, base: &str) -> Result<bool, Problem> {
     let filter = Filter::Present { attribute: ENTRY_CSN.to_owned() };
     let mut shown = false;
-    directory.one_search(Stage::Refresh, base, Scope::Base, &filter, &[ENTRY_CSN], &mut |entry| shown = csn(entry).is_some())?;
+    let search = [(base.to_owned(), Scope::Base, &filter)];
+    directory.many_searches(&search, &[ENTRY_CSN], &mut |_, entry| shown = csn(entry).is_some())?;
     Ok(shown)
 }
 
