@@ -101,7 +101,7 @@ fn a_run_that_moves_is_not_hung() {
             link.send(id_set(id, false, &[Uuid::from_u128(1 << 64 | 1)]));
             thread::sleep(PAUSE);
         }
-        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), false));
+        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), true));
         while let Some(search) = link.next_request().filter(|request| request.tag == 0x63) {
             for number in 0..4 {
                 link.send(entry(search.id, &format!("cn=other {number},dc=example"), &[("objectClass", &["other"])]));
