@@ -1,9 +1,9 @@
 //! Folders that go away with the test.
 
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A folder of its own, mode 0700, removed when dropped.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ impl Drop for TempDir {
     }
 }
 
-/// A name no other test of this machine uses at the same time.
+/// A name that nothing on this machine has, nor what a test left behind that was killed: process ids come again, in CI the same ones even.
 pub fn unique(name: &str) -> String {
-    static COUNTER: AtomicU32 = AtomicU32::new(0);
-    format!("kls-{name}-{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+    let random = RandomState::new().build_hasher().finish() as u32;
+    format!("kls-{name}-{}-{random:08x}", std::process::id())
 }
