@@ -199,7 +199,7 @@ fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
     // The directory's errors name their server themselves.
     let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
     let code = error.exit_code();
-    report_failure_of(cli, code, &format!("{place}{error}"), error.held());
+    report_failure_of(cli, code, &format!("{place}{error}"), &error.held());
     code
 }
 

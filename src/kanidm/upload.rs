@@ -3,8 +3,8 @@
 //! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first` (out of the state Refresh), `delete`,
 //! `write` (chunks, and finding the entries at fault), `collide` (renames that collide), `ask` (who has which value).
 //!
-//! 1. Deletions go first, in POSTs of their own where something is written after them, so that names and DNs they free can be used again. From the state Refresh, which deletes
-//!    whatever is not listed, this is one POST that lists every UUID.
+//! 1. Deletions go first, in POSTs of their own where something is written after them, so that names and DNs they free can be used again.
+//!    From the state Refresh, which deletes whatever is not listed, this is one POST that lists every UUID.
 //! 2. Persons, then groups: a member that does not exist yet is dropped without a word, so when groups do not fit into one POST they are
 //!    all made known before the first of them gets its members.
 //! 3. The last POST moves the cookie. Those before it store the envelope of the run before, marked with this run's id and a number of their

@@ -16,7 +16,7 @@ use super::preview;
 use super::read::{self, Reading};
 use super::report::{HeldEntry, Mode, Report};
 use super::start::{self, Start};
-use super::summary::{Times, held_by_us, report};
+use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
 use crate::config::sync::{InvalidEntries, SyncConfig};
 use crate::directory::error::DirectoryError;
@@ -267,10 +267,11 @@ pub enum RunError {
 
 impl RunError {
     /// The entries at fault, where the run failed because of entries.
-    pub fn held(&self) -> &[HeldEntry] {
+    pub fn held(&self) -> Vec<HeldEntry> {
         match self {
-            RunError::Invalid { held } => held,
-            _ => &[],
+            RunError::Invalid { held } => held.clone(),
+            RunError::Upload(UploadError::TooManyRefused { held, .. }) => held.iter().map(held_by_kanidm).collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -308,3 +309,18 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_at_fault_are_named_also_where_the_search_for_them_was_given_up() {
+        let held: Vec<HeldByKanidm> =
+            (0..12).map(|n| HeldByKanidm { uuid: Uuid::from_u128(n), dn: format!("uid={n}"), reason: "taken".to_owned() }).collect();
+        let error = RunError::Upload(UploadError::TooManyRefused { posts: 9, held });
+        let named = error.held();
+        let last = named.last().map(|h| (h.uuid, h.dn.as_str(), h.problems[0].rule.as_str()));
+        assert_eq!((named.len(), last), (12, Some((Uuid::from_u128(11), "uid=11", "taken"))));
+    }
+}

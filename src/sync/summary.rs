@@ -8,7 +8,7 @@ use super::guard;
 use super::read::Reading;
 use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
 use super::run::Job;
-use crate::kanidm::upload::UploadReport;
+use crate::kanidm::upload::{HeldByKanidm, UploadReport};
 use crate::mapping::Content;
 use crate::sync::changeset::Kind;
 
@@ -36,11 +36,7 @@ pub(super) fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, 
         dn: String::new(),
         problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
     }));
-    held.extend(uploaded.held.iter().map(|h| HeldEntry {
-        uuid: h.uuid,
-        dn: h.dn.clone(),
-        problems: vec![ReportProblem { attribute: None, rule: h.reason.clone() }],
-    }));
+    held.extend(uploaded.held.iter().map(held_by_kanidm));
     Report {
         dry_run: job.dry_run,
         mode: reading.mode.clone(),
@@ -71,4 +67,10 @@ pub(super) fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, 
 pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
     let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
     content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
+}
+
+/// What Kanidm did not accept.
+pub(super) fn held_by_kanidm(held: &HeldByKanidm) -> HeldEntry {
+    let problem = ReportProblem { attribute: None, rule: held.reason.clone() };
+    HeldEntry { uuid: held.uuid, dn: held.dn.clone(), problems: vec![problem] }
 }
