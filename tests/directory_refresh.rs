@@ -235,16 +235,10 @@ fn many_changes_on_389_are_read_again_in_batches() {
 fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
     for uuid_shown in [false, true] {
         let run = refresh(Some(COOKIE), move |link| {
-            let id = begin_389(link);
-            link.send(sync_entry(id, uuid(1), "cn=a", &[]));
-            link.send(sync_done(id, Some("h#45"), false));
-            ds389(link, 1, 45);
-            let again = link.request();
-            link.send(done(again.id, 0, ""));
-            let by_name = link.request();
+            let by_name = not_found_by_uuid(link);
             let attributes: &[(&str, &[&str])] = if uuid_shown { &[("nsUniqueId", &[&ns_unique_id(1)])] } else { &[] };
-            link.send(entry(by_name.id, "cn=a", attributes));
-            link.send(done(by_name.id, 0, ""));
+            link.send(entry(by_name, "cn=a", attributes));
+            link.send(done(by_name, 0, ""));
         });
         let error = run.result.unwrap_err();
         assert!(matches!(*error.problem, Problem::UuidHidden { .. }), "{error}");
@@ -253,30 +247,29 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
     // Nor one that the account may not look for by its name, or that another server is said to have.
     for code in [10, 50] {
         let run = refresh(Some(COOKIE), move |link| {
-            let id = begin_389(link);
-            link.send(sync_entry(id, uuid(1), "cn=a", &[]));
-            link.send(sync_done(id, Some("h#45"), false));
-            ds389(link, 1, 45);
-            let again = link.request();
-            link.send(done(again.id, 0, ""));
-            let by_name = link.request();
-            link.send(done(by_name.id, code, ""));
+            let by_name = not_found_by_uuid(link);
+            link.send(done(by_name, code, ""));
         });
         assert!(matches!(*run.result.unwrap_err().problem, Problem::SearchFailed { .. }));
     }
     // Another entry with the old name: the first one is gone.
     let run = refresh(Some(COOKIE), |link| {
-        let id = begin_389(link);
-        link.send(sync_entry(id, uuid(1), "cn=a", &[]));
-        link.send(sync_done(id, Some("h#45"), false));
-        ds389(link, 1, 45);
-        let again = link.request();
-        link.send(done(again.id, 0, ""));
-        let by_name = link.request();
-        link.send(entry(by_name.id, "cn=a", &[("nsUniqueId", &[&ns_unique_id(2)])]));
-        link.send(done(by_name.id, 0, ""));
+        let by_name = not_found_by_uuid(link);
+        link.send(entry(by_name, "cn=a", &[("nsUniqueId", &[&ns_unique_id(2)])]));
+        link.send(done(by_name, 0, ""));
     });
     assert_eq!(run.outcome().deleted, [uuid(1)]);
+}
+
+/// A 389 that reports `cn=a` and then does not find it by its UUID. The request for its name is next.
+fn not_found_by_uuid(link: &mut Link) -> u32 {
+    let id = begin_389(link);
+    link.send(sync_entry(id, uuid(1), "cn=a", &[]));
+    link.send(sync_done(id, Some("h#45"), false));
+    ds389(link, 1, 45);
+    let again = link.request();
+    link.send(done(again.id, 0, ""));
+    link.request().id
 }
 
 #[test]
