@@ -26,6 +26,7 @@ use crate::sync::dump::Dump;
 use crate::sync::observe::Step;
 use crate::sync::report::{HeldEntry, JsonReport};
 use crate::sync::run::{self, Job, Outcome, RunError};
+use crate::terminal;
 
 mod scheduled;
 
@@ -54,7 +55,7 @@ fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
     let style = match Style::detect(stream.as_deref()) {
         // A service wants its times there as well: in a container its output may be a terminal.
-        Style::Plain if mode != Mode::Schedule && std::io::stderr().is_terminal() => Style::Terminal,
+        Style::Plain if mode != Mode::Schedule && std::io::stderr().is_terminal() => Style::Terminal(terminal::columns(env)),
         style => style,
     };
     logging::init(verbosity, style);
@@ -185,10 +186,10 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
             }
         }
         (_, true) => out = pretty(&report.json(code.code())),
-        (_, false) => outcome.preview.iter().for_each(|line| {
-            out.push_str(&logging::escaped(line));
-            out.push('\n');
-        }),
+        (_, false) => {
+            let columns = terminal::of_stdout(cli.columns);
+            out.extend(outcome.preview.iter().map(|line| terminal::wrapped("", &logging::escaped(line), logging::INDENT, columns)));
+        }
     }
     print(&out);
     info!("{report}");

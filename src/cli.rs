@@ -1,7 +1,7 @@
 //! The command line. One table of options: parsing, `--help`, and whatever else tells about them, is made from it.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::PathBuf;
 
 use lexopt::Arg;
@@ -9,6 +9,7 @@ use lexopt::Arg;
 use crate::config::{self, Env};
 use crate::error::ExitCode;
 use crate::log::Verbosity;
+use crate::terminal;
 
 /// Where the sync config is unless the command line names another.
 pub const DEFAULT_SYNC_CONFIG: &str = "/etc/kanidm/ldap-sync";
@@ -34,6 +35,8 @@ pub struct Cli {
     pub verbosity: Verbosity,
     /// Run as root all the same.
     pub skip_root_check: bool,
+    /// How wide terminals are (`COLUMNS`).
+    pub columns: usize,
 }
 
 /// What to do.
@@ -213,21 +216,13 @@ fn synopsis(option: &CliOption) -> String {
 
 /// A term and what it means, from `column` on, in lines of at most 80 columns.
 fn list_item(text: &mut String, term: &str, meaning: &str, column: usize) {
-    let mut line = format!("  {term:<width$}", width = column.saturating_sub(2));
+    let mut start = format!("  {term:<width$}", width = column.saturating_sub(2));
     if term.len() + 3 > column {
-        text.push_str(&line);
+        text.push_str(&start);
         text.push('\n');
-        line = " ".repeat(column);
+        start = " ".repeat(column);
     }
-    for word in meaning.split(' ') {
-        if line.len() + word.len() > 79 {
-            let _ = writeln!(text, "{}", line.trim_end());
-            line = " ".repeat(column);
-        }
-        line.push_str(word);
-        line.push(' ');
-    }
-    let _ = writeln!(text, "{}", line.trim_end());
+    text.push_str(&terminal::wrapped(&start, meaning, column, Some(80)));
 }
 
 fn by_short(short: char) -> Option<&'static CliOption> {
@@ -267,6 +262,7 @@ impl Given {
             json: self.has(Action::Json),
             verbosity: self.verbosity(env)?,
             skip_root_check: self.has(Action::SkipRootCheck),
+            columns: terminal::columns(env),
         })
     }
 

@@ -17,4 +17,5 @@ pub mod mapping;
 mod progress;
 pub mod service;
 pub mod sync;
+mod terminal;
 mod within;

@@ -4,8 +4,9 @@
 //! printed at any level.
 //!
 //! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and has no time, which the journal adds.
-//! On a terminal it begins with what it is, unless it only informs; elsewhere with the time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are
-//! escaped: one record is one line, and no terminal is led astray.
+//! On a terminal it begins with what it is, unless it only informs, and a long one goes on below, indented; elsewhere it begins with the
+//! time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are escaped: one record is one
+//! line, and no terminal is led astray.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::terminal;
 
 /// How much is logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,8 +47,9 @@ pub enum Style {
     Journal,
     /// With time and level, for files.
     Plain,
-    /// With the level in a word, for somebody who runs the program by hand. No colours, so there is nothing for `NO_COLOR` to turn off.
-    Terminal,
+    /// With the level in a word, for somebody who runs the program by hand; so many columns wide. No colours, so there is nothing for
+    /// `NO_COLOR` to turn off.
+    Terminal(usize),
 }
 
 impl Style {
@@ -67,13 +71,16 @@ pub fn init(verbosity: Verbosity, style: Style) {
     }
 }
 
+/// Before what does not fit into the first line on a terminal.
+pub(crate) const INDENT: usize = 2;
+
 /// One record as a line, with its line break.
 pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> String {
     let message = escaped(message);
     match style {
         Style::Journal => format!("<{}>{message}\n", priority(level)),
         Style::Plain => format!("{} {level:<5} {message}\n", timestamp(now)),
-        Style::Terminal => format!("{}{message}\n", word(level)),
+        Style::Terminal(columns) => terminal::wrapped(word(level), &message, INDENT, Some(columns)),
     }
 }
 
@@ -186,8 +193,9 @@ mod tests {
         }
         let words = [(Level::Error, "error: x\n"), (Level::Warn, "warning: x\n"), (Level::Info, "x\n"), (Level::Debug, "debug: x\n")];
         for (level, expected) in words {
-            assert_eq!(line(Style::Terminal, level, noon, "x"), expected);
+            assert_eq!(line(Style::Terminal(80), level, noon, "x"), expected);
         }
+        assert_eq!(line(Style::Terminal(12), Level::Error, noon, "one two three"), "error: one\n  two three\n");
     }
 
     #[test]

@@ -39,7 +39,6 @@ const NO_MESSAGES: &[&str] = &[
     "trusting {} and the system's CA certificates",
     "offered by {}",
     "a server that does not say its name",
-    "{mark} {step}: {text}",
     // Stages, which stand inside of other texts.
     "the TLS handshake",
     "reading the root DSE",

@@ -1,10 +1,11 @@
-//! The list that `--check` prints: a line a step, as soon as the step is done.
+//! The list that `--check` prints: a line a step, as soon as the step is done; at a terminal as many lines as it takes.
 
 use std::ffi::OsString;
 use std::fmt::Display;
 
 use crate::config::Env;
 use crate::log::{self, Verbosity};
+use crate::terminal;
 
 /// The lines so far, as far as they matter at the end.
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub struct Checklist {
     marks: &'static Marks,
     /// Only what needs looking at is printed.
     quiet: bool,
+    /// What a line may be wide, at a terminal.
+    columns: Option<usize>,
     failed: bool,
 }
 
@@ -30,7 +33,12 @@ const ASCII: Marks = Marks { passed: "[ok]", failed: "[FAILED]", advice: "[note]
 impl Checklist {
     /// An empty list, in the characters that the locale has.
     pub fn new(verbosity: Verbosity, env: Env<'_>) -> Checklist {
-        Checklist { marks: if is_utf8(env) { &UNICODE } else { &ASCII }, quiet: verbosity == Verbosity::Quiet, failed: false }
+        Checklist {
+            marks: if is_utf8(env) { &UNICODE } else { &ASCII },
+            quiet: verbosity == Verbosity::Quiet,
+            columns: terminal::of_stdout(terminal::columns(env)),
+            failed: false,
+        }
     }
 
     /// A step that went well.
@@ -70,8 +78,10 @@ impl Checklist {
 
     fn line(&self, mark: &str, step: impl Display, text: impl Display) {
         let text = text.to_string();
-        let line = if text.is_empty() { format!("{mark} {step}") } else { format!("{mark} {step}: {text}") };
-        crate::app::print(&(log::escaped(&line) + "\n"));
+        let line = if text.is_empty() { step.to_string() } else { format!("{step}: {text}") };
+        // Below the text, so that the marks stand out.
+        let indent = terminal::width(mark).saturating_add(1);
+        crate::app::print(&terminal::wrapped(&format!("{mark} "), &log::escaped(&line), indent, self.columns));
     }
 }
 

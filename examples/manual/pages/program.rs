@@ -12,6 +12,7 @@ const SYSTEM_VARIABLES: &[(&str, &str)] = &[
     ("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "set by systemd for `--schedule`: readiness, status, signs of life"),
     ("JOURNAL_STREAM", "set by systemd: log lines then begin with their priority and have no time"),
     ("LC_ALL, LC_CTYPE, LANG", "whether the marks of `--check` are UTF-8 or ASCII"),
+    ("COLUMNS", "where lines end on a terminal, 80 unless it is set; elsewhere a message is one line"),
 ];
 
 const SIGNALS: &[(&str, &str)] = &[

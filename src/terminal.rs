@@ -1,0 +1,83 @@
+//! Text for a person at a terminal: broken between words, where a terminal would break inside of them. Whatever is no terminal (a pipe, a
+//! file, cron) gets one line a message, for grep.
+//!
+//! Scope: how wide a terminal is, and where lines end. Colours there are none.
+
+use std::io::{IsTerminal as _, stdout};
+use std::iter::repeat_n;
+
+use crate::config::Env;
+
+/// Of a terminal that does not say.
+const COLUMNS: usize = 80;
+
+/// How wide terminals are: `COLUMNS`, where it is set to a number. Asking the terminal itself (`TIOCGWINSZ`) would take unsafe code, or
+/// another crate, for lines that are hard to read when they are longer.
+pub fn columns(env: Env<'_>) -> usize {
+    let set = env("COLUMNS").and_then(|text| text.to_str()?.parse().ok());
+    set.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+}
+
+/// How wide standard output is, where terminals have so many columns; `None`: it is none, and lines may have any length.
+pub fn of_stdout(columns: usize) -> Option<usize> {
+    stdout().is_terminal().then_some(columns)
+}
+
+/// `start` and `text`, in lines of at most `columns` that end between words; those after the first begin with `indent` spaces. A word that
+/// is longer (a DN, an address) is not broken: it has to be copied as a whole.
+pub fn wrapped(start: &str, text: &str, indent: usize, columns: Option<usize>) -> String {
+    let most = columns.unwrap_or(usize::MAX);
+    let mut lines = start.to_owned();
+    // How wide the line is so far, and whether the next word is the first one of it.
+    let (mut at, mut alone) = (width(start), true);
+    for word in text.split(' ') {
+        let wide = width(word);
+        if !alone && at.saturating_add(1).saturating_add(wide) > most {
+            lines.push('\n');
+            lines.extend(repeat_n(' ', indent));
+            (at, alone) = (indent, true);
+        }
+        if !alone {
+            lines.push(' ');
+            at = at.saturating_add(1);
+        }
+        lines.push_str(word);
+        at = at.saturating_add(wide);
+        alone = false;
+    }
+    lines.push('\n');
+    lines
+}
+
+/// In columns, as far as that can be told without a table of Unicode.
+pub fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_between_words() {
+        let lines = |text, columns| wrapped("- ", text, 2, columns);
+        assert_eq!(lines("aa bb cc", None), "- aa bb cc\n");
+        assert_eq!(lines("aa bb cc", Some(10)), "- aa bb cc\n");
+        assert_eq!(lines("aa bb cc", Some(9)), "- aa bb\n  cc\n");
+        assert_eq!(lines("aa cn=ff,dc=example bb", Some(10)), "- aa\n  cn=ff,dc=example\n  bb\n");
+        assert_eq!(lines("cn=ff,dc=example", Some(10)), "- cn=ff,dc=example\n");
+        assert_eq!(lines("éé öö", Some(7)), "- éé öö\n");
+        assert_eq!(lines("", Some(10)), "- \n");
+        // Two spaces that align what stands in a list.
+        assert_eq!(lines("a  b", Some(10)), "- a  b\n");
+        assert_eq!(lines("a b", Some(1)), "- a\n  b\n");
+        assert_eq!(wrapped("error: ", "a b", 2, Some(9)), "error: a\n  b\n");
+    }
+
+    #[test]
+    fn a_terminal_is_as_wide_as_columns_says() {
+        let with = |value: &str| columns(&|name| (name == "COLUMNS").then(|| value.into()));
+        assert_eq!((with("132"), with("0"), with("-1"), with("wide"), with("")), (132, 80, 80, 80, 80));
+        assert_eq!(columns(&|_| None), 80);
+    }
+}
