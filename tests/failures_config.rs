@@ -214,8 +214,8 @@ fn a_second_run_at_once_is_another_matter() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let uri = format!("https://localhost:{}", silent.local_addr().unwrap().port());
     let tool = Tool::new(&sync_config(), &client_config().set("uri", uri.as_str()));
-    let first = tool.spawn(&[]);
-    let _connection = silent.accept().unwrap(); // it has the lock by now
+    let mut first = tool.spawn(&[]);
+    let _connection = first.connects_to(&silent); // it has the lock by now
 
     let outcome = tool.run(&["--json"]).expect_code(5);
     let path = tool.sync_config().display().to_string();

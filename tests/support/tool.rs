@@ -1,6 +1,7 @@
 //! Our own program, run as its users run it: configuration files in a folder of its own, exit code, standard output and error.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -241,6 +242,21 @@ impl Running {
     pub fn signal(&mut self, name: &str) {
         let pid = self.child().id().to_string();
         super::process::run(Command::new("kill").args(["-s", name, &pid]));
+    }
+
+    /// The connection that it makes to `listener`; panics if it ends without.
+    pub fn connects_to(&mut self, listener: &TcpListener) -> TcpStream {
+        listener.set_nonblocking(true).expect("a listener");
+        loop {
+            match listener.accept() {
+                Ok((connection, _)) => return connection,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(self.child().try_wait().expect("our own child").is_none(), "the program ended without connecting");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     /// Waits for its end.
