@@ -131,6 +131,28 @@ fn a_cookie_that_slapd_does_not_know_is_given_up() {
 }
 
 #[test]
+fn a_slapd_that_is_behind_its_cookie_is_not_believed() {
+    let cookie = |server: &str, day: u8| format!("rid=000,csn=202601{day:02}000000.000000Z#000000#{server}#000000");
+    let (sent, behind) = (cookie("001", 2), cookie("001", 1));
+    let error = refresh(Some(&sent), move |link| {
+        let id = slapd(link);
+        link.send(sync_entry(id, uuid(1), "cn=a", &[]));
+        link.send(sync_done(id, Some(&behind), false));
+    });
+    let error = error.result.unwrap_err();
+    assert!(matches!(*error.problem, Problem::Behind { .. }), "{error}");
+    let text = error.to_string();
+    for words in [
+        "\"dc=example\" showed an older state than an earlier run has read",
+        "restored from a backup",
+        "nothing was changed in Kanidm",
+        "--full-refresh",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn an_empty_cookie_is_none() {
     let run = refresh(Some(""), |link| {
         let id = slapd(link);

@@ -262,6 +262,26 @@ fn cookies() {
 }
 
 #[test]
+fn an_answer_that_is_older_than_the_cookie_is_no_refresh() {
+    let csn = |day: u8, server: &str| format!("202601{day:02}000000.000000Z#000000#{server}#000000");
+    let (old, new) =
+        (format!("rid=000,csn={};{}", csn(1, "001"), csn(2, "002")), format!("rid=000,csn={};{}", csn(2, "001"), csn(1, "002")));
+    for refresh_deletes in [&[][..], TRUE] {
+        let answer = |cookie: &str| [wire::entry(1, uuid(1)), wire::done(&[&wire::cookie(cookie), refresh_deletes])];
+        // Ahead for one provider and behind for the other, both ways.
+        for (sent, received) in [(&old, &new), (&new, &old)] {
+            let failure = error(Provider::OpenLdap, Some(sent), &answer(received));
+            assert_eq!(failure, SessionError::Behind);
+            assert_eq!(failure.to_string(), "the server is older than the cookie that it was sent");
+        }
+        outcome(Provider::OpenLdap, Some(&old), &answer(&old));
+        outcome(Provider::OpenLdap, None, &answer(&old));
+        // Another server's cookies say nothing of the kind.
+        outcome(Provider::Ds389, Some("h:389#cn=x:dc=y:f#9"), &answer("h:389#cn=x:dc=y:f#8"));
+    }
+}
+
+#[test]
 fn an_empty_cookie_for_a_cookie_says_nothing_about_deletions() {
     for provider in ALL {
         for refresh_deletes in [&[][..], TRUE] {
