@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kanidm_ldap_sync::config;
 use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
+use ldap_content_sync::sync_session::Provider;
 use support::expect::GROUPS_OF_NAMES;
 use support::process::PATIENCE;
 use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif};
@@ -101,12 +102,22 @@ fn a_restored_backup_deletes_nothing() {
     world.run_and_compare("and incremental again", "incremental");
 }
 
-/// slapd leaves an entry out of a refresh that is changed before it has come to it: it is newer than the cookie.
 #[test]
 fn what_is_changed_while_it_is_read_is_there_all_the_same() {
+    changed_while_it_is_read(Provider::OpenLdap, "");
+}
+
+/// The root DSE can be found by objectClass and does not show it: nothing says that this is slapd, but its cookies.
+#[test]
+fn nor_does_anything_get_lost_where_slapd_does_not_say_what_it_is() {
+    changed_while_it_is_read(Provider::Rfc4533, "access to dn.base=\"\" attrs=objectClass by * search\naccess to dn.base=\"\" by * read\n");
+}
+
+/// slapd leaves an entry out of a refresh that is changed before it has come to it: it is newer than the cookie.
+fn changed_while_it_is_read(provider: Provider, root_dse_rules: &str) {
     const USERS: usize = 3000;
     let seed = Seed::Generated(SeedOptions { users: USERS, groups: 2, specials: false, ..SeedOptions::default() });
-    let slapd = Slapd::start(SlapdOptions { seed, ..SlapdOptions::default() });
+    let slapd = Slapd::start(SlapdOptions { seed, extra_global: root_dse_rules.to_owned(), ..SlapdOptions::default() });
     // More than the buffers between slapd and a reader that does not read: slapd stops, and goes on with what is there by then.
     let text = "x".repeat(8000);
     let describe = |number| format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n", user_dn(number));
@@ -115,6 +126,7 @@ fn what_is_changed_while_it_is_read_is_there_all_the_same() {
     let path = files.write("ldap-sync", ConfigText::for_slapd(&slapd).set("sync_token", "not-asked-for").text());
     let (config, _) = config::sync::load(&path, &|_| None).unwrap();
     let mut directory = Directory::connect(&config.directory).unwrap();
+    assert_eq!(directory.provider(), provider);
     for cookie in [None, Some(&b"rid=000,csn=20200101000000.000000Z#000000#000#000000"[..])] {
         let mut received = BTreeSet::new();
         let mut changed = BTreeSet::new();

@@ -112,7 +112,7 @@ pub enum Cookie {
     /// An empty one came in answer to one that was sent: the server does not know that (slapd). What was received is the whole content, but
     /// without a cookie every later run would be a full one: run again without a cookie. Nothing is said about what is gone.
     Unusable,
-    /// A new one. For OpenLDAP it is merged with the one that was sent ([`merge_cookies`]).
+    /// A new one. If it is slapd's, it is merged with the one that was sent ([`merge_cookies`]).
     New(Vec<u8>),
 }
 
@@ -213,7 +213,8 @@ impl SyncSession {
         }
         let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
-        if let (Provider::OpenLdap, Some(sent), Some(new)) = (self.provider, &self.sent, &self.cookie)
+        // By the cookies' form, whatever the server says that it is: a slapd may hide that.
+        if let (Some(sent), Some(new)) = (&self.sent, &self.cookie)
             && is_behind(sent, new)
         {
             return Err(SessionError::Behind);
@@ -255,8 +256,8 @@ impl SyncSession {
             (None, _) => Cookie::Absent,
             (Some(new), Some(_)) if new.is_empty() => Cookie::Unusable,
             (Some(new), None) if new.is_empty() => Cookie::Absent,
-            (Some(new), Some(sent)) if self.provider == Provider::OpenLdap => Cookie::New(merge_cookies(sent, &new)),
-            (Some(new), _) => Cookie::New(new),
+            (Some(new), Some(sent)) => Cookie::New(merge_cookies(sent, &new)),
+            (Some(new), None) => Cookie::New(new),
         }
     }
 
