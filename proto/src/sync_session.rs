@@ -10,6 +10,10 @@
 //! | with a cookie | OpenLDAP, RFC | SyncDone refreshDeletes TRUE: `deleted`. FALSE: a present phase, perhaps an empty one: `present` |
 //! | with a cookie | 389 | `deleted` only. 389 never says TRUE; read strictly, its "no change" would mean "delete everything" |
 //!
+//! `present` of a slapd is not complete: an entry that has changed since the state which the new cookie stands for is left out of the
+//! refresh without a word, and is neither there nor gone. [`Snapshot`] tells such entries: look for them by a search, and add them, before
+//! anything is deleted because it is absent.
+//!
 //! A present phase that is ended by refreshPresent and followed by a delete phase yields `present` without what the delete phase names; one
 //! that ends once more, or after deletions, is an error.
 //! Within one refresh the last message about a UUID counts.
@@ -92,8 +96,8 @@ pub enum SyncEvent<'a> {
 pub struct RefreshOutcome {
     /// What to send next time.
     pub cookie: Cookie,
-    /// When set: exactly these exist, everything else is gone. Received entries included; sorted, without duplicates. Servers list UUIDs
-    /// that they never sent.
+    /// When set: these exist, everything else is gone, but for what slapd has left out ([`Snapshot`]). Received entries included; sorted,
+    /// without duplicates. Servers list UUIDs that they never sent.
     pub present: Option<Vec<Uuid>>,
     /// These are gone; sorted, without duplicates. One may have been handed out as [`SyncEvent::Entry`] before: the deletion came later
     /// and counts.
