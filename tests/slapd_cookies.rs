@@ -68,6 +68,10 @@ fn two_providers(sessionlog: Option<u32>) {
     rename(&world.slapd, 6, "By the First Again");
     world.run_and_compare("changed at the first", "incremental");
     world.run_and_compare("nothing to do", "incremental");
+    world.reconfigure(|config| config.set_in("00000000-0000-4000-8000-000000000001", "exclude", true));
+    world.run_and_compare("everything once more, of both", "full");
+    let cookie = world.cookie();
+    assert!(cookie.contains("#001#") && cookie.contains("#002#"), "{cookie}");
 
     rename(&world.slapd, 7, "By the First");
     rename(&second, 8, "By the Second");
@@ -100,6 +104,46 @@ fn a_restored_backup_deletes_nothing() {
     world.run_full_and_compare("as the administrator decides");
     assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
     world.run_and_compare("and incremental again", "incremental");
+}
+
+/// A full refresh has no cookie that slapd could refuse: what it answers with has to be looked at.
+#[test]
+fn a_full_refresh_of_a_restored_backup_deletes_nothing() {
+    let mut world = World::new(SlapdOptions::default());
+    world.run_and_compare("first refresh", "full");
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run_and_compare("added", "incremental");
+    world.slapd.reload(Seed::Verbatim(backup));
+    world.reconfigure_quietly(1);
+    for arguments in [&[][..], &["--accept-deletes"], &["--dry-run"]] {
+        let outcome = world.tool.run(arguments).expect_code(1);
+        for words in
+            ["an older state than an earlier run has read", "restored from a backup", "nothing was changed in Kanidm", "--full-refresh"]
+        {
+            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+        }
+        assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
+    }
+    world.run_full_and_compare("as the administrator decides");
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
+    world.run_and_compare("and incremental again", "incremental");
+    world.reconfigure_quietly(2);
+    world.run_and_compare("and a full one that nobody asked for", "full");
+}
+
+/// The directory has never heard of a provider that an earlier run has read from.
+#[test]
+fn a_directory_without_one_of_the_providers_is_older_and_one_without_any_is_another() {
+    const NEVER_HEARD_OF: &str = "20260101000000.000000Z#000000#00f#000000";
+    let world = World::new(SlapdOptions::default());
+    world.run_and_compare("first refresh", "full");
+    world.change_cookie(|cookie| [&cookie[..], b";", NEVER_HEARD_OF.as_bytes()].concat());
+    world.reconfigure_quietly(1);
+    let outcome = world.tool.run(&[]).expect_code(1);
+    assert!(outcome.stderr.contains("an older state than an earlier run has read"), "{}", outcome.stderr);
+    world.change_cookie(|_| format!("rid=000,csn={NEVER_HEARD_OF}").into_bytes());
+    world.run_and_compare("another directory", "full");
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
 use crate::result::{ExtendedResponse, LdapResult, ResultCode};
 use crate::search::SearchResultEntry;
 use crate::sync_control::{EntryState, SyncDone, SyncInfo, SyncState};
-pub use cookie::{Snapshot, is_behind, merge_cookies};
+pub use cookie::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
 pub use error::SessionError;
 use std::borrow::Cow;
 use uuid::Uuid;

@@ -118,6 +118,11 @@ impl Directory {
         refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry).map_err(|problem| problem.at(&self.uri))
     }
 
+    /// A full refresh has shown an older directory than an earlier run has read: the error that says so.
+    pub fn behind(&self) -> DirectoryError {
+        Problem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
+    }
+
     /// An ordinary search. References are not followed.
     ///
     /// # Errors

@@ -176,7 +176,7 @@ fn problem(error: SessionError, base: &str) -> Problem {
             Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&diagnostic) }
         }
         SessionError::Disconnected { code, diagnostic } => Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) },
-        SessionError::Behind => Problem::Behind { base: base.to_owned() },
+        SessionError::Behind => Problem::Behind { base: base.to_owned(), full: false },
         other => Problem::Protocol { stage, reason: quote(&other.to_string()) },
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{Cookie, RefreshOutcome};
+use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, is_behind_in_full};
 
 use super::lookup::Lookup;
 use super::observe::{Observer, Step};
@@ -107,6 +107,9 @@ pub fn read_from(
                 continue;
             }
         };
+        if full && is_older(&outcome.cookie, start) {
+            return Err(directory.behind());
+        }
         // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
         // beside the refresh, has come back.
         let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
@@ -121,6 +124,15 @@ pub fn read_from(
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         return Ok(Reading { read_again, ..reading });
+    }
+}
+
+/// Whether a full refresh shows an older directory than an earlier run has read: one that was restored, or a replica that lags. What it lacks
+/// would be deleted. To a refresh with a cookie slapd, or the session, says so itself.
+fn is_older(answer: &Cookie, start: &Start) -> bool {
+    match (&start.not_older_than, answer) {
+        (Some(stored), Cookie::New(cookie)) => is_behind_in_full(stored, cookie),
+        _ => false,
     }
 }
 
