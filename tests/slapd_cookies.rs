@@ -13,6 +13,7 @@ use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use ldap_content_sync::sync_session::Provider;
 use support::expect::GROUPS_OF_NAMES;
+use support::kanidm::{Fault, Moment};
 use support::process::PATIENCE;
 use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif};
 use support::slapd::{Slapd, SlapdOptions};
@@ -130,6 +131,23 @@ fn a_full_refresh_of_a_restored_backup_deletes_nothing() {
     world.run_and_compare("and incremental again", "incremental");
     world.reconfigure_quietly(2);
     world.run_and_compare("and a full one that nobody asked for", "full");
+}
+
+/// Somebody has taken the older directory as it is: the run that repairs the interrupted one need not be asked for again.
+#[test]
+fn what_was_asked_for_and_interrupted_is_carried_on_by_itself() {
+    let mut world = World::with(SlapdOptions::default(), GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 5));
+    world.run_and_compare("first refresh", "full");
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run_and_compare("added", "incremental");
+    world.slapd.reload(Seed::Verbatim(backup));
+    world.kanidm.fault(Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(1));
+    world.tool.run(&["--full-refresh"]).expect_code(1);
+    assert_eq!(world.kanidm.pending_faults(), 0, "it was under way");
+    world.run_and_compare("the next run", "full");
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
+    world.run_and_compare("and the one after it", "incremental");
 }
 
 /// The directory has never heard of a provider that an earlier run has read from.

@@ -146,8 +146,10 @@ fn send(
         debug!("nothing to do");
         return Ok(UploadReport::default());
     }
+    // What is asked for takes the directory as it is, and so does the full run that repairs it, should it be interrupted.
+    let cookie = if job.full_refresh == FullRefresh::AskedFor { &reading.cookie } else { &start.stored_cookie };
     let base = Envelope {
-        cookie: start.stored_cookie.clone(),
+        cookie: cookie.clone(),
         fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
         held: start.held.clone(),
