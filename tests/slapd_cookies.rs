@@ -15,7 +15,7 @@ use ldap_content_sync::sync_session::Provider;
 use support::expect::GROUPS_OF_NAMES;
 use support::kanidm::{Fault, Moment};
 use support::process::PATIENCE;
-use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif};
+use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif, user_name};
 use support::slapd::{Slapd, SlapdOptions};
 use support::temp::TempDir;
 use support::tool::ConfigText;
@@ -148,6 +148,23 @@ fn what_was_asked_for_and_interrupted_is_carried_on_by_itself() {
     world.run_and_compare("the next run", "full");
     assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
     world.run_and_compare("and the one after it", "incremental");
+}
+
+/// What came after the cookie and has gone again is missing from the present set, or named as deleted: the interrupted run is repeated.
+#[test]
+fn what_an_interrupted_run_has_written_goes_with_the_next_one() {
+    for sessionlog in [None, Some(100)] {
+        let options = SlapdOptions { sessionlog, ..SlapdOptions::default() };
+        let world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 1));
+        world.run_and_compare("first refresh", "full");
+        world.slapd.modify(&[60, 61, 62].map(user_ldif).join("\n"));
+        world.kanidm.fault(Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(2));
+        world.tool.run(&[]).expect_code(1);
+        let written = [60, 61, 62].into_iter().filter(|n| world.kanidm.entry(ACCOUNT, &user_name(*n)).is_some()).count();
+        assert!(written > 0, "it was under way");
+        world.slapd.modify(&[60, 61, 62].map(|n| format!("dn: {}\nchangetype: delete\n\n", user_dn(n))).concat());
+        world.run_and_compare("written by an interrupted run, and deleted", "incremental");
+    }
 }
 
 /// The directory has never heard of a provider that an earlier run has read from.
