@@ -393,6 +393,13 @@ fn flavours_are_told_apart_by_the_root_dse() {
         (vec![("objectclass", &["openldaprootdse"][..]), SYNC], Provider::OpenLdap, "entryUUID", uuid(5).to_string()),
         (vec![("vendorname", &["389 Project"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
         (vec![("vendorName", &["ACME"][..]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
+        // 389 may hide most of what it says about itself.
+        (vec![("vendorversion", &["389-Directory/2.3.1 B2023.039.0000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("lastchangenumber", &["7"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("firstChangeNumber", &["1"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("dataversion", &["020261124035000020261124035000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        // Others have had change numbers, too.
+        (vec![("vendorName", &["ACME"][..]), ("lastchangenumber", &["7"]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
     ] {
         let pki = Pki::new();
         let peer = Peer::tls(&pki.localhost(), move |link| {
