@@ -112,18 +112,41 @@ pub fn read_from(
         }
         // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
         // beside the refresh, has come back.
-        let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
+        let void = received_and_gone(&outcome, &mapper);
         let mut read_again = Vec::new();
         if !full {
             let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
+            come_back(&mut outcome, &mapper, &void);
         }
-        outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         return Ok(Reading { read_again, ..reading });
+    }
+}
+
+/// What the refresh handed out and then said to be gone; sorted.
+fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid> {
+    let gone = |uuid: &Uuid| match &outcome.present {
+        Some(present) => present.binary_search(uuid).is_err(),
+        None => outcome.deleted.binary_search(uuid).is_ok(),
+    };
+    let mut void: Vec<Uuid> =
+        if outcome.deletions_reported == 0 && outcome.deleted.is_empty() { Vec::new() } else { mapper.received().filter(gone).collect() };
+    void.sort_unstable();
+    void
+}
+
+/// What was received beside the refresh, behind it, is there: it is not deleted for being absent from the refresh, nor because that named it.
+fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
+    let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
+    outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
+    if let Some(present) = &mut outcome.present {
+        present.extend(mapper.received().filter(|uuid| !is_void(uuid)));
+        present.sort_unstable();
+        present.dedup();
     }
 }
 
