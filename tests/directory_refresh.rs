@@ -442,7 +442,8 @@ fn a_search_passes_over_references_and_believes_no_error() {
             },
             |directory| {
                 let mut dns = Vec::new();
-                let result = directory.search("dc=example", Scope::One, &anything, &["cn"], &mut |entry| dns.push(entry.dn().to_owned()));
+                let result =
+                    directory.search("dc=example", Scope::Subtree, &anything, &["cn"], &mut |entry| dns.push(entry.dn().to_owned()));
                 (result, dns)
             },
         );

@@ -226,7 +226,7 @@ impl Directory {
     }
 
     fn send_search(&mut self, stage: Stage, base: &str, scope: Scope, filter: &Filter, attributes: &[&str]) -> Result<u32, Problem> {
-        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None, manage_dsa_it: false };
+        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None };
         self.connection.request(stage, |id| request::search(id, &search))
     }
 
