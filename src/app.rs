@@ -26,6 +26,7 @@ use crate::sync::dump::Dump;
 use crate::sync::observe::Step;
 use crate::sync::report::{HeldEntry, JsonReport};
 use crate::sync::run::{self, Job, Outcome, RunError};
+use crate::sync::start::FullRefresh;
 use crate::terminal;
 
 mod scheduled;
@@ -131,11 +132,12 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
     if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::from_environment()) {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
-    synchronise(cli, &settings, cli.full_refresh, Heartbeat::default()).code()
+    let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
+    synchronise(cli, &settings, full, Heartbeat::default()).code()
 }
 
 /// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
-fn synchronise(cli: &Cli, settings: &Settings, full: bool, heartbeat: Heartbeat) -> ExitCode {
+fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> ExitCode {
     let _lock = match RunLock::acquire(&cli.sync_config) {
         Ok(lock) => lock,
         Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()),

@@ -131,6 +131,28 @@ fn a_cookie_that_slapd_does_not_know_is_given_up() {
 }
 
 #[test]
+fn a_slapd_that_is_behind_its_cookie_is_not_believed() {
+    let cookie = |server: &str, day: u8| format!("rid=000,csn=202601{day:02}000000.000000Z#000000#{server}#000000");
+    let (sent, behind) = (cookie("001", 2), cookie("001", 1));
+    let error = refresh(Some(&sent), move |link| {
+        let id = slapd(link);
+        link.send(sync_entry(id, uuid(1), "cn=a", &[]));
+        link.send(sync_done(id, Some(&behind), false));
+    });
+    let error = error.result.unwrap_err();
+    assert!(matches!(*error.problem, Problem::Behind { .. }), "{error}");
+    let text = error.to_string();
+    for words in [
+        "\"dc=example\" showed an older state than an earlier run has read",
+        "restored from a backup",
+        "nothing was changed in Kanidm",
+        "--full-refresh",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
 fn an_empty_cookie_is_none() {
     let run = refresh(Some(""), |link| {
         let id = slapd(link);
@@ -364,6 +386,13 @@ fn flavours_are_told_apart_by_the_root_dse() {
         (vec![("objectclass", &["openldaprootdse"][..]), SYNC], Provider::OpenLdap, "entryUUID", uuid(5).to_string()),
         (vec![("vendorname", &["389 Project"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
         (vec![("vendorName", &["ACME"][..]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
+        // 389 may hide most of what it says about itself.
+        (vec![("vendorversion", &["389-Directory/2.3.1 B2023.039.0000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("lastchangenumber", &["7"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("firstChangeNumber", &["1"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (vec![("dataversion", &["020261124035000020261124035000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        // Others have had change numbers, too.
+        (vec![("vendorName", &["ACME"][..]), ("lastchangenumber", &["7"]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
     ] {
         let pki = Pki::new();
         let peer = Peer::tls(&pki.localhost(), move |link| {
@@ -406,7 +435,8 @@ fn a_search_passes_over_references_and_believes_no_error() {
             },
             |directory| {
                 let mut dns = Vec::new();
-                let result = directory.search("dc=example", Scope::One, &anything, &["cn"], &mut |entry| dns.push(entry.dn().to_owned()));
+                let result =
+                    directory.search("dc=example", Scope::Subtree, &anything, &["cn"], &mut |entry| dns.push(entry.dn().to_owned()));
                 (result, dns)
             },
         );

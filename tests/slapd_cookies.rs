@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use kanidm_ldap_sync::config;
 use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
+use ldap_content_sync::sync_session::Provider;
 use support::expect::GROUPS_OF_NAMES;
+use support::kanidm::{Fault, Moment};
 use support::process::PATIENCE;
-use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif};
+use support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif, user_name};
 use support::slapd::{Slapd, SlapdOptions};
 use support::temp::TempDir;
 use support::tool::ConfigText;
@@ -67,6 +69,10 @@ fn two_providers(sessionlog: Option<u32>) {
     rename(&world.slapd, 6, "By the First Again");
     world.run_and_compare("changed at the first", "incremental");
     world.run_and_compare("nothing to do", "incremental");
+    world.reconfigure(|config| config.set_in("00000000-0000-4000-8000-000000000001", "exclude", true));
+    world.run_and_compare("everything once more, of both", "full");
+    let cookie = world.cookie();
+    assert!(cookie.contains("#001#") && cookie.contains("#002#"), "{cookie}");
 
     rename(&world.slapd, 7, "By the First");
     rename(&second, 8, "By the Second");
@@ -101,12 +107,96 @@ fn a_restored_backup_deletes_nothing() {
     world.run_and_compare("and incremental again", "incremental");
 }
 
-/// slapd leaves an entry out of a refresh that is changed before it has come to it: it is newer than the cookie.
+/// A full refresh has no cookie that slapd could refuse: what it answers with has to be looked at.
+#[test]
+fn a_full_refresh_of_a_restored_backup_deletes_nothing() {
+    let mut world = World::new(SlapdOptions::default());
+    world.run_and_compare("first refresh", "full");
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run_and_compare("added", "incremental");
+    world.slapd.reload(Seed::Verbatim(backup));
+    world.reconfigure_quietly(1);
+    for arguments in [&[][..], &["--accept-deletes"], &["--dry-run"]] {
+        let outcome = world.tool.run(arguments).expect_code(1);
+        for words in
+            ["an older state than an earlier run has read", "restored from a backup", "nothing was changed in Kanidm", "--full-refresh"]
+        {
+            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+        }
+        assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
+    }
+    world.run_full_and_compare("as the administrator decides");
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
+    world.run_and_compare("and incremental again", "incremental");
+    world.reconfigure_quietly(2);
+    world.run_and_compare("and a full one that nobody asked for", "full");
+}
+
+/// Somebody has taken the older directory as it is: the run that repairs the interrupted one need not be asked for again.
+#[test]
+fn what_was_asked_for_and_interrupted_is_carried_on_by_itself() {
+    let mut world = World::with(SlapdOptions::default(), GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 5));
+    world.run_and_compare("first refresh", "full");
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run_and_compare("added", "incremental");
+    world.slapd.reload(Seed::Verbatim(backup));
+    world.kanidm.fault(Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(1));
+    world.tool.run(&["--full-refresh"]).expect_code(1);
+    assert_eq!(world.kanidm.pending_faults(), 0, "it was under way");
+    world.run_and_compare("the next run", "full");
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_none());
+    world.run_and_compare("and the one after it", "incremental");
+}
+
+/// What came after the cookie and has gone again is missing from the present set, or named as deleted: the interrupted run is repeated.
+#[test]
+fn what_an_interrupted_run_has_written_goes_with_the_next_one() {
+    for sessionlog in [None, Some(100)] {
+        let options = SlapdOptions { sessionlog, ..SlapdOptions::default() };
+        let world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 1));
+        world.run_and_compare("first refresh", "full");
+        world.slapd.modify(&[60, 61, 62].map(user_ldif).join("\n"));
+        world.kanidm.fault(Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(2));
+        world.tool.run(&[]).expect_code(1);
+        let written = [60, 61, 62].into_iter().filter(|n| world.kanidm.entry(ACCOUNT, &user_name(*n)).is_some()).count();
+        assert!(written > 0, "it was under way");
+        world.slapd.modify(&[60, 61, 62].map(|n| format!("dn: {}\nchangetype: delete\n\n", user_dn(n))).concat());
+        world.run_and_compare("written by an interrupted run, and deleted", "incremental");
+    }
+}
+
+/// The directory has never heard of a provider that an earlier run has read from.
+#[test]
+fn a_directory_without_one_of_the_providers_is_older_and_one_without_any_is_another() {
+    const NEVER_HEARD_OF: &str = "20260101000000.000000Z#000000#00f#000000";
+    let world = World::new(SlapdOptions::default());
+    world.run_and_compare("first refresh", "full");
+    world.change_cookie(|cookie| [&cookie[..], b";", NEVER_HEARD_OF.as_bytes()].concat());
+    world.reconfigure_quietly(1);
+    let outcome = world.tool.run(&[]).expect_code(1);
+    assert!(outcome.stderr.contains("an older state than an earlier run has read"), "{}", outcome.stderr);
+    world.change_cookie(|_| format!("rid=000,csn={NEVER_HEARD_OF}").into_bytes());
+    world.run_and_compare("another directory", "full");
+}
+
 #[test]
 fn what_is_changed_while_it_is_read_is_there_all_the_same() {
+    changed_while_it_is_read(Provider::OpenLdap, "");
+}
+
+/// The root DSE can be found by objectClass and does not show it: nothing says that this is slapd, but its cookies.
+#[test]
+fn nor_does_anything_get_lost_where_slapd_does_not_say_what_it_is() {
+    changed_while_it_is_read(Provider::Rfc4533, "access to dn.base=\"\" attrs=objectClass by * search\naccess to dn.base=\"\" by * read\n");
+}
+
+/// slapd leaves an entry out of a refresh that is changed before it has come to it: it is newer than the cookie.
+fn changed_while_it_is_read(provider: Provider, root_dse_rules: &str) {
     const USERS: usize = 3000;
     let seed = Seed::Generated(SeedOptions { users: USERS, groups: 2, specials: false, ..SeedOptions::default() });
-    let slapd = Slapd::start(SlapdOptions { seed, ..SlapdOptions::default() });
+    let slapd = Slapd::start(SlapdOptions { seed, extra_global: root_dse_rules.to_owned(), ..SlapdOptions::default() });
     // More than the buffers between slapd and a reader that does not read: slapd stops, and goes on with what is there by then.
     let text = "x".repeat(8000);
     let describe = |number| format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n", user_dn(number));
@@ -115,6 +205,7 @@ fn what_is_changed_while_it_is_read_is_there_all_the_same() {
     let path = files.write("ldap-sync", ConfigText::for_slapd(&slapd).set("sync_token", "not-asked-for").text());
     let (config, _) = config::sync::load(&path, &|_| None).unwrap();
     let mut directory = Directory::connect(&config.directory).unwrap();
+    assert_eq!(directory.provider(), provider);
     for cookie in [None, Some(&b"rid=000,csn=20200101000000.000000Z#000000#000#000000"[..])] {
         let mut received = BTreeSet::new();
         let mut changed = BTreeSet::new();

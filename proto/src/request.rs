@@ -5,13 +5,11 @@
 use crate::filter::Filter;
 use crate::sync_control::SYNC_REQUEST_OID;
 use rasn::types::{OctetString, SequenceOf};
-use rasn::{AsnType, Decode, Decoder, Encode, Encoder};
+use rasn::{AsnType, Decode, Decoder, Encode};
 use rasn_ldap as ldap;
 
 /// Extended operation StartTLS, RFC 4511 §4.14.
 pub const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
-/// Control ManageDsaIT, RFC 3296: referral objects are returned as entries.
-pub const MANAGE_DSA_IT_OID: &str = "2.16.840.1.113730.3.4.2";
 
 /// A search, RFC 4511 §4.5.1. Aliases are never dereferenced.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +28,6 @@ pub struct SearchRequest<'a> {
     pub time_limit: u32,
     /// Makes it a refresh.
     pub sync: Option<SyncRequest<'a>>,
-    /// Asks for referral objects as entries (critical ManageDsaIT control).
-    pub manage_dsa_it: bool,
 }
 
 /// Sync Request control, RFC 4533 §2.2: mode refreshOnly, critical.
@@ -39,9 +35,6 @@ pub struct SearchRequest<'a> {
 pub struct SyncRequest<'a> {
     /// The cookie of the last refresh.
     pub cookie: Option<&'a [u8]>,
-    /// TRUE: the client would rather start over (4096) than receive the whole content for an unusable cookie. Neither slapd in its default
-    /// configuration nor 389 heeds it.
-    pub reload_hint: bool,
 }
 
 /// Scope of a search, RFC 4511 §4.5.1.2.
@@ -49,8 +42,6 @@ pub struct SyncRequest<'a> {
 pub enum Scope {
     /// The base alone.
     Base,
-    /// The immediate children of the base.
-    One,
     /// The base and all below it.
     Subtree,
 }
@@ -72,7 +63,6 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
         base_object: request.base.into(),
         scope: match request.scope {
             Scope::Base => ldap::SearchRequestScope::BaseObject,
-            Scope::One => ldap::SearchRequestScope::SingleLevel,
             Scope::Subtree => ldap::SearchRequestScope::WholeSubtree,
         },
         deref_aliases: ldap::SearchRequestDerefAliases::NeverDerefAliases,
@@ -82,14 +72,7 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
         filter: filter(request.filter),
         attributes: request.attributes.iter().map(|&attribute| attribute.into()).collect(),
     };
-    let mut controls = Vec::new();
-    if let Some(sync) = &request.sync {
-        controls.push(sync_request_control(sync));
-    }
-    if request.manage_dsa_it {
-        controls.push(ldap::Control::new(octets(MANAGE_DSA_IT_OID.as_bytes()), true, None));
-    }
-    let controls = (!controls.is_empty()).then_some(controls);
+    let controls = request.sync.as_ref().map(|sync| vec![sync_request_control(sync)]);
     encode(&SearchMessage { message_id: id, protocol_op: op, controls })
 }
 
@@ -97,11 +80,6 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
 pub fn start_tls(id: u32) -> Vec<u8> {
     let op = ldap::ExtendedRequest { request_name: octets(START_TLS_OID.as_bytes()), request_value: None };
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
-}
-
-/// AbandonRequest for the operation with message ID `target`, RFC 4511 §4.11. It has no answer; 389 ignores it.
-pub fn abandon(id: u32, target: u32) -> Vec<u8> {
-    encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::AbandonRequest(ldap::AbandonRequest(target))))
 }
 
 /// UnbindRequest, RFC 4511 §4.3. It has no answer: the connection is closed next.
@@ -117,13 +95,11 @@ fn bind(id: u32, dn: &str, authentication: ldap::AuthenticationChoice) -> Vec<u8
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::BindRequest(op)))
 }
 
-/// syncRequestValue, RFC 4533 §2.2.
+/// syncRequestValue, RFC 4533 §2.2. Without reloadHint, which neither slapd in its default configuration nor 389 heeds.
 #[derive(AsnType, Encode, Decode)]
 struct SyncRequestValue {
     mode: SyncRequestMode,
     cookie: Option<OctetString>,
-    #[rasn(default)]
-    reload_hint: bool,
 }
 
 #[derive(AsnType, Encode, Decode, Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,7 +109,7 @@ enum SyncRequestMode {
 }
 
 fn sync_request_control(sync: &SyncRequest<'_>) -> ldap::Control {
-    let value = SyncRequestValue { mode: SyncRequestMode::RefreshOnly, cookie: sync.cookie.map(octets), reload_hint: sync.reload_hint };
+    let value = SyncRequestValue { mode: SyncRequestMode::RefreshOnly, cookie: sync.cookie.map(octets) };
     ldap::Control::new(octets(SYNC_REQUEST_OID.as_bytes()), true, Some(encode(&value).into()))
 }
 

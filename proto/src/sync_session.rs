@@ -10,6 +10,10 @@
 //! | with a cookie | OpenLDAP, RFC | SyncDone refreshDeletes TRUE: `deleted`. FALSE: a present phase, perhaps an empty one: `present` |
 //! | with a cookie | 389 | `deleted` only. 389 never says TRUE; read strictly, its "no change" would mean "delete everything" |
 //!
+//! `present` of a slapd is not complete: an entry that has changed since the state which the new cookie stands for is left out of the
+//! refresh without a word, and is neither there nor gone. [`Snapshot`] tells such entries: look for them by a search, and add them, before
+//! anything is deleted because it is absent.
+//!
 //! A present phase that is ended by refreshPresent and followed by a delete phase yields `present` without what the delete phase names; one
 //! that ends once more, or after deletions, is an error.
 //! Within one refresh the last message about a UUID counts.
@@ -22,7 +26,7 @@ use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
 use crate::result::{ExtendedResponse, LdapResult, ResultCode};
 use crate::search::SearchResultEntry;
 use crate::sync_control::{EntryState, SyncDone, SyncInfo, SyncState};
-pub use cookie::{Snapshot, is_behind, merge_cookies};
+pub use cookie::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
 pub use error::SessionError;
 use std::borrow::Cow;
 use uuid::Uuid;
@@ -92,8 +96,8 @@ pub enum SyncEvent<'a> {
 pub struct RefreshOutcome {
     /// What to send next time.
     pub cookie: Cookie,
-    /// When set: exactly these exist, everything else is gone. Received entries included; sorted, without duplicates. Servers list UUIDs
-    /// that they never sent.
+    /// When set: these exist, everything else is gone, but for what slapd has left out ([`Snapshot`]). Received entries included; sorted,
+    /// without duplicates. Servers list UUIDs that they never sent.
     pub present: Option<Vec<Uuid>>,
     /// These are gone; sorted, without duplicates. One may have been handed out as [`SyncEvent::Entry`] before: the deletion came later
     /// and counts.
@@ -112,7 +116,7 @@ pub enum Cookie {
     /// An empty one came in answer to one that was sent: the server does not know that (slapd). What was received is the whole content, but
     /// without a cookie every later run would be a full one: run again without a cookie. Nothing is said about what is gone.
     Unusable,
-    /// A new one. For OpenLDAP it is merged with the one that was sent ([`merge_cookies`]).
+    /// A new one. If it is slapd's, it is merged with the one that was sent ([`merge_cookies`]).
     New(Vec<u8>),
 }
 
@@ -213,7 +217,8 @@ impl SyncSession {
         }
         let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
-        if let (Provider::OpenLdap, Some(sent), Some(new)) = (self.provider, &self.sent, &self.cookie)
+        // By the cookies' form, whatever the server says that it is: a slapd may hide that.
+        if let (Some(sent), Some(new)) = (&self.sent, &self.cookie)
             && is_behind(sent, new)
         {
             return Err(SessionError::Behind);
@@ -255,8 +260,8 @@ impl SyncSession {
             (None, _) => Cookie::Absent,
             (Some(new), Some(_)) if new.is_empty() => Cookie::Unusable,
             (Some(new), None) if new.is_empty() => Cookie::Absent,
-            (Some(new), Some(sent)) if self.provider == Provider::OpenLdap => Cookie::New(merge_cookies(sent, &new)),
-            (Some(new), _) => Cookie::New(new),
+            (Some(new), Some(sent)) => Cookie::New(merge_cookies(sent, &new)),
+            (Some(new), None) => Cookie::New(new),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::service::notify::{self, Notifier};
 use crate::service::signals;
 use crate::service::status::{self, Probe, StatusError, StatusListener};
 use crate::service::supervise::{self, Supervisor};
+use crate::sync::start::FullRefresh;
 
 /// Stays and runs by the schedule.
 pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
@@ -42,7 +43,10 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
         &mut Service { settings, listener },
         timing,
         |timeout| Some(inbox.wait(timeout)),
-        |service, kind| verdict(synchronise(cli, &service.settings, kind.full, heartbeat.clone())),
+        |service, kind| {
+            let full = if kind.full { FullRefresh::Scheduled } else { FullRefresh::No };
+            verdict(synchronise(cli, &service.settings, full, heartbeat.clone()))
+        },
         |service| service.reload(cli, env, &health),
     );
     ExitCode::Success.code()

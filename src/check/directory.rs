@@ -87,6 +87,7 @@ fn server(directory: &Directory) -> String {
         (_, Some(version), _) => version.clone(),
         (Provider::OpenLdap, ..) => "OpenLDAP slapd".to_owned(),
         (_, _, Some(name)) => name.clone(),
+        (Provider::Ds389, ..) => "389 Directory Server".to_owned(),
         _ => "a server that does not say its name".to_owned(),
     }
 }

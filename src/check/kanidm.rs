@@ -8,7 +8,7 @@ use crate::kanidm::error::{KanidmError, Stage};
 use crate::kanidm::state::SyncState;
 use crate::kanidm::transport::SyncServer as _;
 use crate::sync::guard::thousands;
-use crate::sync::start;
+use crate::sync::start::{self, FullRefresh};
 
 /// What is tried, each depending on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ fn failed_step(error: &KanidmError) -> Step {
 
 /// What the next run will make of what Kanidm remembers.
 fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
-    match start::decide(stored, fingerprint, false) {
+    match start::decide(stored, fingerprint, FullRefresh::No) {
         Err(error) => list.failed(Step::State, error),
         Ok(start) => {
             let next = match &start.full_because {

@@ -72,6 +72,12 @@ pub(super) fn external_advice(code: ResultCode) -> &'static str {
     }
 }
 
+/// As search_advice has it for UNWILLING_TO_PERFORM, where the refresh was a full one.
+pub(super) const BEHIND_IN_FULL: &str = ": the directory is older than what was synchronised before; it was restored from a backup, lost its latest \
+     changes in a crash, or lags behind its replication partners; nothing was changed in Kanidm, because what the directory lacks would be \
+     deleted there; bring the directory up to date and the next run goes on by itself; \
+     if it is meant to be as it is, or if the configuration names another directory now, run once with --full-refresh";
+
 pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
     match code {
         ResultCode::NO_SUCH_OBJECT => {

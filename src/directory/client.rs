@@ -118,6 +118,11 @@ impl Directory {
         refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry).map_err(|problem| problem.at(&self.uri))
     }
 
+    /// A full refresh has shown an older directory than an earlier run has read: the error that says so.
+    pub fn behind(&self) -> DirectoryError {
+        Problem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
+    }
+
     /// An ordinary search. References are not followed.
     ///
     /// # Errors
@@ -221,7 +226,7 @@ impl Directory {
     }
 
     fn send_search(&mut self, stage: Stage, base: &str, scope: Scope, filter: &Filter, attributes: &[&str]) -> Result<u32, Problem> {
-        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None, manage_dsa_it: false };
+        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None };
         self.connection.request(stage, |id| request::search(id, &search))
     }
 

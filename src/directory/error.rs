@@ -9,7 +9,7 @@ use std::{error, fmt, io};
 
 use ldap_content_sync::{DecodeError, DecodeErrorKind, ResultCode};
 
-use super::advice::{bind_advice, end_advice, external_advice, notice_advice, search_advice, silence_advice};
+use super::advice::{BEHIND_IN_FULL, bind_advice, end_advice, external_advice, notice_advice, search_advice, silence_advice};
 use super::connection::WireError;
 use super::tls_error::{TlsError, explain};
 use crate::config::sync::LdapUri;
@@ -155,10 +155,12 @@ pub enum Problem {
         /// The server's words.
         diagnostic: String,
     },
-    /// The server answered for an older state than the cookie it was sent.
+    /// The server answered for an older state than the cookie it was sent, or than the one of an earlier run.
     Behind {
         /// The search base.
         base: String,
+        /// No cookie was sent.
+        full: bool,
     },
     /// The root DSE does not announce content synchronisation.
     NoContentSync,
@@ -338,9 +340,10 @@ impl fmt::Display for Problem {
                 write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
                 f.write_str(search_advice(*code, *stage))
             }
-            Problem::Behind { base } => {
-                write!(f, "the refresh below {base:?} showed an older state than an earlier run has read")?;
-                f.write_str(search_advice(ResultCode::UNWILLING_TO_PERFORM, Stage::Refresh))
+            Problem::Behind { base, full } => {
+                let refresh = if *full { "full refresh" } else { "refresh" };
+                write!(f, "the {refresh} below {base:?} showed an older state than an earlier run has read")?;
+                f.write_str(if *full { BEHIND_IN_FULL } else { search_advice(ResultCode::UNWILLING_TO_PERFORM, Stage::Refresh) })
             }
             Problem::NoContentSync => f.write_str(
                 "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \

@@ -94,9 +94,9 @@ pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
     }
 }
 
-/// The number at the end of `host:port#bindDN:base:filter#number`.
+/// The number at the end of `host:port#bindDN:base:filter#number`. slapd's cookies end with one as well, which says nothing.
 fn change_number(cookie: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(cookie).ok().filter(|text| !text.contains('\0'))?;
+    let text = std::str::from_utf8(cookie).ok().filter(|text| !text.contains('\0') && !text.starts_with("rid="))?;
     let (_, number) = text.rsplit_once('#')?;
     number.parse().ok()
 }
@@ -160,6 +160,8 @@ mod tests {
         assert!(changelog_gap(cookie, &dse(None, Some(50))).is_some());
         assert!(changelog_gap(cookie, &dse(Some(1), None)).is_some());
         assert!(changelog_gap(b"h\0#42", &dse(Some(1), Some(50))).is_some());
+        let slapds = b"rid=000,csn=20261123125319.541811Z#000000#000#000000";
+        assert!(changelog_gap(slapds, &dse(Some(1), Some(50))).is_some_and(|why| why.contains("not one of 389")));
         assert!(changelog_gap(b"\xff#42", &dse(Some(1), Some(50))).is_some());
     }
 }

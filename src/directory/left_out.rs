@@ -1,15 +1,16 @@
 //! What slapd leaves out of a refresh without a word: entries that are changed while it is under way.
 //!
-//! Scope: OpenLDAP. A refresh shows the directory as of the cookie that it ends with. An entry whose `entryCSN` is newer is neither sent nor
-//! named as present, and where absence means deletion it would be deleted from Kanidm; so would everything that a slapd has changed since
-//! its last checkpoint, after a crash. Such entries are looked for, and read, by ordinary searches.
+//! Scope: OpenLDAP, known by the form of its cookies: a root DSE may hide what server it is. A refresh shows the directory as of the cookie
+//! that it ends with. An entry whose `entryCSN` is newer is neither sent nor named as present, and where absence means deletion it would be
+//! deleted from Kanidm; so would everything that a slapd has changed since its last checkpoint, after a crash. Such entries are looked for,
+//! and read, by ordinary searches.
 
 use std::collections::HashSet;
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
-use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, Snapshot};
+use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, Snapshot};
 use uuid::Uuid;
 
 use super::client::Directory;
@@ -26,9 +27,7 @@ pub(super) fn complete(
     outcome: &mut RefreshOutcome,
     on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
 ) -> Result<(), Problem> {
-    let (Provider::OpenLdap, Some(present), Cookie::New(cookie)) = (directory.provider(), &outcome.present, &outcome.cookie) else {
-        return Ok(());
-    };
+    let (Some(present), Cookie::New(cookie)) = (&outcome.present, &outcome.cookie) else { return Ok(()) };
     let Some(snapshot) = Snapshot::of(cookie) else { return Ok(()) };
     let candidates = candidates(directory, &snapshot)?;
     let missing: Vec<Uuid> = candidates.into_iter().filter(|uuid| present.binary_search(uuid).is_err()).collect();

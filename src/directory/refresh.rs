@@ -47,7 +47,7 @@ pub(super) fn run(
 
 /// One refresh by RFC 4533.
 fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, on_entry: OnEntry<'_>) -> Result<Refresh, Problem> {
-    let sync = Some(SyncRequest { cookie, reload_hint: false });
+    let sync = Some(SyncRequest { cookie });
     let search = SearchRequest {
         base: &directory.base,
         scope: Scope::Subtree,
@@ -56,7 +56,6 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
         size_limit: 0,
         time_limit: 0,
         sync,
-        manage_dsa_it: false,
     };
     let id = directory.connection.request(Stage::Refresh, |id| request::search(id, &search))?;
     let mut session = SyncSession::new(directory.provider(), cookie, id, &directory.limits);
@@ -176,7 +175,7 @@ fn problem(error: SessionError, base: &str) -> Problem {
             Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&diagnostic) }
         }
         SessionError::Disconnected { code, diagnostic } => Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) },
-        SessionError::Behind => Problem::Behind { base: base.to_owned() },
+        SessionError::Behind => Problem::Behind { base: base.to_owned(), full: false },
         other => Problem::Protocol { stage, reason: quote(&other.to_string()) },
     }
 }

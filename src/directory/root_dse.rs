@@ -25,10 +25,12 @@ pub struct RootDse {
     pub first_change_number: Option<u64>,
     /// `lastchangenumber`: its newest.
     pub last_change_number: Option<u64>,
+    /// `dataversion`, which 389 sets when it starts, is there.
+    pub has_data_version: bool,
 }
 
 /// The attributes to ask for. Most of them are operational: they come only when named.
-pub(super) const ATTRIBUTES: [&str; 9] = [
+pub(super) const ATTRIBUTES: [&str; 10] = [
     "vendorName",
     "vendorVersion",
     "objectClass",
@@ -38,6 +40,7 @@ pub(super) const ATTRIBUTES: [&str; 9] = [
     "supportedSASLMechanisms",
     "firstchangenumber",
     "lastchangenumber",
+    "dataversion",
 ];
 
 impl RootDse {
@@ -55,6 +58,7 @@ impl RootDse {
                 "supportedsaslmechanisms" => dse.sasl_mechanisms = texts.collect(),
                 "firstchangenumber" => dse.first_change_number = texts.next().and_then(|number| number.trim().parse().ok()),
                 "lastchangenumber" => dse.last_change_number = texts.next().and_then(|number| number.trim().parse().ok()),
+                "dataversion" => dse.has_data_version = true,
                 _ => {}
             }
         }
@@ -63,13 +67,21 @@ impl RootDse {
 
     /// Whose dialect of RFC 4533 the server speaks.
     pub fn provider(&self) -> Provider {
-        if self.vendor_name.as_deref().is_some_and(|name| name.to_ascii_lowercase().starts_with("389 ")) {
+        if self.is_ds389() {
             Provider::Ds389
         } else if self.object_classes.iter().any(|class| class.eq_ignore_ascii_case("OpenLDAProotDSE")) {
             Provider::OpenLdap
         } else {
             Provider::Rfc4533
         }
+    }
+
+    /// By its name or its version; where it hides its name, by what no other server with content synchronisation shows. 389 taken for an
+    /// unknown server would be taken at its word, which is that everything is gone.
+    fn is_ds389(&self) -> bool {
+        let begins = |text: &Option<String>, with| text.as_deref().is_some_and(|text| text.to_ascii_lowercase().starts_with(with));
+        let changelog = self.first_change_number.is_some() || self.last_change_number.is_some() || self.has_data_version;
+        begins(&self.vendor_name, "389 ") || begins(&self.vendor_version, "389-") || self.vendor_name.is_none() && changelog
     }
 
     /// Whether the server announces content synchronisation.

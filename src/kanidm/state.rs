@@ -101,7 +101,8 @@ pub struct Unfinished {
     pub run: Uuid,
     /// Counts its POSTs, so that each leaves a state of its own.
     pub seq: u64,
-    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False: repeating the increment does.
+    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False: repeating the increment does, where the
+    /// directory is one that then names what was sent and is gone.
     pub full: bool,
 }
 

@@ -71,6 +71,11 @@ impl<'c> Mapper<'c> {
         self.index.find_uuid(sync_uuid).is_some_and(|position| self.is_received(position))
     }
 
+    /// The entries received in this run, by their UUIDs in the directory.
+    pub fn received(&self) -> impl Iterator<Item = Uuid> {
+        self.index.iter().filter(|(_, entry)| entry.is_received()).map(|(_, entry)| entry.sync_uuid)
+    }
+
     fn is_received(&self, position: u32) -> bool {
         self.index.entry(position).is_some_and(Entry::is_received)
     }

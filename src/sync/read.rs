@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{Cookie, RefreshOutcome};
+use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, is_behind_in_full};
 
 use super::lookup::Lookup;
 use super::observe::{Observer, Step};
@@ -107,20 +107,55 @@ pub fn read_from(
                 continue;
             }
         };
+        if full && is_older(&outcome.cookie, start) {
+            return Err(directory.behind());
+        }
         // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
         // beside the refresh, has come back.
-        let (void, gone): (Vec<Uuid>, Vec<Uuid>) = outcome.deleted.iter().partition(|uuid| mapper.contains(uuid));
+        let void = received_and_gone(&outcome, &mapper);
         let mut read_again = Vec::new();
         if !full {
             let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
+            come_back(&mut outcome, &mapper, &void);
         }
-        outcome.deleted = gone.into_iter().filter(|uuid| !mapper.contains(uuid)).chain(void.iter().copied()).collect();
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         return Ok(Reading { read_again, ..reading });
+    }
+}
+
+/// What the refresh handed out and then said to be gone; sorted.
+fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid> {
+    let gone = |uuid: &Uuid| match &outcome.present {
+        Some(present) => present.binary_search(uuid).is_err(),
+        None => outcome.deleted.binary_search(uuid).is_ok(),
+    };
+    let mut void: Vec<Uuid> =
+        if outcome.deletions_reported == 0 && outcome.deleted.is_empty() { Vec::new() } else { mapper.received().filter(gone).collect() };
+    void.sort_unstable();
+    void
+}
+
+/// What was received beside the refresh, behind it, is there: it is not deleted for being absent from the refresh, nor because that named it.
+fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
+    let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
+    outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
+    if let Some(present) = &mut outcome.present {
+        present.extend(mapper.received().filter(|uuid| !is_void(uuid)));
+        present.sort_unstable();
+        present.dedup();
+    }
+}
+
+/// Whether a full refresh shows an older directory than an earlier run has read: one that was restored, or a replica that lags. What it lacks
+/// would be deleted. To a refresh with a cookie slapd, or the session, says so itself.
+fn is_older(answer: &Cookie, start: &Start) -> bool {
+    match (&start.not_older_than, answer) {
+        (Some(stored), Cookie::New(cookie)) => is_behind_in_full(stored, cookie),
+        _ => false,
     }
 }
 

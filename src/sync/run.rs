@@ -15,7 +15,7 @@ use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
 use super::report::{HeldEntry, Mode, Report};
-use super::start::{self, Start};
+use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
 use crate::config::sync::{InvalidEntries, SyncConfig};
@@ -37,8 +37,8 @@ pub struct Job<'a> {
     pub config: &'a SyncConfig,
     /// Of everything in it that shapes the content.
     pub fingerprint: &'a str,
-    /// Ignore the cookie.
-    pub full_refresh: bool,
+    /// Whether to ignore the cookie, and who says so.
+    pub full_refresh: FullRefresh,
     /// The deletion guard only warns.
     pub accept_deletes: bool,
     /// Send nothing.
@@ -146,8 +146,10 @@ fn send(
         debug!("nothing to do");
         return Ok(UploadReport::default());
     }
+    // What is asked for takes the directory as it is, and so does the full run that repairs it, should it be interrupted.
+    let cookie = if job.full_refresh == FullRefresh::AskedFor { &reading.cookie } else { &start.stored_cookie };
     let base = Envelope {
-        cookie: start.stored_cookie.clone(),
+        cookie: cookie.clone(),
         fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
         held: start.held.clone(),

@@ -1,17 +1,32 @@
 //! Where a run starts: what Kanidm remembers decides between an incremental run and a full refresh.
 
+use ldap_content_sync::sync_session::Snapshot;
 use uuid::Uuid;
 
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
 
+/// Who wants the cookie ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FullRefresh {
+    /// Nobody.
+    #[default]
+    No,
+    /// `full_refresh_schedule`.
+    Scheduled,
+    /// Somebody who looks at what comes of it: `--full-refresh`. Even a directory that is older than what Kanidm has is then taken as it is.
+    AskedFor,
+}
+
 /// What Kanidm's state means for this run.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Start {
     /// The directory's cookie; `None` for a full refresh.
     pub cookie: Option<Vec<u8>>,
     /// The directory's cookie as it is stored, whether this run uses it or not.
     pub stored_cookie: Option<Vec<u8>>,
+    /// A full refresh that answers with an older cookie than this one is of a directory that has lost something, and counts for nothing.
+    pub not_older_than: Option<Vec<u8>>,
     /// The fingerprint that is stored with it.
     pub stored_fingerprint: Option<String>,
     /// Why the run is a full refresh, where it is one.
@@ -25,18 +40,16 @@ pub struct Start {
 impl Start {
     /// A full refresh that knows nothing of earlier runs.
     pub fn full(why: &str) -> Start {
-        let full_because = Some(why.to_owned());
-        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because, held: Vec::new(), known: None }
+        Start { full_because: Some(why.to_owned()), ..Start::default() }
     }
 }
 
-/// Decides. `forced` is `--full-refresh` or the full refresh schedule.
+/// Decides.
 ///
 /// # Errors
 /// A stored state that this version cannot read.
-pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Start, StateError> {
-    let mut start =
-        Start { cookie: None, stored_cookie: None, stored_fingerprint: None, full_because: None, held: Vec::new(), known: None };
+pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result<Start, StateError> {
+    let mut start = Start::default();
     match state {
         SyncState::Refresh => start.full_because = Some("Kanidm has no state yet".to_owned()),
         SyncState::Active { cookie } => match open(cookie)? {
@@ -51,8 +64,11 @@ pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Star
             }
         },
     }
-    if forced && start.full_because.is_none() {
+    if wish != FullRefresh::No && start.full_because.is_none() {
         start.full_because = Some("asked for".to_owned());
+    }
+    if wish != FullRefresh::AskedFor {
+        start.not_older_than.clone_from(&start.stored_cookie);
     }
     if start.full_because.is_none() {
         start.cookie.clone_from(&start.stored_cookie);
@@ -63,6 +79,8 @@ pub fn decide(state: &SyncState, fingerprint: &str, forced: bool) -> Result<Star
 fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
     if envelope.unfinished.is_some_and(|u| u.full) {
         Some("the last full refresh was interrupted")
+    } else if envelope.unfinished.is_some() && !tells_every_deletion(envelope.cookie.as_deref()) {
+        Some("the last run was interrupted, and what it has written may be gone without a word")
     } else if envelope.fingerprint.is_empty() {
         Some("another tool has mapped what Kanidm holds")
     } else if envelope.fingerprint != fingerprint {
@@ -72,6 +90,13 @@ fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> 
     } else {
         None
     }
+}
+
+/// Whether a refresh from this cookie names, or leaves out of what is present, an entry that came after the cookie and has gone again. The
+/// interrupted run may have written it. slapd does; 389 passes over such an entry; of others it is not known. Told by the form of the
+/// cookie: the server is not connected yet.
+fn tells_every_deletion(cookie: Option<&[u8]>) -> bool {
+    cookie.is_some_and(|cookie| Snapshot::of(cookie).is_some())
 }
 
 #[cfg(test)]
@@ -95,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_known_cookie_continues_incrementally() {
-        let start = decide(&active(&envelope()), "f", false).unwrap();
+        let start = decide(&active(&envelope()), "f", FullRefresh::No).unwrap();
         assert_eq!((start.cookie.as_deref(), start.full_because), (Some(&b"rid=000"[..]), None));
         assert_eq!(start.held, [Uuid::from_u128(7)]);
         assert!(start.known.is_some());
@@ -103,29 +128,50 @@ mod tests {
 
     #[test]
     fn what_makes_a_run_full_is_said_and_takes_no_cookie() {
+        use FullRefresh::{AskedFor, No, Scheduled};
         let unfinished = |full| Some(Unfinished { run: Uuid::nil(), seq: 1, full });
-        for (state, fingerprint, forced, why) in [
-            (SyncState::Refresh, "f", false, "no state yet"),
-            (active(&envelope()), "g", false, "configuration"),
-            (active(&envelope()), "f", true, "asked for"),
-            (active(&Envelope { unfinished: unfinished(true), ..envelope() }), "f", false, "interrupted"),
-            (active(&Envelope { cookie: None, ..envelope() }), "f", false, "no cookie"),
+        for (state, fingerprint, wish, why) in [
+            (SyncState::Refresh, "f", No, "no state yet"),
+            (active(&envelope()), "g", No, "configuration"),
+            (active(&envelope()), "f", Scheduled, "asked for"),
+            (active(&envelope()), "f", AskedFor, "asked for"),
+            (active(&Envelope { unfinished: unfinished(true), ..envelope() }), "f", No, "interrupted"),
+            (active(&Envelope { cookie: None, ..envelope() }), "f", No, "no cookie"),
         ] {
-            let start = decide(&state, fingerprint, forced).unwrap();
+            let start = decide(&state, fingerprint, wish).unwrap();
             assert!(start.full_because.as_ref().is_some_and(|b| b.contains(why)), "{why}: {start:?}");
             assert_eq!(start.cookie, None, "{why}");
         }
     }
 
     #[test]
-    fn an_interrupted_increment_is_repeated() {
-        let state = active(&Envelope { unfinished: Some(Unfinished { run: Uuid::nil(), seq: 1, full: false }), ..envelope() });
-        assert_eq!(decide(&state, "f", false).unwrap().full_because, None);
+    fn only_somebody_who_asks_for_it_may_go_back_in_time() {
+        let foreign = SyncState::Active { cookie: b"rid=000".to_vec() };
+        for state in [active(&envelope()), active(&Envelope { fingerprint: "another".to_owned(), ..envelope() }), foreign] {
+            for (wish, stored) in
+                [(FullRefresh::No, Some(&b"rid=000"[..])), (FullRefresh::Scheduled, Some(b"rid=000")), (FullRefresh::AskedFor, None)]
+            {
+                assert_eq!(decide(&state, "f", wish).unwrap().not_older_than.as_deref(), stored, "{wish:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_increment_is_repeated_where_the_directory_says_what_has_been_deleted_since() {
+        let interrupted = |cookie: &[u8]| {
+            let unfinished = Some(Unfinished { run: Uuid::nil(), seq: 1, full: false });
+            let state = active(&Envelope { unfinished, cookie: Some(cookie.to_vec()), ..envelope() });
+            decide(&state, "f", FullRefresh::No).unwrap().full_because
+        };
+        assert_eq!(interrupted(b"rid=000,csn=20260101000000.000000Z#000000#000#000000"), None);
+        for other in [&b"h:389#cn=sync:dc=x:f#7"[..], b"rid=000", b"opaque"] {
+            assert!(interrupted(other).is_some_and(|why| why.contains("interrupted")), "{other:?}");
+        }
     }
 
     #[test]
     fn a_foreign_cookie_is_the_directorys() {
-        let start = decide(&SyncState::Active { cookie: b"rid=000,csn=x".to_vec() }, "f", false).unwrap();
+        let start = decide(&SyncState::Active { cookie: b"rid=000,csn=x".to_vec() }, "f", FullRefresh::No).unwrap();
         assert_eq!((start.cookie.as_deref(), start.full_because), (Some(&b"rid=000,csn=x"[..]), None));
         assert!(start.known.is_none());
     }

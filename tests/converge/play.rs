@@ -7,6 +7,7 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
+use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
 
 use crate::course::{Change, Course, Event, Label, Run};
@@ -145,7 +146,7 @@ impl<K: Kanidm> Play<K> {
         let job = Job {
             config: &config,
             fingerprint: &fingerprint,
-            full_refresh: full,
+            full_refresh: if full { FullRefresh::Scheduled } else { FullRefresh::No },
             accept_deletes,
             dry_run: false,
             heartbeat: Heartbeat::default(),

@@ -7,6 +7,7 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
 use kanidm_ldap_sync::sync::run::{self, Job, Outcome, RunError};
+use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
 
 use crate::model::{Entry, Model};
@@ -88,7 +89,7 @@ impl Bench {
         let job = Job {
             config: &config,
             fingerprint: &fingerprint(&config),
-            full_refresh: full,
+            full_refresh: if full { FullRefresh::Scheduled } else { FullRefresh::No },
             accept_deletes: false,
             dry_run: false,
             heartbeat: Heartbeat::default(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::bench::{Bench, REFRESH, changes, changes_refresh, full, person, speaking, uuid, with_refresh};
+use crate::bench::{Bench, REFRESH, changes, changes_refresh, full, person, prelude, speaking, uuid, with_refresh};
 use crate::support::peer::{
     done, entry, id_set, message, message_with, notice, number, reference, sync_done, sync_entry, tlv, unsolicited,
 };
@@ -130,6 +130,18 @@ fn oddities() -> Vec<(&'static str, Vec<Vec<u8>>, Then)> {
         // Contradictions.
         ("the same entry twice", around(person(REFRESH, 2, "An older name")), Held),
         ("deleted, and there", vec![id_set(REFRESH, true, &[uuid(2)]), gone.clone(), changed.clone(), end.clone()], Correct),
+        (
+            "there, and deleted in the phase behind the present one",
+            vec![
+                person(REFRESH, 9, "x"),
+                id_set(REFRESH, false, &[uuid(1)]),
+                changed.clone(),
+                info(REFRESH_PRESENT, []),
+                id_set(REFRESH, true, &[uuid(9)]),
+                end.clone(),
+            ],
+            Correct,
+        ),
         // Nesting.
         ("a message of sequences in sequences", around(nested(0x30, 100_000)), Fails("LDAPMessage")),
         ("an entry of sequences in sequences", around(message(REFRESH, tlv(0x64, nested(0x30, 100_000)))), Fails("SearchResultEntry")),
@@ -197,4 +209,27 @@ fn odd_answers_before_the_refresh_end_the_run() {
         let result = bench.run(false, speaking(conversation));
         bench.assert_failed(what, &result, &[words]);
     }
+}
+
+/// A group that is not part of what is present comes back into the content between the refresh and the search for the groups that name who
+/// has changed.
+#[test]
+fn what_is_read_beside_a_refresh_is_present() {
+    const TEAM: [(&str, &[&str]); 3] = [("objectClass", &["groupOfNames"]), ("cn", &["team"]), ("member", &["uid=user2,dc=example"])];
+    let mut bench = Bench::new();
+    let team = sync_entry(REFRESH, uuid(9), "cn=team,dc=example", &TEAM);
+    let persons = (1..=3).map(|number| person(REFRESH, number, "Some One"));
+    let refresh = persons.chain([team, sync_done(REFRESH, Some("rid=000,csn=2"), true)]).collect();
+    bench.run(true, speaking([prelude(), vec![refresh]].concat())).unwrap();
+    assert!(bench.model.entries.contains_key(&uuid(9)));
+
+    let present = id_set(REFRESH, false, &[uuid(1), uuid(2), uuid(3)]);
+    let refresh = vec![present, person(REFRESH, 2, "Two again"), sync_done(REFRESH, Some("rid=000,csn=3"), false)];
+    let id = uuid(9).to_string();
+    let id: &[&str] = &[&id];
+    let team = [&TEAM[..], &[("entryUUID", id)]].concat();
+    let beside = vec![entry(REFRESH + 1, "cn=team,dc=example", &team), done(REFRESH + 1, 0, "")];
+    bench.run(false, speaking([prelude(), vec![refresh, beside]].concat())).unwrap();
+    assert_eq!(bench.content().get(&uuid(2)).map(String::as_str), Some("Two again"));
+    assert!(bench.model.entries.contains_key(&uuid(9)) && bench.model.deleted.is_empty(), "{:?}", bench.model.deleted);
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::service::{NEVER, Service, status_address, status_at};
 use crate::states::world;
-use crate::support::seed::SUFFIX;
+use crate::support::seed::{SUFFIX, Seed, user_ldif};
 use crate::support::temp::TempDir;
+use crate::support::world::ACCOUNT;
 
 const IN_FORCE: &str = "the configuration was read again and is in force";
 const REFUSED: &str = "is not usable, the old one stays in force";
@@ -105,4 +106,19 @@ fn schedules_start_runs_and_full_ones() {
     world.reconfigure(|config| config.set("schedule", NEVER));
     service.signal("HUP");
     service.wait_for("next run at 2099-01-01", 1);
+}
+
+/// On the command line --full-refresh takes the directory as it is; nobody looks at what the schedule does.
+#[test]
+fn a_scheduled_full_refresh_of_an_older_directory_deletes_nothing() {
+    let (mut world, status) = world();
+    world.run(&[], 0);
+    let backup = world.slapd.dump();
+    world.slapd.modify(&user_ldif(100));
+    world.run(&[], 0);
+    world.slapd.reload(Seed::Verbatim(backup));
+    world.reconfigure(|config| config.set("full_refresh_schedule", "* * * * * *"));
+    let service = Service::start(&world.tool, status);
+    service.wait_for("the full refresh below", 1);
+    assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
 }

@@ -27,7 +27,6 @@ pub fn run(data: &[u8]) {
         size_limit: 0,
         time_limit: 0,
         sync: None,
-        manage_dsa_it: false,
     };
     assert!(!search(1, &request).is_empty());
 }

@@ -34,6 +34,15 @@ pub fn is_behind(old: &[u8], new: &[u8]) -> bool {
     new.iter().any(|new| old.iter().any(|old| old.server == new.server && old.text > new.text))
 }
 
+/// The same of `new` from a refresh without a cookie, which names every provider that the server has heard of: one that `old` names, and it
+/// does not, is one whose changes it lacks. Where they have no provider in common they are of two directories, and say nothing about each
+/// other.
+pub fn is_behind_in_full(old: &[u8], new: &[u8]) -> bool {
+    let (olds, news) = (all_csns(old), all_csns(new));
+    let (known, lacking): (Vec<&Csn<'_>>, Vec<_>) = olds.iter().partition(|old| news.iter().any(|new| new.server == old.server));
+    is_behind(old, new) || !known.is_empty() && !lacking.is_empty()
+}
+
 /// What slapd leaves out of a refresh by this cookie: entries with a newer CSN than the cookie has for the same provider. They were changed
 /// while the refresh was under way, and it says neither that they are there nor that they are gone.
 #[derive(Clone, Debug)]
@@ -89,7 +98,7 @@ fn parse_csn(text: &str) -> Option<Csn<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Snapshot, is_behind, merge_cookies};
+    use super::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
 
     const A1: &str = "20260101000000.000000Z#000000#001#000000";
     const A2: &str = "20260102000000.000000Z#000000#001#000000";
@@ -140,7 +149,24 @@ mod tests {
             (format!("rid=000,csn={A2}"), "host:389#x#1".to_owned(), false),
         ] {
             assert_eq!(is_behind(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
+            assert_eq!(is_behind_in_full(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
         }
+    }
+
+    #[test]
+    fn a_directory_that_lacks_one_provider_is_behind_and_one_that_has_none_of_them_is_another() {
+        for (old, new, behind) in [
+            (format!("rid=000,csn={A1};{B1}"), format!("rid=000,csn={A2};{B1}"), false),
+            (format!("rid=000,csn={A1}"), format!("rid=000,csn={A1};{B1}"), false),
+            (format!("rid=000,csn={A1};{B1}"), format!("rid=000,csn={A2}"), true),
+            (format!("rid=000,csn={A2}"), format!("rid=000,csn={B1}"), false),
+            (format!("rid=000,csn={A2}"), "rid=000".to_owned(), false),
+            ("rid=000".to_owned(), format!("rid=000,csn={A2}"), false),
+        ] {
+            assert_eq!(is_behind_in_full(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
+        }
+        // Of an increment it cannot be said: a cookie may name only the provider that changed.
+        assert!(!is_behind(format!("rid=000,csn={A1};{B1}").as_bytes(), format!("rid=000,csn={A2}").as_bytes()));
     }
 
     #[test]
