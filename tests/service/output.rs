@@ -42,6 +42,7 @@ fn on_a_terminal(world: &World, arguments: &str) -> Outcome {
     run_command(
         Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("TERM", "xterm")
             .stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped()),

@@ -11,7 +11,7 @@ use crate::service::{Service, config, one_person, status_address, stopped, wait_
 use crate::support::kanidm::{Fault, KanidmServer, Moment};
 use crate::support::peer::{Link, Peer, Script};
 use crate::support::pki::Pki;
-use crate::support::tool::{ConfigText, Tool};
+use crate::support::tool::{ConfigText, Tool, is_root};
 use crate::support::world::ACCOUNT;
 
 /// A directory, Kanidm and the program. No time-out ends anything before the test does.
@@ -100,7 +100,9 @@ fn as_process_1() {
         let tool = patient.tool(&peer);
         let program = tool.command();
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child"]);
+        // Where there is a chroot, not even root has user namespaces.
+        command.args((!is_root()).then_some(["--user", "--map-root-user"]).into_iter().flatten());
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
         command.arg(program.get_program()).args(program.get_args()).args(["--skip-root-check", arguments]);
         let mut service = Service::spawn(&mut command, status_address());
         reached.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{}", service.log()));
