@@ -76,11 +76,11 @@ impl<'c> Mapper<'c> {
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
-    /// before is ignored; see [`Content::hold`].
-    pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+    /// before is ignored, and the answer is `false`; see [`Content::hold`].
+    pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) -> bool {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             if self.is_received(known) {
-                return;
+                return false;
             }
             self.set_state(known, State::Replaced);
         }
@@ -96,6 +96,7 @@ impl<'c> Mapper<'c> {
                 Kind::Other => self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped),
             }
         }
+        true
     }
 
     /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may

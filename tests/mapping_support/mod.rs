@@ -123,7 +123,9 @@ pub fn with_table(id: u128, table: EntryConfig) -> MappingConfig {
 
 /// Gives an entry to a mapper.
 pub fn feed(mapper: &mut Mapper<'_>, entry: &TestEntry) {
-    read(entry, |uuid, entry| mapper.entry(uuid, entry));
+    read(entry, |uuid, entry| {
+        mapper.entry(uuid, entry);
+    });
 }
 
 /// Gives a mapper an answer.
