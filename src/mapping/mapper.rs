@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::group::{self, Draft, Members};
 use super::index::{self, Entry, Index, Kind, NewEntry, State};
+use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
+use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
-use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimPerson};
 use crate::sync::changeset::{self, PushError};
@@ -27,7 +28,7 @@ const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
-    person_names: [&'c str; person::FIELDS],
+    person_names: Names<'c, { person::FIELDS }>,
     /// UUIDs that the configuration gives to other entries.
     claimed: HashSet<Uuid>,
     pub(super) index: Index,
@@ -44,7 +45,7 @@ impl<'c> Mapper<'c> {
         Mapper {
             cfg,
             full,
-            person_names: person::names(&cfg.person),
+            person_names: Names::new(person::names(&cfg.person)),
             claimed: cfg.claimed(),
             index: Index::default(),
             content: Content::default(),
@@ -180,7 +181,7 @@ impl<'c> Mapper<'c> {
 
     /// What a person is made of.
     pub(super) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> person::Values<'a> {
-        values::pick(entry, &self.person_names)
+        self.person_names.pick(entry)
     }
 
     pub(super) fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {

@@ -33,20 +33,41 @@ impl<'a> Picked<'a> {
     }
 }
 
-/// The attribute of each name; an empty name picks none.
-pub(crate) fn pick<'a, const N: usize>(entry: &SearchResultEntry<'a>, names: &[&str; N]) -> [Option<Picked<'a>>; N] {
-    let mut picked: [Option<Picked<'a>>; N] = [None; N];
-    for attribute in entry.attributes() {
-        for (slot, name) in picked.iter_mut().zip(names) {
-            if attribute.is(name) && !name.is_empty() {
-                match slot {
-                    Some(picked) => picked.parts = true,
-                    None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+/// Names of attributes to be picked; an empty name picks none.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'n, const N: usize> {
+    names: [&'n str; N],
+    /// The [`mark`] of each: one comparison rules out nearly every name that an attribute does not have.
+    marks: [u16; N],
+}
+
+impl<'n, const N: usize> Names<'n, N> {
+    pub(crate) fn new(names: [&'n str; N]) -> Self {
+        Names { names, marks: names.map(|name| mark(name.as_bytes())) }
+    }
+
+    /// The attribute of each name.
+    pub(crate) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> [Option<Picked<'a>>; N] {
+        let mut picked: [Option<Picked<'a>>; N] = [None; N];
+        for attribute in entry.attributes() {
+            let mark = mark(attribute.description_octets());
+            for (of_name, (name, slot)) in self.marks.iter().zip(self.names.iter().zip(&mut picked)) {
+                if *of_name == mark && attribute.is(name) && !name.is_empty() {
+                    match slot {
+                        Some(picked) => picked.parts = true,
+                        None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+                    }
                 }
             }
         }
+        picked
     }
-    picked
+}
+
+/// The same for names that are the same without regard to case: the length, and the first letter.
+fn mark(name: &[u8]) -> u16 {
+    let [.., length] = name.len().to_be_bytes();
+    u16::from_be_bytes([length, name.first().map_or(0, u8::to_ascii_lowercase)])
 }
 
 /// The values that hold more than white space.
@@ -86,6 +107,14 @@ impl Texts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_without_regard_to_case_have_one_mark() {
+        assert_eq!(mark(b"objectClass"), mark(b"OBJECTCLASS"));
+        assert_ne!(mark(b"mail"), mark(b"mai"));
+        assert_ne!(mark(b"mail"), mark(b"nail"));
+        assert_eq!([mark(b""), mark(&[b'x'; 256])], [0, u16::from(b'x')]);
+    }
 
     #[test]
     fn texts_come_back_in_order() {
