@@ -99,6 +99,11 @@ impl Texts {
         self.ends.push(self.text.len());
     }
 
+    /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than three.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        self.iter().any(|other| other == text)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         self.ends.iter().scan(0, |start, end| self.text.get(std::mem::replace(start, *end)..*end))
     }
@@ -125,6 +130,7 @@ mod tests {
             texts.push(round);
             texts.push("");
             texts.push("zoë");
+            assert!(texts.contains("") && texts.contains("zoë") && !texts.contains("zo"));
             assert_eq!(texts.iter().collect::<Vec<_>>(), [round, "", "zoë"]);
         }
     }
