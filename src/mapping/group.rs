@@ -16,8 +16,8 @@ use super::person::{self, Claims, MISSING};
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
 use crate::config::sync::{EntryConfig, GroupMapping};
-use crate::kanidm::scim::{GROUP, POSIX_GROUP, ScimGroup};
-use crate::sync::changeset::{self, Member};
+use crate::kanidm::scim::{Schemas, ScimGroup};
+use crate::sync::changeset::Member;
 
 /// A group as received.
 pub(super) struct Draft {
@@ -134,15 +134,15 @@ impl Mapper<'_> {
         let targets = self.resolve_members(&draft, &dn);
         let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
         let Mapper { index, content, .. } = self;
+        let schemas = if draft.gidnumber.is_some() { Schemas::PosixGroup } else { Schemas::Group };
         let scim = ScimGroup {
-            schemas: if draft.gidnumber.is_some() { POSIX_GROUP } else { GROUP },
             id: uuid,
             name: index.text(draft.entry).map_or("", |(_, name)| name),
             description: draft.description.as_deref(),
             gidnumber: draft.gidnumber,
         };
         let members = targets.into_iter().filter_map(|target| member(index, target));
-        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, |out| scim.write(out), members);
+        let written = content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
         match position_of(written, &mut draft.findings) {
             Some(_) => self.content.groups += 1,
             None => self.set_state(draft.entry, State::Held),

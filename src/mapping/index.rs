@@ -290,7 +290,7 @@ impl Index {
 
     fn json<'s>(&self, changes: &'s ChangeSet, entry: &Entry) -> Option<&'s [u8]> {
         match entry.place {
-            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.json(record)),
+            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.rest(record)),
             Place::Text(_) => None,
         }
     }

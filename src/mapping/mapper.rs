@@ -17,8 +17,8 @@ use super::person::{self, Buffers, Claims};
 use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
-use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimPerson};
-use crate::sync::changeset::{self, PushError};
+use crate::kanidm::scim::{Schemas, ScimPerson};
+use crate::sync::changeset::PushError;
 
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
@@ -266,8 +266,8 @@ impl<'c> Mapper<'c> {
         let valid_from = person.window.valid_from.map(lock::rfc3339);
         let expire = person.window.expire.map(lock::rfc3339);
         let password = Some(password.as_str()).filter(|password| !password.is_empty());
+        let schemas = if person.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person };
         let scim = ScimPerson {
-            schemas: if person.gidnumber.is_some() { POSIX_PERSON } else { PERSON },
             id: uuid,
             name,
             displayname: person.displayname,
@@ -281,7 +281,7 @@ impl<'c> Mapper<'c> {
             account_valid_from: valid_from.as_deref(),
             account_expire: expire.as_deref(),
         };
-        let written = self.content.changes.push(uuid, changeset::Kind::Person, dn, |out| scim.write(out));
+        let written = self.content.changes.push(uuid, schemas, dn, |out| scim.write(out));
         position_of(written, findings)
     }
 

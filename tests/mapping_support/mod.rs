@@ -149,7 +149,7 @@ pub fn map(cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
 
 /// Everything that is sent, in order.
 pub fn sent(content: &Content) -> Vec<Value> {
-    content.changes.records().iter().map(|record| serde_json::from_slice(content.changes.json(record)).unwrap()).collect()
+    content.changes.records().iter().map(|record| serde_json::from_slice(&content.changes.json(record)).unwrap()).collect()
 }
 
 /// The one entry that is sent.
