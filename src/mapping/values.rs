@@ -37,22 +37,40 @@ impl<'a> Picked<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'n, const N: usize> {
     names: [&'n str; N],
-    /// The [`mark`] of each: one comparison rules out nearly every name that an attribute does not have.
-    marks: [u16; N],
+    /// For each first letter a bit for each name that begins with it: of fifteen names, one to three are compared with an attribute's.
+    by_letter: [u32; LETTERS],
+}
+
+const LETTERS: usize = 32;
+
+/// Of the first letter, what is the same in upper and lower case.
+fn letter(name: &[u8]) -> usize {
+    name.first().map_or(0, |first| usize::from(*first) % LETTERS)
 }
 
 impl<'n, const N: usize> Names<'n, N> {
     pub(crate) fn new(names: [&'n str; N]) -> Self {
-        Names { names, marks: names.map(|name| mark(name.as_bytes())) }
+        const { assert!(N <= 32, "a bit each") };
+        let mut by_letter = [0; LETTERS];
+        for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            if let Some(bits) = by_letter.get_mut(letter(name.as_bytes())) {
+                *bits |= 1 << at;
+            }
+        }
+        Names { names, by_letter }
     }
 
     /// The attribute of each name.
     pub(crate) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> [Option<Picked<'a>>; N] {
         let mut picked: [Option<Picked<'a>>; N] = [None; N];
         for attribute in entry.attributes() {
-            let mark = mark(attribute.description_octets());
-            for (of_name, (name, slot)) in self.marks.iter().zip(self.names.iter().zip(&mut picked)) {
-                if *of_name == mark && attribute.is(name) && !name.is_empty() {
+            let mut alike = self.by_letter.get(letter(attribute.description_octets())).copied().unwrap_or(0);
+            while alike != 0 {
+                let at = alike.trailing_zeros() as usize;
+                alike &= alike - 1;
+                if let (Some(name), Some(slot)) = (self.names.get(at), picked.get_mut(at))
+                    && attribute.is(name)
+                {
                     match slot {
                         Some(picked) => picked.parts = true,
                         None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
@@ -62,12 +80,6 @@ impl<'n, const N: usize> Names<'n, N> {
         }
         picked
     }
-}
-
-/// The same for names that are the same without regard to case: the length, and the first letter.
-fn mark(name: &[u8]) -> u16 {
-    let [.., length] = name.len().to_be_bytes();
-    u16::from_be_bytes([length, name.first().map_or(0, u8::to_ascii_lowercase)])
 }
 
 /// The values that hold more than white space.
@@ -114,11 +126,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_without_regard_to_case_have_one_mark() {
-        assert_eq!(mark(b"objectClass"), mark(b"OBJECTCLASS"));
-        assert_ne!(mark(b"mail"), mark(b"mai"));
-        assert_ne!(mark(b"mail"), mark(b"nail"));
-        assert_eq!([mark(b""), mark(&[b'x'; 256])], [0, u16::from(b'x')]);
+    fn case_does_not_change_the_letter() {
+        for (name, other) in [("mail", "MAIL"), ("Zip", "zIP"), ("a", "A")] {
+            assert_eq!(letter(name.as_bytes()), letter(other.as_bytes()));
+        }
+        assert_eq!(letter(b""), 0);
     }
 
     #[test]
