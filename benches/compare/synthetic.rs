@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::support::peer::{self, Link, Peer};
 use crate::support::pki::Identity;
+use crate::support::seed::SUFFIX;
 
 /// In a template: where the number of an entry goes, in seven digits.
 const NUMBER: &[u8] = b"0000000";
@@ -13,6 +14,8 @@ const NUMBER: &[u8] = b"0000000";
 const MARK: Uuid = Uuid::from_u128(0x4d41_524b_4d41_524b_4d41_524b_4d41_524b);
 /// How many members a group has.
 const MEMBERS: u32 = 10;
+/// Of the last change.
+const CSN: &str = "20260101000000.000000Z#000000#000#000000";
 /// Sent at once.
 const PIECE: usize = 256 * 1024;
 
@@ -24,9 +27,18 @@ pub fn serve(identity: &Identity, persons: u32) -> Peer {
         assert!(search.is_refresh(), "a refresh");
         send_persons(link, search.id, persons);
         send_groups(link, search.id, persons);
-        link.send(peer::sync_done(search.id, Some("rid=000,csn=20260101000000.000000Z#000000#000#000000"), true));
+        link.send(peer::sync_done(search.id, Some(&format!("rid=000,csn={CSN}")), true));
+        nothing_was_left_out(link);
         link.stay_silent();
     })
+}
+
+/// A slapd leaves out what changes meanwhile, and is asked for it: whether the account may see `entryCSN`, and what has a newer one.
+fn nothing_was_left_out(link: &mut Link) {
+    let base = link.request();
+    link.send([peer::entry(base.id, SUFFIX, &[("entryCSN", &[CSN])]), peer::done(base.id, 0, "")].concat());
+    let newer = link.request();
+    link.send(peer::done(newer.id, 0, ""));
 }
 
 fn send_persons(link: &mut Link, id: u32, persons: u32) {

@@ -116,10 +116,12 @@ fn is_plain(dn: &str) -> bool {
 
 fn is_plain_rdn(rdn: &[u8]) -> bool {
     let mut parts = rdn.splitn(2, |b| *b == b'=');
-    let attribute = parts.next().and_then(|attribute| std::str::from_utf8(attribute).ok()).filter(|attribute| is_name(attribute));
-    attribute.is_some_and(|attribute| {
-        attribute.len() < SHORTEST_ALIAS || canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute)
-    }) && parts.next().is_some_and(is_plain_value)
+    parts.next().is_some_and(is_plain_type) && parts.next().is_some_and(is_plain_value)
+}
+
+fn is_plain_type(attribute: &[u8]) -> bool {
+    let is_canonical = |attribute: &str| canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute);
+    is_name(attribute) && (attribute.len() < SHORTEST_ALIAS || std::str::from_utf8(attribute).is_ok_and(is_canonical))
 }
 
 fn is_plain_value(value: &[u8]) -> bool {
@@ -137,8 +139,8 @@ fn is_plain_value(value: &[u8]) -> bool {
 }
 
 /// `descr` of RFC 4512 §1.4, and underscores.
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+fn is_name(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 fn is_numeric_oid(text: &str) -> bool {
@@ -211,7 +213,7 @@ impl Parser<'_> {
         let (text, rest) = self.rest.split_at(end);
         let lower = text.to_ascii_lowercase();
         let attribute = lower.strip_prefix("oid.").unwrap_or(&lower);
-        if !is_name(attribute) && !is_numeric_oid(attribute) {
+        if !is_name(attribute.as_bytes()) && !is_numeric_oid(attribute) {
             return self.expected("an attribute type such as cn or 2.5.4.3");
         }
         self.rest = rest;

@@ -89,10 +89,17 @@ impl<'a> Attribute<'a> {
         std::str::from_utf8(self.description).unwrap_or_default()
     }
 
+    /// As [`Self::description`], its octets.
+    #[inline]
+    pub fn description_octets(&self) -> &'a [u8] {
+        self.description
+    }
+
     /// Whether the attribute description is `name`, without regard to case.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
-        self.description.eq_ignore_ascii_case(name.as_bytes())
+        // Most servers spell it as it was asked for.
+        self.description == name.as_bytes() || self.description.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The values in the order of the server; may be none.

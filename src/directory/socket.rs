@@ -30,9 +30,9 @@ pub(super) struct Socket {
 /// An answer is long from here on; most never are.
 const LONG: usize = 256 * 1024;
 /// A read of so much, or more, finds the next one waiting.
-const PLENTY: usize = 32 * 1024;
-/// How long reading is put off. Far less than fills the kernel's buffer, and dozens of entries.
-const GATHER: Duration = Duration::from_micros(200);
+const PLENTY: usize = 64 * 1024;
+/// How long reading is put off. Less than fills the kernel's buffer, and dozens of entries.
+const GATHER: Duration = Duration::from_micros(500);
 
 #[derive(Debug)]
 enum Stream {

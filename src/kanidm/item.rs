@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use super::request::COMMA;
 use super::upload::Upload;
 use crate::sync::changeset::{Kind, Record};
 
@@ -57,10 +58,26 @@ impl Item {
         .unwrap_or_default()
     }
 
-    /// A JSON object; content is not copied.
+    /// What separates it, as it is sent, from the one before: a comma, and how an entry with content begins.
+    pub(super) fn head(self, input: &Upload<'_>, form: Form) -> &'static [u8] {
+        match self.record(input) {
+            Some(record) if form == Form::Full => input.changes.head(record),
+            _ => COMMA,
+        }
+    }
+
+    /// What stands behind that; content is not copied.
+    pub(super) fn rest<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
+        match self.record(input) {
+            Some(record) if form == Form::Full => Cow::Borrowed(input.changes.rest(record)),
+            _ => self.render(input, form),
+        }
+    }
+
+    /// A JSON object.
     pub(super) fn render<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
         let dn = match self.record(input) {
-            Some(record) if form == Form::Full => return Cow::Borrowed(input.changes.json(record)),
+            Some(record) if form == Form::Full => return Cow::Owned(input.changes.json(record)),
             Some(record) => Cow::Borrowed(input.changes.external_id_json(record)),
             None => Cow::Owned(serde_json::to_vec(&self.dn(input)).unwrap_or_default()),
         };

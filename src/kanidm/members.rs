@@ -44,7 +44,7 @@ pub(super) fn held_and_named(input: &Upload<'_>) -> Vec<Item> {
         return Vec::new();
     }
     let groups = input.changes.records().iter().filter(|r| r.kind == Kind::Group);
-    let contents = groups.filter_map(|r| serde_json::from_slice::<GroupContent>(input.changes.json(r)).ok());
+    let contents = groups.filter_map(|r| serde_json::from_slice::<GroupContent>(&input.changes.json(r)).ok());
     let named: BTreeSet<String> = contents.flat_map(|g| g.member).map(|m| m.external_id.to_lowercase()).collect();
     (0..input.stubs.len()).map(Item::Held).filter(|item| named.contains(&item.dn(input).to_lowercase())).collect()
 }

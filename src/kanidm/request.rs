@@ -61,13 +61,19 @@ fn write_list(out: &mut Vec<u8>, key: &str, uuids: &[Uuid]) {
 #[derive(Clone)]
 pub struct Entries<'a> {
     count: usize,
+    head: Rc<dyn Fn(usize) -> &'static [u8] + 'a>,
     make: Rc<dyn Fn(usize) -> Cow<'a, [u8]> + 'a>,
 }
 
 impl<'a> Entries<'a> {
     /// `make` makes each of them, by its number, and the same whenever it is asked.
     pub fn new(count: usize, make: impl Fn(usize) -> Cow<'a, [u8]> + 'a) -> Self {
-        Entries { count, make: Rc::new(make) }
+        Entries::with_heads(count, |_| COMMA, make)
+    }
+
+    /// As [`new`](Self::new), where each begins with what `head` says, behind a comma.
+    pub fn with_heads(count: usize, head: impl Fn(usize) -> &'static [u8] + 'a, make: impl Fn(usize) -> Cow<'a, [u8]> + 'a) -> Self {
+        Entries { count, head: Rc::new(head), make: Rc::new(make) }
     }
 
     /// Nothing.
@@ -77,7 +83,13 @@ impl<'a> Entries<'a> {
 
     /// Bytes of all of them together.
     pub fn byte_len(&self) -> u64 {
-        (0..self.count).fold(0, |sum, at| sum.saturating_add(self.get(at).len() as u64))
+        (0..self.count)
+            .fold(0, |sum, at| sum.saturating_add(self.head(at).len().saturating_sub(1) as u64).saturating_add(self.get(at).len() as u64))
+    }
+
+    /// Behind a comma.
+    fn head(&self, at: usize) -> &'static [u8] {
+        (self.head)(at)
     }
 
     fn get(&self, at: usize) -> Cow<'a, [u8]> {
@@ -107,6 +119,8 @@ impl fmt::Debug for RequestBody<'_> {
 }
 
 const TAIL: &[u8] = b"]}";
+/// Between two entries.
+pub(super) const COMMA: &[u8] = b",";
 
 impl<'a> RequestBody<'a> {
     /// A POST that takes Kanidm from one state to another.
@@ -147,14 +161,15 @@ impl<'a> RequestBody<'a> {
         (0..).map_while(|number| self.piece(number))
     }
 
-    /// What a body is made of, one behind the other: the head, for each entry what separates it from the one before and then itself, the tail.
+    /// What a body is made of, one behind the other: the head, for each entry what separates it from the one before, with its own head, and
+    /// then the rest of it, the tail.
     fn piece(&self, number: usize) -> Option<Cow<'_, [u8]>> {
         let Some(behind_head) = number.checked_sub(1) else { return Some(Cow::Borrowed(&self.head)) };
         let entry = behind_head / 2;
         if entry < self.entries.count {
             return Some(match behind_head {
-                0 => Cow::Borrowed(&[]),
-                _ if behind_head.is_multiple_of(2) => Cow::Borrowed(b","),
+                0 => Cow::Borrowed(self.entries.head(0).get(1..).unwrap_or_default()),
+                _ if behind_head.is_multiple_of(2) => Cow::Borrowed(self.entries.head(entry)),
                 _ => self.entries.get(entry),
             });
         }

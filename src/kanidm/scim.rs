@@ -1,11 +1,13 @@
 //! The SCIM wire types of Kanidm's `/scim/v1/Sync`: what an entry looks like in a request.
 //!
 //! Everything borrows: an entry is written once, straight into the arena of [`crate::sync::changeset::ChangeSet`].
-//! `externalId` is not a field here: the arena writes it first, where it can be found again without parsing.
+//! `schemas` and `externalId` are not fields here: what an entry begins with is the same for many, and the arena writes `externalId` first,
+//! where it can be found again without parsing.
 
 use uuid::Uuid;
 
-use super::json::{Object, write_text};
+use super::json::Object;
+use crate::sync::changeset::Kind;
 
 /// `schemas` that alone changes no more of a person than its names and its limits in time.
 pub const ACCOUNT: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account"];
@@ -23,10 +25,47 @@ pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"]
 pub const POSIX_GROUP: &[&str] =
     &["urn:ietf:params:scim:schemas:kanidm:sync:1:group", "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup"];
 
-/// A person, without its `externalId`. What is `None`, or empty, is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
+/// What an entry is, as its `schemas` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schemas {
+    /// [`PERSON`]
+    Person,
+    /// [`POSIX_PERSON`]
+    PosixPerson,
+    /// [`GROUP`]
+    Group,
+    /// [`POSIX_GROUP`]
+    PosixGroup,
+}
+
+impl Schemas {
+    /// Person or group.
+    pub fn kind(self) -> Kind {
+        match self {
+            Schemas::Person | Schemas::PosixPerson => Kind::Person,
+            Schemas::Group | Schemas::PosixGroup => Kind::Group,
+        }
+    }
+
+    /// The JSON text of an entry up to the value of its `externalId`, behind the comma that separates it from the one before. A quarter of
+    /// an entry, and the same for all: so it is not kept with each.
+    pub fn head(self) -> &'static [u8] {
+        macro_rules! head {
+            ($($schema:literal),+) => {
+                concat!(",{\"schemas\":[", $("\"urn:ietf:params:scim:schemas:kanidm:sync:1:", $schema),+, "\"],\"externalId\":").as_bytes()
+            };
+        }
+        match self {
+            Schemas::Person => head!("account\",", "person"),
+            Schemas::PosixPerson => head!("account\",", "person\",", "posixaccount"),
+            Schemas::Group => head!("group"),
+            Schemas::PosixGroup => head!("group\",", "posixgroup"),
+        }
+    }
+}
+
+/// A person, without its `schemas` and its `externalId`. What is `None`, or empty, is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
 pub struct ScimPerson<'a, M, K> {
-    /// [`PERSON`] or [`POSIX_PERSON`].
-    pub schemas: &'static [&'static str],
     /// The UUID the entry has in Kanidm.
     pub id: Uuid,
     /// Lower-cased account name.
@@ -57,7 +96,6 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
     /// Writes it as a JSON object.
     pub fn write(self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
-        object.list("schemas", self.schemas.iter(), |out, schema| write_text(out, schema));
         object.uuid("id", self.id);
         object.text("name", self.name);
         object.text("displayname", self.displayname);
@@ -87,11 +125,9 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
     }
 }
 
-/// A group, without its `externalId` and without its `member`, which [`crate::sync::changeset::ChangeSet::push_group`] writes.
+/// A group, without its `schemas`, its `externalId` and its `member`, which [`crate::sync::changeset::ChangeSet::push_group`] writes.
 #[derive(Debug)]
 pub struct ScimGroup<'a> {
-    /// [`GROUP`] or [`POSIX_GROUP`].
-    pub schemas: &'static [&'static str],
     /// The UUID the entry has in Kanidm.
     pub id: Uuid,
     /// Lower-cased group name.
@@ -106,11 +142,29 @@ impl ScimGroup<'_> {
     /// Writes it as a JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
-        object.list("schemas", self.schemas.iter(), |out, schema| write_text(out, schema));
         object.uuid("id", self.id);
         object.text("name", self.name);
         object.optional_text("description", self.description);
         object.optional_number("gidnumber", self.gidnumber);
         object.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn heads_hold_the_schemas() {
+        for (schemas, list) in
+            [(Schemas::Person, PERSON), (Schemas::PosixPerson, POSIX_PERSON), (Schemas::Group, GROUP), (Schemas::PosixGroup, POSIX_GROUP)]
+        {
+            let entry = [schemas.head(), b"1}"].concat();
+            let (comma, entry) = entry.split_first().unwrap();
+            let entry: Value = serde_json::from_slice(entry).unwrap();
+            assert_eq!((*comma, entry), (b',', json!({"schemas": list, "externalId": 1})));
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::batch::BatchSize;
 use super::error::{Class, Fault};
 use super::item::{Form, Item};
 use super::members::held_and_named;
-use super::request::{Entries, Retention};
+use super::request::{COMMA, Entries, Retention};
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
@@ -308,7 +308,11 @@ impl<'a> Writer<'a> {
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
         let input = self.input;
-        let entries = Entries::new(items.len(), move |at| items.get(at).map(|item| item.render(input, form)).unwrap_or_default());
+        let entries = Entries::with_heads(
+            items.len(),
+            move |at| items.get(at).map_or(COMMA, |item| item.head(input, form)),
+            move |at| items.get(at).map(|item| item.rest(input, form)).unwrap_or_default(),
+        );
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
         let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
@@ -361,7 +365,7 @@ impl<'a> Writer<'a> {
 
     fn size(&self, item: Item) -> usize {
         // Not rendered to be measured: this is asked for each of a large number.
-        item.record(self.input).map_or_else(|| self.rendered(item, Form::Named).len(), |r| self.input.changes.json(r).len())
+        item.record(self.input).map_or_else(|| self.rendered(item, Form::Named).len(), |r| self.input.changes.json_len(r))
     }
 
     fn bytes(&self, items: &[Item]) -> usize {

@@ -13,11 +13,11 @@ use super::index::{self, Index, Kind, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
-use super::values::Picked;
+use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
 use crate::config::sync::{EntryConfig, GroupMapping};
-use crate::kanidm::scim::{GROUP, POSIX_GROUP, ScimGroup};
-use crate::sync::changeset::{self, Member};
+use crate::kanidm::scim::{Schemas, ScimGroup};
+use crate::sync::changeset::Member;
 
 /// A group as received.
 pub(super) struct Draft {
@@ -134,15 +134,15 @@ impl Mapper<'_> {
         let targets = self.resolve_members(&draft, &dn);
         let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
         let Mapper { index, content, .. } = self;
+        let schemas = if draft.gidnumber.is_some() { Schemas::PosixGroup } else { Schemas::Group };
         let scim = ScimGroup {
-            schemas: if draft.gidnumber.is_some() { POSIX_GROUP } else { GROUP },
             id: uuid,
             name: index.text(draft.entry).map_or("", |(_, name)| name),
             description: draft.description.as_deref(),
             gidnumber: draft.gidnumber,
         };
         let members = targets.into_iter().filter_map(|target| member(index, target));
-        let written = content.changes.push_group(uuid, changeset::Kind::Group, &dn, |out| scim.write(out), members);
+        let written = content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
         match position_of(written, &mut draft.findings) {
             Some(_) => self.content.groups += 1,
             None => self.set_state(draft.entry, State::Held),
@@ -186,7 +186,7 @@ pub(super) fn names(cfg: &GroupMapping) -> [&str; 4] {
 
 /// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
 pub(super) fn identity(cfg: &GroupMapping, entry: &SearchResultEntry<'_>, name: &mut String) -> Option<u32> {
-    let [names, _, _, gidnumber] = values::pick(entry, &names(cfg));
+    let [names, _, _, gidnumber] = Names::new(names(cfg)).pick(entry);
     person::lower_case(values::first_text(names.as_ref()).ok().flatten().unwrap_or_default(), name);
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
@@ -200,7 +200,7 @@ fn read(
     members: &mut Members,
     mut findings: Findings,
 ) -> (Option<u32>, Option<Box<str>>, Range<usize>, Findings) {
-    let [name_values, description, member, gidnumber] = values::pick(entry, &names(cfg));
+    let [name_values, description, member, gidnumber] = Names::new(names(cfg)).pick(entry);
     read_name(cfg, name_values.as_ref(), table, name, &mut findings);
     let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
     let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);

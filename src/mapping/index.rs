@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use ldap_content_sync::dn;
 use uuid::Uuid;
@@ -123,7 +123,9 @@ impl Index {
         };
         let &NewEntry { sync_uuid, kind, state, gidnumber, .. } = new;
         // The first with a DN is the one that is found, unless it is replaced later.
-        let is_first = self.find_dn(changes, new.dn_form).and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
+        let dn_hash = self.hash(new.dn_form.as_bytes());
+        let first = self.find_dn_hashed(changes, dn_hash, new.dn_form);
+        let is_first = first.and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
         // Of persons who are held it is only asked whether there is one.
         let stays = |e: &Entry| e.kind == Kind::Person && matches!(e.state, State::Sent | State::Held);
         let is_asked_for = kind == Kind::Person;
@@ -132,15 +134,15 @@ impl Index {
         let number = gidnumber.filter(|_| is_asked_for);
         let number = number.filter(|number| state != State::Held || self.find_gidnumber(*number, stays).is_none());
         self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
-        self.by_uuid.insert(self.hash(&sync_uuid), position);
+        self.by_uuid.insert(self.hash(sync_uuid.as_bytes()), position);
         if is_first {
-            self.by_dn.insert(self.hash(new.dn_form), position);
+            self.by_dn.insert(dn_hash, position);
         }
         if let Some(name) = name {
-            self.by_name.insert(self.hash(name), position);
+            self.by_name.insert(self.hash(name.as_bytes()), position);
         }
         if let Some(number) = number {
-            self.by_gidnumber.insert(self.hash(&number), position);
+            self.by_gidnumber.insert(self.hash(&number.to_ne_bytes()), position);
         }
         if let Some(user_name) = new.user_name {
             self.renamed.insert(user_name.into(), position);
@@ -152,16 +154,16 @@ impl Index {
     /// Makes a group that is sent the owner of its name and its number.
     pub(crate) fn claim(&mut self, position: u32) {
         if let Some((_, name)) = self.text(position) {
-            self.by_name.insert(self.hash(name), position);
+            self.by_name.insert(self.hash(name.as_bytes()), position);
         }
         if let Some(number) = self.entry(position).and_then(|entry| entry.gidnumber) {
-            self.by_gidnumber.insert(self.hash(&number), position);
+            self.by_gidnumber.insert(self.hash(&number.to_ne_bytes()), position);
         }
     }
 
     /// Adds a mail address of an entry in the change set.
     pub(crate) fn add_mail(&mut self, entry: u32, mail: &str) {
-        self.by_mail.insert(self.hash(mail), entry);
+        self.by_mail.insert(self.hash(mail.as_bytes()), entry);
     }
 
     /// Adds a mail address of an entry that is not part of this run.
@@ -190,29 +192,34 @@ impl Index {
 
     /// The position of an entry by its UUID in the directory.
     pub(crate) fn find_uuid(&self, sync_uuid: &Uuid) -> Option<u32> {
-        self.by_uuid.find(self.hash(sync_uuid), |p| self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
+        self.by_uuid.find(self.hash(sync_uuid.as_bytes()), |p| self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
     }
 
     /// The first entry with a DN in comparison form.
     pub(crate) fn find_dn(&self, changes: &ChangeSet, form: &str) -> Option<u32> {
-        self.by_dn.find(self.hash(form), |p| self.current(p).is_some_and(|e| self.is_named(changes, e, form)))
+        self.find_dn_hashed(changes, self.hash(form.as_bytes()), form)
+    }
+
+    fn find_dn_hashed(&self, changes: &ChangeSet, hash: u32, form: &str) -> Option<u32> {
+        self.by_dn.find(hash, |p| self.current(p).is_some_and(|e| self.is_named(changes, e, form)))
     }
 
     /// The first entry with a name in Kanidm that also `fits`.
     pub(crate) fn find_name(&self, changes: &ChangeSet, name: &str, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
-        self.by_name.find(self.hash(name), |p| self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name))
+        self.by_name.find(self.hash(name.as_bytes()), |p| self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name))
     }
 
     /// The first entry with a number that also `fits`.
     pub(crate) fn find_gidnumber(&self, gidnumber: u32, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
-        self.by_gidnumber.find(self.hash(&gidnumber), |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e)))
+        let is = |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e));
+        self.by_gidnumber.find(self.hash(&gidnumber.to_ne_bytes()), is)
     }
 
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
         let has_mail = |e: &Entry| self.json(changes, e).is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()));
         let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
-        self.by_mail.find(self.hash(mail), |p| self.entry(p).is_some_and(has_mail)).or_else(known)
+        self.by_mail.find(self.hash(mail.as_bytes()), |p| self.entry(p).is_some_and(has_mail)).or_else(known)
     }
 
     /// The person with a user name in the directory, lower-cased.
@@ -283,13 +290,17 @@ impl Index {
 
     fn json<'s>(&self, changes: &'s ChangeSet, entry: &Entry) -> Option<&'s [u8]> {
         match entry.place {
-            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.json(record)),
+            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.rest(record)),
             Place::Text(_) => None,
         }
     }
 
-    fn hash<T: Hash + ?Sized>(&self, key: &T) -> u32 {
-        hash(&self.hashing, key)
+    /// The octets alone, in one go: [`std::hash::Hash`] adds what tells keys of several parts from one another, which costs as much again.
+    #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough: what it finds is compared")]
+    fn hash(&self, key: &[u8]) -> u32 {
+        let mut hasher = self.hashing.build_hasher();
+        hasher.write(key);
+        hasher.finish() as u32
     }
 }
 
@@ -299,11 +310,6 @@ pub(crate) fn comparison_form(dn: &str, form: &mut String) {
         form.clear();
         form.push_str(&dn.to_lowercase());
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough: what it finds is compared")]
-fn hash<T: Hash + ?Sized>(hashing: &RandomState, key: &T) -> u32 {
-    hashing.hash_one(key) as u32
 }
 
 /// Four thousand million entries do not fit in the memory of the change set.

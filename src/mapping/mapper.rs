@@ -11,13 +11,14 @@ use uuid::Uuid;
 
 use super::group::{self, Draft, Members};
 use super::index::{self, Entry, Index, Kind, NewEntry, State};
+use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
+use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
-use super::{lock, values};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
-use crate::kanidm::scim::{PERSON, POSIX_PERSON, ScimPerson};
-use crate::sync::changeset::{self, PushError};
+use crate::kanidm::scim::{Schemas, ScimPerson};
+use crate::sync::changeset::PushError;
 
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
@@ -27,7 +28,7 @@ const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
-    person_names: [&'c str; person::FIELDS],
+    person_names: Names<'c, { person::FIELDS }>,
     /// UUIDs that the configuration gives to other entries.
     claimed: HashSet<Uuid>,
     pub(super) index: Index,
@@ -44,7 +45,7 @@ impl<'c> Mapper<'c> {
         Mapper {
             cfg,
             full,
-            person_names: person::names(&cfg.person),
+            person_names: Names::new(person::names(&cfg.person)),
             claimed: cfg.claimed(),
             index: Index::default(),
             content: Content::default(),
@@ -81,11 +82,11 @@ impl<'c> Mapper<'c> {
     }
 
     /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
-    /// before is ignored; see [`Content::hold`].
-    pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+    /// before is ignored, and the answer is `false`; see [`Content::hold`].
+    pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) -> bool {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             if self.is_received(known) {
-                return;
+                return false;
             }
             self.set_state(known, State::Replaced);
         }
@@ -101,6 +102,7 @@ impl<'c> Mapper<'c> {
                 Kind::Other => self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped),
             }
         }
+        true
     }
 
     /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
@@ -184,7 +186,7 @@ impl<'c> Mapper<'c> {
 
     /// What a person is made of.
     pub(super) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> person::Values<'a> {
-        values::pick(entry, &self.person_names)
+        self.person_names.pick(entry)
     }
 
     pub(super) fn table(&self, sync_uuid: Uuid) -> Option<&'c EntryConfig> {
@@ -269,8 +271,8 @@ impl<'c> Mapper<'c> {
         let valid_from = person.window.valid_from.map(lock::rfc3339);
         let expire = person.window.expire.map(lock::rfc3339);
         let password = Some(password.as_str()).filter(|password| !password.is_empty());
+        let schemas = if person.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person };
         let scim = ScimPerson {
-            schemas: if person.gidnumber.is_some() { POSIX_PERSON } else { PERSON },
             id: uuid,
             name,
             displayname: person.displayname,
@@ -284,7 +286,7 @@ impl<'c> Mapper<'c> {
             account_valid_from: valid_from.as_deref(),
             account_expire: expire.as_deref(),
         };
-        let written = self.content.changes.push(uuid, changeset::Kind::Person, dn, |out| scim.write(out));
+        let written = self.content.changes.push(uuid, schemas, dn, |out| scim.write(out));
         position_of(written, findings)
     }
 

@@ -3,7 +3,6 @@
 //! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by [`super::mapper`].
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
@@ -84,8 +83,6 @@ pub(super) struct Buffers {
     /// One for each of `keys`.
     pub(super) labels: Texts,
     label: String,
-    /// What the entry has had already. A set: how many values an entry has is up to its author.
-    seen: HashSet<String>,
     hash: password::Scratch,
     blob: Vec<u8>,
 }
@@ -244,7 +241,6 @@ fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
 /// An address that comes twice is one.
 fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
     buffers.mails.clear();
-    buffers.seen.clear();
     if too_many(attribute, values.into_iter().flat_map(values::not_blank).count(), findings) {
         return;
     }
@@ -253,8 +249,8 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
                 Some(rule) => findings.taken(attribute, rule),
-                None if buffers.seen.insert(mail.to_owned()) => buffers.mails.push(mail),
-                None => {}
+                None if buffers.mails.contains(mail) => {}
+                None => buffers.mails.push(mail),
             },
         }
     }
@@ -262,10 +258,9 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
 
 /// Each line of a value is a key, as sshd reads it. A key that comes twice is one.
 fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
-    let Buffers { keys, labels, label, seen, blob, .. } = buffers;
+    let Buffers { keys, labels, label, blob, .. } = buffers;
     keys.clear();
     labels.clear();
-    seen.clear();
     let texts = || values.into_iter().flat_map(values::not_blank).map(str::from_utf8);
     if too_many(attribute, texts().map(|text| text.map_or(1, |text| lines(text).count())).sum(), findings) {
         return;
@@ -279,11 +274,11 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
             label.clear();
             match ssh_key::check(line, blob, label) {
                 Err(rule) => findings.optional(attribute, rule),
-                Ok(()) if seen.insert(label.clone()) => {
+                Ok(()) if labels.contains(label) => {}
+                Ok(()) => {
                     keys.push(line);
                     labels.push(label);
                 }
-                Ok(()) => {}
             }
         }
     }

@@ -27,8 +27,8 @@ struct Slot {
 
 const EMPTY: u32 = u32::MAX;
 const FIRST_SIZE: usize = 64;
-/// How many wait at most: a few kilobytes, which are searched from end to end.
-const WAITING: usize = 512;
+/// How many wait at most: they are searched from end to end, also when the bits are wrong.
+const WAITING: usize = 128;
 const BITS_A_SLOT: usize = 4;
 
 impl Positions {
@@ -67,11 +67,9 @@ impl Positions {
         // At most three quarters full.
         if self.used * 4 > self.slots.len() * 3 {
             self.resize((self.used * 2).next_power_of_two());
+            waiting.iter().for_each(|slot| self.mark(slot.hash));
         }
-        for slot in &waiting {
-            self.place(*slot);
-            self.mark(slot.hash);
-        }
+        waiting.iter().for_each(|slot| self.place(*slot));
         self.waiting = waiting;
         self.waiting.clear();
     }

@@ -50,8 +50,9 @@ const KEY_TYPES: &[KeyType] = &[
 
 const CURVES: &[&[u8]] = &[b"nistp256", b"nistp384", b"nistp521"];
 
-/// Characters of the fingerprint in a label: 96 bits.
-const FINGERPRINT_LENGTH: usize = 16;
+/// Octets of the fingerprint in a label, 96 bits, and how many characters they are.
+const FINGERPRINT: usize = 12;
+const FINGERPRINT_LENGTH: usize = FINGERPRINT / 3 * 4;
 
 /// Checks one line (trimmed, not empty) and writes its label behind `label`. `blob` is a buffer.
 pub fn check(line: &str, blob: &mut Vec<u8>, label: &mut String) -> Result<(), Rule> {
@@ -111,12 +112,13 @@ fn read_octets<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn write_label(short: &str, blob: &[u8], label: &mut String) -> Result<(), Rule> {
-    let mut encoded = [0; 43];
-    URL_SAFE_NO_PAD.encode_slice(digest(&SHA256, blob), &mut encoded).map_err(|_| DAMAGED)?;
-    let fingerprint = encoded.get(..FINGERPRINT_LENGTH).and_then(|part| str::from_utf8(part).ok()).ok_or(DAMAGED)?;
+    let digest = digest(&SHA256, blob);
+    let mut encoded = [0; FINGERPRINT_LENGTH];
+    let begin = digest.as_ref().get(..FINGERPRINT).unwrap_or_default();
+    URL_SAFE_NO_PAD.encode_slice(begin, &mut encoded).map_err(|_| DAMAGED)?;
     label.push_str(short);
     label.push('-');
-    label.push_str(fingerprint);
+    label.push_str(str::from_utf8(&encoded).map_err(|_| DAMAGED)?);
     Ok(())
 }
 

@@ -68,21 +68,22 @@ pub fn gidnumber_range(number: u32) -> Result<(), Rule> {
 
 /// An e-mail address as HTML5 defines it, except that Kanidm allows no `/` in the local part.
 pub fn mail(address: &str) -> Result<(), Rule> {
-    let valid = address
-        .split_once('@')
-        .is_some_and(|(local, domain)| !local.is_empty() && local.bytes().all(is_local_part) && domain.split('.').all(is_domain_label));
-    if valid { Ok(()) } else { Err(MAIL) }
+    // Octet by octet: searching a text for a character costs several times as much.
+    let mut parts = address.as_bytes().splitn(2, |b| *b == b'@');
+    let local = parts.next().is_some_and(|local| !local.is_empty() && local.iter().all(is_local_part));
+    let domain = parts.next().is_some_and(|domain| domain.split(|b| *b == b'.').all(is_domain_label));
+    if local && domain { Ok(()) } else { Err(MAIL) }
 }
 
-fn is_local_part(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b".!#$%&'*+=?^_`{|}~-".contains(&b)
+fn is_local_part(b: &u8) -> bool {
+    b.is_ascii_alphanumeric() || b".!#$%&'*+=?^_`{|}~-".contains(b)
 }
 
-fn is_domain_label(label: &str) -> bool {
+fn is_domain_label(label: &[u8]) -> bool {
     (1..=LABEL_LENGTH).contains(&label.len())
-        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-        && !label.starts_with('-')
-        && !label.ends_with('-')
+        && label.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && !label.starts_with(b"-")
+        && !label.ends_with(b"-")
 }
 
 #[cfg(test)]

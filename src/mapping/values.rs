@@ -33,20 +33,53 @@ impl<'a> Picked<'a> {
     }
 }
 
-/// The attribute of each name; an empty name picks none.
-pub(crate) fn pick<'a, const N: usize>(entry: &SearchResultEntry<'a>, names: &[&str; N]) -> [Option<Picked<'a>>; N] {
-    let mut picked: [Option<Picked<'a>>; N] = [None; N];
-    for attribute in entry.attributes() {
-        for (slot, name) in picked.iter_mut().zip(names) {
-            if attribute.is(name) && !name.is_empty() {
-                match slot {
-                    Some(picked) => picked.parts = true,
-                    None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+/// Names of attributes to be picked; an empty name picks none.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'n, const N: usize> {
+    names: [&'n str; N],
+    /// For each first letter a bit for each name that begins with it: of fifteen names, one to three are compared with an attribute's.
+    by_letter: [u32; LETTERS],
+}
+
+const LETTERS: usize = 32;
+
+/// Of the first letter, what is the same in upper and lower case.
+fn letter(name: &[u8]) -> usize {
+    name.first().map_or(0, |first| usize::from(*first) % LETTERS)
+}
+
+impl<'n, const N: usize> Names<'n, N> {
+    pub(crate) fn new(names: [&'n str; N]) -> Self {
+        const { assert!(N <= 32, "a bit each") };
+        let mut by_letter = [0; LETTERS];
+        for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            if let Some(bits) = by_letter.get_mut(letter(name.as_bytes())) {
+                *bits |= 1 << at;
+            }
+        }
+        Names { names, by_letter }
+    }
+
+    /// The attribute of each name.
+    pub(crate) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> [Option<Picked<'a>>; N] {
+        let mut picked: [Option<Picked<'a>>; N] = [None; N];
+        for attribute in entry.attributes() {
+            let mut alike = self.by_letter.get(letter(attribute.description_octets())).copied().unwrap_or(0);
+            while alike != 0 {
+                let at = alike.trailing_zeros() as usize;
+                alike &= alike - 1;
+                if let (Some(name), Some(slot)) = (self.names.get(at), picked.get_mut(at))
+                    && attribute.is(name)
+                {
+                    match slot {
+                        Some(picked) => picked.parts = true,
+                        None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+                    }
                 }
             }
         }
+        picked
     }
-    picked
 }
 
 /// The values that hold more than white space.
@@ -78,6 +111,11 @@ impl Texts {
         self.ends.push(self.text.len());
     }
 
+    /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than three.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        self.iter().any(|other| other == text)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
         self.ends.iter().scan(0, |start, end| self.text.get(std::mem::replace(start, *end)..*end))
     }
@@ -88,6 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn case_does_not_change_the_letter() {
+        for (name, other) in [("mail", "MAIL"), ("Zip", "zIP"), ("a", "A")] {
+            assert_eq!(letter(name.as_bytes()), letter(other.as_bytes()));
+        }
+        assert_eq!(letter(b""), 0);
+    }
+
+    #[test]
     fn texts_come_back_in_order() {
         let mut texts = Texts::default();
         for round in ["a", "b"] {
@@ -96,6 +142,7 @@ mod tests {
             texts.push(round);
             texts.push("");
             texts.push("zoë");
+            assert!(texts.contains("") && texts.contains("zoë") && !texts.contains("zo"));
             assert_eq!(texts.iter().collect::<Vec<_>>(), [round, "", "zoë"]);
         }
     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::kanidm::json;
+use crate::kanidm::scim::Schemas;
 
 /// What an entry is in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +19,14 @@ pub enum Kind {
     Group,
 }
 
-/// Where one serialised entry stands in the arena.
+/// Where one serialised entry stands in the arena: from the value of `externalId` on, which can be found again without parsing.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// The UUID the entry has in Kanidm (`map_uuid` applied).
     pub uuid: Uuid,
     /// Person or group.
     pub kind: Kind,
+    schemas: Schemas,
     start: usize,
     len: u32,
     external_id_len: u32,
@@ -62,14 +64,11 @@ impl fmt::Debug for ChangeSet {
     }
 }
 
-/// The arena writes `externalId` first, so that it can be found again without parsing.
-const PREFIX: &[u8] = b"{\"externalId\":";
-
 impl ChangeSet {
-    /// Appends what `write` writes, a JSON object with at least one key and without `externalId`, with the given `externalId`.
+    /// Appends what `write` writes, a JSON object with at least one key and without `schemas` and `externalId`, with the given ones.
     /// Returns its position. On an error nothing is appended.
-    pub fn push(&mut self, uuid: Uuid, kind: Kind, external_id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<usize, PushError> {
-        self.push_group(uuid, kind, external_id, write, std::iter::empty())
+    pub fn push(&mut self, uuid: Uuid, schemas: Schemas, external_id: &str, write: impl FnOnce(&mut Vec<u8>)) -> Result<usize, PushError> {
+        self.push_group(uuid, schemas, external_id, write, std::iter::empty())
     }
 
     /// As [`push`](Self::push), with a `member` list behind the other keys. Without members there is no list: Kanidm refuses an empty
@@ -77,7 +76,7 @@ impl ChangeSet {
     pub fn push_group<'m>(
         &mut self,
         uuid: Uuid,
-        kind: Kind,
+        schemas: Schemas,
         external_id: &str,
         write: impl FnOnce(&mut Vec<u8>),
         members: impl Iterator<Item = Member<'m>>,
@@ -85,7 +84,7 @@ impl ChangeSet {
         let start = self.arena.len();
         match self.write(start, external_id, write, members) {
             Ok((len, external_id_len)) => {
-                self.records.push(Record { uuid, kind, start, len, external_id_len });
+                self.records.push(Record { uuid, kind: schemas.kind(), schemas, start, len, external_id_len });
                 Ok(self.records.len() - 1)
             }
             Err(e) => {
@@ -102,8 +101,6 @@ impl ChangeSet {
         write: impl FnOnce(&mut Vec<u8>),
         members: impl Iterator<Item = Member<'m>>,
     ) -> Result<(u32, u32), PushError> {
-        self.arena.extend_from_slice(PREFIX);
-        let id_start = self.arena.len();
         json::write_text(&mut self.arena, external_id);
         let id_end = self.arena.len();
         write(&mut self.arena);
@@ -113,7 +110,7 @@ impl ChangeSet {
         }
         self.write_members(members)?;
         let size = |from: usize, to: usize| u32::try_from(to - from).map_err(|_| PushError::TooLarge);
-        Ok((size(start, self.arena.len())?, size(id_start, id_end)?))
+        Ok((size(start, self.arena.len())?, size(start, id_end)?))
     }
 
     /// Writes `member` in place of the closing brace of the last entry.
@@ -150,7 +147,7 @@ impl ChangeSet {
         self.records.is_empty()
     }
 
-    /// The bytes of all entries together.
+    /// The bytes of all entries together, without their heads.
     pub fn byte_len(&self) -> usize {
         self.arena.len()
     }
@@ -166,7 +163,22 @@ impl ChangeSet {
     }
 
     /// One entry as a JSON object.
-    pub fn json(&self, record: &Record) -> &[u8] {
+    pub fn json(&self, record: &Record) -> Vec<u8> {
+        [self.head(record).get(1..).unwrap_or_default(), self.rest(record)].concat()
+    }
+
+    /// How long that is.
+    pub fn json_len(&self, record: &Record) -> usize {
+        self.head(record).len().saturating_sub(1).saturating_add(record.len as usize)
+    }
+
+    /// Its beginning, behind a comma: [`Schemas::head`].
+    pub fn head(&self, record: &Record) -> &'static [u8] {
+        record.schemas.head()
+    }
+
+    /// And the rest, from the value of `externalId` on.
+    pub fn rest(&self, record: &Record) -> &[u8] {
         self.slice(record.start..record.start + record.len as usize)
     }
 
@@ -187,14 +199,15 @@ impl ChangeSet {
 }
 
 fn external_id_range(record: &Record) -> Range<usize> {
-    let start = record.start + PREFIX.len();
-    start..start + record.external_id_len as usize
+    record.start..record.start + record.external_id_len as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kanidm::json::Object;
+    use crate::kanidm::scim::PERSON;
+    use serde_json::{Value, json};
 
     fn stub(out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
@@ -203,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn entry_is_one_object_with_external_id_first() {
+    fn entry_is_one_object() {
         let mut set = ChangeSet::default();
-        let at = set.push(Uuid::from_u128(1), Kind::Person, "cn=\"q\",dc=x", stub).unwrap();
+        let at = set.push(Uuid::from_u128(1), Schemas::Person, "cn=\"q\",dc=x", stub).unwrap();
         let record = set.records()[at];
-        assert_eq!(
-            std::str::from_utf8(set.json(&record)).unwrap(),
-            r#"{"externalId":"cn=\"q\",dc=x","id":"00000000-0000-0000-0000-000000000001"}"#
-        );
+        assert_eq!(std::str::from_utf8(set.rest(&record)).unwrap(), r#""cn=\"q\",dc=x","id":"00000000-0000-0000-0000-000000000001"}"#);
+        let whole: Value = serde_json::from_slice(&set.json(&record)).unwrap();
+        assert_eq!(whole, json!({"schemas": PERSON, "externalId": "cn=\"q\",dc=x", "id": Uuid::from_u128(1)}));
+        assert_eq!(set.json_len(&record), set.json(&record).len());
         assert_eq!(set.external_id_json(&record), br#""cn=\"q\",dc=x""#);
         assert_eq!(set.external_id(&record), "cn=\"q\",dc=x");
     }
@@ -219,10 +232,10 @@ mod tests {
     fn members_stand_behind_the_entry() {
         let mut set = ChangeSet::default();
         let id = Uuid::from_u128(1);
-        set.push(id, Kind::Person, "cn=\"q\"", stub).unwrap();
+        set.push(id, Schemas::Person, "cn=\"q\"", stub).unwrap();
         let mut json = |members: &[Member<'_>]| {
-            let at = set.push_group(id, Kind::Group, "cn=g", stub, members.iter().copied()).unwrap();
-            String::from_utf8(set.json(&set.records()[at]).to_vec()).unwrap()
+            let at = set.push_group(id, Schemas::Group, "cn=g", stub, members.iter().copied()).unwrap();
+            String::from_utf8(set.json(&set.records()[at])).unwrap()
         };
         assert!(json(&[]).ends_with(r#"000001"}"#));
         assert!(json(&[Member::Record(0)]).ends_with(r#"000001","member":[{"external_id":"cn=\"q\""}]}"#));
@@ -234,10 +247,10 @@ mod tests {
     #[test]
     fn an_entry_that_is_refused_leaves_no_trace() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Person, "a", stub).unwrap();
+        set.push(Uuid::nil(), Schemas::Person, "a", stub).unwrap();
         let before = (set.len(), set.byte_len());
         let members = [Member::Record(0), Member::Record(99)];
-        let refused = set.push_group(Uuid::nil(), Kind::Group, "cn=g", stub, members.into_iter());
+        let refused = set.push_group(Uuid::nil(), Schemas::Group, "cn=g", stub, members.into_iter());
         assert_eq!(refused, Err(PushError::NoSuchMember));
         assert_eq!((set.len(), set.byte_len()), before);
     }
@@ -245,7 +258,7 @@ mod tests {
     #[test]
     fn debug_shows_no_content() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Kind::Person, "marker", stub).unwrap();
-        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 67 }");
+        set.push(Uuid::nil(), Schemas::Person, "marker", stub).unwrap();
+        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 53 }");
     }
 }

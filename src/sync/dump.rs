@@ -57,7 +57,7 @@ impl Dump {
             Retention::Retain(uuids) => json!({ "Retain": uuids }),
             Retention::Delete(uuids) => json!({ "Delete": uuids }),
         };
-        let entries: Vec<Value> = changes.records().iter().map(|record| scim(changes.json(record))).collect();
+        let entries: Vec<Value> = changes.records().iter().map(|record| scim(&changes.json(record))).collect();
         json!({ "ldap": self.entries, "scim": { "entries": entries, "retain": retain } })
     }
 

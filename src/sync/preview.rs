@@ -14,7 +14,7 @@ pub fn lines(reading: &Reading, known: Option<&Sketch>) -> Vec<String> {
     let mut lines = Vec::new();
     for record in content.changes.records() {
         // Our own serialisation: it always parses.
-        let entry: Value = serde_json::from_slice(content.changes.json(record)).unwrap_or_default();
+        let entry: Value = serde_json::from_slice(&content.changes.json(record)).unwrap_or_default();
         let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (dn, name) = (text("externalId"), text("name"));
         lines.push(match record.kind {

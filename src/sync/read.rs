@@ -92,10 +92,9 @@ pub fn read_from(
         let mut twice: BTreeMap<Uuid, String> = BTreeMap::new();
         let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
             observer(Step::Received(uuid, entry));
-            if mapper.contains(&uuid) {
+            if !mapper.entry(uuid, entry) {
                 twice.insert(uuid, entry.dn().to_owned());
             }
-            mapper.entry(uuid, entry);
         })?;
         let mut outcome = match refresh {
             Refresh::Done(outcome) => outcome,

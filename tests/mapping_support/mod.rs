@@ -123,7 +123,9 @@ pub fn with_table(id: u128, table: EntryConfig) -> MappingConfig {
 
 /// Gives an entry to a mapper.
 pub fn feed(mapper: &mut Mapper<'_>, entry: &TestEntry) {
-    read(entry, |uuid, entry| mapper.entry(uuid, entry));
+    read(entry, |uuid, entry| {
+        mapper.entry(uuid, entry);
+    });
 }
 
 /// Gives a mapper an answer.
@@ -147,7 +149,7 @@ pub fn map(cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
 
 /// Everything that is sent, in order.
 pub fn sent(content: &Content) -> Vec<Value> {
-    content.changes.records().iter().map(|record| serde_json::from_slice(content.changes.json(record)).unwrap()).collect()
+    content.changes.records().iter().map(|record| serde_json::from_slice(&content.changes.json(record)).unwrap()).collect()
 }
 
 /// The one entry that is sent.

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{PERSON, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimPerson};
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind};
+use kanidm_ldap_sync::sync::changeset::ChangeSet;
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, RUN, add_group, add_person, done, id, limits, person};
@@ -313,7 +313,6 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
     // They swap names, and one is to have the number that the other has in Kanidm, and no more in the directory.
     add_person(&mut set, &Account { name: person(1).name, gid: person(1).gid, ..person(0) });
     let no_number = ScimPerson {
-        schemas: PERSON,
         id: id(1),
         name: &person(0).name,
         displayname: "-",
@@ -327,7 +326,7 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
         account_valid_from: None,
         account_expire: None,
     };
-    set.push(id(1), Kind::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
+    set.push(id(1), Schemas::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2, "{:#?}", report.held);
     assert!(report.held.iter().any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")), "{:#?}", report.held);

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind, Member};
+use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
 use uuid::Uuid;
 
 use crate::trouble::TestClock;
@@ -48,7 +48,6 @@ pub fn person(n: u32) -> Account {
 
 pub fn add_person(set: &mut ChangeSet, p: &Account) {
     let entry = ScimPerson {
-        schemas: POSIX_PERSON,
         id: id(p.n),
         name: &p.name,
         displayname: "Some One",
@@ -62,13 +61,13 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
         account_valid_from: None,
         account_expire: p.locked.then_some("1970-01-01T00:00:00Z"),
     };
-    set.push(id(p.n), Kind::Person, &p.dn, |out| entry.write(out)).unwrap();
+    set.push(id(p.n), Schemas::PosixPerson, &p.dn, |out| entry.write(out)).unwrap();
 }
 
 pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
     let name = format!("group{n}");
-    let entry = ScimGroup { schemas: GROUP, id: id(n), name: &name, description: None, gidnumber: None };
-    set.push_group(id(n), Kind::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m)))
+    let entry = ScimGroup { id: id(n), name: &name, description: None, gidnumber: None };
+    set.push_group(id(n), Schemas::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m)))
         .unwrap();
 }
 

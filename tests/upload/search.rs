@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kanidm_ldap_sync::kanidm::scim::{POSIX_PERSON, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimPerson};
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, UploadError};
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind};
+use kanidm_ldap_sync::sync::changeset::ChangeSet;
 use uuid::Uuid;
 
 use crate::basics::{active, names, stored};
@@ -31,7 +31,6 @@ fn many_collisions_are_held_and_fail_no_run() {
 
 fn add_with_mails(set: &mut ChangeSet, p: &Account, mails: &[String]) {
     let entry = ScimPerson {
-        schemas: POSIX_PERSON,
         id: id(p.n),
         name: &p.name,
         displayname: "-",
@@ -45,7 +44,7 @@ fn add_with_mails(set: &mut ChangeSet, p: &Account, mails: &[String]) {
         account_valid_from: None,
         account_expire: None,
     };
-    set.push(id(p.n), Kind::Person, &p.dn, |out| entry.write(out)).unwrap();
+    set.push(id(p.n), Schemas::PosixPerson, &p.dn, |out| entry.write(out)).unwrap();
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{GROUP, POSIX_PERSON, ScimGroup, ScimPerson};
+use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadReport, upload};
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Kind, Member};
+use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
 use uuid::Uuid;
 
 use crate::model::Model;
@@ -266,7 +266,6 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
     let e = &directory.entries[&uuid];
     if e.person {
         let entry = ScimPerson {
-            schemas: POSIX_PERSON,
             id: uuid,
             name: &e.name,
             displayname: "Some One",
@@ -280,11 +279,11 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
             account_valid_from: None,
             account_expire: None,
         };
-        set.push(uuid, Kind::Person, &e.dn, |out| entry.write(out)).unwrap();
+        set.push(uuid, Schemas::PosixPerson, &e.dn, |out| entry.write(out)).unwrap();
     } else {
         let members = e.members.iter().filter_map(|m| directory.entries.get(m)).map(|m| Member::Dn(&m.dn));
-        let entry = ScimGroup { schemas: GROUP, id: uuid, name: &e.name, description: None, gidnumber: None };
-        set.push_group(uuid, Kind::Group, &e.dn, |out| entry.write(out), members).unwrap();
+        let entry = ScimGroup { id: uuid, name: &e.name, description: None, gidnumber: None };
+        set.push_group(uuid, Schemas::Group, &e.dn, |out| entry.write(out), members).unwrap();
     }
 }
 
