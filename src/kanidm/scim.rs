@@ -64,7 +64,8 @@ impl Schemas {
     }
 }
 
-/// A person, without its `schemas` and its `externalId`. What is `None`, or empty, is left out, and Kanidm clears it. No `Debug`: it holds password hashes.
+/// A person, without its `schemas` and its `externalId`. What is `None`, or empty, is left out, and Kanidm clears it. No `Debug`: it holds
+/// password hashes.
 pub struct ScimPerson<'a, M, K> {
     /// The UUID the entry has in Kanidm.
     pub id: Uuid,
