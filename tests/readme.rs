@@ -15,6 +15,8 @@ use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use kanidm_ldap_sync::error::ExitCode;
 use kanidm_ldap_sync::service::lock::RunLock;
+use kanidm_ldap_sync::sync::read;
+use kanidm_ldap_sync::sync::start::Start;
 use support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
 use support::ds389::{Ds389, Ds389Options};
 use support::guide;
@@ -194,6 +196,9 @@ fn the_openldap_steps_work_on_a_real_slapd() {
             Refresh::Required { reason } => panic!("{reason}"),
         }
     };
+    let reading = read::read_from(&mut directory, &config, &Start::full("README"), &mut |_| {}).unwrap();
+    assert_eq!((reading.read, &reading.content.skipped[..]), (PERSONS as u64, &[][..]), "an inetOrgPerson is a person");
+
     let (first, outcome) = refresh(&mut directory, None);
     assert_eq!(first.len(), PERSONS, "beyond the size limit of 500");
     assert!(first.iter().all(|(_, password)| *password), "password hashes can be read");
