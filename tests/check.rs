@@ -86,7 +86,7 @@ fn all_is_well_and_nothing_is_sent() {
     world.run(&[], 3);
     let after = check(&world.tool).expect_code(0);
     let state = line(&after, "✓ Kanidm, state");
-    assert!(state.contains("reads what has changed") && state.contains("1 entries are held back"), "{state}");
+    assert!(state.contains("reads what has changed") && state.contains("; 1 held back"), "{state}");
 }
 
 #[test]
@@ -236,11 +236,17 @@ fn a_389_without_full_refreshes_and_entries_that_lack_something() {
     let outcome = check(&tool).expect_code(0);
     line(&outcome, "✓ directory, content synchronisation: offered by 389-Directory/2.3.1");
     assert!(line(&outcome, "! full_refresh_schedule").contains("0 30 2 * * * *"), "{}", outcome.all());
-    assert!(line(&outcome, "✓ directory, filter and entries").contains("1 persons and 0 groups would be sent, 2 held back"));
+    assert!(line(&outcome, "✓ directory, filter and entries").contains("1 person and 0 groups would be sent, 2 held back"));
     assert!(line(&outcome, "! directory, filter and entries").contains("2 lack a required attribute (cn 2, uid 1)"), "{}", outcome.all());
 
     let peer = Peer::tls(&pki.localhost(), ds389);
     tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily"));
     let outcome = check(&tool).expect_code(0);
     assert!(!outcome.stdout.contains("full_refresh_schedule"), "{}", outcome.all());
+
+    // What OpenLDAP does to an inetOrgPerson when the filter asks for persons.
+    let peer = Peer::tls(&pki.localhost(), ds389);
+    tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily").set("person_objectclass", "other"));
+    let outcome = check(&tool).expect_code(1);
+    assert!(line(&outcome, "! directory, filter and entries").contains("3 match the filter and are neither person nor group"));
 }

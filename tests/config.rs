@@ -381,6 +381,7 @@ fn secret_files_that_are_not_right_are_refused() {
         (folder.file("writable", 0o602, "t"), "mode 0602"),
         (folder.file("empty", 0o600, "\n"), "no token"),
         (folder.file("lines", 0o600, "a\nb\n"), "white space"),
+        (folder.file("printed", 0o600, "token: eyJhbGci\n"), "begins with the word token"),
         (folder.file("binary", 0o600, [0xff, 0xfe]), "cannot be read"),
         (folder.file("large", 0o600, "x".repeat(65 * 1024)), "larger than 65536 bytes"),
         (folder.0.join("missing"), "cannot be read"),

@@ -11,9 +11,10 @@ use super::list::Checklist;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::{Problem, Stage};
-use crate::mapping::MISSING;
+use crate::mapping::{MISSING, SkipReason};
 use crate::sync::guard::thousands;
 use crate::sync::read::{self, Reading};
+use crate::sync::report::count;
 use crate::sync::start::Start;
 
 /// What is tried, each depending on those before it.
@@ -142,27 +143,43 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
             format_args!("none matches {filter}: check ldap_filter, and that the account may read the attributes in it"),
         );
     }
-    let count = |n: usize| thousands(n as u64);
     let (persons, groups) = (content.persons, content.groups);
     let text = format!(
-        "{} match: {} persons and {} groups would be sent, {} held back, {} skipped",
+        "{} match: {} and {} would be sent, {} held back, {} skipped",
         thousands(reading.read),
-        count(persons),
-        count(groups),
-        count(content.held.len()),
-        count(content.skipped.len())
+        count(persons as u64, "person"),
+        count(groups as u64, "group"),
+        thousands(content.held.len() as u64),
+        thousands(content.skipped.len() as u64)
     );
     if persons + groups == 0 {
-        return list.failed(
+        list.failed(
             Step::Entries,
             format_args!("{text}; nothing can be synchronised: check person_objectclass, group_objectclass and ldap_filter"),
         );
+        return of_other_classes(list, reading);
     }
     list.passed(Step::Entries, text);
     if persons == 0 {
         list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
     }
+    of_other_classes(list, reading);
     held(list, reading);
+}
+
+/// OpenLDAP finds an entry by the superiors of its object classes, which it need not name: somebody is found then, and is no person to us.
+fn of_other_classes(list: &Checklist, reading: &Reading) {
+    let n = reading.content.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
+    if n > 0 {
+        list.advice(
+            Step::Entries,
+            format_args!(
+                "{} match the filter and are neither person nor group by the object classes they name; \
+                 persons may name inetOrgPerson without person: person_objectclass = [\"person\", \"inetOrgPerson\"]",
+                thousands(n as u64)
+            ),
+        );
+    }
 }
 
 /// Why entries would be held back, in numbers; `--dry-run` names them.

@@ -84,7 +84,7 @@ fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
             };
             let held = match start.held.len() {
                 0 => String::new(),
-                n => format!("; {} entries are held back since earlier runs", thousands(n as u64)),
+                n => format!("; {} held back since earlier runs", thousands(n as u64)),
             };
             list.passed(Step::State, format_args!("{next}{held}"));
         }

@@ -124,7 +124,8 @@ impl fmt::Display for Report {
     }
 }
 
-fn count(n: u64, what: &str) -> String {
+/// A number of things, in words.
+pub(crate) fn count(n: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 

@@ -26,7 +26,9 @@ impl Guide {
     pub fn new(text: &'static str, folder: &TempDir, instead: &[(&str, &str)]) -> Guide {
         let etc = |path: &str| format!("{}/{path}", folder.path().display());
         let places = [("/etc/kanidm", etc("kanidm")), ("/etc/ldap/tls", etc("tls")), ("/etc/dirsrv/tls", etc("tls"))];
-        let user = ["id -u ", "id -g ", "-o ", "chown "].map(|before| (format!("{before}kanidm-ldap-sync"), format!("{before}{USER}")));
+        let user = ["id -u ", "id -g ", "-o "].map(|before| (format!("{before}kanidm-ldap-sync"), format!("{before}{USER}")));
+        // Whose group need not have its name.
+        let user = user.into_iter().chain([("chown root:kanidm-ldap-sync".to_owned(), format!("chown {USER}"))]);
         let instead = instead.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
         let instead = instead.chain(places.map(|(from, to)| (from.to_owned(), to))).chain(user).collect();
         Guide { text, instead, folder: folder.path().to_owned() }
