@@ -82,9 +82,14 @@ fn groups_of_user_names() {
 
 #[test]
 fn a_dry_run_lists_everything_and_sends_nothing() {
-    let world = World::new(SlapdOptions::default());
+    let mut world = World::new(SlapdOptions::default());
     world.kanidm.clear_log();
+    world.reconfigure(|config| config.set("person_objectclass", "somethingElse"));
+    let outcome = world.tool.run(&["--dry-run"]);
+    assert!(outcome.stderr.contains("no person is among what is synchronised"), "{}", outcome.all());
+    world.reconfigure(|config| config.set("person_objectclass", "person"));
     let outcome = world.tool.run(&["--dry-run"]).expect_code(3);
+    assert!(!outcome.stderr.contains("no person"), "{}", outcome.all());
     assert_eq!(world.kanidm.posts().len(), 0);
     assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
     for line in [

@@ -11,7 +11,7 @@ use super::list::Checklist;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::{Problem, Stage};
-use crate::mapping::{MISSING, SkipReason};
+use crate::mapping::MISSING;
 use crate::sync::guard::thousands;
 use crate::sync::read::{self, Reading};
 use crate::sync::report::count;
@@ -157,28 +157,15 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
             Step::Entries,
             format_args!("{text}; nothing can be synchronised: check person_objectclass, group_objectclass and ldap_filter"),
         );
-        return of_other_classes(list, reading);
+    } else {
+        list.passed(Step::Entries, text);
+        if persons == 0 {
+            list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
+        }
+        held(list, reading);
     }
-    list.passed(Step::Entries, text);
-    if persons == 0 {
-        list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
-    }
-    of_other_classes(list, reading);
-    held(list, reading);
-}
-
-/// OpenLDAP finds an entry by the superiors of its object classes, which it need not name: somebody is found then, and is no person to us.
-fn of_other_classes(list: &Checklist, reading: &Reading) {
-    let n = reading.content.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
-    if n > 0 {
-        list.advice(
-            Step::Entries,
-            format_args!(
-                "{} match the filter and are neither person nor group by the object classes they name; \
-                 persons may name inetOrgPerson without person: person_objectclass = [\"person\", \"inetOrgPerson\"]",
-                thousands(n as u64)
-            ),
-        );
+    if let Some(text) = content.of_other_classes() {
+        list.advice(Step::Entries, text);
     }
 }
 

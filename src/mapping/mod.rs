@@ -28,6 +28,7 @@ pub(crate) use person::{MISSING, STILL_OPEN};
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
 use crate::sync::changeset::ChangeSet;
+use crate::sync::guard::thousands;
 
 /// What a run wants to write, and what became of everything else that was received.
 #[derive(Debug, Default)]
@@ -51,6 +52,21 @@ pub struct Content {
     /// Entries in `changes` without a value that another entry has. The other one may give it up, and nothing would say so: these are to be
     /// read again by the next run.
     pub contested: Vec<Contested>,
+}
+
+impl Content {
+    /// That some entries are neither persons nor groups, and what to do. OpenLDAP finds an entry by the superiors of its object classes, which
+    /// it need not name: somebody is found then, and is no person to us.
+    pub fn of_other_classes(&self) -> Option<String> {
+        let n = self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
+        (n > 0).then(|| {
+            format!(
+                "{} match the filter and are neither person nor group by the object classes they name; \
+                 persons may name inetOrgPerson without person: person_objectclass = [\"person\", \"inetOrgPerson\"]",
+                thousands(n as u64)
+            )
+        })
+    }
 }
 
 /// An entry that was sent without a value that another entry has.

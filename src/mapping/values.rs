@@ -50,7 +50,8 @@ fn letter(name: &[u8]) -> usize {
 
 impl<'n, const N: usize> Names<'n, N> {
     pub(crate) fn new(names: [&'n str; N]) -> Self {
-        const { assert!(N <= 32, "a bit each") };
+        // A bit each.
+        const { assert!(N <= u32::BITS as usize) };
         let mut by_letter = [0; LETTERS];
         for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             if let Some(bits) = by_letter.get_mut(letter(name.as_bytes())) {

@@ -93,6 +93,7 @@ pub fn run(
     let report = report(job, &reading, &uploaded, deletions, times);
     log_entries(&report);
     log_out_of_scope(&reading.content);
+    warn_of_nobody(&reading);
     Ok(Outcome { report, preview, reading })
 }
 
@@ -239,6 +240,18 @@ fn log_entries(report: &Report) {
 fn log_out_of_scope(content: &Content) {
     for stranger in &content.out_of_scope {
         debug!("not a member in Kanidm, because it is not synchronised: {} of {}", stranger.member, stranger.group);
+    }
+}
+
+/// Groups alone are hardly what anybody wants.
+fn warn_of_nobody(reading: &Reading) {
+    let content = &reading.content;
+    if reading.is_full()
+        && content.persons == 0
+        && content.held.is_empty()
+        && let Some(others) = content.of_other_classes()
+    {
+        warn!("no person is among what is synchronised: {others}");
     }
 }
 
