@@ -218,10 +218,12 @@ impl SyncSession {
         let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
         // By the cookies' form, whatever the server says that it is: a slapd may hide that.
-        if let (Some(sent), Some(new)) = (&self.sent, &self.cookie)
-            && is_behind(sent, new)
-        {
-            return Err(SessionError::Behind);
+        if let (Some(sent), Some(new)) = (&self.sent, &self.cookie) {
+            // Merged, the cookie would claim what the server lacks, and no later refresh would bring it.
+            let is_older = if self.absence_means_deletion(done.refresh_deletes) { is_behind_in_full } else { is_behind };
+            if is_older(sent, new) {
+                return Err(SessionError::Behind);
+            }
         }
         Ok(SyncEvent::Finished(self.outcome(done.refresh_deletes)))
     }

@@ -244,7 +244,7 @@ fn cookies() {
     }
     // By its form: a slapd may hide what it is.
     for provider in [Provider::OpenLdap, Provider::Rfc4533] {
-        assert_eq!(new(provider, Some(&sent), &[&changed]), Cookie::New(format!("rid=000,sid=001,csn={a2};{b1}").into_bytes()));
+        assert_eq!(new(provider, Some(&sent), &[&changed, TRUE]), Cookie::New(format!("rid=000,sid=001,csn={a2};{b1}").into_bytes()));
         assert_eq!(new(provider, Some(&sent), &[&wire::cookie("opaque")]), Cookie::New(b"opaque".to_vec()));
     }
 
@@ -279,6 +279,11 @@ fn an_answer_that_is_older_than_the_cookie_is_no_refresh() {
         }
         outcome(Provider::OpenLdap, Some(&old), &answer(&old));
         outcome(Provider::OpenLdap, None, &answer(&old));
+        // Where absence means deletion, so does what lacks a provider altogether: such a server is being filled, perhaps.
+        for lacking in [format!("rid=000,csn={}", csn(2, "002")), format!("rid=000,csn={}", csn(3, "003"))] {
+            let answered = refresh(&mut session(Provider::OpenLdap, Some(&old)), &answer(&lacking));
+            assert_eq!(answered.is_err_and(|failure| failure == SessionError::Behind), refresh_deletes.is_empty(), "{lacking}");
+        }
         // Another server's cookies say nothing of the kind.
         outcome(Provider::Ds389, Some("h:389#cn=x:dc=y:f#9"), &answer("h:389#cn=x:dc=y:f#8"));
     }

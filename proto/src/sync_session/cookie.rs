@@ -34,13 +34,12 @@ pub fn is_behind(old: &[u8], new: &[u8]) -> bool {
     new.iter().any(|new| old.iter().any(|old| old.server == new.server && old.text > new.text))
 }
 
-/// The same of `new` from a refresh without a cookie, which names every provider that the server has heard of: one that `old` names, and it
-/// does not, is one whose changes it lacks. Where they have no provider in common they are of two directories, and say nothing about each
-/// other.
+/// The same of `new` from a refresh that states the whole content (without a cookie, or by a present phase). It names every provider that the
+/// server has heard of: one that `old` names, and it does not, is one whose changes it lacks. So with a server that is being filled from its
+/// partners and has taken a change of its own: it names no other provider than itself until it has everything.
 pub fn is_behind_in_full(old: &[u8], new: &[u8]) -> bool {
-    let (olds, news) = (all_csns(old), all_csns(new));
-    let (known, lacking): (Vec<&Csn<'_>>, Vec<_>) = olds.iter().partition(|old| news.iter().any(|new| new.server == old.server));
-    is_behind(old, new) || !known.is_empty() && !lacking.is_empty()
+    let (old, new) = (all_csns(old), all_csns(new));
+    !new.is_empty() && old.iter().any(|old| new.iter().all(|new| old.server != new.server || old.text > new.text))
 }
 
 /// What slapd leaves out of a refresh by this cookie: entries with a newer CSN than the cookie has for the same provider. They were changed
@@ -104,6 +103,7 @@ mod tests {
     const A2: &str = "20260102000000.000000Z#000000#001#000000";
     const B1: &str = "20260101000000.500000Z#000000#002#000000";
     const B2: &str = "20260103000000.000000Z#000000#002#000000";
+    const C1: &str = "20260103000000.000000Z#000000#003#000000";
 
     #[test]
     fn no_csn_is_lost_and_none_goes_back() {
@@ -145,7 +145,6 @@ mod tests {
             (format!("rid=000,csn={A1}"), format!("rid=000,csn={A1}"), false),
             (format!("rid=000,csn={A2}"), format!("rid=000,csn={A1}"), true),
             (format!("rid=000,csn={A2};{B1}"), format!("rid=000,csn={A1};{B2}"), true),
-            (format!("rid=000,csn={A2}"), format!("rid=000,csn={B1}"), false),
             (format!("rid=000,csn={A2}"), "host:389#x#1".to_owned(), false),
         ] {
             assert_eq!(is_behind(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
@@ -154,19 +153,22 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_lacks_one_provider_is_behind_and_one_that_has_none_of_them_is_another() {
+    fn a_directory_that_lacks_one_provider_is_behind() {
         for (old, new, behind) in [
             (format!("rid=000,csn={A1};{B1}"), format!("rid=000,csn={A2};{B1}"), false),
             (format!("rid=000,csn={A1}"), format!("rid=000,csn={A1};{B1}"), false),
             (format!("rid=000,csn={A1};{B1}"), format!("rid=000,csn={A2}"), true),
-            (format!("rid=000,csn={A2}"), format!("rid=000,csn={B1}"), false),
+            (format!("rid=000,csn={A1};{B1}"), format!("rid=000,csn={A2};{C1}"), true),
+            (format!("rid=000,csn={A1}"), format!("rid=000,csn={B2}"), true),
             (format!("rid=000,csn={A2}"), "rid=000".to_owned(), false),
             ("rid=000".to_owned(), format!("rid=000,csn={A2}"), false),
         ] {
             assert_eq!(is_behind_in_full(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
         }
-        // Of an increment it cannot be said: a cookie may name only the provider that changed.
-        assert!(!is_behind(format!("rid=000,csn={A1};{B1}").as_bytes(), format!("rid=000,csn={A2}").as_bytes()));
+        // Of changes alone it cannot be said: their cookie may name only the provider that changed.
+        for (old, new) in [(format!("rid=000,csn={A1};{B1}"), A2), (format!("rid=000,csn={A2}"), B1)] {
+            assert!(!is_behind(old.as_bytes(), format!("rid=000,csn={new}").as_bytes()), "{old} {new}");
+        }
     }
 
     #[test]
