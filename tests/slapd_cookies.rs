@@ -274,18 +274,24 @@ fn a_provider_that_is_not_filled_yet_deletes_nothing() {
     let seed = Seed::Verbatim(String::new());
     let second = Slapd::start(SlapdOptions { seed, extra_global: global(2), extra_database: follow, ..SlapdOptions::default() });
     wait("the second to have what it gets", || second.sync().answers() && count(&second) == all - 5);
-    second.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: By the Second\n", user_dn(1)));
     let before = world.kanidm.entries(ACCOUNT).len();
     let (uri, ca) = (second.uri(), second.ca().to_str().unwrap().to_owned());
     world.reconfigure(|config| config.set("ldap_uri", uri).set("ldap_ca", ca));
-    // With the cookie, and without.
-    for round in 0..2 {
+    // Before it has taken a change, when it has no cookie to give, and afterwards. With the cookie, and without.
+    for (has_changed, is_full) in [(false, false), (false, true), (true, true), (true, false)] {
+        if has_changed {
+            second.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: By the Second, {is_full}\n", user_dn(1)));
+        }
+        if is_full {
+            world.reconfigure_quietly(1)
+        } else {
+            world.reconfigure(|config| config)
+        }
         let outcome = world.tool.run(&[]).expect_code(1);
-        for words in ["an older state than an earlier run has read", "nothing was changed in Kanidm", "--full-refresh"] {
-            assert!(outcome.stderr.contains(words), "{round}, {words}: {}", outcome.stderr);
+        for words in ["the directory is older than what was synchronised before", "nothing was changed in Kanidm", "--full-refresh"] {
+            assert!(outcome.stderr.contains(words), "{has_changed}, {is_full}, {words}: {}", outcome.stderr);
         }
         assert_eq!(world.kanidm.entries(ACCOUNT).len(), before);
-        world.reconfigure_quietly(1);
     }
     world.slapd.reconfigure(|options| options.sync_limits = SlapdOptions::default().sync_limits);
     wait("the second to have everything", || count(&second) == all);

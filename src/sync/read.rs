@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, is_behind_in_full};
+use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, Snapshot, is_behind_in_full};
 
 use super::lookup::Lookup;
 use super::observe::{Observer, Step};
@@ -150,10 +150,11 @@ fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
 }
 
 /// Whether a full refresh shows an older directory than an earlier run has read: one that was restored, or a replica that lags. What it lacks
-/// would be deleted. To a refresh with a cookie slapd, or the session, says so itself.
+/// would be deleted. To a refresh with a cookie slapd, or the session, says so itself. A slapd without a cookie has not been filled yet.
 fn is_older(answer: &Cookie, start: &Start) -> bool {
     match (&start.not_older_than, answer) {
         (Some(stored), Cookie::New(cookie)) => is_behind_in_full(stored, cookie),
+        (Some(stored), Cookie::Absent) => Snapshot::of(stored).is_some(),
         _ => false,
     }
 }
