@@ -112,7 +112,7 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
         (set("ldap_uri", "ldaps://host.invalid"), 1, "✓✓✓✗––––––✓✓✓✓✓✓", "name resolution"),
         (set("ldap_uri", &format!("ldaps://localhost:{closed}")), 1, "✓✓✓✓✗–––––✓✓✓✓✓✓", "is the server running"),
         (set("ldap_ca", other_ca.ca().to_str().unwrap()), 1, "✓✓✓✓✓✗––––✓✓✓✓✓✓", "add the CA to ldap_ca"),
-        (set("ldap_sync_pw", "wrong"), 1, "✓✓✓✓✓✓✗–––✓✓✓✓✓✓", "check ldap_sync_dn and ldap_sync_pw"),
+        (set("ldap_sync_pw", "wrong"), 1, "✓✓✓✓✓✓✗–––✓✓✓✓✓✓", "check ldap_sync_dn and its password"),
         (set("ldap_sync_dn", &format!("cn=noright,{SUFFIX}")), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "read access to the base"),
         (set("ldap_sync_dn", &format!("cn=limited,{SUFFIX}")), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "size=unlimited"),
         (set("ldap_sync_base_dn", "dc=elsewhere"), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "check ldap_sync_base_dn"),

@@ -248,7 +248,7 @@ fn a_server_that_says_goodbye_is_quoted() {
 #[test]
 fn a_refused_bind_says_what_to_check() {
     for (code, expected) in [
-        (49, "invalidCredentials (49), \"no\"; check ldap_sync_dn and ldap_sync_pw"),
+        (49, "invalidCredentials (49), \"no\"; check ldap_sync_dn and its password"),
         (32, "no entry with the DN of ldap_sync_dn"),
         (34, "not a DN to this server"),
         (7, "SASL EXTERNAL needs ldapi:// or a client certificate"),

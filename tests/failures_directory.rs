@@ -74,7 +74,7 @@ fn what_the_directory_refuses_is_named() {
     let uri = world.slapd.uri();
     let as_account = |name: &str| config.clone().set("ldap_sync_dn", format!("cn={name},{SUFFIX}"));
 
-    let words = [&uri, "cn=sync,dc=example,dc=com", "invalidCredentials (49)", "check ldap_sync_dn and ldap_sync_pw"];
+    let words = [&uri, "cn=sync,dc=example,dc=com", "invalidCredentials (49)", "check ldap_sync_dn and its password"];
     assert_fails(&world, "wrong bind password", &config.clone().set("ldap_sync_pw", "wrong"), &words);
     let words = [&uri, "cn=nobody,dc=example,dc=com", "invalidCredentials (49)"];
     assert_fails(&world, "no such account", &as_account("nobody"), &words);

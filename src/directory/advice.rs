@@ -42,7 +42,7 @@ pub(super) fn notice_advice(stage: Stage) -> &'static str {
 pub(super) fn bind_advice(code: ResultCode) -> &'static str {
     match code {
         ResultCode::INVALID_CREDENTIALS => {
-            "; check ldap_sync_dn and ldap_sync_pw (servers do not tell a wrong password from an account that does not exist)"
+            "; check ldap_sync_dn and its password (servers do not tell a wrong password from an account that does not exist)"
         }
         ResultCode::NO_SUCH_OBJECT => "; there is no entry with the DN of ldap_sync_dn",
         ResultCode::INVALID_DN_SYNTAX => "; ldap_sync_dn is not a DN to this server",
