@@ -49,7 +49,7 @@ pub fn run(data: &[u8]) {
     assert_eq!(content.changes.records().len() + content.held.len() + content.skipped.len(), received, "no entry is lost");
     assert!(content.held.iter().all(|held| !held.problems.is_empty()));
     for record in content.changes.records() {
-        let entry: Value = serde_json::from_slice(content.changes.json(record)).unwrap();
+        let entry: Value = serde_json::from_slice(&content.changes.json(record)).unwrap();
         sound(&entry, &content.changes.external_id(record));
     }
 }
