@@ -10,7 +10,7 @@ pub fn merge_cookies(old: &[u8], new: &[u8]) -> Vec<u8> {
 
 fn merge(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let (old, new) = (std::str::from_utf8(old).ok()?, std::str::from_utf8(new).ok()?);
-    if !new.starts_with("rid=") {
+    if !(old.starts_with("rid=") && new.starts_with("rid=")) {
         return None;
     }
     let mut csns = csns(old)?;
