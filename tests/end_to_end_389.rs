@@ -8,6 +8,11 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
+use kanidm_ldap_sync::config;
+use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::sync::observe::Step;
+use kanidm_ldap_sync::sync::read;
+use kanidm_ldap_sync::sync::start::Start;
 use support::changes::{self, Leaving};
 use support::ds389::Ds389Options;
 use support::kanidm::{Fault, Moment};
@@ -92,6 +97,7 @@ fn the_configuration_for_ds389_changes() {
     let seed = Seed::Generated(SeedOptions { groups: 10, private_groups: 5, uuids: Some(1), ..SeedOptions::default() });
     let mut world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
     world.run_and_compare("first refresh", "full");
+    what_comes_between(&world);
     entry_tables(&mut world);
     a_cookie_of_another_filter(&mut world);
     a_held_entry_leaves_the_filter(&mut world);
@@ -185,6 +191,32 @@ fn into_and_out_of_the_base(world: &mut World389) {
     world.admin.modify(&moved(4, "ou=staff", "ou=people"));
     world.kanidm.revive(uuid(1, &user_dn(4)));
     world.rebase(SUFFIX);
+}
+
+/// 389 does not mention an entry that came behind the cookie and has gone again by the next run. So what a run reads beside the refresh must
+/// not be newer than the cookie that it stores: here a group that is made when the refresh hands out its member.
+fn what_comes_between(world: &World389) {
+    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In a Group\n", user_dn(7)));
+    let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
+    let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
+    let (group, mut made, mut groups, mut rounds) = (group_dn("between"), false, 0, 1);
+    let reading = read::read(&config, &start, Heartbeat::default(), &mut |step| match step {
+        Step::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
+            let ldif = format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: between\nmember: {}\n", user_dn(7));
+            world.admin.modify(&ldif);
+            made = true;
+        }
+        Step::Received(_, entry) if entry.dn() == group => groups += 1,
+        Step::StartedOver => (rounds, groups) = (rounds + 1, 0),
+        Step::Received(..) => {}
+    });
+    let reading = reading.unwrap();
+    assert!(made && groups == 1 && reading.content.groups >= 1, "{reading:?}");
+    let cookie = String::from_utf8(reading.cookie.unwrap()).unwrap();
+    assert_eq!(cookie.rsplit('#').next().unwrap(), world.ds389.change_numbers().1.to_string(), "{cookie}");
+    assert_eq!(rounds, 2, "and no more rounds than that takes");
+    world.admin.modify(&format!("dn: {group}\nchangetype: delete\n"));
+    world.run_and_compare("made and deleted", "incremental");
 }
 
 fn groups_of_user_names(world: &mut World389) {

@@ -8,14 +8,14 @@ use std::fmt;
 
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
-use ldap_content_sync::sync_session::Provider;
+use ldap_content_sync::sync_session::{Cookie, Provider};
 use ldap_content_sync::{LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error::{DirectoryError, Problem, Stage, quote};
-use super::flavour;
+use super::flavour::{self, has_moved_on};
 use super::refresh::{self, Refresh};
 use super::root_dse::{self, RootDse};
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
@@ -116,6 +116,17 @@ impl Directory {
         on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
     ) -> Result<Refresh, DirectoryError> {
         refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// Whether the server has taken changes since it gave this cookie, and would not mention an entry that has come with one of them and has
+    /// gone again when it is asked with the cookie: 389. Other servers mention every entry that is gone.
+    ///
+    /// # Errors
+    /// The root DSE cannot be read.
+    pub fn is_ahead_of(&mut self, cookie: &Cookie) -> Result<bool, DirectoryError> {
+        let (Provider::Ds389, Cookie::New(cookie)) = (self.provider(), cookie) else { return Ok(false) };
+        let dse = self.read_root_dse().map_err(|problem| problem.at(&self.uri))?;
+        Ok(has_moved_on(cookie, &dse))
     }
 
     /// A full refresh has shown an older directory than an earlier run has read: the error that says so.

@@ -94,6 +94,11 @@ pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
     }
 }
 
+/// Whether 389 has recorded changes that are newer than the cookie.
+pub(super) fn has_moved_on(cookie: &[u8], dse: &RootDse) -> bool {
+    change_number(cookie).zip(dse.last_change_number).is_some_and(|(seen, last)| last > seen)
+}
+
 /// The number at the end of `host:port#bindDN:base:filter#number`. slapd's cookies end with one as well, which says nothing.
 fn change_number(cookie: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(cookie).ok().filter(|text| !text.contains('\0') && !text.starts_with("rid="))?;

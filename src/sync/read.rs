@@ -22,6 +22,10 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
 use crate::mapping::{Changed, Content, Held, Mapper, Problem};
 
+/// How often an incremental run reads the changes anew because 389 has taken another one in the few milliseconds since it gave the cookie.
+/// With more patience a busy directory would never be read.
+const MOST_ROUNDS: usize = 5;
+
 /// What the directory said, mapped.
 #[derive(Debug)]
 pub struct Reading {
@@ -77,6 +81,7 @@ pub fn read_from(
         Some(why) => Mode::Full(why.clone()),
         None => Mode::Incremental,
     };
+    let mut rounds = 1;
     loop {
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
@@ -116,7 +121,13 @@ pub fn read_from(
         if !full {
             let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
-            complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
+            let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
+            if beside && rounds < MOST_ROUNDS && directory.is_ahead_of(&outcome.cookie)? {
+                debug!("the directory has changed while groups were read: once more, so that the cookie covers them");
+                observer(Step::StartedOver);
+                rounds += 1;
+                continue;
+            }
             come_back(&mut outcome, &mapper, &void);
         }
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
@@ -167,8 +178,8 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, dn, problems }
 }
 
-/// What an incremental run reads beside the refresh.
-fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+/// What an incremental run reads beside the refresh. Whether that was a group that no earlier run need have read.
+fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<bool, DirectoryError> {
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
         lookup.owners(held, mapper)?;
@@ -176,11 +187,13 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     }
     // Taken before the groups that name them are added: those have not changed themselves.
     let changed: Vec<Changed> = mapper.changed().collect();
+    let known = mapper.received().count();
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
     }
     let questions = mapper.questions();
-    lookup.answer(&questions, mapper)
+    lookup.answer(&questions, mapper)?;
+    Ok(mapper.received().count() > known)
 }
 
 fn finish(
