@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
@@ -98,6 +99,7 @@ fn the_configuration_for_ds389_changes() {
     let mut world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
     world.run_and_compare("first refresh", "full");
     what_comes_between(&world);
+    what_comes_between_again_and_again(&world);
     entry_tables(&mut world);
     a_cookie_of_another_filter(&mut world);
     a_held_entry_leaves_the_filter(&mut world);
@@ -217,6 +219,34 @@ fn what_comes_between(world: &World389) {
     assert_eq!(rounds, 2, "and no more rounds than that takes");
     world.admin.modify(&format!("dn: {group}\nchangetype: delete\n"));
     world.run_and_compare("made and deleted", "incremental");
+}
+
+/// On a directory that is never quiet, what is newer than the cookie is left to the next run.
+fn what_comes_between_again_and_again(world: &World389) {
+    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In Groups\n", user_dn(7)));
+    let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
+    let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
+    let (mut made, mut seen) = (Vec::new(), BTreeSet::new());
+    let reading = read::read(&config, &start, Heartbeat::default(), &mut |step| match step {
+        Step::Received(_, entry) if entry.dn() == user_dn(7) => {
+            let (group, name) = (group_dn(&format!("busy{}", made.len())), format!("busy{}", made.len()));
+            world.admin.modify(&format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n", user_dn(7)));
+            made.push(group);
+        }
+        Step::Received(_, entry) => _ = seen.insert(entry.dn().to_owned()),
+        Step::StartedOver => seen.clear(),
+    });
+    let reading = reading.unwrap();
+    assert!((2..10).contains(&made.len()), "read once more, and not for ever: {made:?}");
+    assert!(made.iter().all(|group| seen.contains(group)), "all of them were read: {made:?}, {seen:?}");
+    let changes = &reading.content.changes;
+    let written: String = changes.records().iter().map(|record| String::from_utf8_lossy(&changes.json(record)).into_owned()).collect();
+    let (newer, older) = made.split_last().unwrap();
+    assert!(older.iter().all(|group| written.contains(group)), "the cookie covers them: {written}");
+    assert!(!written.contains(newer), "it would stay if it were deleted before the next run: {written}");
+    assert!(!reading.retention.deletes(), "and nothing goes: {reading:?}");
+    world.admin.modify(&made.iter().map(|group| format!("dn: {group}\nchangetype: delete\n\n")).collect::<String>());
+    world.run_and_compare("made and deleted again and again", "incremental");
 }
 
 fn groups_of_user_names(world: &mut World389) {

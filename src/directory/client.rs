@@ -119,7 +119,7 @@ impl Directory {
     }
 
     /// Whether the server has taken changes since it gave this cookie, and would not mention an entry that has come with one of them and has
-    /// gone again when it is asked with the cookie: 389. Other servers mention every entry that is gone.
+    /// gone again when it is asked with the cookie: 389. slapd mentions every entry that is gone; of unknown servers nothing is known.
     ///
     /// # Errors
     /// The root DSE cannot be read.

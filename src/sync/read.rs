@@ -22,9 +22,9 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
 use crate::mapping::{Changed, Content, Held, Mapper, Problem};
 
-/// How often an incremental run reads the changes anew because 389 has taken another one in the few milliseconds since it gave the cookie.
-/// With more patience a busy directory would never be read.
-const MOST_ROUNDS: usize = 5;
+/// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
+/// than the cookie to the next run.
+const MOST_ROUNDS: usize = 3;
 
 /// What the directory said, mapped.
 #[derive(Debug)]
@@ -116,20 +116,33 @@ pub fn read_from(
         }
         // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
         // beside the refresh, has come back.
-        let void = received_and_gone(&outcome, &mapper);
+        let mut void = received_and_gone(&outcome, &mapper);
+        let mut later = Vec::new();
         let mut read_again = Vec::new();
         if !full {
             let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
-            if beside && rounds < MOST_ROUNDS && directory.is_ahead_of(&outcome.cookie)? {
-                debug!("the directory has changed while groups were read: once more, so that the cookie covers them");
-                observer(Step::StartedOver);
-                rounds += 1;
-                continue;
+            if !beside.is_empty() && directory.is_ahead_of(&outcome.cookie)? {
+                if rounds < MOST_ROUNDS {
+                    debug!("the directory has changed while groups were read: once more, so that the cookie covers them");
+                    observer(Step::StartedOver);
+                    rounds += 1;
+                    continue;
+                }
+                match named_since(directory, &outcome.cookie, &attributes)? {
+                    Named::These(uuids) => later.extend(uuids.into_iter().filter(|uuid| beside.contains(uuid))),
+                    Named::Unknown(reason) => {
+                        observer(Step::StartedOver);
+                        mode = Mode::Full(reason);
+                        continue;
+                    }
+                }
+                debug!("the directory does not come to rest: {} groups are left to the next run", later.len());
             }
             come_back(&mut outcome, &mapper, &void);
         }
+        void.extend(later);
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
@@ -178,8 +191,13 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, dn, problems }
 }
 
-/// What an incremental run reads beside the refresh. Whether that was a group that no earlier run need have read.
-fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], observer: &mut Observer<'_>) -> Result<bool, DirectoryError> {
+/// What an incremental run reads beside the refresh: which groups that were, and no earlier run need have read them.
+fn complete(
+    lookup: &mut Lookup<'_>,
+    mapper: &mut Mapper<'_>,
+    held: &[Uuid],
+    observer: &mut Observer<'_>,
+) -> Result<HashSet<Uuid>, DirectoryError> {
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
         lookup.owners(held, mapper)?;
@@ -187,13 +205,32 @@ fn complete(lookup: &mut Lookup<'_>, mapper: &mut Mapper<'_>, held: &[Uuid], obs
     }
     // Taken before the groups that name them are added: those have not changed themselves.
     let changed: Vec<Changed> = mapper.changed().collect();
-    let known = mapper.received().count();
+    let known: HashSet<Uuid> = mapper.received().collect();
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
     }
     let questions = mapper.questions();
     lookup.answer(&questions, mapper)?;
-    Ok(mapper.received().count() > known)
+    Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
+}
+
+enum Named {
+    These(Vec<Uuid>),
+    /// And why.
+    Unknown(String),
+}
+
+/// The entries that a run which begins with this cookie hears of.
+fn named_since(directory: &mut Directory, cookie: &Cookie, attributes: &[&str]) -> Result<Named, DirectoryError> {
+    let Cookie::New(cookie) = cookie else { return Ok(Named::These(Vec::new())) };
+    let mut uuids = Vec::new();
+    Ok(match directory.refresh(attributes, Some(cookie), &mut |uuid, _| uuids.push(uuid))? {
+        Refresh::Done(outcome) => {
+            uuids.extend(outcome.deleted);
+            Named::These(uuids)
+        }
+        Refresh::Required { reason } => Named::Unknown(reason),
+    })
 }
 
 fn finish(
