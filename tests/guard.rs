@@ -55,7 +55,7 @@ fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&Kanidm
         let named: BTreeSet<Uuid> = error.split([' ', ',', '.']).filter_map(|word| Uuid::try_parse(word).ok()).collect();
         let gone: BTreeSet<Uuid> = before.1.iter().filter(|entry| goes(entry)).map(|entry| entry.uuid).collect();
         assert!(named.is_subset(&gone), "{error}");
-        if words.contains("would be deleted of") {
+        if words.contains("known persons would be deleted") && !error.contains("known groups would be deleted") {
             assert_eq!(named.len(), gone.len().min(10), "{error}");
         }
     }
@@ -96,19 +96,19 @@ fn describe_group(world: &World, description: &str) {
 #[test]
 fn a_wrong_filter_deletes_nobody() {
     for (users, at_once, words) in [
-        (SMALL, 1000, "36 entries would be deleted of 45 known, allowed are 10 (10, or max_delete_percent = 20 %)"),
-        (SMALL, 4, "36 entries would be deleted of 45 known, allowed are 10"),
-        (LARGE, 100, "396 to 405 entries would be deleted of 405 known, allowed are 81"),
+        (SMALL, 1000, "31 of 40 known persons would be deleted, allowed are 8 (max_delete_percent = 20)"),
+        (SMALL, 4, "no group would be left of 5 known. Check ldap_filter, group_objectclass and the rights of the sync account"),
+        (LARGE, 100, "391 to 400 of 400 known persons would be deleted, allowed are 80"),
     ] {
         let mut world = world(users, Some(100));
         world.reconfigure(|config| config.set("ldap_filter", NOBODY).set("upload_max_entries", at_once));
-        refused(&world, &[], &format!("no person and no group, and {} known entries would be deleted", users + GROUPS), |_| true);
+        refused(&world, &[], &format!("the directory shows no person and no group, Kanidm has {}. Check", users + GROUPS), |_| true);
         world.reconfigure(|config| config.set("ldap_filter", NINE));
         refused(&world, &[], words, is_not_of_the_nine);
         accepted(&world, &[], is_not_of_the_nine);
         assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
         world.reconfigure(|config| config.set("ldap_filter", NOBODY));
-        refused(&world, &[], "and 9 known entries would be deleted", |_| true);
+        refused(&world, &[], "no person and no group, Kanidm has 9. Check", |_| true);
         accepted(&world, &[], |_| true);
         assert_eq!(world.kanidm.entries(ACCOUNT).len(), 0);
     }
@@ -118,14 +118,18 @@ fn a_wrong_filter_deletes_nobody() {
 fn lost_rights_delete_nobody() {
     for sessionlog in [None, Some(100)] {
         let mut world = world(SMALL, sessionlog);
-        for (lost, words) in [
-            (format!("dn.subtree=\"ou=people,{SUFFIX}\""), "40 entries would be deleted of 45 known"),
-            (format!("dn.children=\"{SUFFIX}\" attrs=entry"), "no person and no group"),
+        for (lost, words, nothing) in [
+            (
+                format!("dn.subtree=\"ou=people,{SUFFIX}\""),
+                "no person would be left of 40 known. Check ldap_filter, person_objectclass",
+                false,
+            ),
+            (format!("dn.children=\"{SUFFIX}\" attrs=entry"), "no person and no group", true),
         ] {
             world.slapd.reconfigure(|options| options.extra_database = format!("access to {lost} by * none\n"));
-            refused(&world, &["--full-refresh"], words, |entry| words.starts_with("no") || is_user(entry));
+            refused(&world, &["--full-refresh"], words, |entry| nothing || is_user(entry));
             describe_group(&world, &format!("changed after {}", words.len()));
-            if sessionlog.is_none() && !words.starts_with("no") {
+            if sessionlog.is_none() && !nothing {
                 // Everything that is present is listed, so the rest is taken for deleted.
                 refused(&world, &[], words, is_user);
             } else {
@@ -146,7 +150,9 @@ fn a_renamed_base_deletes_nobody() {
     for sessionlog in [None, Some(100)] {
         let mut world = world(SMALL, sessionlog);
         world.rebase(&format!("ou=people,{SUFFIX}"));
-        world.run_and_compare("five groups are out of the base", "full");
+        refused(&world, &[], "no group would be left of 5 known", |_| false);
+        accepted(&world, &[], |entry| !is_user(entry));
+        world.run_and_compare("five groups are out of the base", "incremental");
         world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=persons\ndeleteoldrdn: 1\n"));
         let before = world.kanidm.entries(ACCOUNT);
         world.kanidm.clear_log();
@@ -154,7 +160,7 @@ fn a_renamed_base_deletes_nobody() {
         assert!(outcome.stderr.contains(&format!("ou=people,{SUFFIX}")), "{}", outcome.stderr);
         assert_eq!((world.kanidm.posts().len(), world.kanidm.entries(ACCOUNT)), (0, before));
         world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"));
-        refused(&world, &["--full-refresh"], "no person and no group, and 40 known entries would be deleted", |_| true);
+        refused(&world, &["--full-refresh"], "no person and no group, Kanidm has 40. Check", |_| true);
         if sessionlog.is_none() {
             refused(&world, &[], "no person and no group", |_| true);
         }
@@ -168,9 +174,8 @@ fn a_directory_reloaded_with_new_uuids_deletes_nobody() {
     for (users, sessionlog) in [(SMALL, None), (LARGE, Some(100))] {
         let mut world = world(users, sessionlog);
         world.slapd.reload(seed(users));
-        let n = users + GROUPS;
-        let number = if users == SMALL { n.to_string() } else { format!("about {n}") };
-        let words = format!("{number} entries would be deleted of {n} known");
+        let number = if users == SMALL { users.to_string() } else { format!("about {users}") };
+        let words = format!("{number} of {users} known persons would be deleted");
         refused(&world, &[], &words, |_| true);
         refused(&world, &["--full-refresh"], &words, |_| true);
         let old: BTreeSet<Uuid> = world.kanidm.entries(ACCOUNT).iter().map(|entry| entry.uuid).collect();
@@ -181,26 +186,54 @@ fn a_directory_reloaded_with_new_uuids_deletes_nobody() {
 }
 
 #[test]
-fn what_is_ordinary_is_configured_and_ten_always_are() {
+fn what_is_ordinary_is_configured_and_three_always_are_but_for_zero_percent() {
     for sessionlog in [None, Some(100)] {
         let mut world = world(SMALL, sessionlog);
+        let goes = |numbers: std::ops::RangeInclusive<usize>| {
+            move |entry: &KanidmEntry| numbers.clone().any(|n| entry.name == Some(support::seed::user_name(n)))
+        };
         world.reconfigure(|config| config.set("max_delete_percent", 0));
-        delete_users(&world, 1..=10);
-        world.run_and_compare("ten of 45", "incremental");
-        delete_users(&world, 11..=21);
-        let goes = |entry: &KanidmEntry| (11..=21).any(|n| entry.name == Some(support::seed::user_name(n)));
-        refused(&world, &[], "11 entries would be deleted of 35 known, allowed are 10 (10, or max_delete_percent = 0 %)", goes);
-        world.reconfigure(|config| config.set("max_delete_percent", 31));
-        refused(&world, &[], "allowed are 10 (10, or max_delete_percent = 31 %)", goes);
-        world.reconfigure(|config| config.set("max_delete_percent", 32));
-        world.run_and_compare("eleven of 35 are 31.4 %", "incremental");
-        delete_users(&world, 22..=33);
-        refused(&world, &[], "12 entries would be deleted of 24 known", |entry| {
-            (22..=33).any(|n| entry.name == Some(support::seed::user_name(n)))
-        });
-        let ran = accepted(&world, &[], |entry| (22..=33).any(|n| entry.name == Some(support::seed::user_name(n))));
+        delete_users(&world, 1..=1);
+        refused(&world, &[], "1 of 40 known persons would be deleted, allowed are 0 (max_delete_percent = 0)", goes(1..=1));
+        world.reconfigure(|config| config.set("max_delete_percent", 1));
+        delete_users(&world, 2..=3);
+        world.run_and_compare("three of 40", "incremental");
+        delete_users(&world, 4..=14);
+        refused(&world, &[], "11 of 37 known persons would be deleted, allowed are 3 (max_delete_percent = 1)", goes(4..=14));
+        world.reconfigure(|config| config.set("max_delete_percent", 29));
+        refused(&world, &[], "allowed are 10 (max_delete_percent = 29)", goes(4..=14));
+        world.reconfigure(|config| config.set("max_delete_percent", 30));
+        world.run_and_compare("eleven of 37 are 29.7 %", "incremental");
+        delete_users(&world, 15..=26);
+        refused(&world, &[], "12 of 26 known persons would be deleted", goes(15..=26));
+        let ran = accepted(&world, &[], goes(15..=26));
         assert_eq!((&ran.report["deleted"]["at_least"], &ran.report["mode"]), (&12.into(), &"incremental".into()));
         world.run_and_compare("accepted once", "incremental");
+    }
+}
+
+/// Ten persons and three groups: no allowance is so large that it covers all of a kind.
+#[test]
+fn a_small_site_is_not_emptied() {
+    let seed = Seed::Generated(SeedOptions { users: 10, groups: 6, specials: false, ..SeedOptions::default() });
+    for percent in [20, 100] {
+        let mut world = World::new(SlapdOptions { seed: seed.clone(), sessionlog: Some(100), ..SlapdOptions::default() });
+        world.reconfigure(|config| config.set("max_delete_percent", percent));
+        world.run_and_compare("first refresh", "full");
+        // A typing error in the filter.
+        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=persom)(objectClass=groupOfNames))"));
+        refused(&world, &[], "no person would be left of 10 known", is_user);
+        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfName))"));
+        refused(&world, &[], "no group would be left of 3 known", |_| false);
+        world.reconfigure(|config| config.set("ldap_filter", support::world::FILTER));
+        // An access rule that hides everybody.
+        world.slapd.reconfigure(|options| options.extra_database = format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n"));
+        refused(&world, &["--full-refresh"], "no person would be left of 10 known", is_user);
+        world.slapd.reconfigure(|options| options.extra_database.clear());
+        // The last of a kind, one by one.
+        delete_users(&world, 1..=10);
+        refused(&world, &[], "no person would be left of 10 known", is_user);
+        accepted(&world, &[], is_user);
     }
 }
 
@@ -212,7 +245,7 @@ fn deletions_are_estimated_where_more_is_known_than_is_remembered() {
         world.run_and_compare("five percent", "incremental");
         delete_users(&world, 101..=300);
         let goes = |entry: &KanidmEntry| (101..=300).any(|n| entry.name == Some(support::seed::user_name(n)));
-        refused(&world, &[], "entries would be deleted of", goes);
+        refused(&world, &[], "known persons would be deleted", goes);
         accepted(&world, &[], goes);
         world.run_and_compare("accepted", "incremental");
     }
@@ -223,7 +256,7 @@ fn a_forced_refresh_is_refused_only_where_nothing_is_left() {
     let mut world = world(SMALL, None);
     world.kanidm.force_refresh(ACCOUNT);
     world.reconfigure(|config| config.set("ldap_filter", NOBODY));
-    refused(&world, &[], "the directory answered with no person and no group. Check ldap_sync_base_dn, ldap_filter", |_| true);
+    refused(&world, &[], "the directory shows no person and no group. Check ldap_sync_base_dn, ldap_filter", |_| true);
     assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
     world.reconfigure(|config| config.set("ldap_filter", NINE));
     for arguments in [&["--dry-run"][..], &[]] {
@@ -233,7 +266,7 @@ fn a_forced_refresh_is_refused_only_where_nothing_is_left() {
     assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
     // From here on it is known.
     world.reconfigure(|config| config.set("ldap_filter", NOBODY));
-    refused(&world, &[], "and 9 known entries would be deleted", |_| true);
+    refused(&world, &[], "no person and no group, Kanidm has 9. Check", |_| true);
 }
 
 #[test]
@@ -247,7 +280,7 @@ fn what_another_tool_has_left_is_not_known() {
         delete_users(&world, 1..=11);
         let goes = |entry: &KanidmEntry| (1..=11).any(|n| entry.name == Some(support::seed::user_name(n)));
         if sessionlog.is_some() {
-            refused(&world, &[], "11 entries would be deleted, allowed are 10 while it is not known how many entries Kanidm holds", goes);
+            refused(&world, &[], "11 entries would be deleted, allowed are 3 while Kanidm's content is not known", goes);
             accepted(&world, &[], goes);
         } else {
             let ran = world.run(&[], 0);
@@ -258,8 +291,23 @@ fn what_another_tool_has_left_is_not_known() {
         world.run_and_compare("nothing to do", "incremental");
         delete_users(&world, 12..=22);
         let goes = |entry: &KanidmEntry| (12..=22).any(|n| entry.name == Some(support::seed::user_name(n)));
-        refused(&world, &[], "11 entries would be deleted of 34 known, allowed are 10", goes);
+        refused(&world, &[], "11 of 29 known persons would be deleted, allowed are 5", goes);
     }
+}
+
+/// docs/troubleshooting.md, "Bring deleted accounts back": everything is revived, then a full refresh.
+#[test]
+fn everybody_comes_back_from_the_recycle_bin() {
+    let mut world = world(SMALL, Some(100));
+    let before = world.kanidm.entries(ACCOUNT);
+    world.reconfigure(|config| config.set("ldap_filter", NOBODY));
+    accepted(&world, &[], |_| true);
+    assert_eq!(world.kanidm.entries(ACCOUNT), []);
+    world.reconfigure(|config| config.set("ldap_filter", support::world::FILTER));
+    world.kanidm.recycled().iter().for_each(|entry| world.kanidm.revive(entry.uuid));
+    world.run_full_and_compare("everybody is back");
+    assert_eq!(world.kanidm.entries(ACCOUNT).len(), before.len());
+    assert!(world.kanidm.verify_password("user00001", "Passw0rd-user00001"));
 }
 
 /// Leaves the directory's cookie as it is, as Kanidm's own tool does.

@@ -10,11 +10,15 @@ use ldap_content_sync::sync_session::Provider;
 use super::list::Checklist;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
 use crate::directory::client::Directory;
+use crate::directory::computed::computed_attributes;
 use crate::directory::error::{Problem, Stage};
-use crate::mapping::MISSING;
+use crate::mapping::shown::{Role, roles};
+use crate::mapping::{Content, MISSING};
+use crate::sync::changeset::Kind;
 use crate::sync::guard::thousands;
 use crate::sync::read::{self, Reading};
 use crate::sync::report::count;
+use crate::sync::run::not_followed;
 use crate::sync::start::Start;
 
 /// What is tried, each depending on those before it.
@@ -28,6 +32,9 @@ enum Step {
     ContentSync,
     Refresh,
     Entries,
+    Filter,
+    Persons,
+    Groups,
 }
 
 /// Up to and with the connection; a unix socket needs less.
@@ -129,6 +136,7 @@ fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory)
         Ok(reading) => {
             list.passed(Step::Refresh, &config.directory.base_dn);
             entries(list, config, &reading);
+            filter(list, config, &reading);
             true
         }
     }
@@ -163,9 +171,34 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
             list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
         }
         held(list, reading);
+        attributes(list, config, content);
+    }
+    for attribute in &reading.not_followed {
+        list.advice(Step::Filter, not_followed(attribute));
     }
     if let Some(text) = content.of_other_classes() {
         list.advice(Step::Entries, text);
+    }
+}
+
+/// How many entries show each mapped attribute: one that nobody shows is hidden, or spelled wrong.
+fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
+    let roles = roles(&config.mapping);
+    for (kind, step) in [(Kind::Person, Step::Persons), (Kind::Group, Step::Groups)] {
+        let all = content.shown().filter(|(_, other, _)| *other == kind).count();
+        let shown = |role: &Role| content.shown().filter(|(_, other, mask)| *other == kind && mask.has(role)).count() as u64;
+        let shown = roles.iter().filter(|role| role.kind == kind).map(|role| format!("{} {}", role.attribute, thousands(shown(role))));
+        if all > 0 {
+            list.passed(step, format_args!("{} in all: {}", thousands(all as u64), shown.collect::<Vec<_>>().join(", ")));
+        }
+    }
+}
+
+/// Who matches a filter on an attribute that the server computes is listed by each run.
+fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
+    let computed = computed_attributes(&config.directory.filter);
+    if !computed.is_empty() && reading.matched.is_some() {
+        list.passed(Step::Filter, format_args!("the server computes {}: each run lists the entries that match", computed.join(", ")));
     }
 }
 
@@ -233,6 +266,9 @@ impl fmt::Display for Step {
             Step::ContentSync => "directory, content synchronisation",
             Step::Refresh => "directory, base and right to synchronise",
             Step::Entries => "directory, filter and entries",
+            Step::Filter => "directory, attributes of the filter",
+            Step::Persons => "directory, attributes of persons",
+            Step::Groups => "directory, attributes of groups",
         })
     }
 }

@@ -56,7 +56,7 @@ pub const KEYS: &[Key] = &[
     key("group_attr_schema", Some("\"rfc2307bis\""), "rfc2307bis: members are DNs; rfc2307: members are user names"),
     key("user_private_groups", Some("\"skip\""), "skip or sync the groups that are only their user's own"),
     key("invalid_entries", Some("\"hold\""), "hold, drop-attribute or fail: what becomes of what Kanidm would refuse"),
-    key("max_delete_percent", Some("20"), "a run that would delete more of what is known is refused"),
+    key("max_delete_percent", Some("20"), "a run that would delete, or take an attribute from, more of what is known is refused"),
     key("upload_max_entries", Some("10000"), "at most so many entries a request"),
     key("upload_max_bytes", Some("16777216"), "bytes, at most so large a request"),
 ];

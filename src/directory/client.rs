@@ -134,6 +134,36 @@ impl Directory {
         Problem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
     }
 
+    /// An entry does not show its UUID: the error that says so.
+    pub fn uuid_hidden(&self, dn: String) -> DirectoryError {
+        Problem::UuidHidden { dn, attribute: self.uuid_attribute() }.at(&self.uri)
+    }
+
+    /// Whether any entry below `base` matches: a search that ends with the first.
+    ///
+    /// # Errors
+    /// As [`Directory::search`].
+    pub fn has_any(&mut self, base: &str, filter: &Filter) -> Result<bool, DirectoryError> {
+        let mut any = false;
+        self.first(base, filter, &["1.1"], &mut |_| any = true)?;
+        Ok(any)
+    }
+
+    /// The first entry below `base` that matches.
+    ///
+    /// # Errors
+    /// As [`Directory::search`].
+    pub fn first(
+        &mut self,
+        base: &str,
+        filter: &Filter,
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<(), DirectoryError> {
+        let search = SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
+        self.run_search(Stage::Search, &search, on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
     /// An ordinary search. References are not followed.
     ///
     /// # Errors
@@ -221,7 +251,16 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), Problem> {
-        let id = self.send_search(stage, base, scope, filter, attributes)?;
+        self.run_search(stage, &ordinary(base, scope, filter, attributes), on_entry)
+    }
+
+    fn run_search(
+        &mut self,
+        stage: Stage,
+        search: &SearchRequest<'_>,
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<(), Problem> {
+        let id = self.connection.request(stage, |id| request::search(id, search))?;
         loop {
             let message = self.connection.message(stage)?;
             if message.message_id != id {
@@ -231,14 +270,15 @@ impl Directory {
             match search_answer(&message, stage)? {
                 SearchAnswer::Entry(entry) => on_entry(entry),
                 SearchAnswer::Ignored => {}
-                SearchAnswer::Done(result) => return succeeded(result, stage, base),
+                // The limit of the client, reached.
+                SearchAnswer::Done(result) if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED => return Ok(()),
+                SearchAnswer::Done(result) => return succeeded(result, stage, search.base),
             }
         }
     }
 
     fn send_search(&mut self, stage: Stage, base: &str, scope: Scope, filter: &Filter, attributes: &[&str]) -> Result<u32, Problem> {
-        let search = SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None };
-        self.connection.request(stage, |id| request::search(id, &search))
+        self.connection.request(stage, |id| request::search(id, &ordinary(base, scope, filter, attributes)))
     }
 
     fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
@@ -285,6 +325,11 @@ impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Directory").field("uri", &self.uri).field("provider", &self.provider()).finish_non_exhaustive()
     }
+}
+
+/// A search without limits.
+fn ordinary<'a>(base: &'a str, scope: Scope, filter: &'a Filter, attributes: &'a [&'a str]) -> SearchRequest<'a> {
+    SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None }
 }
 
 /// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or

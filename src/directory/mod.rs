@@ -5,6 +5,7 @@
 
 mod advice;
 pub mod client;
+pub mod computed;
 mod connection;
 mod deadline;
 pub mod error;

@@ -6,6 +6,7 @@
 
 mod ask;
 mod batch;
+pub mod buckets;
 pub mod client;
 mod collide;
 mod connector;
@@ -14,6 +15,7 @@ pub mod error;
 mod first;
 mod item;
 pub mod json;
+pub mod known;
 mod limit;
 mod members;
 pub mod request;

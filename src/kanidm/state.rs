@@ -3,6 +3,7 @@
 //! Scope: bytes in, types out, and back. Kanidm keeps any bytes as the cookie of a sync account; ours is a small versioned JSON object with
 //! the directory's cookie in it. What Kanidm hands back is data from outside: everything in it is checked.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -12,7 +13,9 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::sketch::Sketch;
+use super::buckets::Buckets;
+use super::known::{Known, Memberships, Shown};
+use super::sketch::{BottomK, Sketch};
 
 /// base64url: written without padding, read with or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -20,8 +23,8 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The version of the envelope this program writes.
-const VERSION: u64 = 1;
+/// The version of the envelope this program writes. 1 did not tell persons from groups.
+const VERSION: u64 = 2;
 /// At most this many held entries are remembered.
 pub const MAX_HELD: usize = 10_000;
 
@@ -85,8 +88,15 @@ pub struct Envelope {
     pub cookie: Option<Vec<u8>>,
     /// Of everything that shapes the content; compared, never interpreted.
     pub fingerprint: String,
-    /// The UUIDs that Kanidm holds for us, as they are in Kanidm; `None` while that is not known, after another tool's cookie was taken over.
-    pub known: Option<Sketch>,
+    /// The entries that Kanidm holds for us; `None` while that is not known, after another tool's
+    /// cookie was taken over.
+    pub known: Option<Known>,
+    /// The same without their kinds, as version 1 of the envelope kept it; `None` if `known` is set.
+    pub known_of_version_1: Option<Sketch>,
+    /// Who showed which attribute, at the last run that wrote the entry.
+    pub shown: Shown,
+    /// Who matched the filter after the last run, where the filter names a computed attribute.
+    pub matched: Option<Buckets>,
     /// Entries that were held back, or sent without a value that another entry has, by their sync UUIDs in the directory: they are read
     /// again. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
@@ -156,8 +166,19 @@ struct Wire {
     cookie: Option<String>,
     #[serde(default)]
     fingerprint: String,
+    /// Of version 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<WireSketch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persons: Option<WireSketch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<WireSketch>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    shown: BTreeMap<String, WireSketch>,
+    #[serde(default)]
+    memberships: Memberships,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     held: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,7 +216,16 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
     Ok(Opened::Ours(Box::new(Envelope {
         cookie: wire.cookie.map(|c| BASE64.decode(c)).transpose().map_err(|_| StateError::Damaged { part: "cookie" })?,
         fingerprint: wire.fingerprint,
-        known: wire.known.map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" })).transpose()?,
+        known: match (&wire.persons, &wire.groups) {
+            (Some(persons), Some(groups)) => Some(Known {
+                persons: unpack_sketch(persons).ok_or(StateError::Damaged { part: "persons" })?,
+                groups: unpack_sketch(groups).ok_or(StateError::Damaged { part: "groups" })?,
+            }),
+            _ => None,
+        },
+        known_of_version_1: wire.known.map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" })).transpose()?,
+        shown: unpack_shown(wire.shown, wire.memberships).ok_or(StateError::Damaged { part: "shown" })?,
+        matched: wire.matched.map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" })).transpose()?,
         held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
         unfinished: wire.unfinished,
     })))
@@ -208,11 +238,12 @@ impl Envelope {
             version: VERSION,
             cookie: self.cookie.as_ref().map(|c| BASE64.encode(c)),
             fingerprint: self.fingerprint.clone(),
-            known: self.known.as_ref().map(|known| WireSketch {
-                count: known.count(),
-                threshold: known.threshold(),
-                sample: pack_uuids(known.sample()),
-            }),
+            known: self.known_of_version_1.as_ref().map(pack_sketch),
+            persons: self.known.as_ref().map(|known| pack_sketch(&known.persons)),
+            groups: self.known.as_ref().map(|known| pack_sketch(&known.groups)),
+            shown: self.shown.holders.iter().map(|(key, holders)| (key.clone(), pack_sketch(holders))).collect(),
+            memberships: self.shown.memberships,
+            matched: self.matched.as_ref().map(|matched| BASE64.encode(matched.to_bytes())),
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
             unfinished: self.unfinished,
         };
@@ -226,8 +257,25 @@ impl Envelope {
     }
 }
 
-fn unpack_sketch(wire: &WireSketch) -> Option<Sketch> {
-    Sketch::from_parts(wire.count, wire.threshold, &unpack_uuids(&wire.sample)?)
+fn pack_sketch<const SIZE: usize>(sketch: &BottomK<SIZE>) -> WireSketch {
+    WireSketch { count: sketch.count(), threshold: sketch.threshold(), sample: pack_uuids(sketch.sample()) }
+}
+
+/// More attributes than a configuration can map are no envelope of ours.
+const MAX_SHOWN: usize = 100;
+
+fn unpack_shown(wire: BTreeMap<String, WireSketch>, memberships: Memberships) -> Option<Shown> {
+    let few = wire.len() <= MAX_SHOWN;
+    let holders = wire.into_iter().map(|(key, sketch)| Some((key, unpack_sketch(&sketch)?))).collect::<Option<_>>()?;
+    few.then_some(Shown { holders, memberships })
+}
+
+fn unpack_buckets(packed: &str) -> Option<Buckets> {
+    Buckets::from_bytes(&BASE64.decode(packed).ok()?)
+}
+
+fn unpack_sketch<const SIZE: usize>(wire: &WireSketch) -> Option<BottomK<SIZE>> {
+    BottomK::from_parts(wire.count, wire.threshold, &unpack_uuids(&wire.sample)?)
 }
 
 fn pack_uuids(uuids: impl Iterator<Item = Uuid>) -> String {
@@ -243,12 +291,22 @@ fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kanidm::sketch::Holders;
 
     fn full() -> Envelope {
         Envelope {
             cookie: Some(b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec()),
             fingerprint: "f".repeat(64),
-            known: Some(Sketch::of((0..100_000).map(Uuid::from_u128))),
+            known: Some(Known {
+                persons: Sketch::of((0..100_000).map(Uuid::from_u128)),
+                groups: Sketch::of((200_000..201_000).map(Uuid::from_u128)),
+            }),
+            known_of_version_1: None,
+            shown: Shown {
+                holders: (0..20).map(|n| (format!("person_attr_{n}"), Holders::of((0..100_000).map(Uuid::from_u128)))).collect(),
+                memberships: Memberships { resolved: 100_000, unresolved: 7 },
+            },
+            matched: Some(Buckets::of(&(0..100_000).map(Uuid::from_u128).collect::<Vec<_>>())),
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
         }
@@ -270,8 +328,9 @@ mod tests {
 
     #[test]
     fn an_envelope_stays_small() {
-        assert!(full().to_bytes().len() < 220_000, "{}", full().to_bytes().len());
-        assert!(Envelope { held: vec![], ..full() }.to_bytes().len() < 6_500);
+        assert!(full().to_bytes().len() < 290_000, "{}", full().to_bytes().len());
+        let usual = Envelope { held: vec![], matched: None, ..full() }.to_bytes().len();
+        assert!(usual < 45_000, "{usual}");
     }
 
     #[test]
@@ -301,9 +360,18 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_refused_whatever_else_it_holds() {
-        let error = open(br#"{"kanidm-ldap-sync":2,"known":"something else"}"#).unwrap_err();
-        assert_eq!(error, StateError::Newer { version: 2 });
-        assert!(error.to_string().contains("version 2"));
+        let error = open(br#"{"kanidm-ldap-sync":3,"known":"something else"}"#).unwrap_err();
+        assert_eq!(error, StateError::Newer { version: 3 });
+        assert!(error.to_string().contains("version 3"));
+    }
+
+    #[test]
+    fn an_envelope_of_version_1_is_read() {
+        let json = br#"{"kanidm-ldap-sync":1,"fingerprint":"f","known":{"count":1,"threshold":18446744073709551615,"sample":"AAAAAAAAAAAAAAAAAAAABw"}}"#;
+        let envelope = ours(json);
+        assert_eq!(envelope.known, None);
+        assert_eq!(envelope.known_of_version_1, Some(Sketch::of([Uuid::from_u128(7)])));
+        assert_eq!(ours(&envelope.to_bytes()), envelope, "kept until a run replaces it");
     }
 
     #[test]
@@ -313,6 +381,12 @@ mod tests {
             (r#"{"kanidm-ldap-sync":1,"cookie":7}"#, "a key is missing or has another type"),
             (r#"{"kanidm-ldap-sync":1,"held":"AAAA"}"#, "held"),
             (r#"{"kanidm-ldap-sync":1,"known":{"count":1,"threshold":5,"sample":"AAAA"}}"#, "known"),
+            (
+                r#"{"kanidm-ldap-sync":2,"persons":{"count":1,"threshold":5,"sample":""},"groups":{"count":0,"threshold":5,"sample":"AAAA"}}"#,
+                "groups",
+            ),
+            (r#"{"kanidm-ldap-sync":2,"shown":{"mail":{"count":1,"threshold":5,"sample":"A"}}}"#, "shown"),
+            (r#"{"kanidm-ldap-sync":2,"matched":"AAAA"}"#, "matched"),
             (r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#, "known"),
         ] {
             assert_eq!(open(json.as_bytes()), Err(StateError::Damaged { part }), "{json}");
@@ -321,7 +395,7 @@ mod tests {
 
     #[test]
     fn cut_or_changed_bytes_never_panic() {
-        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: Some(Sketch::of([Uuid::from_u128(2)])), ..full() }.to_bytes();
+        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: None, shown: Shown::default(), matched: None, ..full() }.to_bytes();
         for end in 0..bytes.len() {
             assert!(matches!(open(&bytes[..end]), Ok(Opened::Foreign(_))), "cut at {end}");
         }

@@ -13,11 +13,12 @@ use super::index::{self, Index, Kind, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
+use super::shown::Mask;
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
 use crate::config::sync::{EntryConfig, GroupMapping};
 use crate::kanidm::scim::{Schemas, ScimGroup};
-use crate::sync::changeset::Member;
+use crate::sync::changeset::{self, Member};
 
 /// A group as received.
 pub(super) struct Draft {
@@ -27,6 +28,8 @@ pub(super) struct Draft {
     pub(super) gidnumber: Option<u32>,
     pub(super) description: Option<Box<str>>,
     pub(super) members: Range<usize>,
+    /// Which of its attributes the directory shows.
+    pub(super) shown: Mask,
     pub(super) findings: Findings,
 }
 
@@ -40,12 +43,12 @@ impl Mapper<'_> {
         person::check_dn(dn, &self.form, claims, &mut findings);
         let name = &mut self.buffers.name;
         name.clear();
-        let (gidnumber, description, members, findings) =
+        let (gidnumber, description, members, shown, findings) =
             read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
         let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
         let new = NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None };
         let position = self.index.add(&self.content.changes, &new);
-        self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, findings });
+        self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, shown, findings });
     }
 
     /// Decides over every group and writes those that are sent: private ones first, whatever their order, then names and numbers, then
@@ -125,7 +128,7 @@ impl Mapper<'_> {
             return Some(draft);
         }
         let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
-        self.report(draft.sync_uuid, &dn, draft.findings);
+        self.report(draft.sync_uuid, (changeset::Kind::Group, draft.shown), &dn, draft.findings);
         None
     }
 
@@ -144,10 +147,13 @@ impl Mapper<'_> {
         let members = targets.into_iter().filter_map(|target| member(index, target));
         let written = content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
         match position_of(written, &mut draft.findings) {
-            Some(_) => self.content.groups += 1,
+            Some(_) => {
+                self.content.changes.mark_last(draft.shown);
+                self.content.groups += 1;
+            }
             None => self.set_state(draft.entry, State::Held),
         }
-        self.report(draft.sync_uuid, &dn, draft.findings);
+        self.report(draft.sync_uuid, (changeset::Kind::Group, draft.shown), &dn, draft.findings);
     }
 
     /// The members of a group that are sent, by their positions in the index, each once.
@@ -164,6 +170,7 @@ impl Mapper<'_> {
                 Target::Unknown(_) | Target::OutOfScope => strangers.push(value),
             }
         }
+        content.members_resolved += sent.len() as u64;
         content.members_out_of_scope += strangers.len() as u64;
         let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
         let listed = strangers.iter().take(room);
@@ -199,13 +206,15 @@ fn read(
     name: &mut String,
     members: &mut Members,
     mut findings: Findings,
-) -> (Option<u32>, Option<Box<str>>, Range<usize>, Findings) {
-    let [name_values, description, member, gidnumber] = Names::new(names(cfg)).pick(entry);
+) -> (Option<u32>, Option<Box<str>>, Range<usize>, Mask, Findings) {
+    let picked = Names::new(names(cfg)).pick(entry);
+    let shown = Mask::of(picked.iter().map(|values| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some())));
+    let [name_values, description, member, gidnumber] = picked;
     read_name(cfg, name_values.as_ref(), table, name, &mut findings);
     let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
     let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
     let members = members.add(member.as_ref());
-    (gidnumber, description.map(Into::into), members, findings)
+    (gidnumber, description.map(Into::into), members, shown, findings)
 }
 
 fn read_name(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, name: &mut String, findings: &mut Findings) {

@@ -64,6 +64,11 @@ impl Window {
     }
 }
 
+/// Whether an attribute locks the account, limits its time, or is not understood.
+pub(crate) fn limits(name: &str, attribute: &Picked<'_>) -> bool {
+    values::not_blank(attribute).any(|value| !matches!(read(name, value), Ok(None)))
+}
+
 enum Bound {
     From(Seconds),
     Until(Seconds),

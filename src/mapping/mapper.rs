@@ -14,11 +14,12 @@ use super::index::{self, Entry, Index, Kind, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
+use super::shown::Mask;
 use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{Schemas, ScimPerson};
-use crate::sync::changeset::PushError;
+use crate::sync::changeset::{self, PushError};
 
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
@@ -257,11 +258,13 @@ impl<'c> Mapper<'c> {
                 user_name: renamed,
             },
         );
+        let shown = person::shown(values);
         if record.is_some() {
+            self.content.changes.mark_last(shown);
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
         }
-        self.report(sync_uuid, dn, findings);
+        self.report(sync_uuid, (changeset::Kind::Person, shown), dn, findings);
     }
 
     /// Serialises a person; the position in the change set.
@@ -298,7 +301,7 @@ impl<'c> Mapper<'c> {
     }
 
     /// Names what was held or dropped.
-    pub(super) fn report(&mut self, sync_uuid: Uuid, dn: &str, findings: Findings) {
+    pub(super) fn report(&mut self, sync_uuid: Uuid, (kind, shown): (changeset::Kind, Mask), dn: &str, findings: Findings) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
         let Findings { mut problems, drops, contested, .. } = findings;
         if problems.is_empty() {
@@ -307,7 +310,7 @@ impl<'c> Mapper<'c> {
             self.content.dropped.extend(dropped);
         } else {
             problems.extend(drops);
-            self.content.held.push(Held { uuid, sync_uuid, dn: dn.to_string(), problems });
+            self.content.held.push(Held { uuid, sync_uuid, kind, shown, dn: dn.to_string(), problems });
         }
     }
 }

@@ -13,21 +13,23 @@ mod owners;
 pub mod password;
 mod person;
 mod positions;
+pub mod shown;
 pub mod ssh_key;
 pub mod validate;
 mod values;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
 pub(crate) use person::{MISSING, STILL_OPEN};
+use shown::Mask;
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
-use crate::sync::changeset::ChangeSet;
+use crate::sync::changeset::{ChangeSet, Kind};
 use crate::sync::guard::thousands;
 
 /// What a run wants to write, and what became of everything else that was received.
@@ -45,6 +47,8 @@ pub struct Content {
     pub held: Vec<Held>,
     /// Attributes left out of entries in `changes`, by policy.
     pub dropped: Vec<Dropped>,
+    /// Members that are, one for each group and member.
+    pub members_resolved: u64,
     /// Members that are not among the synchronised entries, one for each group and member.
     pub members_out_of_scope: u64,
     /// The first of them, for the debug log.
@@ -98,9 +102,27 @@ impl Content {
     /// stays so.
     pub fn hold(&mut self, twice: Vec<Held>, mapping: &MappingConfig) {
         let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.sync_uuid).collect();
-        let twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.sync_uuid)).collect();
+        let mut twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.sync_uuid)).collect();
+        let received: HashMap<Uuid, (Kind, Mask)> = match twice.is_empty() {
+            true => HashMap::new(),
+            false => self.shown().map(|(uuid, kind, shown)| (uuid, (kind, shown))).collect(),
+        };
+        for entry in &mut twice {
+            if let Some((kind, shown)) = received.get(&entry.uuid) {
+                (entry.kind, entry.shown) = (*kind, *shown);
+            }
+        }
         self.forget(&twice.iter().map(|entry| entry.sync_uuid).collect::<Vec<_>>(), mapping);
         self.held.extend(twice);
+    }
+}
+
+impl Content {
+    /// Every person and group, held ones included: UUID in Kanidm, kind, and the attributes that
+    /// the directory shows of it.
+    pub fn shown(&self) -> impl Iterator<Item = (Uuid, Kind, Mask)> {
+        let written = self.changes.records().iter().map(|record| (record.uuid, record.kind, record.shown));
+        written.chain(self.held.iter().map(|held| (held.uuid, held.kind, held.shown)))
     }
 }
 
@@ -148,6 +170,10 @@ pub struct Held {
     pub uuid: Uuid,
     /// The UUID the entry has in the directory.
     pub sync_uuid: Uuid,
+    /// Person or group.
+    pub kind: Kind,
+    /// The mapped attributes that the directory shows of it.
+    pub shown: Mask,
     /// As the server spells it.
     pub dn: String,
     /// Never empty, and not much longer than [`MAX_PROBLEMS`].

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
+use super::shown::Mask;
 use super::values::{self, Picked, Texts};
 use super::{Findings, MAX_PROBLEMS, MAX_VALUES, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
@@ -53,6 +54,15 @@ pub(super) fn object_classes<'a>([classes, ..]: &Values<'a>) -> impl Iterator<It
 pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &mut String) -> Option<u32> {
     lower_case(values::first_text(user_name.as_ref()).ok().flatten().unwrap_or_default(), name);
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+}
+
+/// Which of its attributes the directory shows.
+pub(super) fn shown([_, values @ ..]: &Values<'_>) -> Mask {
+    let (plain, locks) = values.split_at(values.len() - lock::ATTRIBUTES.len());
+    let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
+    let limits = |(name, values): (&&str, &Option<Picked<'_>>)| values.as_ref().is_some_and(|values| lock::limits(name, values));
+    let limits = lock::ATTRIBUTES.iter().zip(locks).map(limits);
+    Mask::of(plain.iter().map(has_value).chain(limits).chain(locks.iter().map(has_value)))
 }
 
 /// The mail addresses, unless there are too many to be sent.

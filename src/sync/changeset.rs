@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::kanidm::json;
 use crate::kanidm::scim::Schemas;
+use crate::mapping::shown::Mask;
 
 /// What an entry is in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Record {
     pub uuid: Uuid,
     /// Person or group.
     pub kind: Kind,
+    /// The mapped attributes that the directory shows of the entry: [`crate::mapping::shown`].
+    pub shown: Mask,
     schemas: Schemas,
     start: usize,
     len: u32,
@@ -84,7 +87,7 @@ impl ChangeSet {
         let start = self.arena.len();
         match self.write(start, external_id, write, members) {
             Ok((len, external_id_len)) => {
-                self.records.push(Record { uuid, kind: schemas.kind(), schemas, start, len, external_id_len });
+                self.records.push(Record { uuid, kind: schemas.kind(), shown: Mask::default(), schemas, start, len, external_id_len });
                 Ok(self.records.len() - 1)
             }
             Err(e) => {
@@ -135,6 +138,13 @@ impl ChangeSet {
             self.arena.extend_from_slice(b"]}");
         }
         Ok(())
+    }
+
+    /// Notes the attributes that the directory shows of the last appended entry.
+    pub fn mark_last(&mut self, shown: Mask) {
+        if let Some(record) = self.records.last_mut() {
+            record.shown = shown;
+        }
     }
 
     /// The number of entries.

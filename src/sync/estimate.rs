@@ -35,18 +35,12 @@ pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) ->
     }
 }
 
-/// How many entries Kanidm has left after `deletions`, at most; the guard refuses a run that leaves nothing.
-pub fn left(retention: &Retention, known: Option<&Sketch>, deletions: Deletions, written: usize, full: bool) -> Option<u64> {
-    match (retention, known) {
-        (Retention::Retain(uuids), Some(known)) if !full => {
-            let gone = deletions.at_least();
-            let rest = known.count().saturating_sub(gone).saturating_add(written as u64).min(uuids.len() as u64);
-            // Nothing was there and nothing goes: that is not a deletion.
-            (gone > 0 || uuids.is_empty()).then_some(rest)
-        }
-        (Retention::Retain(uuids), _) => Some(uuids.len() as u64),
-        (Retention::Ignore | Retention::Delete(_), _) => None,
-    }
+/// Whether a run leaves none of the known entries of a kind and brings no other. `comes` is how many
+/// entries of the kind the run has, held ones included. Where the whole content was read, these are
+/// all there are.
+pub fn all_go(known: &Sketch, deletions: Deletions, comes: usize, full: bool) -> bool {
+    let left = if full { 0 } else { known.count().saturating_sub(deletions.at_least()) };
+    known.count() > 0 && left == 0 && comes == 0
 }
 
 /// Some of those that go, where they can be named.
@@ -99,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_left_is_seen_behind_uuids_that_kanidm_never_had() {
+    fn the_last_of_a_kind_go_only_where_none_comes() {
         let known = Sketch::of(ids(0..5));
-        let present = Retention::Retain(ids(100..103));
-        assert_eq!(left(&present, Some(&known), Deletions::Exactly(5), 0, false), Some(0));
-        assert_eq!(left(&present, Some(&known), Deletions::Exactly(5), 2, false), Some(2));
-        assert_eq!(left(&present, Some(&Sketch::default()), Deletions::Exactly(0), 0, false), None);
-        assert_eq!(left(&Retention::Retain(Vec::new()), None, Deletions::Unknown, 0, true), Some(0));
-        assert_eq!(left(&Retention::Delete(ids(0..5)), Some(&known), Deletions::Exactly(5), 0, false), None);
+        for (gone, comes, full, all) in
+            [(5, 0, false, true), (5, 2, false, false), (4, 0, false, false), (0, 0, false, false), (5, 0, true, true), (5, 1, true, false)]
+        {
+            assert_eq!(all_go(&known, Deletions::Exactly(gone), comes, full), all, "{gone} {comes} {full}");
+        }
+        assert!(!all_go(&Sketch::default(), Deletions::Exactly(0), 0, true), "there was none");
     }
 
     #[test]

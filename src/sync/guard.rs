@@ -1,13 +1,16 @@
-//! The deletion guard: refuses a run that would delete more than an administrator would call ordinary.
+//! The guard: refuses a run that would take away more than an administrator would call ordinary.
 //!
-//! Scope: numbers in, a verdict out. Nothing has been sent when it speaks, and nothing is sent after it refused.
+//! Scope: numbers in, a verdict out. Nothing has been sent when it speaks, and nothing is sent
+//! after it refused. Persons and groups are judged apart, and so is each attribute.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// Deleting this many entries is always ordinary, however small the directory.
-const ALWAYS_ALLOWED: u64 = 10;
+use crate::sync::changeset::Kind;
+
+/// So many entries of a kind may always go, however few there are, but never all of them.
+const ALWAYS_ALLOWED: u64 = 3;
 
 /// At most this many entries are named in a refusal.
 pub const NAMED: usize = 10;
@@ -33,6 +36,24 @@ impl Deletions {
             Deletions::Unknown => 0,
         }
     }
+
+    /// Both together.
+    pub fn plus(self, other: Deletions) -> Deletions {
+        use Deletions::{About, Between, Exactly, Unknown};
+        match (self, other) {
+            (Unknown, _) | (_, Unknown) => Unknown,
+            (Exactly(a), Exactly(b)) => Exactly(a.saturating_add(b)),
+            (About(_), _) | (_, About(_)) => About(self.at_least().saturating_add(other.at_least())),
+            _ => Between(self.at_least().saturating_add(other.at_least()), self.at_most().saturating_add(other.at_most())),
+        }
+    }
+
+    fn at_most(self) -> u64 {
+        match self {
+            Deletions::Between(_, n) => n,
+            other => other.at_least(),
+        }
+    }
 }
 
 impl fmt::Display for Deletions {
@@ -47,29 +68,84 @@ impl fmt::Display for Deletions {
     }
 }
 
-/// What a run is about to do.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// How many entries stay, where the run states the whole content (Retain, or a Refresh); `None` where it lists deletions only.
-    pub stays: Option<u64>,
-    /// How many go.
-    pub deletions: Deletions,
-    /// How many are known to be in Kanidm; `None` where that is not known.
-    pub known: Option<u64>,
-    /// Some of those that go, where they can be named.
-    pub named: &'a [Uuid],
+/// Everything a run is about to take away.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The directory shows no person and no group at all.
+    pub is_empty: bool,
+    /// Deletions by kind; one share where the kinds are not known.
+    pub shares: Vec<Share>,
+    /// Attributes that entries would lose.
+    pub losses: Vec<Loss>,
+    /// Lock attributes that the directory hides, and from how many persons whom they locked.
+    pub hidden_locks: Vec<(String, u64)>,
+    /// Memberships that would cease to resolve, as they are known.
+    pub memberships: Option<Lost>,
 }
 
-/// Why the guard refused. Exit code 4.
+/// Entries of one kind, and how many of them go.
+#[derive(Debug)]
+pub struct Share {
+    /// Persons or groups; `None` for both together.
+    pub kind: Option<Kind>,
+    /// How many Kanidm is known to hold; `None` where that is not known.
+    pub known: Option<u64>,
+    /// How many go.
+    pub deletions: Deletions,
+    /// None of those that are known stays, and none comes.
+    pub all_go: bool,
+    /// Some of those that go, where they can be named.
+    pub named: Vec<Uuid>,
+}
+
+/// A number of things that were there, and how many of them are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// How many were there.
+    pub had: u64,
+    /// How many of those are not there any more. Counted by a sample where there were many.
+    pub lost: u64,
+}
+
+/// An attribute that entries had and would lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Of persons or of groups.
+    pub kind: Kind,
+    /// The attribute as configured.
+    pub attribute: String,
+    /// The configuration key that names it.
+    pub key: &'static str,
+    /// How many entries had it.
+    pub lost: Lost,
+}
+
+/// Why the guard refused: everything that is too much, at once. Exit code 4.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The directory answered with no entry at all.
+pub struct Refusal {
+    /// Never empty.
+    pub reasons: Vec<Reason>,
+}
+
+/// One thing that is too much.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The directory answered with no person and no group.
     Nothing {
         /// How many are known to be in Kanidm.
         known: Option<u64>,
     },
+    /// Every person, or every group, would go.
+    NobodyLeft {
+        /// Of which kind.
+        kind: Kind,
+        /// How many are known to be in Kanidm.
+        known: u64,
+    },
     /// More deletions than allowed.
     TooMany {
+        /// Of which kind; `None` for both together.
+        kind: Option<Kind>,
         /// How many would go.
         deletions: Deletions,
         /// The most that is allowed.
@@ -81,24 +157,63 @@ pub enum Refusal {
         /// Up to [`NAMED`] of those that would go.
         named: Vec<Uuid>,
     },
+    /// More entries than allowed would lose an attribute.
+    Attribute {
+        /// Which, and how many.
+        loss: Loss,
+        /// The most that is allowed.
+        allowed: u64,
+    },
+    /// The directory hides what locked persons. Refused for a single one.
+    HiddenLock {
+        /// The attribute.
+        attribute: String,
+        /// How many were locked by it, of those that are remembered.
+        persons: u64,
+    },
+    /// More members than allowed would no longer be found.
+    Memberships {
+        /// How many.
+        lost: Lost,
+        /// The most that is allowed.
+        allowed: u64,
+    },
 }
 
 /// Judges a plan against `max_delete_percent`.
-pub fn check(plan: &Plan<'_>, percent: u8) -> Result<(), Refusal> {
-    if plan.stays == Some(0) {
-        return Err(Refusal::Nothing { known: plan.known });
+///
+/// # Errors
+/// Everything in it that is too much.
+pub fn check(plan: Plan, percent: u8) -> Result<(), Refusal> {
+    let known = plan.shares.iter().map(|share| share.known).sum();
+    let mut reasons: Vec<Reason> = Vec::new();
+    match plan.is_empty {
+        true => reasons.push(Reason::Nothing { known }),
+        false => reasons.extend(plan.shares.into_iter().filter_map(|share| judge(share, percent))),
     }
-    let allowed = ALWAYS_ALLOWED.max(plan.known.unwrap_or(0).saturating_mul(u64::from(percent)) / 100);
-    if plan.deletions.at_least() <= allowed {
-        return Ok(());
+    let too_much = |lost: Lost| Some(allowed_losses(lost.had, percent)).filter(|allowed| lost.lost > *allowed);
+    reasons.extend(plan.hidden_locks.into_iter().map(|(attribute, persons)| Reason::HiddenLock { attribute, persons }));
+    let attributes = plan.losses.into_iter();
+    reasons.extend(attributes.filter_map(|loss| too_much(loss.lost).map(|allowed| Reason::Attribute { loss, allowed })));
+    reasons.extend(plan.memberships.and_then(|lost| too_much(lost).map(|allowed| Reason::Memberships { lost, allowed })));
+    if reasons.is_empty() { Ok(()) } else { Err(Refusal { reasons }) }
+}
+
+fn judge(share: Share, percent: u8) -> Option<Reason> {
+    let Share { kind, known, deletions, all_go, named } = share;
+    if let (Some(kind), Some(known), true) = (kind, known, all_go) {
+        return Some(Reason::NobodyLeft { kind, known });
     }
-    Err(Refusal::TooMany {
-        deletions: plan.deletions,
-        allowed,
-        percent,
-        known: plan.known,
-        named: plan.named.iter().take(NAMED).copied().collect(),
-    })
+    let allowed = if percent == 0 { 0 } else { allowed_losses(known.unwrap_or(0), percent) };
+    let named = named.into_iter().take(NAMED).collect();
+    (deletions.at_least() > allowed).then_some(Reason::TooMany { kind, deletions, allowed, percent, known, named })
+}
+
+/// How many of so many may lose something at once.
+pub fn allowed_losses(had: u64, percent: u8) -> u64 {
+    // In 128 bits nothing overflows.
+    let share = u128::from(had) * u128::from(percent) / 100;
+    ALWAYS_ALLOWED.max(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
 impl fmt::Display for Refusal {
@@ -107,43 +222,108 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl Refusal {
-    /// What would have been deleted, without the verdict.
-    pub fn what(&self) -> impl fmt::Display + '_ {
-        fmt::from_fn(|f| self.describe(f))
-    }
+impl std::error::Error for Refusal {}
 
-    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Refusal {
+    /// What would have been taken away, without the verdict.
+    pub fn what(&self) -> impl fmt::Display + '_ {
+        let reasons = &self.reasons;
+        fmt::from_fn(move |f| {
+            for (at, reason) in reasons.iter().enumerate() {
+                write!(f, "{}{reason}", if at == 0 { "" } else { "; " })?;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lost, had, entries) = (thousands(self.lost.lost), thousands(self.lost.had), words(Some(self.kind), self.lost.had));
+        let (attribute, key) = (&self.attribute, self.key);
+        write!(f, "{lost} of {had} {entries} with {attribute} lose it. Check who may read {attribute} in the directory, and {key}")
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Nothing { known } => {
-                f.write_str("the directory answered with no person and no group")?;
-                if let Some(n) = known {
-                    write!(f, ", and {} known entries would be deleted", thousands(*n))?;
+            Reason::Nothing { known } => {
+                f.write_str("the directory shows no person and no group")?;
+                if let Some(known) = known {
+                    write!(f, ", Kanidm has {}", thousands(*known))?;
                 }
                 f.write_str(". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account")
             }
-            Refusal::TooMany { deletions, allowed, percent, known, named } => {
-                write!(f, "{deletions} entries would be deleted")?;
-                match known {
-                    Some(n) => {
-                        let n = thousands(*n);
-                        write!(f, " of {n} known, allowed are {} (10, or max_delete_percent = {percent} %)", thousands(*allowed))?;
-                    }
-                    None => write!(f, ", allowed are {allowed} while it is not known how many entries Kanidm holds")?,
-                }
-                if !named.is_empty() {
-                    f.write_str("; among them ")?;
-                    for (i, uuid) in named.iter().enumerate() {
-                        write!(f, "{}{uuid}", if i == 0 { "" } else { ", " })?;
-                    }
-                }
-                Ok(())
+            Reason::NobodyLeft { kind, known } => {
+                let (one, key) = (words(Some(*kind), 1), objectclass(*kind));
+                write!(
+                    f,
+                    "no {one} would be left of {} known. Check ldap_filter, {key} and the rights of the sync account",
+                    thousands(*known)
+                )
             }
+            Reason::TooMany { kind, deletions, allowed, percent, known, named } => {
+                let (entries, allowed) = (words(*kind, known.unwrap_or(2)), thousands(*allowed));
+                match known {
+                    Some(known) => write!(
+                        f,
+                        "{deletions} of {} known {entries} would be deleted, allowed are {allowed} (max_delete_percent = {percent})",
+                        thousands(*known)
+                    )?,
+                    None => write!(f, "{deletions} {entries} would be deleted, allowed are {allowed} while Kanidm's content is not known")?,
+                }
+                for (at, uuid) in named.iter().enumerate() {
+                    write!(f, "{}{uuid}", if at == 0 { ", among them " } else { ", " })?;
+                }
+                f.write_str(". Check ldap_filter and the rights of the sync account")
+            }
+            Reason::Attribute { loss, allowed } => {
+                let allowed = thousands(*allowed);
+                let (lost, had, entries) = (thousands(loss.lost.lost), thousands(loss.lost.had), words(Some(loss.kind), loss.lost.had));
+                write!(
+                    f,
+                    "{lost} of {had} {entries} with {0} would lose it, allowed are {allowed}. \
+                     Check who may read {0} in the directory, and {1}",
+                    loss.attribute, loss.key
+                )
+            }
+            Reason::HiddenLock { attribute, persons } => write!(
+                f,
+                "{attribute} locked {} {}, and the sync account cannot read it any more. \
+                 Give the account the right to read {attribute}",
+                thousands(*persons),
+                words(Some(Kind::Person), *persons)
+            ),
+            Reason::Memberships { lost, allowed } => write!(
+                f,
+                "{} of {} memberships would be lost because their members are not found, allowed are {}. \
+                 Check group_attr_schema, group_attr_member and the rights of the sync account",
+                thousands(lost.lost),
+                thousands(lost.had),
+                thousands(*allowed)
+            ),
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+fn words(kind: Option<Kind>, n: u64) -> &'static str {
+    match (kind, n) {
+        (Some(Kind::Person), 1) => "person",
+        (Some(Kind::Person), _) => "persons",
+        (Some(Kind::Group), 1) => "group",
+        (Some(Kind::Group), _) => "groups",
+        (None, 1) => "entry",
+        (None, _) => "entries",
+    }
+}
+
+fn objectclass(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Person => "person_objectclass",
+        Kind::Group => "group_objectclass",
+    }
+}
 
 /// A number with a comma between thousands.
 pub fn thousands(n: u64) -> String {
@@ -162,49 +342,114 @@ pub fn thousands(n: u64) -> String {
 mod tests {
     use super::*;
 
-    fn plan(deletions: Deletions, known: Option<u64>) -> Plan<'static> {
-        Plan { stays: None, deletions, known, named: &[] }
+    fn share(kind: Option<Kind>, deletions: Deletions, known: Option<u64>) -> Share {
+        Share { kind, known, deletions, all_go: false, named: Vec::new() }
+    }
+
+    fn plan(share: Share) -> Plan {
+        Plan { shares: vec![share], ..Plan::default() }
+    }
+
+    fn reasons(plan: Plan, percent: u8) -> Vec<Reason> {
+        check(plan, percent).err().map(|refusal| refusal.reasons).unwrap_or_default()
     }
 
     #[test]
-    fn ten_deletions_are_always_allowed_and_eleven_need_the_percentage() {
+    fn three_deletions_are_always_allowed_and_four_need_the_percentage() {
         for (n, known, allowed) in [
-            (10, Some(10), true),
-            (11, Some(10), false),
-            (11, Some(54), false),
-            (11, Some(55), true),
+            (3, Some(10), true),
+            (4, Some(10), false),
+            (4, Some(19), false),
+            (4, Some(20), true),
             (200, Some(1000), true),
             (201, Some(1000), false),
-            (10, None, true),
-            (11, None, false),
+            (3, None, true),
+            (4, None, false),
         ] {
-            assert_eq!(check(&plan(Deletions::Exactly(n), known), 20).is_ok(), allowed, "{n} of {known:?}");
+            for kind in [Some(Kind::Person), Some(Kind::Group), None] {
+                let plan = plan(share(kind, Deletions::Exactly(n), known));
+                assert_eq!(reasons(plan, 20).is_empty(), allowed, "{n} of {known:?}");
+            }
         }
     }
 
     #[test]
     fn percentage_is_the_configured_one() {
-        assert!(check(&plan(Deletions::Exactly(1000), Some(1000)), 100).is_ok());
-        assert!(check(&plan(Deletions::Exactly(11), Some(1000)), 0).is_err());
-        assert!(check(&plan(Deletions::Exactly(u64::MAX), Some(u64::MAX)), 100).is_err(), "no overflow");
+        let one = |n, known| plan(share(Some(Kind::Person), Deletions::Exactly(n), Some(known)));
+        assert!(check(one(1000, 1000), 100).is_ok());
+        assert!(check(one(1, 1000), 0).is_err(), "0 means none");
+        assert!(check(one(0, 1000), 0).is_ok());
+        assert!(check(one(u64::MAX, u64::MAX), 100).is_ok(), "no overflow");
+    }
+
+    #[test]
+    fn the_last_of_a_kind_are_refused_whatever_the_numbers() {
+        for kind in [Kind::Person, Kind::Group] {
+            let share = Share { all_go: true, ..share(Some(kind), Deletions::Exactly(1), Some(1)) };
+            assert_eq!(reasons(plan(share), 100), [Reason::NobodyLeft { kind, known: 1 }]);
+        }
+    }
+
+    #[test]
+    fn persons_and_groups_are_judged_apart() {
+        let shares =
+            vec![share(Some(Kind::Person), Deletions::Exactly(10), Some(11)), share(Some(Kind::Group), Deletions::Exactly(0), Some(1000))];
+        let found = reasons(Plan { shares, ..Plan::default() }, 20);
+        assert!(matches!(found[..], [Reason::TooMany { kind: Some(Kind::Person), allowed: 3, .. }]), "{found:?}");
     }
 
     #[test]
     fn no_entry_at_all_is_refused_whatever_is_known() {
         for known in [None, Some(0), Some(3), Some(100_000)] {
-            let plan = Plan { stays: Some(0), deletions: Deletions::Exactly(known.unwrap_or(0)), known, named: &[] };
-            assert_eq!(check(&plan, 100), Err(Refusal::Nothing { known }));
+            let plan = Plan { is_empty: true, ..plan(share(None, Deletions::Exactly(known.unwrap_or(0)), known)) };
+            assert_eq!(reasons(plan, 100), [Reason::Nothing { known }]);
         }
+    }
+
+    #[test]
+    fn attributes_and_memberships_have_the_same_allowance() {
+        for (had, lost, allowed) in [(3, 3, true), (4, 4, false), (100, 20, true), (100, 21, false), (u64::MAX, u64::MAX, false)] {
+            let lost = Lost { had, lost };
+            let loss = Loss { kind: Kind::Person, attribute: "mail".to_owned(), key: "person_attr_mail", lost };
+            assert_eq!(check(Plan { losses: vec![loss], ..Plan::default() }, 20).is_ok(), allowed, "{lost:?}");
+            assert_eq!(check(Plan { memberships: Some(lost), ..Plan::default() }, 20).is_ok(), allowed, "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn one_hidden_lock_is_refused() {
+        let plan = Plan { hidden_locks: vec![("shadowExpire".to_owned(), 1)], ..Plan::default() };
+        let text = check(plan, 100).unwrap_err().to_string();
+        assert!(text.contains("shadowExpire locked 1 person, and the sync account cannot read it any more"), "{text}");
     }
 
     #[test]
     fn refusal_names_numbers_entries_and_the_way_out() {
         let named: Vec<Uuid> = (0..20).map(Uuid::from_u128).collect();
-        let plan = Plan { stays: Some(1), deletions: Deletions::About(1500), known: Some(2000), named: &named };
-        let text = check(&plan, 20).unwrap_err().to_string();
-        assert!(text.contains("about 1,500 entries would be deleted of 2,000 known, allowed are 400"), "{text}");
+        let lost = Lost { had: 1200, lost: 1200 };
+        let plan = Plan {
+            shares: vec![Share { named, ..share(Some(Kind::Person), Deletions::About(1500), Some(2000)) }],
+            losses: vec![Loss { kind: Kind::Person, attribute: "userpassword".to_owned(), key: "person_attr_password", lost }],
+            ..Plan::default()
+        };
+        let text = check(plan, 20).unwrap_err().to_string();
+        assert!(text.contains("about 1,500 of 2,000 known persons would be deleted, allowed are 400"), "{text}");
+        assert!(text.contains("; 1,200 of 1,200 persons with userpassword would lose it, allowed are 240"), "{text}");
         assert!(text.contains(&Uuid::from_u128(9).to_string()) && !text.contains(&Uuid::from_u128(10).to_string()), "{text}");
         assert!(text.ends_with("run once with --accept-deletes"), "{text}");
+    }
+
+    #[test]
+    fn numbers_of_two_kinds_add_up() {
+        use Deletions::{About, Between, Exactly, Unknown};
+        for (a, b, sum) in [
+            (Exactly(1), Exactly(2), Exactly(3)),
+            (Exactly(1), Between(2, 4), Between(3, 5)),
+            (About(100), Between(2, 4), About(102)),
+            (Unknown, Exactly(1), Unknown),
+        ] {
+            assert_eq!((a.plus(b), b.plus(a)), (sum, sum));
+        }
     }
 
     #[test]

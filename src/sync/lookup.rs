@@ -15,7 +15,9 @@ use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
+use crate::mapping::shown::Role;
 use crate::mapping::{Changed, Mapper, Questions, UniqueValues};
+use crate::sync::changeset::Kind;
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
 const TERMS: usize = 100;
@@ -96,6 +98,35 @@ impl Lookup<'_> {
             self.receive(&filter, mapper, observer)?;
         }
         Ok(())
+    }
+
+    /// Those of `roles` that no entry in scope shows.
+    pub fn shown_by_nobody(&mut self, roles: &[&Role]) -> Result<Vec<Role>, DirectoryError> {
+        let mut unshown = Vec::new();
+        for role in roles {
+            let classes = match role.kind {
+                Kind::Person => &self.mapping.person.object_classes,
+                Kind::Group => &self.mapping.group.object_classes,
+            };
+            let shows = Filter::Present { attribute: role.attribute.clone() };
+            let filter = self.in_scope(Filter::And(vec![any_object_class(classes), shows]));
+            if !self.directory.has_any(&self.config.base_dn, &filter)? {
+                unshown.push(Role::clone(role));
+            }
+        }
+        Ok(unshown)
+    }
+
+    /// How many of these persons hide an attribute that they do not show: a filter that says that it
+    /// is absent does not match them, because no filter on a hidden attribute does.
+    pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
+        let absent = Filter::Not(Box::new(Filter::Present { attribute: attribute.to_owned() }));
+        let mut confirmed = 0;
+        for batch in uuids.chunks(TERMS) {
+            let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| confirmed += 1)?;
+        }
+        Ok(uuids.len().saturating_sub(confirmed))
     }
 
     /// Answers the mapper's questions about members that are not part of the run. What does not stand below the base is out of scope, and

@@ -4,12 +4,12 @@ use serde_json::Value;
 
 use super::changeset::Kind;
 use super::read::Reading;
+use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
-use crate::kanidm::sketch::Sketch;
 
 /// A line for each entry that would be written, held or skipped, and for each that would be deleted and can be named: `known` is a sample
 /// of what Kanidm holds, and all of it where that is not much.
-pub fn lines(reading: &Reading, known: Option<&Sketch>) -> Vec<String> {
+pub fn lines(reading: &Reading, known: Option<&Known>) -> Vec<String> {
     let content = &reading.content;
     let mut lines = Vec::new();
     for record in content.changes.records() {

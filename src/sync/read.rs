@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, Snapshot, is_behind_in_full};
 
+use super::attributes;
+use super::listing::{self, Change, Listing};
 use super::lookup::Lookup;
 use super::observe::{Observer, Step};
 use super::report::Mode;
@@ -19,8 +21,11 @@ use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::heartbeat::Heartbeat;
+use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
+use crate::mapping::shown::{Mask, Role, roles};
 use crate::mapping::{Changed, Content, Held, Mapper, Problem};
+use crate::sync::changeset::Kind;
 
 /// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
 /// than the cookie to the next run.
@@ -45,6 +50,16 @@ pub struct Reading {
     pub read_again: Vec<Uuid>,
     /// Entries received: by the refresh, and read beside it.
     pub read: u64,
+    /// Attributes that many entries had and that nobody shows any more. An increment looks for them;
+    /// a full refresh counts.
+    pub shown_by_nobody: Vec<Role>,
+    /// Lock attributes that are hidden now, and from how many persons whom they locked.
+    pub hidden_locks: Vec<(Role, u64)>,
+    /// Who matches a filter on a computed attribute.
+    pub matched: Option<Buckets>,
+    /// Attributes of the filter that the server computes and no run follows; looked for in a full
+    /// refresh.
+    pub not_followed: Vec<String>,
 }
 
 impl Reading {
@@ -119,11 +134,27 @@ pub fn read_from(
         let mut void = received_and_gone(&outcome, &mapper);
         let mut later = Vec::new();
         let mut read_again = Vec::new();
+        let mut matched = None;
+        let listing = listing::list(directory, &config.directory, start.matched.as_ref(), full)?;
+        if let Some(Listing { change: Change::TooMuch(reason), .. }) = listing {
+            info!("reading everything: {reason}");
+            observer(Step::StartedOver);
+            mode = Mode::Full(reason);
+            continue;
+        }
+        let is_listed = listing.is_some();
+        let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+        if let Some(listing) = listing {
+            void.extend(take_listing(&listing, &mut lookup, &mut mapper, &mut outcome, &mut observer)?);
+            void.sort_unstable();
+            void.dedup();
+            matched = Some(listing.buckets);
+        }
         if !full {
-            let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
-            if !beside.is_empty() && directory.is_ahead_of(&outcome.cookie)? {
+            // A list shows in every run who is gone, reported or not.
+            if !beside.is_empty() && !is_listed && directory.is_ahead_of(&outcome.cookie)? {
                 if rounds < MOST_ROUNDS {
                     debug!("the directory has changed while groups were read: once more, so that the cookie covers them");
                     observer(Step::StartedOver);
@@ -146,8 +177,62 @@ pub fn read_from(
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
-        return Ok(Reading { read_again, ..reading });
+        let roles = roles(&config.mapping);
+        let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+        reading.hidden_locks = hidden_locks(&mut lookup, &attributes::unlocked(&roles, &start.shown, &reading.content))?;
+        if !full {
+            let doubtful = attributes::doubtful(&roles, &start.shown, &reading.content, config.max_delete_percent);
+            for role in lookup.shown_by_nobody(&doubtful)? {
+                // All locks may be lifted at once, as long as the account can see that.
+                let without = attributes::without_value(&role, &reading.content);
+                let is_hidden = !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)])?.is_empty();
+                if is_hidden {
+                    reading.shown_by_nobody.push(role);
+                }
+            }
+        }
+        if full {
+            reading.not_followed = listing::not_followed(directory, &config.directory)?;
+        }
+        return Ok(Reading { read_again, matched, ..reading });
     }
+}
+
+/// Which locks were not lifted, but cannot be read any more.
+fn hidden_locks(lookup: &mut Lookup<'_>, unlocked: &[(&Role, Vec<Uuid>)]) -> Result<Vec<(Role, u64)>, DirectoryError> {
+    let mut hidden = Vec::new();
+    for (role, uuids) in unlocked {
+        let uuids: Vec<Uuid> = uuids.iter().map(|uuid| lookup.mapping.sync_uuid(*uuid)).collect();
+        match lookup.hidden(&role.attribute, &uuids)? {
+            0 => {}
+            n => hidden.push((Role::clone(role), n as u64)),
+        }
+    }
+    Ok(hidden)
+}
+
+/// Reads who came into a filter on a computed attribute, and takes the list for what is present.
+/// Returns who was received and does not match any more.
+fn take_listing(
+    listing: &Listing,
+    lookup: &mut Lookup<'_>,
+    mapper: &mut Mapper<'_>,
+    outcome: &mut RefreshOutcome,
+    observer: &mut Observer<'_>,
+) -> Result<Vec<Uuid>, DirectoryError> {
+    let gone: Vec<Uuid> = mapper.received().filter(|uuid| listing.matching.binary_search(uuid).is_err()).collect();
+    if let Change::Among(among) = &listing.change {
+        let came: Vec<Uuid> = among.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+        if !came.is_empty() {
+            debug!("reading {} entries that may have come into the filter", came.len());
+            lookup.read_again(&came, mapper, observer)?;
+        }
+    }
+    // A server that does not follow the attribute does not know who is present, either.
+    if listing.change != Change::None || outcome.present.is_some() {
+        outcome.present = Some(listing.matching.clone());
+    }
+    Ok(gone)
 }
 
 /// What the refresh handed out and then said to be gone; sorted.
@@ -188,7 +273,8 @@ fn is_older(answer: &Cookie, start: &Start) -> bool {
 fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     let rule = "the directory sent this entry more than once in one refresh; the next run reads it again".to_owned();
     let problems = vec![Problem { attribute: "dn".to_owned(), rule }];
-    Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, dn, problems }
+    // The kind is that of what was received; Content::hold fills it in.
+    Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, kind: Kind::Person, shown: Mask::default(), dn, problems }
 }
 
 /// What an incremental run reads beside the refresh: which groups that were, and no earlier run need have read them.
@@ -253,7 +339,20 @@ fn finish(
         Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
         Cookie::Absent | Cookie::Unusable => None,
     };
-    Reading { content, retention, mode, cookie, deleted: outcome.deleted.len(), not_found, read_again: Vec::new(), read }
+    Reading {
+        content,
+        retention,
+        mode,
+        cookie,
+        deleted: outcome.deleted.len(),
+        not_found,
+        read_again: Vec::new(),
+        read,
+        shown_by_nobody: Vec::new(),
+        hidden_locks: Vec::new(),
+        matched: None,
+        not_followed: Vec::new(),
+    }
 }
 
 /// Held entries that were looked for in vain, though nothing says that they are gone.

@@ -9,8 +9,9 @@ use std::time::Instant;
 use log::{debug, info, warn};
 use uuid::Uuid;
 
+use super::attributes;
 use super::estimate;
-use super::guard::{self, Plan, Refusal};
+use super::guard::{self, Deletions, Loss, Plan, Refusal, Share};
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
@@ -23,12 +24,15 @@ use crate::directory::error::DirectoryError;
 use crate::error::ExitCode;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
+use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
+use crate::mapping::shown::{LOCK_KEY, roles};
 use crate::mapping::{Content, Held};
+use crate::sync::changeset::Kind;
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -94,6 +98,9 @@ pub fn run(
     log_entries(&report);
     log_out_of_scope(&reading.content);
     warn_of_nobody(&reading);
+    for attribute in &reading.not_followed {
+        warn!("{}", not_followed(attribute));
+    }
     Ok(Outcome { report, preview, reading })
 }
 
@@ -107,19 +114,20 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     Err(RunError::Invalid { held })
 }
 
-fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<guard::Deletions, RunError> {
-    let (retention, known) = (&reading.retention, start.known.as_ref());
-    let deletions = estimate::deletions(retention, known, reading.deleted);
-    let named = estimate::named(retention, known);
-    let stays = estimate::left(retention, known, deletions, reading.content.changes.len(), reading.is_full());
-    let plan = Plan { stays, deletions, known: start.known.as_ref().map(Sketch::count), named: &named };
-    match guard::check(&plan, job.config.max_delete_percent) {
+fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<Deletions, RunError> {
+    let plan = plan(job, start, reading);
+    let vanished: Vec<Loss> = plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
+    let deletions = plan.shares.iter().map(|share| share.deletions).reduce(Deletions::plus).unwrap_or(Deletions::Unknown);
+    match guard::check(plan, job.config.max_delete_percent) {
         Ok(()) => {}
         Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
         Err(refusal) => return Err(RunError::Refused(refusal)),
     }
+    if !job.accept_deletes {
+        vanished.iter().filter(|loss| loss.key != LOCK_KEY).for_each(|loss| warn!("{loss}"));
+    }
     match state {
-        _ if deletions != guard::Deletions::Unknown => {}
+        _ if deletions != Deletions::Unknown => {}
         SyncState::Refresh => info!(
             "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
              they are deleted; how many cannot be known beforehand"
@@ -130,6 +138,38 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> 
         ),
     }
     Ok(deletions)
+}
+
+/// What the run would take away.
+fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
+    let (retention, content) = (&reading.retention, &reading.content);
+    let share = |kind: Option<Kind>, known: Option<&Sketch>| {
+        let deletions = estimate::deletions(retention, known, reading.deleted);
+        let comes = content.shown().filter(|(_, other, _)| Some(*other) == kind).count();
+        Share {
+            kind,
+            known: known.map(Sketch::count),
+            deletions,
+            all_go: known.is_some_and(|known| estimate::all_go(known, deletions, comes, reading.is_full())),
+            named: estimate::named(retention, known),
+        }
+    };
+    let shares = match &start.known {
+        Some(known) => [Kind::Person, Kind::Group].map(|kind| share(Some(kind), Some(known.of(kind)))).into(),
+        None => vec![share(None, start.known_of_version_1.as_ref())],
+    };
+    let roles = roles(&job.config.mapping);
+    let lost = |role| attributes::loss_of_all(role, &start.shown);
+    Plan {
+        is_empty: matches!(retention, Retention::Retain(uuids) if uuids.is_empty()),
+        shares,
+        losses: match reading.is_full() {
+            true => attributes::losses(&roles, &start.shown, content),
+            false => reading.shown_by_nobody.iter().map(lost).collect(),
+        },
+        hidden_locks: reading.hidden_locks.iter().map(|(role, persons)| (role.attribute.clone(), *persons)).collect(),
+        memberships: attributes::memberships(start.shown.memberships, attributes::memberships_of(content)).filter(|_| reading.is_full()),
+    }
 }
 
 fn send(
@@ -153,6 +193,9 @@ fn send(
         cookie: cookie.clone(),
         fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
+        known_of_version_1: start.known_of_version_1.clone(),
+        shown: start.shown.clone(),
+        matched: start.matched.clone(),
         held: start.held.clone(),
         unfinished: None,
     };
@@ -189,18 +232,7 @@ fn send(
 fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
     let mapping = &job.config.mapping;
     let refused_uuids: HashSet<Uuid> = refused.iter().map(|h| h.uuid).collect();
-    let written = || reading.content.changes.records().iter().map(|r| r.uuid).filter(|uuid| !refused_uuids.contains(uuid));
-    let known = match (&reading.retention, &start.known) {
-        (Retention::Retain(uuids), _) if reading.is_full() => Some(Sketch::of(uuids.iter().copied())),
-        // A present phase names entries that were never sent, too: they are not known for that.
-        (Retention::Retain(uuids), Some(known)) => {
-            let present: HashSet<&Uuid> = uuids.iter().collect();
-            Some(known.updated(known.sample().filter(|uuid| !present.contains(uuid)), written()))
-        }
-        (Retention::Delete(uuids), Some(known)) => Some(known.updated(uuids.iter().copied(), written())),
-        (Retention::Ignore, Some(known)) => Some(known.updated([], written())),
-        (_, None) => None,
-    };
+    let known = known_after(start, reading, &refused_uuids);
     let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
     // Those that were sent, without a value, come last: more than can be remembered are no reason to fail.
@@ -211,7 +243,47 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
     // What another tool has mapped is not what this configuration says: until everything was read once, there is no fingerprint.
     let ours = reading.is_full() || start.stored_fingerprint.is_some();
     let fingerprint = if ours { job.fingerprint.to_owned() } else { String::new() };
-    Envelope { cookie: reading.cookie.clone(), fingerprint, known, held, unfinished: None }
+    let roles = roles(mapping);
+    let shown = match reading.is_full() {
+        true => attributes::after_full(&roles, &reading.content),
+        false => attributes::after_increment(&roles, &start.shown, &reading.content, &reading.retention),
+    };
+    let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
+    // Only a full refresh tells the kinds of what version 1 counted.
+    let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
+    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, unfinished: None }
+}
+
+/// What Kanidm holds when the run has sent everything but `refused`.
+fn known_after(start: &Start, reading: &Reading, refused: &HashSet<Uuid>) -> Option<Known> {
+    let records = reading.content.changes.records();
+    let of_kind = |kind| {
+        let old = start.known.as_ref().map(|known| known.of(kind));
+        let sent = || records.iter().filter(move |record| record.kind == kind).map(|record| record.uuid);
+        let written = sent().filter(|uuid| !refused.contains(uuid));
+        match &reading.retention {
+            Retention::Retain(uuids) if reading.is_full() => {
+                let stays = |uuid: &Uuid| uuids.binary_search(uuid).is_ok();
+                // Of those that are held Kanidm has what it had. In the state Refresh they were listed.
+                let held = reading.content.held.iter().filter(|held| held.kind == kind).map(|held| held.uuid);
+                let held = held.chain(sent().filter(|uuid| refused.contains(uuid)));
+                let held = held.filter(|uuid| old.is_none_or(|old| old.may_have(*uuid)));
+                Sketch::of(written.chain(held).filter(stays))
+            }
+            retention => {
+                let old = old.cloned().unwrap_or_default();
+                let gone = match retention {
+                    Retention::Ignore => Vec::new(),
+                    Retention::Delete(uuids) => uuids.clone(),
+                    // A present phase names entries that were never sent, too: they are not known for that.
+                    Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
+                };
+                old.updated(gone, written)
+            }
+        }
+    };
+    let is_known = start.known.is_some() || reading.is_full();
+    is_known.then(|| Known { persons: of_kind(Kind::Person), groups: of_kind(Kind::Group) })
 }
 
 /// Tells this run from any other. Not a secret.
@@ -241,6 +313,14 @@ fn log_out_of_scope(content: &Content) {
     for stranger in &content.out_of_scope {
         debug!("not a member in Kanidm, because it is not synchronised: {} of {}", stranger.member, stranger.group);
     }
+}
+
+/// An attribute of the filter that an increment does not follow.
+pub(crate) fn not_followed(attribute: &str) -> String {
+    format!(
+        "ldap_filter names {attribute}, which the server maintains: who comes into the filter or leaves it by {attribute} alone \
+         is not noticed before the next full refresh. Set full_refresh_schedule, or filter on another attribute"
+    )
 }
 
 /// Groups alone are hardly what anybody wants.

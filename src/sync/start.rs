@@ -3,6 +3,8 @@
 use ldap_content_sync::sync_session::Snapshot;
 use uuid::Uuid;
 
+use crate::kanidm::buckets::Buckets;
+use crate::kanidm::known::{Known, Shown};
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
 
@@ -34,7 +36,13 @@ pub struct Start {
     /// Entries that earlier runs held back, by their UUIDs in the directory.
     pub held: Vec<Uuid>,
     /// What Kanidm is known to hold; `None` where it is not known.
-    pub known: Option<Sketch>,
+    pub known: Option<Known>,
+    /// The same without its kinds, from an older version.
+    pub known_of_version_1: Option<Sketch>,
+    /// Who showed which attribute.
+    pub shown: Shown,
+    /// Who matched a filter on a computed attribute.
+    pub matched: Option<Buckets>,
 }
 
 impl Start {
@@ -61,6 +69,9 @@ pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result
                 start.stored_fingerprint = Some(envelope.fingerprint);
                 start.held = envelope.held;
                 start.known = envelope.known;
+                start.known_of_version_1 = envelope.known_of_version_1;
+                start.shown = envelope.shown;
+                start.matched = envelope.matched;
             }
         },
     }
@@ -113,7 +124,7 @@ mod tests {
             cookie: Some(b"rid=000".to_vec()),
             fingerprint: "f".to_owned(),
             held: vec![Uuid::from_u128(7)],
-            known: Some(Sketch::default()),
+            known: Some(Known::default()),
             ..Envelope::default()
         }
     }

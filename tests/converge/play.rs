@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::sync::guard::Reason;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
 use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
@@ -34,7 +35,7 @@ pub fn on_model(course: &Course) -> Result<usize, String> {
 pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
     let dir = TempDir::new("converge");
     let server = Server::start(Directory::new(course.server, course.refint, number), &dir.path().join("ldapi"));
-    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0 };
+    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0, interrupted: false };
     let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -51,6 +52,8 @@ struct Play<K> {
     filter: usize,
     policy: usize,
     runs: usize,
+    /// A run has deleted some, and what it remembers still counts them.
+    interrupted: bool,
 }
 
 impl<K: Kanidm> Play<K> {
@@ -167,14 +170,31 @@ impl<K: Kanidm> Play<K> {
             return Err(format!("{uuid} is in the directory, and was deleted: {:?}", wanted.entries[uuid]));
         }
         if let Err(RunError::Refused(refusal)) = &result {
-            let goes = before.keys().filter(|uuid| !wanted.entries.contains_key(uuid)).count();
+            let few = [false, true].into_iter().all(|group| {
+                let of_kind = || before.iter().filter(move |(_, entry)| entry.group == group);
+                let goes = of_kind().filter(|(uuid, _)| !wanted.entries.contains_key(uuid)).count();
+                let all = wanted.entries.values().all(|entry| entry.group != group) && of_kind().count() > 0;
+                goes <= 3 && !all
+            });
+            // Nobody knows what a bare object was to become.
+            let few = few && !self.interrupted && before.values().all(|entry| !entry.name.is_empty());
+            let of_deletions =
+                |reason: &Reason| matches!(reason, Reason::Nothing { .. } | Reason::NobodyLeft { .. } | Reason::TooMany { .. });
             if accept_deletes || !deleted.is_empty() {
                 return Err(format!("refused all the same: {refusal}"));
             }
-            if goes <= 10 && !wanted.entries.is_empty() && what.meanwhile.is_empty() {
-                return Err(format!("refused, though only {goes} of {} go: {refusal}", before.len()));
+            if few && !wanted.entries.is_empty() && refusal.reasons.iter().all(of_deletions) && what.meanwhile.is_empty() {
+                return Err(format!("refused, though only few of {} go: {refusal}", before.len()));
+            }
+            if refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. })) {
+                return Err(format!("nothing is hidden: {refusal}"));
             }
         }
+        self.interrupted = match &result {
+            Ok(_) => false,
+            Err(RunError::Upload(_)) => true,
+            Err(_) => self.interrupted,
+        };
         if let Ok(outcome) = &result {
             let mut directory = self.server.directory();
             directory.unseen &= !outcome.reading.is_full();

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
 use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
@@ -80,9 +81,9 @@ pub fn done(cookie: &str, known: u32, held: &[HeldByKanidm]) -> Envelope {
     Envelope {
         cookie: Some(cookie.as_bytes().to_vec()),
         fingerprint: "f".to_owned(),
-        known: Some(Sketch::of((0..known).map(id))),
+        known: Some(Known { persons: Sketch::of((0..known).map(id)), ..Known::default() }),
         held: held.iter().map(|h| h.uuid).collect(),
-        unfinished: None,
+        ..Envelope::default()
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
 use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
@@ -315,14 +316,16 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
     let known = if full {
         Some(Sketch::of(directory.entries.keys().copied()))
     } else {
-        base.known.as_ref().map(|k| k.updated(directory.gone.keys().copied(), changed.iter().copied()))
+        base.known.as_ref().map(|k| k.persons.updated(directory.gone.keys().copied(), changed.iter().copied()))
     };
+    // The upload stores it and looks at nothing of it.
+    let known = known.map(|persons| Known { persons, ..Known::default() });
     let finish = |held: &[HeldByKanidm]| Envelope {
         cookie: Some(directory.time.to_string().into_bytes()),
         fingerprint: "f".to_owned(),
         known: known.clone(),
         held: held.iter().map(|h| h.uuid).collect(),
-        unfinished: None,
+        ..Envelope::default()
     };
     let run = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000 + (u128::from(run) << 4));
     let input = Upload {

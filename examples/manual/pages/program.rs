@@ -58,8 +58,8 @@ fn description(page: &mut Page) {
     );
     page.paragraph(
         "An entry that Kanidm would refuse is held back and named, keeps what Kanidm has of it, and is tried again on every run; all others \
-         go through. A run that would delete more than `max_delete_percent` of what is known, and more than 10 entries, is refused, and so \
-         is an answer of the directory without any entry: nothing is sent then.",
+         go through. A run is refused that would delete all persons, all groups, or more than `max_delete_percent` of either, and so is \
+         one that would take an attribute from more of those who have it: nothing is sent then.",
     );
     page.paragraph(
         "Results go to standard output; log lines and errors go to standard error. On a terminal a run that takes a while shows its \

@@ -1,0 +1,128 @@
+//! Which attributes entries would lose, worked out from who showed them before.
+//!
+//! Scope: an access rule, or a spelling error in the configuration, hides an attribute without a
+//! trace: entries come complete but for it. What was remembered is compared with what comes.
+//! Entries that are deleted are not counted as losing their attributes.
+
+use std::collections::{HashMap, HashSet};
+
+use uuid::Uuid;
+
+use super::guard::{Loss, Lost, allowed_losses};
+use crate::kanidm::known::{Memberships, Shown};
+use crate::kanidm::request::Retention;
+use crate::kanidm::sketch::Holders;
+use crate::mapping::Content;
+use crate::mapping::shown::{Mask, Role};
+use crate::sync::changeset::Kind;
+
+/// What entries lose in a full refresh, attribute by attribute.
+pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
+    let mut now: HashMap<Uuid, Option<(Kind, Mask)>> = before.holders.values().flat_map(Holders::sample).map(|uuid| (uuid, None)).collect();
+    for (uuid, kind, mask) in content.shown() {
+        if let Some(sampled) = now.get_mut(&uuid) {
+            *sampled = Some((kind, mask));
+        }
+    }
+    let lacks = |uuid: &Uuid, role: &Role| match now.get(uuid) {
+        Some(Some((kind, mask))) => *kind == role.kind && !mask.has(role),
+        _ => false,
+    };
+    let loss = |role: &Role| {
+        let holders = before.holders.get(&role.stored())?;
+        let lost = holders.scale(holders.sample().filter(|uuid| lacks(uuid, role)).count());
+        (lost > 0).then(|| loss_of(role, Lost { had: holders.count(), lost }))
+    };
+    roles.iter().filter_map(loss).collect()
+}
+
+/// All who had it.
+pub fn loss_of_all(role: &Role, before: &Shown) -> Loss {
+    let had = before.holders.get(&role.stored()).map_or(0, Holders::count);
+    loss_of(role, Lost { had, lost: had })
+}
+
+fn loss_of(role: &Role, lost: Lost) -> Loss {
+    Loss { kind: role.kind, attribute: role.attribute.clone(), key: role.key, lost }
+}
+
+/// Attributes that many had and no entry of an increment shows: the directory has to be asked
+/// whether anybody still has them.
+pub fn doubtful<'r>(roles: &'r [Role], before: &Shown, content: &Content, percent: u8) -> Vec<&'r Role> {
+    let mut doubtful: Vec<&Role> = roles
+        .iter()
+        .filter(|role| before.holders.get(&role.stored()).is_some_and(|had| had.count() > allowed_losses(had.count(), percent)))
+        .collect();
+    for (_, kind, mask) in content.shown() {
+        doubtful.retain(|role| role.kind != kind || !mask.has(role));
+    }
+    doubtful.retain(|role| content.shown().any(|(_, kind, _)| kind == role.kind));
+    doubtful
+}
+
+/// Persons whose account was locked or limited by an attribute that they do not show now: either
+/// the lock was lifted, or it is hidden. By their UUIDs in Kanidm.
+pub fn unlocked<'r>(roles: &'r [Role], before: &Shown, content: &Content) -> Vec<(&'r Role, Vec<Uuid>)> {
+    let mut unlocked = Vec::new();
+    for role in roles.iter().filter(|role| role.is_lock) {
+        let Some(holders) = before.holders.get(&role.stored()) else { continue };
+        let locked: HashSet<Uuid> = holders.sample().collect();
+        let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role) && locked.contains(uuid);
+        let uuids: Vec<Uuid> = content.shown().filter(shows_nothing).map(|(uuid, ..)| uuid).collect();
+        if !uuids.is_empty() {
+            unlocked.push((role, uuids));
+        }
+    }
+    unlocked
+}
+
+/// A few entries of an increment that show no value of an attribute.
+pub fn without_value(role: &Role, content: &Content) -> Vec<Uuid> {
+    const FEW: usize = 10;
+    let lacks = |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role);
+    content.shown().filter(lacks).take(FEW).map(|(uuid, ..)| uuid).collect()
+}
+
+/// Memberships that ceased to resolve since the last full refresh: fewer resolve, and more do not.
+/// A member that was taken out of its group is in neither number.
+pub fn memberships(before: Memberships, now: Memberships) -> Option<Lost> {
+    let gone = before.resolved.saturating_sub(now.resolved);
+    let lost = gone.min(now.unresolved.saturating_sub(before.unresolved));
+    (lost > 0).then_some(Lost { had: before.resolved, lost })
+}
+
+/// How many memberships of what was read resolve.
+pub fn memberships_of(content: &Content) -> Memberships {
+    Memberships { resolved: content.members_resolved, unresolved: content.members_out_of_scope }
+}
+
+/// What is remembered after a full refresh.
+pub fn after_full(roles: &[Role], content: &Content) -> Shown {
+    let holders = |role: &Role| (role.stored(), Holders::of(received(content, role, true)));
+    let holders = roles.iter().map(holders).filter(|(_, holders)| holders.count() > 0).collect();
+    Shown { holders, memberships: memberships_of(content) }
+}
+
+/// What is remembered after an increment: what was received counts anew, what goes does not count.
+pub fn after_increment(roles: &[Role], before: &Shown, content: &Content, retention: &Retention) -> Shown {
+    let mut holders = before.holders.clone();
+    for role in roles {
+        let old = holders.remove(&role.stored()).unwrap_or_default();
+        let gone: Vec<Uuid> = match retention {
+            Retention::Ignore => Vec::new(),
+            Retention::Delete(uuids) => uuids.clone(),
+            Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
+        };
+        let new = old.updated(gone.into_iter().chain(received(content, role, false)), received(content, role, true));
+        if new.count() > 0 {
+            holders.insert(role.stored(), new);
+        }
+    }
+    Shown { holders, memberships: before.memberships }
+}
+
+/// The entries that were received and show the attribute, or do not.
+fn received<'c>(content: &'c Content, role: &'c Role, showing: bool) -> impl Iterator<Item = Uuid> + 'c {
+    let wanted = move |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && mask.has(role) == showing;
+    content.shown().filter(wanted).map(|(uuid, ..)| uuid)
+}
