@@ -133,19 +133,19 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
     let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
-    synchronise(cli, &settings, full, Heartbeat::default()).code()
+    synchronise(cli, &settings, full, Heartbeat::default()).code.code()
 }
 
 /// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
-fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> ExitCode {
+fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> Ended {
     let _lock = match RunLock::acquire(&cli.sync_config) {
         Ok(lock) => lock,
-        Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()),
-        Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()),
+        Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()).into(),
+        Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()).into(),
     };
     let mut server = match kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return failure(cli, ExitCode::Failure, &error),
+        Err(error) => return failure(cli, ExitCode::Failure, &error).into(),
     };
     let job = Job {
         config: &settings.sync,
@@ -173,13 +173,26 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
     display.borrow_mut().finish();
     match outcome {
         Ok(outcome) => success(cli, &outcome, dump),
-        Err(error) => failed(cli, settings, &error),
+        Err(error) => failed(cli, settings, &error).into(),
     }
 }
 
-fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
+/// How a run ended.
+struct Ended {
+    code: ExitCode,
+    /// With [`ExitCode::Held`]: so few entries need attention that the status stays good.
+    concerns_few: bool,
+}
+
+impl From<ExitCode> for Ended {
+    fn from(code: ExitCode) -> Self {
+        Ended { code, concerns_few: false }
+    }
+}
+
+fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
     let report = &outcome.report;
-    let code = if report.held.is_empty() { ExitCode::Success } else { ExitCode::Held };
+    let code = if report.needs_attention() { ExitCode::Held } else { ExitCode::Success };
     let mut out = String::new();
     match (cli.mode, cli.json) {
         (Mode::ProtoDump, _) => {
@@ -194,8 +207,11 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> ExitCode {
         }
     }
     print(&out);
+    if report.needs_attention() {
+        info!("{}", report.attention());
+    }
     info!("{report}");
-    code
+    Ended { code, concerns_few: report.concerns_few() }
 }
 
 fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {

@@ -12,7 +12,7 @@ pub enum ExitCode {
     Failure = 1,
     /// The command line or a configuration file is wrong, or running as root.
     Usage = 2,
-    /// Synchronised, but entries are held back.
+    /// Synchronised, but entries are held back, or were sent without a bad value.
     Held = 3,
     /// Refused by the deletion guard; nothing was sent.
     Refused = 4,
@@ -26,7 +26,7 @@ impl ExitCode {
         (ExitCode::Success, "synchronised, or nothing to do"),
         (ExitCode::Failure, "failed: nothing or only part was sent; the next run repairs it"),
         (ExitCode::Usage, "the command line or a configuration file is wrong, or running as root"),
-        (ExitCode::Held, "synchronised, but entries are held back; they are named"),
+        (ExitCode::Held, "synchronised, but entries need attention; they are named"),
         (ExitCode::Refused, "refused by the deletion guard; nothing was sent"),
         (ExitCode::Busy, "another run is under way"),
     ];

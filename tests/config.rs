@@ -109,7 +109,7 @@ fn defaults() {
     assert_eq!((person.password_as_unix, person.account_lock), (false, true));
     let group = &config.mapping.group;
     assert_eq!(group.object_classes, ["groupofnames"]);
-    assert_eq!([&group.name, &group.description, &group.member, &group.gidnumber], ["cn", "description", "member", "gidnumber"]);
+    assert_eq!([&group.name, &group.description, &group.members[0], &group.gidnumber], ["cn", "description", "member", "gidnumber"]);
     assert_eq!((group.schema, group.send_user_private), (GroupSchema::Rfc2307Bis, false));
     assert_eq!((config.mapping.invalid_entries, config.mapping.entries.len()), (InvalidEntries::Hold, 0));
     let upload = config.upload;
@@ -193,9 +193,9 @@ fn every_key_does_what_it_says() {
     assert_eq!((person.password_as_unix, person.account_lock), (true, false));
     let group = &config.mapping.group;
     assert_eq!(group.object_classes, ["posixGroup"]);
-    assert_eq!([&group.name, &group.description, &group.member, &group.gidnumber], ["h", "i", "memberUid", "j"]);
+    assert_eq!([&group.name, &group.description, &group.members[0], &group.gidnumber], ["h", "i", "memberUid", "j"]);
     assert_eq!((group.schema, group.send_user_private), (GroupSchema::Rfc2307, true));
-    assert_eq!((config.mapping.invalid_entries, config.max_delete_percent), (InvalidEntries::DropAttribute, 100));
+    assert_eq!((config.mapping.invalid_entries, config.max_delete_percent), (InvalidEntries::DropValue, 100));
     let upload = config.upload;
     assert_eq!((upload.timeout, upload.max_entries, upload.max_bytes), (Duration::from_secs(60), 1, 64 << 10));
     let renamed = Uuid::try_parse("0b7f3c52-6a0e-4b7e-9d6f-2f1f0a3a9c11").unwrap();

@@ -291,7 +291,7 @@ fn one_broken_value_holds_its_entry_and_no_other() {
 #[test]
 fn drop_attribute_sends_the_entry_without_what_is_optional() {
     for (attribute, value, rule, optional) in BROKEN {
-        let content = map(&policy(InvalidEntries::DropAttribute), &broken(attribute, value));
+        let content = map(&policy(InvalidEntries::DropValue), &broken(attribute, value));
         assert_eq!(sent(&content).len(), if *optional { 3 } else { 2 }, "{attribute}: {rule}");
         assert_eq!(content.held.len(), usize::from(!optional));
         let dropped: Vec<_> =
@@ -303,7 +303,7 @@ fn drop_attribute_sends_the_entry_without_what_is_optional() {
 
 #[test]
 fn dropping_takes_the_offending_value_and_what_depends_on_it() {
-    let mut cfg = policy(InvalidEntries::DropAttribute);
+    let mut cfg = policy(InvalidEntries::DropValue);
     cfg.person.password_as_unix = true;
     let entry = person(1, "bob")
         .with("mail", "bad mail")
@@ -329,7 +329,7 @@ fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
     {
         entry = entry.with(attribute, value);
     }
-    for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::DropAttribute)] {
+    for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::DropValue)] {
         let content = map(&cfg, std::slice::from_ref(&entry));
         let problems = problems(&content);
         for attribute in ["uid", "cn", "nsAccountLock", "mail", "userpassword", "sshpublickey", "uidnumber"] {
@@ -345,7 +345,7 @@ fn broken_groups() {
     let check = |entry: TestEntry, attribute: &str, optional: bool| {
         let held = map(&config(), std::slice::from_ref(&entry));
         assert_eq!(problems(&held).iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(), [attribute]);
-        let dropped = map(&policy(InvalidEntries::DropAttribute), &[entry]);
+        let dropped = map(&policy(InvalidEntries::DropValue), &[entry]);
         assert_eq!((dropped.groups, dropped.dropped.len()), (usize::from(optional), usize::from(optional)), "{attribute}");
     };
     check(group(1, "no good"), "cn", false);
@@ -410,7 +410,7 @@ fn very_many_bad_values_are_named_as_a_few() {
         let entry = (0..MAX_VALUES).fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
         let content = map(&config(), std::slice::from_ref(&entry));
         assert_eq!(problems(&content).len(), MAX_PROBLEMS + others, "{attribute}");
-        let content = map(&policy(InvalidEntries::DropAttribute), &[entry]);
+        let content = map(&policy(InvalidEntries::DropValue), &[entry]);
         let named = content.dropped.len() + content.held.iter().map(|held| held.problems.len()).sum::<usize>();
         assert_eq!(named, MAX_PROBLEMS + others, "{attribute}");
     }
@@ -426,7 +426,7 @@ fn of_very_many_values_none_is_sent() {
         assert!(only(&map(&config(), &[with(MAX_VALUES)]))[field].is_array(), "{attribute}");
         let content = map(&config(), &[with(MAX_VALUES + 1)]);
         assert_eq!(problems(&content), [(attribute.to_string(), "must have at most 1000 values, and has 1001".to_string())]);
-        let content = map(&policy(InvalidEntries::DropAttribute), &[with(MAX_VALUES + 1)]);
+        let content = map(&policy(InvalidEntries::DropValue), &[with(MAX_VALUES + 1)]);
         assert_eq!((&only(&content)[field], content.dropped.len()), (&Value::Null, 1), "{attribute}");
     }
 }
@@ -473,7 +473,7 @@ fn a_locked_account_that_is_held_says_so() {
 
 #[test]
 fn a_lock_does_not_wait_for_a_bad_mail_address_to_be_mended() {
-    for (policy, goes) in [(InvalidEntries::Hold, true), (InvalidEntries::DropAttribute, true), (InvalidEntries::Fail, false)] {
+    for (policy, goes) in [(InvalidEntries::Hold, true), (InvalidEntries::DropValue, true), (InvalidEntries::Fail, false)] {
         let cfg = MappingConfig { invalid_entries: policy, ..config() };
         let locked = person(1, "bob").with("mail", "bad mail").with("userPassword", "{CRYPT}!$6$x").with("nsAccountLock", "TRUE");
         let content = map(&cfg, &[locked]);
@@ -540,7 +540,7 @@ fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
     let bob = person(2, "bob").with("uidNumber", "20000").with("mail", "a@example.com").with("mail", "b@example.com");
     let content =
-        map(&policy(InvalidEntries::DropAttribute), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
+        map(&policy(InvalidEntries::DropValue), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
     assert_eq!(sent(&content).len(), 3);
     assert_eq!(named(&content, "bob")["mail"], json!([{"primary": true, "value": "b@example.com"}]));
     assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));

@@ -2,7 +2,7 @@
 
 mod mapping_support;
 
-use kanidm_ldap_sync::config::sync::{EntryConfig, MappingConfig};
+use kanidm_ldap_sync::config::sync::{EntryConfig, InvalidEntries, MappingConfig};
 use kanidm_ldap_sync::mapping::{Changed, Content, Mapper, Questions, SkipReason};
 use mapping_support::*;
 use serde_json::Value;
@@ -185,9 +185,9 @@ fn changed_entries_are_named_as_groups_name_them() {
     }
     answer(&mut mapper, &person(5, "known"));
     let changed: Vec<Changed> = mapper.changed().collect();
-    let person = |name: &str, user: &str, gidnumber| Changed { dn: dn(name), user_name: Some(user.to_string()), gidnumber };
-    let team = Changed { dn: "cn=team,ou=groups,dc=example,dc=com".to_string(), user_name: None, gidnumber: None };
-    assert_eq!(changed, [person("Alice", "alice", Some(20000)), team, person("Bob", "bob", None)]);
+    let person = |name: &str, user: &str| Changed { dn: dn(name), user_names: vec![user.to_string()] };
+    let team = Changed { dn: "cn=team,ou=groups,dc=example,dc=com".to_string(), user_names: Vec::new() };
+    assert_eq!(changed, [person("Alice", "alice"), team, person("Bob", "bob")]);
 }
 
 /// A user-private group as useradd makes it, and its user.
@@ -199,10 +199,9 @@ fn alice_and_hers() -> [TestEntry; 2] {
 fn user_private_groups_are_skipped_in_any_order() {
     let [alice, hers] = alice_and_hers();
     let by_name = hers.clone().without("gidNumber").without("member");
-    let by_number = TestEntry { dn: "cn=other,dc=x".to_string(), ..hers.clone() }.set("cn", "other").without("member");
-    let bad_name = hers.clone().set("cn", "not a name!");
+    let other_number = hers.clone().set("gidNumber", "30000");
     let held = alice.clone().with("mail", "bad mail");
-    for (person, group) in [(&alice, &hers), (&alice, &by_name), (&alice, &by_number), (&alice, &bad_name), (&held, &hers)] {
+    for (person, group) in [(&alice, &hers), (&alice, &by_name), (&alice, &other_number), (&held, &hers)] {
         for entries in [[person.clone(), group.clone()], [group.clone(), person.clone()]] {
             let content = map(&config(), &entries);
             assert_eq!(
@@ -228,6 +227,27 @@ fn a_group_of_somebody_else_is_not_private() {
                 assert!(problems(&content).iter().all(|(_, rule)| rule.contains(&dn("alice"))));
                 assert_eq!(content.persons, 2);
             }
+        }
+    }
+}
+
+/// A number that coincides says nothing: the group would be deleted.
+#[test]
+fn a_group_with_a_persons_number_and_another_name_is_sent_without_the_number() {
+    let [alice, hers] = alice_and_hers();
+    let staff = TestEntry { dn: "cn=staff,dc=x".to_string(), ..hers }.set("cn", "staff").without("member");
+    for policy in [InvalidEntries::DropValue, InvalidEntries::Hold] {
+        let cfg = MappingConfig { invalid_entries: policy, ..config() };
+        for entries in [[alice.clone(), staff.clone()], [staff.clone(), alice.clone()]] {
+            let content = map(&cfg, &entries);
+            assert_eq!((content.skipped.len(), content.persons), (0, 1));
+            let named = match policy {
+                InvalidEntries::DropValue => content.dropped.iter().map(|d| (d.attribute.clone(), d.rule.clone())).collect(),
+                _ => problems(&content),
+            };
+            assert_eq!(named.len(), 1, "{named:?}");
+            assert!(named[0].0 == "gidnumber" && named[0].1.contains(&dn("alice")), "{named:?}");
+            assert_eq!(content.groups, usize::from(policy == InvalidEntries::DropValue));
         }
     }
 }
@@ -259,10 +279,7 @@ fn an_incremental_run_asks_whose_a_group_may_be() {
     let empty = group(4, "empty");
     let ask = |cfg: &MappingConfig, received: &[TestEntry]| incremental(cfg, received, &[]).0;
     let questions = ask(&config(), &[hers.clone(), many, empty]);
-    assert_eq!(
-        (questions.private_group_names, questions.private_group_gidnumbers),
-        (vec!["alice".to_string(), "empty".to_string()], vec![20000])
-    );
+    assert_eq!(questions.private_group_names, ["alice", "empty"]);
     // Nothing is left to ask when she is there, or when private groups are sent.
     assert!(ask(&config(), &[hers.clone(), alice.clone()]).is_empty());
     let mut sync = config();

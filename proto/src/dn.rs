@@ -62,6 +62,16 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     Parser { rest: dn, length: dn.len() }.name(form)
 }
 
+/// Whether the first RDN of a name has this value of this attribute.
+pub fn is_named_by(dn: &str, attribute: &str, value: &str) -> bool {
+    let mut wanted = canonical_type(&attribute.to_ascii_lowercase()).to_owned();
+    wanted.push('=');
+    write_value(value.trim_matches(' ').as_bytes(), &mut wanted);
+    let form = normalize(dn).unwrap_or_default();
+    let rdn = form.split(',').next().unwrap_or_default();
+    rdn.split('+').any(|pair| pair == wanted)
+}
+
 /// Why a text is not a distinguished name. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnError {

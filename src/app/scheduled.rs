@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Settings, report_failure, synchronise};
+use super::{Ended, Settings, report_failure, synchronise};
 use crate::cli::Cli;
 use crate::config::{self, Env};
 use crate::error::ExitCode;
@@ -45,7 +45,7 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
         |timeout| Some(inbox.wait(timeout)),
         |service, kind| {
             let full = if kind.full { FullRefresh::Scheduled } else { FullRefresh::No };
-            verdict(synchronise(cli, &service.settings, full, heartbeat.clone()))
+            verdict(&synchronise(cli, &service.settings, full, heartbeat.clone()))
         },
         |service| service.reload(cli, env, &health),
     );
@@ -113,8 +113,9 @@ fn timing(settings: &Settings) -> supervise::Settings {
     }
 }
 
-fn verdict(code: ExitCode) -> Verdict {
-    match code {
+fn verdict(ended: &Ended) -> Verdict {
+    match ended.code {
+        ExitCode::Held if ended.concerns_few => Verdict::FewHeld,
         ExitCode::Success => Verdict::Synchronised,
         ExitCode::Held => Verdict::Held,
         ExitCode::Refused => Verdict::Refused,

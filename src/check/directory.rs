@@ -202,7 +202,7 @@ fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     }
 }
 
-/// Why entries would be held back, in numbers; `--dry-run` names them.
+/// Why entries would be held back, or sent without a value, in numbers; `--dry-run` names them.
 fn held(list: &Checklist, reading: &Reading) {
     let mut missing: BTreeMap<&str, u64> = BTreeMap::new();
     let mut broken: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -224,6 +224,14 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     for ((attribute, rule), n) in broken {
         list.advice(Step::Entries, format_args!("{} would be held back for {attribute}: {rule}; --dry-run names them", thousands(n)));
+    }
+    let mut dropped: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for value in &reading.content.dropped {
+        *dropped.entry((&value.attribute, &value.rule)).or_default() += 1;
+    }
+    for ((attribute, rule), n) in dropped {
+        let values = count(n, "value");
+        list.advice(Step::Entries, format_args!("{values} of {attribute} would be left out: {rule}; --dry-run names the entries"));
     }
 }
 

@@ -25,7 +25,7 @@ pub fn fingerprint(config: &SyncConfig) -> String {
 
 fn canonical(config: &SyncConfig) -> String {
     let directory = &config.directory;
-    let mut text = Canonical("kanidm-ldap-sync content 1\n".to_owned());
+    let mut text = Canonical("kanidm-ldap-sync content 2\n".to_owned());
     text.set("base", &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()));
     text.set("filter", &directory.filter.to_string());
     // Rights decide what is seen: another account sees another content.
@@ -36,14 +36,14 @@ fn canonical(config: &SyncConfig) -> String {
             Bind::External => "external".to_owned(),
         },
     );
-    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } = &config.mapping;
+    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries, bind_dn: _ } = &config.mapping;
     person(&mut text, person_mapping);
     group(&mut text, group_mapping);
     text.set(
         "invalid",
         match invalid_entries {
             InvalidEntries::Hold => "hold",
-            InvalidEntries::DropAttribute => "drop-attribute",
+            InvalidEntries::DropValue => "drop-value",
             InvalidEntries::Fail => "fail",
         },
     );
@@ -90,11 +90,11 @@ fn person(text: &mut Canonical, person: &PersonMapping) {
 }
 
 fn group(text: &mut Canonical, group: &GroupMapping) {
-    let GroupMapping { object_classes, name, description, member, gidnumber, schema, send_user_private } = group;
+    let GroupMapping { object_classes, name, description, members, gidnumber, schema, send_user_private } = group;
     text.classes("group", object_classes);
     text.attribute("name", name);
     text.attribute("description", description);
-    text.attribute("member", member);
+    members.iter().for_each(|member| text.attribute("member", member));
     text.attribute("gidnumber", gidnumber);
     text.flag("members are DNs", *schema == GroupSchema::Rfc2307Bis);
     text.flag("private groups", *send_user_private);

@@ -115,6 +115,8 @@ pub struct MappingConfig {
     pub entries: HashMap<Uuid, EntryConfig>,
     /// What becomes of an entry that Kanidm would refuse.
     pub invalid_entries: InvalidEntries,
+    /// `ldap_sync_dn`: the sync account itself is not synchronised. RFC 4514 text.
+    pub bind_dn: Option<String>,
 }
 
 /// `person_*` keys. Attribute names are as configured; compare without regard to case.
@@ -155,17 +157,20 @@ pub struct GroupMapping {
     pub name: String,
     /// `group_attr_description`.
     pub description: String,
-    /// `group_attr_member`.
-    pub member: String,
+    /// `group_attr_member`, 1 to [`MAX_MEMBER_ATTRIBUTES`] attributes.
+    pub members: Vec<String>,
     /// `group_attr_gidnumber`.
     pub gidnumber: String,
-    /// What the values of `member` are.
+    /// What the values of `members` are.
     pub schema: GroupSchema,
     /// `user_private_groups = "sync"`: send them. Otherwise they are skipped.
     pub send_user_private: bool,
 }
 
-/// What the values of the member attribute are.
+/// A group has members in so many attributes at most.
+pub const MAX_MEMBER_ATTRIBUTES: usize = 3;
+
+/// What the values of the member attributes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupSchema {
     /// Distinguished names.
@@ -190,10 +195,11 @@ pub struct EntryConfig {
 /// `invalid_entries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidEntries {
-    /// Not sent, kept as Kanidm has it, tried again on every run.
+    /// A bad value of an optional attribute is left out and the rest is sent. An entry with a bad
+    /// mandatory value is held.
+    DropValue,
+    /// The entry is not sent: Kanidm keeps what it has. Each run tries again.
     Hold,
-    /// Sent without the offending optional attribute; held where a required one offends.
-    DropAttribute,
     /// The run stops, nothing is sent.
     Fail,
 }

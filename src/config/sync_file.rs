@@ -77,6 +77,10 @@ impl<'d> Reader<'d> {
         let status_bind = self.optional("status_bind", |reader, key| reader.text(key, values::listener));
         let directory = self.directory();
         let mapping = self.mapping();
+        let bind_dn = match directory.as_ref().map(|directory| &directory.bind) {
+            Some(Bind::Simple { dn, .. }) => Some(dn.clone()),
+            _ => None,
+        };
         let upload = self.upload();
         let max_delete_percent = self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
         Some(SyncConfig {
@@ -85,7 +89,7 @@ impl<'d> Reader<'d> {
             full_refresh_schedule: full_refresh_schedule?,
             status_bind: status_bind?,
             directory: directory?,
-            mapping: mapping?,
+            mapping: MappingConfig { bind_dn, ..mapping? },
             upload: upload?,
             max_delete_percent: u8::try_from(max_delete_percent?.value).ok()?,
         })
@@ -157,11 +161,13 @@ impl<'d> Reader<'d> {
         let person = self.person();
         let group = self.group();
         let entries = self.entries();
-        let invalid_entries = self.choice(
-            "invalid_entries",
-            &[("hold", InvalidEntries::Hold), ("drop-attribute", InvalidEntries::DropAttribute), ("fail", InvalidEntries::Fail)],
-        );
-        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries? })
+        let policies = [("drop-value", InvalidEntries::DropValue), ("hold", InvalidEntries::Hold), ("fail", InvalidEntries::Fail)];
+        let invalid_entries = self.text("invalid_entries", |word| match word {
+            // The name of drop-value in version 0.1.
+            "drop-attribute" => Ok(InvalidEntries::DropValue),
+            word => choose(word, &policies),
+        });
+        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries?, bind_dn: None })
     }
 
     fn person(&mut self) -> Option<PersonMapping> {
@@ -198,7 +204,7 @@ impl<'d> Reader<'d> {
         let object_classes = self.object_classes("group_objectclass");
         let name = self.attribute("group_attr_name");
         let description = self.attribute("group_attr_description");
-        let member = self.attribute("group_attr_member");
+        let members = self.member_attributes("group_attr_member");
         let gidnumber = self.attribute("group_attr_gidnumber");
         let schema = self.choice("group_attr_schema", &[("rfc2307bis", GroupSchema::Rfc2307Bis), ("rfc2307", GroupSchema::Rfc2307)]);
         let send_user_private = self.choice("user_private_groups", &[("skip", false), ("sync", true)]);
@@ -211,7 +217,7 @@ impl<'d> Reader<'d> {
             object_classes: object_classes?,
             name: name?,
             description: description?,
-            member: member?,
+            members: members?,
             gidnumber: gidnumber?,
             schema: schema?,
             send_user_private: send_user_private?,
@@ -318,6 +324,11 @@ impl<'d> Reader<'d> {
         self.keys.integer(key, 1..=MAX_TIMEOUT, &mut self.problems).map(|at| Duration::from_secs(at.value))
     }
 
+    fn member_attributes(&mut self, key: &str) -> Option<Vec<String>> {
+        let names = self.keys.texts(key, &mut self.problems)?;
+        names.try_map(&mut self.problems, |names| values::member_attributes(&names)).map(|at| at.value)
+    }
+
     fn object_classes(&mut self, key: &str) -> Option<Vec<String>> {
         let names = self.keys.texts(key, &mut self.problems)?;
         names.try_map(&mut self.problems, |names| values::object_classes(&names)).map(|at| at.value)
@@ -325,10 +336,7 @@ impl<'d> Reader<'d> {
 
     /// Takes one of a few words.
     fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
-        self.text(key, |word| {
-            let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-            chosen.ok_or_else(|| format!("must be one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
-        })
+        self.text(key, |word| choose(word, choices))
     }
 
     fn warn_of_open_secrets(&mut self, file: &Text) {
@@ -343,6 +351,11 @@ impl<'d> Reader<'d> {
     fn warn(&mut self, message: &str) {
         self.warnings.push(Warning { path: self.path.to_owned(), message: message.to_owned() });
     }
+}
+
+fn choose<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+    chosen.ok_or_else(|| format!("must be one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
 }
 
 /// Whether a secret is configured.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::document::{integer, wrong_type};
 use super::secret::Secret;
+use super::sync::MAX_MEMBER_ATTRIBUTES;
 use crate::mapping::validate;
 
 /// A number of bytes, or a string such as `16 MiB`.
@@ -48,11 +49,38 @@ pub(super) fn attribute(name: &str) -> Result<String, &'static str> {
     (is_attribute_description(name) && name != "1.1").then(|| name.to_owned()).ok_or(WANTED)
 }
 
-/// The names of object classes.
+/// The attributes that hold members, without repetitions.
+pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static str> {
+    const WANTED: &str = "must be the name of one attribute, such as member, or a list of up to three";
+    let mut attributes: Vec<String> = Vec::new();
+    for name in names {
+        let name = attribute(name).map_err(|_| WANTED)?;
+        if !attributes.iter().any(|other| other.eq_ignore_ascii_case(&name)) {
+            attributes.push(name);
+        }
+    }
+    if attributes.len() <= MAX_MEMBER_ATTRIBUTES { Ok(attributes) } else { Err(WANTED) }
+}
+
+/// Standard classes and those derived from them (RFC 4519, RFC 2798). slapd finds an entry by the
+/// superiors of its classes, which the entry need not name.
+const SUBCLASSES: [(&str, &[&str]); 2] =
+    [("person", &["organizationalPerson", "inetOrgPerson"]), ("organizationalPerson", &["inetOrgPerson"])];
+
+/// The names of object classes, and of the standard classes derived from them.
 pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str> {
     const WANTED: &str = "must be the name of an object class, such as person, or a list of them";
     let valid = |name: &&&str| !name.contains(';') && is_attribute_description(name);
-    names.iter().map(|name| Some(name).filter(valid).map(|name| (*name).to_owned())).collect::<Option<_>>().ok_or(WANTED)
+    let mut classes: Vec<String> =
+        names.iter().map(|name| Some(name).filter(valid).map(|name| (*name).to_owned())).collect::<Option<_>>().ok_or(WANTED)?;
+    for (class, derived) in SUBCLASSES {
+        let is_named = |classes: &[String], class: &str| classes.iter().any(|other| other.eq_ignore_ascii_case(class));
+        if is_named(&classes, class) {
+            let more = derived.iter().filter(|class| !is_named(&classes, class)).map(|class| (*class).to_owned());
+            classes.extend(more.collect::<Vec<_>>());
+        }
+    }
+    Ok(classes)
 }
 
 /// A sync token, as an HTTP header can carry it.

@@ -100,6 +100,9 @@ pub struct Envelope {
     /// Entries that were held back, or sent without a value that another entry has, by their sync UUIDs in the directory: they are read
     /// again. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
+    /// Entries that were sent without a bad value, by their sync UUIDs in the directory: each run names
+    /// them. At most [`MAX_HELD`].
+    pub dropped: Vec<Uuid>,
     /// Set between the first and the last POST of a run that takes several.
     pub unfinished: Option<Unfinished>,
 }
@@ -181,6 +184,8 @@ struct Wire {
     matched: Option<String>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     held: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    dropped: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished: Option<Unfinished>,
 }
@@ -227,12 +232,13 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
         shown: unpack_shown(wire.shown, wire.memberships).ok_or(StateError::Damaged { part: "shown" })?,
         matched: wire.matched.map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" })).transpose()?,
         held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
+        dropped: unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?,
         unfinished: wire.unfinished,
     })))
 }
 
 impl Envelope {
-    /// The bytes to store. More than [`MAX_HELD`] held entries are cut off: whoever fills them in checks that first.
+    /// The bytes to store. More than [`MAX_HELD`] held or dropped entries are cut off.
     pub fn to_bytes(&self) -> Vec<u8> {
         let wire = Wire {
             version: VERSION,
@@ -245,6 +251,7 @@ impl Envelope {
             memberships: self.shown.memberships,
             matched: self.matched.as_ref().map(|matched| BASE64.encode(matched.to_bytes())),
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
+            dropped: pack_uuids(self.dropped.iter().take(MAX_HELD).copied()),
             unfinished: self.unfinished,
         };
         // Strings and numbers alone: serialising them cannot fail.
@@ -308,6 +315,7 @@ mod tests {
             },
             matched: Some(Buckets::of(&(0..100_000).map(Uuid::from_u128).collect::<Vec<_>>())),
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
+            dropped: (0..MAX_HELD as u128).map(|n| Uuid::from_u128(n + 7)).collect(),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
         }
     }
@@ -328,8 +336,8 @@ mod tests {
 
     #[test]
     fn an_envelope_stays_small() {
-        assert!(full().to_bytes().len() < 290_000, "{}", full().to_bytes().len());
-        let usual = Envelope { held: vec![], matched: None, ..full() }.to_bytes().len();
+        assert!(full().to_bytes().len() < 510_000, "{}", full().to_bytes().len());
+        let usual = Envelope { held: vec![], dropped: vec![], matched: None, ..full() }.to_bytes().len();
         assert!(usual < 45_000, "{usual}");
     }
 

@@ -14,9 +14,10 @@ use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
 use super::shown::Mask;
+use super::validate::Rule;
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
-use crate::config::sync::{EntryConfig, GroupMapping};
+use crate::config::sync::{EntryConfig, GroupMapping, MAX_MEMBER_ATTRIBUTES};
 use crate::kanidm::scim::{Schemas, ScimGroup};
 use crate::sync::changeset::{self, Member};
 
@@ -72,18 +73,17 @@ impl Mapper<'_> {
         self.set_state(draft.entry, State::Skipped);
     }
 
-    /// Whether a group is only its user's own: same name or number as a person, and no other member.
+    /// Whether a group is only its user's own: it has the user's name and no other member. A number
+    /// that is the same may be chance, and skipping the group deletes it.
     fn is_private(&self, draft: &Draft) -> bool {
-        !self.cfg.group.send_user_private && self.owners(draft).any(|owner| self.has_no_member_but(draft, owner))
+        !self.cfg.group.send_user_private && self.user_of(draft).is_some_and(|user| self.has_no_member_but(draft, user))
     }
 
-    /// Persons with the name or the number of a group.
-    fn owners(&self, draft: &Draft) -> impl Iterator<Item = u32> {
+    /// The person with the name of a group.
+    fn user_of(&self, draft: &Draft) -> Option<u32> {
         let name = self.index.name(&self.content.changes, draft.entry);
         let is_person = |e: &index::Entry| e.kind == Kind::Person && e.state != State::Skipped;
-        let by_name = self.index.find_name(&self.content.changes, name, is_person).filter(|_| !name.is_empty());
-        let by_gidnumber = draft.gidnumber.and_then(|number| self.index.find_gidnumber(number, is_person));
-        by_name.into_iter().chain(by_gidnumber)
+        self.index.find_name(&self.content.changes, name, is_person).filter(|_| !name.is_empty())
     }
 
     fn has_no_member_but(&self, draft: &Draft, owner: u32) -> bool {
@@ -159,7 +159,7 @@ impl Mapper<'_> {
     /// The members of a group that are sent, by their positions in the index, each once.
     fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<u32> {
         let Mapper { cfg, full, index, content, members, form, .. } = self;
-        let resolver = Resolver { schema: cfg.group.schema, full: *full, index, changes: &content.changes };
+        let resolver = Resolver { schema: cfg.group.schema, full: *full, answered: true, index, changes: &content.changes };
         let mut seen = HashSet::new();
         let mut strangers = Vec::new();
         let mut sent = Vec::new();
@@ -186,15 +186,16 @@ fn member(index: &Index, position: u32) -> Option<Member<'_>> {
     index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn)))
 }
 
-/// The attributes a group is made of: name, description, member, number.
-pub(super) fn names(cfg: &GroupMapping) -> [&str; 4] {
-    [&cfg.name, &cfg.description, &cfg.member, &cfg.gidnumber]
+/// The attributes a group is made of: name, description, number, and those of its members.
+pub(super) fn names(cfg: &GroupMapping) -> [&str; 3 + MAX_MEMBER_ATTRIBUTES] {
+    let member = |at: usize| cfg.members.get(at).map_or("", String::as_str);
+    [&cfg.name, &cfg.description, &cfg.gidnumber, member(0), member(1), member(2)]
 }
 
 /// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
 pub(super) fn identity(cfg: &GroupMapping, entry: &SearchResultEntry<'_>, name: &mut String) -> Option<u32> {
-    let [names, _, _, gidnumber] = Names::new(names(cfg)).pick(entry);
-    person::lower_case(values::first_text(names.as_ref()).ok().flatten().unwrap_or_default(), name);
+    let [names, _, gidnumber, ..] = Names::new(names(cfg)).pick(entry);
+    person::lower_case(values::naming_text(names.as_ref(), &cfg.name, entry.dn()).ok().flatten().unwrap_or_default(), name);
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
@@ -209,18 +210,24 @@ fn read(
 ) -> (Option<u32>, Option<Box<str>>, Range<usize>, Mask, Findings) {
     let picked = Names::new(names(cfg)).pick(entry);
     let shown = Mask::of(picked.iter().map(|values| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some())));
-    let [name_values, description, member, gidnumber] = picked;
-    read_name(cfg, name_values.as_ref(), table, name, &mut findings);
+    let [name_values, description, gidnumber, members_of @ ..] = picked;
+    read_name(cfg, values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()), table, name, &mut findings);
     let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
     let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
-    let members = members.add(member.as_ref());
+    let members = members.add(members_of.iter().flatten());
     (gidnumber, description.map(Into::into), members, shown, findings)
 }
 
-fn read_name(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, name: &mut String, findings: &mut Findings) {
+fn read_name(
+    cfg: &GroupMapping,
+    text: Result<Option<&str>, Rule>,
+    table: Option<&EntryConfig>,
+    name: &mut String,
+    findings: &mut Findings,
+) {
     let mapped = table.and_then(|table| table.map_name.as_deref());
     let attribute = name_attribute(cfg, table);
-    match mapped.map_or_else(|| values::first_text(values), |name| Ok(Some(name))) {
+    match mapped.map_or(text, |name| Ok(Some(name))) {
         Err(rule) => findings.required(attribute, rule),
         Ok(text) => {
             person::lower_case(text.unwrap_or_default(), name);
@@ -259,9 +266,9 @@ pub(super) struct Members {
 
 impl Members {
     /// Adds the values that are not blank.
-    fn add(&mut self, values: Option<&Picked<'_>>) -> Range<usize> {
+    fn add<'a>(&mut self, attributes: impl Iterator<Item = &'a Picked<'a>>) -> Range<usize> {
         let start = self.bytes.len();
-        for value in values.into_iter().flat_map(values::not_blank) {
+        for value in attributes.flat_map(values::not_blank) {
             // Longer than four gigabytes is longer than a message.
             let Ok(length) = u32::try_from(value.len()) else { continue };
             self.bytes.extend_from_slice(&length.to_ne_bytes());

@@ -14,6 +14,7 @@ use ldap_content_sync::dn;
 use uuid::Uuid;
 
 use super::positions::Positions;
+use super::prepared;
 use crate::sync::changeset::ChangeSet;
 
 /// What has become of an entry.
@@ -97,6 +98,8 @@ pub(crate) struct NewEntry<'a> {
 /// The entries of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
+    /// Names are compared as RFC 4518 prepares them.
+    pub(crate) prepare: bool,
     hashing: RandomState,
     entries: Vec<Entry>,
     texts: Vec<Texts>,
@@ -108,6 +111,10 @@ pub(crate) struct Index {
     known_mails: HashMap<String, u32>,
     renamed: HashMap<String, u32>,
     user_names: HashMap<u32, String>,
+    /// The persons that have a user name besides others; `None` where two have it.
+    by_another_name: HashMap<String, Option<u32>>,
+    /// All user names of the persons that have several.
+    several_names: HashMap<u32, Vec<String>>,
 }
 
 impl Index {
@@ -145,7 +152,7 @@ impl Index {
             self.by_gidnumber.insert(self.hash(&number.to_ne_bytes()), position);
         }
         if let Some(user_name) = new.user_name {
-            self.renamed.insert(user_name.into(), position);
+            self.renamed.insert(self.user_form(user_name), position);
             self.user_names.insert(position, user_name.into());
         }
         position
@@ -159,6 +166,14 @@ impl Index {
         if let Some(number) = self.entry(position).and_then(|entry| entry.gidnumber) {
             self.by_gidnumber.insert(self.hash(&number.to_ne_bytes()), position);
         }
+    }
+
+    /// Adds one of several user names that a person has in the directory.
+    pub(crate) fn add_user_name(&mut self, position: u32, name: &str) {
+        let form = self.user_form(&name.to_ascii_lowercase());
+        self.several_names.entry(position).or_default().push(form.clone());
+        let owner = self.by_another_name.entry(form).or_insert(Some(position));
+        *owner = owner.filter(|owner| *owner == position);
     }
 
     /// Adds a mail address of an entry in the change set.
@@ -224,11 +239,17 @@ impl Index {
 
     /// The person with a user name in the directory, lower-cased.
     pub(crate) fn find_user(&self, changes: &ChangeSet, user_name: &str) -> Option<u32> {
+        let user_name = &self.user_form(user_name);
         if let Some(position) = self.renamed.get(user_name) {
             return Some(*position);
         }
         let found = self.find_name(changes, user_name, |e| e.kind == Kind::Person && e.state != State::Skipped);
         found.filter(|position| !self.user_names.contains_key(position))
+    }
+
+    /// The only person that has this user name among others.
+    pub(crate) fn find_user_by_another_name(&self, user_name: &str) -> Option<u32> {
+        self.by_another_name.get(&self.user_form(user_name)).copied().flatten()
     }
 
     /// The DN as the server spells it.
@@ -268,6 +289,35 @@ impl Index {
         self.user_names.get(&position).map_or_else(|| self.name(changes, position), String::as_str)
     }
 
+    /// All user names in the directory, lower-cased.
+    pub(crate) fn user_names(&self, changes: &ChangeSet, position: u32) -> Vec<String> {
+        match self.several_names.get(&position) {
+            Some(names) => names.clone(),
+            None => vec![self.user_name(changes, position).to_owned()],
+        }
+    }
+
+    fn user_form(&self, user_name: &str) -> String {
+        let mut form = user_name.to_owned();
+        if self.prepare {
+            prepared::prepare_text(&mut form);
+        }
+        form
+    }
+
+    /// Prepares a DN in comparison form, if the directory does so.
+    pub(crate) fn prepare_dn(&self, form: &mut String) {
+        if self.prepare {
+            prepared::prepare_dn(form);
+        }
+    }
+
+    /// The comparison form of an entry's own DN.
+    pub(crate) fn comparison_form(&self, dn: &str, form: &mut String) {
+        comparison_form(dn, form);
+        self.prepare_dn(form);
+    }
+
     fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &Entry) -> &'s str {
         match entry.place {
             Place::Text(at) => self.texts.get(at as usize).map_or("", |texts| &texts.name),
@@ -284,7 +334,7 @@ impl Index {
             },
         };
         let mut of_entry = String::new();
-        comparison_form(&dn, &mut of_entry);
+        self.comparison_form(&dn, &mut of_entry);
         of_entry == form
     }
 

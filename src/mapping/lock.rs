@@ -6,6 +6,7 @@
 //! | attribute | meaning |
 //! |---|---|
 //! | `nsAccountLock` (389) | `true`: locked |
+//! | `sambaAcctFlags` (Samba) | `D` among the flags: locked. `L`, the lock-out after wrong passwords, is temporary and not copied |
 //! | `pwdAccountLockedTime` (ppolicy) | year 0000: locked for good; any other time is a temporary lock-out by the server and not copied |
 //! | `shadowExpire` (RFC 2307) | days since 1970, the account ends when that day begins; -1: never. 0 is the first day of 1970, as pam_unix reads it |
 //! | `pwdEndTime` (ppolicy), `krbPrincipalExpiration` | the account ends then |
@@ -20,10 +21,11 @@ use super::values::{self, Picked};
 
 /// The attributes, in the order of [`Values`].
 pub(crate) const ATTRIBUTES: [&str; COUNT] =
-    ["nsAccountLock", "pwdAccountLockedTime", "shadowExpire", "pwdEndTime", "krbPrincipalExpiration", "pwdStartTime"];
-const COUNT: usize = 6;
+    ["nsAccountLock", "pwdAccountLockedTime", "shadowExpire", "pwdEndTime", "krbPrincipalExpiration", "pwdStartTime", "sambaAcctFlags"];
+const COUNT: usize = 7;
 
 const BOOLEAN: Rule = "must be TRUE or FALSE";
+const FLAGS: Rule = "must be letters in brackets, such as [U          ]";
 const DAYS: Rule = "must be a number of days since 1970-01-01, or -1 for never";
 const TIME: Rule = "must be a GeneralizedTime, such as 20301231235959Z";
 
@@ -47,6 +49,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// Ends the account: it is locked.
+    pub(crate) fn lock(&mut self) {
+        self.expire = Some(LOCKED);
+    }
+
     /// Reads the attributes; `problem` hears of each value that is not understood.
     pub(crate) fn read(attributes: &Values<'_>, mut problem: impl FnMut(&'static str, Rule)) -> Window {
         let mut window = Window::default();
@@ -82,6 +89,7 @@ fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
         // Only its year is looked at.
         "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(LOCKED))),
         "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
+        "sambaAcctFlags" => Ok(is_disabled(text)?.then_some(Bound::Until(LOCKED))),
         "shadowExpire" => Ok(day(text)?.map(Bound::Until)),
         "pwdStartTime" => generalized_time(text).map(|time| Some(Bound::From(time))).ok_or(TIME),
         _ => generalized_time(text).map(|time| Some(Bound::Until(time))).ok_or(TIME),
@@ -96,6 +104,13 @@ fn boolean(text: &str) -> Result<bool, Rule> {
     } else {
         Err(BOOLEAN)
     }
+}
+
+/// Whether Samba's account flags have a `D`.
+fn is_disabled(text: &str) -> Result<bool, Rule> {
+    let flags = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let flags = flags.filter(|flags| flags.bytes().all(|b| b == b' ' || b.is_ascii_alphanumeric()));
+    flags.map(|flags| flags.contains('D')).ok_or(FLAGS)
 }
 
 /// When a day since 1970 begins; none for never, and for days that RFC 3339 has no name for.
@@ -212,6 +227,25 @@ mod tests {
         }
         assert_eq!(until("pwdAccountLockedTime", "20240101120000Z"), Ok(None));
         assert_eq!(until("pwdAccountLockedTime", "someday"), Err(TIME));
+    }
+
+    #[test]
+    fn samba_flags() {
+        let epoch = Some("1970-01-01T00:00:00Z".to_string());
+        for (flags, end) in [
+            ("[U          ]", Ok(None)),
+            ("[UX]", Ok(None)),
+            ("[UL         ]", Ok(None)),
+            ("[]", Ok(None)),
+            ("[UD         ]", Ok(epoch.clone())),
+            ("[D]", Ok(epoch.clone())),
+            ("UD", Err(FLAGS)),
+            ("", Err(FLAGS)),
+            ("[U", Err(FLAGS)),
+            ("[U-]", Err(FLAGS)),
+        ] {
+            assert_eq!(until("sambaAcctFlags", flags), end, "{flags}");
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::index::{self, Entry, Index, Kind, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
+use super::prepared;
 use super::shown::Mask;
 use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
@@ -32,6 +33,12 @@ pub struct Mapper<'c> {
     person_names: Names<'c, { person::FIELDS }>,
     /// UUIDs that the configuration gives to other entries.
     claimed: HashSet<Uuid>,
+    /// The DN of the sync account, in comparison form.
+    bind_dn: Option<String>,
+    /// Replaces a unix password that is gone; `None` where unix passwords are not synchronised.
+    unusable_hash: Option<&'c str>,
+    /// The directory was asked for everything that [`questions`](Self::questions) named.
+    answered: bool,
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
@@ -48,6 +55,13 @@ impl<'c> Mapper<'c> {
             full,
             person_names: Names::new(person::names(&cfg.person)),
             claimed: cfg.claimed(),
+            bind_dn: cfg.bind_dn.as_deref().map(|dn| {
+                let mut form = String::new();
+                index::comparison_form(dn, &mut form);
+                form
+            }),
+            unusable_hash: None,
+            answered: false,
             index: Index::default(),
             content: Content::default(),
             drafts: Vec::new(),
@@ -55,6 +69,22 @@ impl<'c> Mapper<'c> {
             buffers: Buffers::default(),
             form: String::new(),
         }
+    }
+
+    /// Names are compared as RFC 4518 prepares them: the directory does so, too.
+    pub fn preparing(mut self, prepares: bool) -> Self {
+        self.index.prepare = prepares;
+        if let Some(form) = self.bind_dn.as_mut().filter(|_| prepares) {
+            prepared::prepare_dn(form);
+        }
+        self
+    }
+
+    /// The hash that replaces a unix password which the directory has taken away
+    /// ([`super::password::unusable_hash`]). Sent only where unix passwords are synchronised.
+    pub fn with_unusable_hash(mut self, hash: Option<&'c str>) -> Self {
+        self.unusable_hash = hash.filter(|_| self.cfg.person.password_as_unix);
+        self
     }
 
     /// The attributes to request: what is mapped, once each, without regard to case.
@@ -93,9 +123,11 @@ impl<'c> Mapper<'c> {
         }
         let values = self.pick(entry);
         let kind = self.kind(&values);
-        index::comparison_form(entry.dn(), &mut self.form);
+        self.index.comparison_form(entry.dn(), &mut self.form);
         if self.table(sync_uuid).is_some_and(|table| table.exclude) {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::Excluded);
+        } else if self.bind_dn.as_ref() == Some(&self.form) {
+            self.skip(sync_uuid, kind, entry.dn(), SkipReason::BindDn);
         } else {
             match kind {
                 Kind::Person => self.person(sync_uuid, entry.dn(), &values),
@@ -115,17 +147,17 @@ impl<'c> Mapper<'c> {
         if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
             return;
         }
-        index::comparison_form(entry.dn(), &mut self.form);
+        self.index.comparison_form(entry.dn(), &mut self.form);
         let Buffers { user_name, name, .. } = &mut self.buffers;
         user_name.clear();
         let mut gidnumber = None;
         if kind == Kind::Person {
-            let own = person::identity(&values, user_name);
+            let own = person::identity(&self.cfg.person, entry.dn(), &values, user_name);
             gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
         }
         let mapped = table.and_then(|table| table.map_name.as_deref());
         person::lower_case(mapped.unwrap_or(user_name), name);
-        self.index.add(
+        let position = self.index.add(
             &self.content.changes,
             &NewEntry {
                 sync_uuid,
@@ -139,6 +171,9 @@ impl<'c> Mapper<'c> {
                 user_name: mapped.map(|_| user_name.as_str()),
             },
         );
+        if kind == Kind::Person {
+            person::user_names(&values).for_each(|name| self.index.add_user_name(position, name));
+        }
     }
 
     /// What must be looked up before [`finish`](Self::finish); nothing in a full run.
@@ -160,7 +195,6 @@ impl<'c> Mapper<'c> {
         }
         for draft in self.drafts.iter().filter(|draft| self.may_be_private(draft)) {
             questions.private_group_names.push(self.index.name(&self.content.changes, draft.entry).to_string());
-            questions.private_group_gidnumbers.extend(draft.gidnumber);
         }
         questions.private_group_names.retain(|name| !name.is_empty());
         questions
@@ -173,14 +207,14 @@ impl<'c> Mapper<'c> {
             let person = entry.kind == Kind::Person;
             Changed {
                 dn: self.index.dn(changes, position).into_owned(),
-                user_name: person.then(|| self.index.user_name(changes, position).to_string()),
-                gidnumber: entry.gidnumber.filter(|_| person),
+                user_names: if person { self.index.user_names(changes, position) } else { Vec::new() },
             }
         })
     }
 
     /// Resolves the groups and returns everything.
     pub fn finish(mut self) -> Content {
+        self.answered = true;
         self.finish_groups();
         self.content
     }
@@ -210,7 +244,13 @@ impl<'c> Mapper<'c> {
     }
 
     pub(super) fn resolver(&self) -> Resolver<'_> {
-        Resolver { schema: self.cfg.group.schema, full: self.full, index: &self.index, changes: &self.content.changes }
+        Resolver {
+            schema: self.cfg.group.schema,
+            full: self.full,
+            answered: self.answered,
+            index: &self.index,
+            changes: &self.content.changes,
+        }
     }
 
     fn skip(&mut self, sync_uuid: Uuid, kind: Kind, dn: &str, reason: SkipReason) {
@@ -234,7 +274,7 @@ impl<'c> Mapper<'c> {
         self.check_uuid(sync_uuid, &mut findings);
         let claims = Claims { index: &self.index, changes: &self.content.changes };
         person::check_dn(dn, &self.form, claims, &mut findings);
-        let person = person::read(cfg, table, values, claims, &mut self.buffers, &mut findings);
+        let person = person::read(cfg, table, dn, values, claims, &mut self.buffers, &mut findings);
 
         let sent = findings.settle(person.window.expire.is_some());
         if !sent && person.window != lock::Window::default() {
@@ -258,6 +298,7 @@ impl<'c> Mapper<'c> {
                 user_name: renamed,
             },
         );
+        person::user_names(values).for_each(|name| self.index.add_user_name(position, name));
         let shown = person::shown(values);
         if record.is_some() {
             self.content.changes.mark_last(shown);
@@ -278,12 +319,15 @@ impl<'c> Mapper<'c> {
         let scim = ScimPerson {
             id: uuid,
             name,
-            displayname: person.displayname,
-            legalname: person.legalname,
+            displayname: &person.displayname,
+            legalname: person.legalname.as_deref(),
             gidnumber: person.gidnumber,
             loginshell: person.loginshell,
             password_import: password,
-            unix_password_import: password.filter(|_| self.cfg.person.password_as_unix && person.gidnumber.is_some()),
+            unix_password_import: password
+                .filter(|_| self.cfg.person.password_as_unix)
+                .or(self.unusable_hash)
+                .filter(|_| person.gidnumber.is_some()),
             mail: mails.iter(),
             ssh_publickey: labels.iter().zip(keys.iter()),
             account_valid_from: valid_from.as_deref(),
@@ -306,7 +350,8 @@ impl<'c> Mapper<'c> {
         let Findings { mut problems, drops, contested, .. } = findings;
         if problems.is_empty() {
             self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
-            let dropped = drops.into_iter().map(|Problem { attribute, rule }| Dropped { uuid, dn: dn.to_string(), attribute, rule });
+            let dropped = |Problem { attribute, rule }| Dropped { uuid, sync_uuid, dn: dn.to_string(), attribute, rule };
+            let dropped = drops.into_iter().map(dropped);
             self.content.dropped.extend(dropped);
         } else {
             problems.extend(drops);

@@ -26,6 +26,8 @@ pub(super) struct Resolver<'i> {
     pub(super) schema: GroupSchema,
     /// The run has every entry in scope: there is nothing to look up.
     pub(super) full: bool,
+    /// What can be looked up was looked up.
+    pub(super) answered: bool,
     pub(super) index: &'i Index,
     pub(super) changes: &'i ChangeSet,
 }
@@ -37,13 +39,17 @@ impl Resolver<'_> {
         let (text, found) = match self.schema {
             GroupSchema::Rfc2307 => {
                 super::person::lower_case(text.trim(), form);
-                (text.trim(), self.index.find_user(self.changes, form))
+                // The name of one person may be another name of a second one, who comes after it.
+                // Only who has seen both can tell.
+                let by_another_name = || self.index.find_user_by_another_name(form).filter(|_| self.full || self.answered);
+                (text.trim(), self.index.find_user(self.changes, form).or_else(by_another_name))
             }
             GroupSchema::Rfc2307Bis => {
                 let text = without_uid(text);
                 if dn::normalize_into(text, form).is_err() {
                     return Target::OutOfScope;
                 }
+                self.index.prepare_dn(form);
                 (text, self.index.find_dn(self.changes, form))
             }
         };

@@ -13,6 +13,7 @@ mod owners;
 pub mod password;
 mod person;
 mod positions;
+pub(crate) mod prepared;
 pub mod shown;
 pub mod ssh_key;
 pub mod validate;
@@ -59,14 +60,13 @@ pub struct Content {
 }
 
 impl Content {
-    /// That some entries are neither persons nor groups, and what to do. OpenLDAP finds an entry by the superiors of its object classes, which
-    /// it need not name: somebody is found then, and is no person to us.
+    /// That some entries are neither persons nor groups, and what to do.
     pub fn of_other_classes(&self) -> Option<String> {
         let n = self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
         (n > 0).then(|| {
             format!(
-                "{} match the filter and are neither person nor group by the object classes they name; \
-                 persons may name inetOrgPerson without person: person_objectclass = [\"person\", \"inetOrgPerson\"]",
+                "{} match the filter and are neither person nor group by the object classes they name. \
+                 Check person_objectclass and group_objectclass",
                 thousands(n as u64)
             )
         })
@@ -92,6 +92,7 @@ impl Content {
         self.skipped.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.held.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.contested.retain(|entry| !gone.contains(&entry.sync_uuid));
+        self.dropped.retain(|entry| !gone.contains(&entry.sync_uuid));
         // What is written under the UUID of a claimed entry is another one's, who is still there.
         let own = sync_uuids.iter().filter(|uuid| !mapping.is_claimed(**uuid));
         let written: HashSet<Uuid> = own.map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
@@ -151,6 +152,8 @@ pub enum SkipReason {
     NotMapped,
     /// A group that is only its user's own (`user_private_groups = "skip"`).
     UserPrivateGroup,
+    /// The account that this program binds with.
+    BindDn,
 }
 
 impl std::fmt::Display for SkipReason {
@@ -159,6 +162,7 @@ impl std::fmt::Display for SkipReason {
             SkipReason::Excluded => "excluded by the configuration",
             SkipReason::NotMapped => "neither person nor group by its object classes",
             SkipReason::UserPrivateGroup => "user-private group",
+            SkipReason::BindDn => "the sync account itself (ldap_sync_dn)",
         })
     }
 }
@@ -194,6 +198,8 @@ pub struct Problem {
 pub struct Dropped {
     /// The UUID the entry has in Kanidm.
     pub uuid: Uuid,
+    /// The UUID the entry has in the directory.
+    pub sync_uuid: Uuid,
     /// As the server spells it.
     pub dn: String,
     /// The attribute in the directory, as configured.
@@ -218,10 +224,8 @@ pub struct Questions {
     pub member_dns: Vec<String>,
     /// User names of members that are not in the run, lower-cased.
     pub member_uids: Vec<String>,
-    /// Names of groups that may be private to a user of this name or...
+    /// Names of groups that may be private to a user of this name.
     pub private_group_names: Vec<String>,
-    /// ...of this number.
-    pub private_group_gidnumbers: Vec<u32>,
 }
 
 impl Questions {
@@ -236,10 +240,8 @@ impl Questions {
 pub struct Changed {
     /// As the server spells it.
     pub dn: String,
-    /// A person's name in the directory, lower-cased.
-    pub user_name: Option<String>,
-    /// A person's number in Kanidm: a user-private group may have it too.
-    pub gidnumber: Option<u32>,
+    /// A person's names in the directory, lower-cased.
+    pub user_names: Vec<String>,
 }
 
 /// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
@@ -287,7 +289,7 @@ impl Findings {
     /// holds entries: its lock must not wait for somebody to mend a mail address, which may be one of the owner's making. There is no clock
     /// here to tell today from the day after.
     fn settle(&mut self, ends: bool) -> bool {
-        let drop = self.policy == InvalidEntries::DropAttribute || (ends && self.policy == InvalidEntries::Hold);
+        let drop = self.policy == InvalidEntries::DropValue || (ends && self.policy == InvalidEntries::Hold);
         if !drop || !self.problems.is_empty() {
             self.problems.append(&mut self.drops);
         }

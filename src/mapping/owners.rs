@@ -31,7 +31,7 @@ impl Mapper<'_> {
         let mut gidnumber = None;
         match self.kind(&values) {
             Kind::Person => {
-                gidnumber = person::identity(&values, &mut name);
+                gidnumber = person::identity(&self.cfg.person, entry.dn(), &values, &mut name);
                 unique.mails.extend(valid_mails(person::mail(&values)).map(str::to_owned));
             }
             Kind::Group => gidnumber = group::identity(&self.cfg.group, entry, &mut name),
@@ -60,5 +60,5 @@ impl Mapper<'_> {
 
 fn valid_mails<'a>(mail: Option<Picked<'a>>) -> impl Iterator<Item = &'a str> {
     let texts = mail.into_iter().flat_map(|mail| values::not_blank(&mail)).filter_map(|value| str::from_utf8(value).ok());
-    texts.filter(|mail| validate::mail(mail).is_ok())
+    texts.map(str::trim).filter(|mail| validate::mail(mail).is_ok())
 }

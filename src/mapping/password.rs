@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::GeneralPurpose;
 use base64::engine::general_purpose::{GeneralPurposeConfig, STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::validate::{self, Rule};
 
@@ -48,10 +49,35 @@ impl fmt::Debug for Scratch {
     }
 }
 
+/// Whether a value says that its password is locked: `!` or `*` before the hash or before its
+/// scheme, as `usermod -L` and LDAP Account Manager write it. No hash begins so.
+pub fn is_locked(value: &[u8]) -> bool {
+    let value = value.trim_ascii();
+    let hash = match value.strip_prefix(b"{") {
+        Some(rest) => rest.split(|b| *b == b'}').nth(1).unwrap_or_default(),
+        None => value,
+    };
+    matches!(hash, [b'!' | b'*', ..])
+}
+
+/// A well-formed hash that no password has: Kanidm replaces a unix password, but cannot remove it.
+///
+/// # Errors
+/// The system gives no random octets.
+pub fn unusable_hash() -> Result<String, ring::error::Unspecified> {
+    const SALT_LENGTH: usize = 16;
+    let mut octets = [0; SHA512_LENGTH + SALT_LENGTH];
+    SystemRandom::new().fill(&mut octets)?;
+    Ok(format!("{{SSHA512}}{}", STANDARD.encode(octets)))
+}
+
 /// Whether Kanidm imports a password.
 pub fn check(password: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     if validate::text(password).is_err() {
         return Err(MALFORMED);
+    }
+    if is_locked(password.as_bytes()) {
+        return Err(LOCKED);
     }
     if let Some(django) = password.strip_prefix("pbkdf2_sha256$") {
         return check_django(django, scratch);
@@ -68,7 +94,6 @@ pub fn check(password: &str, scratch: &mut Scratch) -> Result<(), Rule> {
             let (scheme, hash) = rest.split_once('}').ok_or(MALFORMED)?;
             check_scheme(scheme, hash, scratch)
         }
-        None if password.starts_with(['!', '*']) => Err(LOCKED),
         None => Err(NO_SCHEME),
     }
 }
@@ -341,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn unusable_hashes_are_well_formed_and_differ() {
+        let hashes = [unusable_hash().unwrap(), unusable_hash().unwrap()];
+        assert_ne!(hashes[0], hashes[1]);
+        for hash in hashes {
+            assert_eq!(check(&hash), Ok(()));
+        }
+    }
+
+    #[test]
     fn the_other_formats() {
         for good in [
             "{CRYPT}$6$labsalt0$xyz",
@@ -370,12 +404,14 @@ mod tests {
             ("{BCRYPT}$2b$12$abc", SCHEME),
             ("{}x", SCHEME),
             ("{SSHA", MALFORMED),
-            ("{CRYPT}!", CRYPT),
-            ("{CRYPT}*", CRYPT),
+            ("{CRYPT}!", LOCKED),
+            ("{CRYPT}*", LOCKED),
+            ("{SSHA}!AAAA", LOCKED),
+            ("!{CRYPT}$6$s$h", LOCKED),
             ("{CRYPT}ab0123456789.", CRYPT),
             ("{CRYPT}$2b$12$abc", CRYPT),
             ("{CRYPT}$y$j9T$abc", CRYPT),
-            ("{CRYPT}!$6$s$h", CRYPT),
+            ("{CRYPT}!$6$s$h", LOCKED),
             ("{CRYPT}$1$nohash", MALFORMED),
             ("{CRYPT}$6$s$h\n", MALFORMED),
             ("ipaNTHash: iEb36u6P+RetBr3YMLdYbA", MALFORMED),

@@ -25,7 +25,7 @@ pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
 /// The names of the attributes, empty for what is not mapped: object class, user name, display name, legal name, number, shell, password,
 /// mail, SSH key, and those of the account lock.
 pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
-    let [l0, l1, l2, l3, l4, l5] = if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
+    let [l0, l1, l2, l3, l4, l5, l6] = if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
     [
         OBJECT_CLASS,
         &cfg.user_name,
@@ -42,6 +42,7 @@ pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
         l3,
         l4,
         l5,
+        l6,
     ]
 }
 
@@ -50,19 +51,33 @@ pub(super) fn object_classes<'a>([classes, ..]: &Values<'a>) -> impl Iterator<It
     (*classes).into_iter().flat_map(|classes| classes.values())
 }
 
-/// By what groups may name a person: the user name in the directory, lower-cased, and the number, where Kanidm takes it.
-pub(super) fn identity([_, user_name, _, _, gidnumber, ..]: &Values<'_>, name: &mut String) -> Option<u32> {
-    lower_case(values::first_text(user_name.as_ref()).ok().flatten().unwrap_or_default(), name);
+/// The user name in the directory, lower-cased, and the number, where Kanidm takes it.
+pub(super) fn identity(cfg: &PersonMapping, dn: &str, values: &Values<'_>, name: &mut String) -> Option<u32> {
+    let [_, user_name, _, _, gidnumber, ..] = values;
+    lower_case(values::naming_text(user_name.as_ref(), &cfg.user_name, dn).ok().flatten().unwrap_or_default(), name);
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
+/// All user names in the directory, if there are several: groups may name the person by any.
+pub(super) fn user_names<'a>([_, user_name, ..]: &Values<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+    let several = user_name.filter(|names| values::not_blank(names).nth(1).is_some());
+    several.into_iter().flat_map(|names| values::not_blank(&names)).filter_map(|name| str::from_utf8(name).ok())
+}
+
 /// Which of its attributes the directory shows.
-pub(super) fn shown([_, values @ ..]: &Values<'_>) -> Mask {
+pub(super) fn shown(values: &Values<'_>) -> Mask {
+    let [_, _, _, _, _, _, password, ..] = values;
+    let [_, values @ ..] = values;
     let (plain, locks) = values.split_at(values.len() - lock::ATTRIBUTES.len());
     let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
     let limits = |(name, values): (&&str, &Option<Picked<'_>>)| values.as_ref().is_some_and(|values| lock::limits(name, values));
-    let limits = lock::ATTRIBUTES.iter().zip(locks).map(limits);
-    Mask::of(plain.iter().map(has_value).chain(limits).chain(locks.iter().map(has_value)))
+    let limits = lock::ATTRIBUTES.iter().zip(locks).map(limits).chain([is_locked(password.as_ref())]);
+    Mask::of(plain.iter().map(has_value).chain(limits).chain(locks.iter().map(has_value)).chain([has_value(password)]))
+}
+
+/// Whether one of the password's values carries the mark of a lock.
+fn is_locked(password: Option<&Picked<'_>>) -> bool {
+    password.is_some_and(|values| values::not_blank(values).any(password::is_locked))
 }
 
 /// The mail addresses, unless there are too many to be sent.
@@ -72,8 +87,8 @@ pub(super) fn mail<'a>([_, _, _, _, _, _, _, mail, ..]: &Values<'a>) -> Option<P
 
 /// The single values of a person; the others stand in [`Buffers`].
 pub(super) struct Person<'a> {
-    pub(super) displayname: &'a str,
-    pub(super) legalname: Option<&'a str>,
+    pub(super) displayname: Cow<'a, str>,
+    pub(super) legalname: Option<Cow<'a, str>>,
     pub(super) gidnumber: Option<u32>,
     pub(super) loginshell: Option<&'a str>,
     pub(super) window: Window,
@@ -139,40 +154,44 @@ fn owns(entry: &Entry) -> bool {
 pub(super) fn read<'a>(
     cfg: &PersonMapping,
     table: Option<&EntryConfig>,
+    dn: &str,
     values: &Values<'a>,
     claims: Claims<'_>,
     buffers: &mut Buffers,
     findings: &mut Findings,
 ) -> Person<'a> {
     let [_, user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key, lock @ ..] = values;
-    read_name(&cfg.user_name, user_name.as_ref(), table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
+    let name = values::naming_text(user_name.as_ref(), &cfg.user_name, dn);
+    read_name(&cfg.user_name, name, table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
     let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING)).unwrap_or_else(|rule| {
         findings.required(&cfg.display_name, rule);
-        ""
+        Cow::Borrowed("")
     });
     let legal_name_attribute = cfg.legal_name.as_deref().unwrap_or_default();
     let legalname = read_text(legal_name.as_ref()).unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
     let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
     // Kanidm refuses a shell without a number.
     let login_shell = login_shell.as_ref().filter(|_| gidnumber.is_some());
-    let loginshell = read_text(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
+    let loginshell = read_shell(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
     read_password(cfg, password.as_ref(), buffers, findings);
     read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
-    let window = read_window(lock, findings);
+    let mut window = read_window(lock, findings);
+    if cfg.account_lock && is_locked(password.as_ref()) {
+        window.lock();
+    }
     Person { displayname, legalname, gidnumber, loginshell, window }
 }
 
 /// Writes the name in the directory and the name in Kanidm.
 fn read_name(
     attribute: &str,
-    values: Option<&Picked<'_>>,
+    text: Result<Option<&str>, validate::Rule>,
     table: Option<&EntryConfig>,
     claims: Claims<'_>,
     (in_directory, in_kanidm): (&mut String, &mut String),
     findings: &mut Findings,
 ) {
-    let text = values::first_text(values);
     lower_case(text.ok().flatten().unwrap_or_default(), in_directory);
     let mapped = table.and_then(|table| table.map_name.as_deref());
     lower_case(mapped.unwrap_or(in_directory), in_kanidm);
@@ -213,24 +232,30 @@ fn read_gidnumber(
     None
 }
 
-/// The first value, if it is one line of text.
-pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
-    let text = values::first_text(values)?;
-    text.map_or(Ok(()), validate::text).map(|()| text)
+/// The first value, on one line.
+pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<Cow<'a, str>>, validate::Rule> {
+    values::first_text(values)?.map(validate::one_line).transpose()
+}
+
+fn read_shell<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
+    let shell = values::first_text(values)?.map(str::trim);
+    shell.map_or(Ok(()), validate::text).map(|()| shell)
 }
 
 /// The first value that Kanidm can import: a directory may hold several hashes of one password.
+/// A locked one is no mistake where locks are synchronised.
 fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
     let mut first_problem = None;
     for value in values.into_iter().flat_map(values::not_blank) {
         buffers.password.clear();
         buffers.password.push_str(cfg.password_prefix.as_deref().unwrap_or_default());
         let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|value| {
-            buffers.password.push_str(value);
+            buffers.password.push_str(value.trim());
             password::check(&buffers.password, &mut buffers.hash)
         });
         match checked {
             Ok(()) => return,
+            Err(_) if cfg.account_lock && password::is_locked(value) => {}
             Err(rule) => first_problem = first_problem.or(Some(rule)),
         }
     }
@@ -248,14 +273,15 @@ fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
     count > MAX_VALUES
 }
 
-/// An address that comes twice is one.
+/// An address that comes twice is one. Spaces around it do not count.
 fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
     buffers.mails.clear();
     if too_many(attribute, values.into_iter().flat_map(values::not_blank).count(), findings) {
         return;
     }
     for value in values.into_iter().flat_map(values::not_blank) {
-        match str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|mail| validate::mail(mail).map(|()| mail)) {
+        let mail = str::from_utf8(value).map(str::trim).map_err(|_| validate::NOT_UTF8);
+        match mail.and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
                 Some(rule) => findings.taken(attribute, rule),
@@ -266,7 +292,8 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
     }
 }
 
-/// Each line of a value is a key, as sshd reads it. A key that comes twice is one.
+/// Each line of a value is a key, as sshd reads it (sshd(8), AUTHORIZED_KEYS FILE FORMAT): empty
+/// lines and comments are passed over. A key that comes twice is one.
 fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
     let Buffers { keys, labels, label, blob, .. } = buffers;
     keys.clear();
@@ -295,7 +322,7 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty())
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 /// The time the account is valid. What is not understood holds the entry, whatever the policy.

@@ -44,21 +44,23 @@ pub struct Role {
     pub attribute: String,
     /// It locks accounts or limits their time.
     pub is_lock: bool,
+    /// The key names several attributes.
+    is_one_of_several: bool,
     bit: u32,
     value_bit: u32,
 }
 
 impl Role {
-    /// By what the envelope knows the role. The attribute is not part of it, so that a spelling
-    /// error in the configuration is seen as an attribute that is gone.
+    /// By what the envelope knows the role. The attribute is not part of it where the key has one
+    /// only: so a spelling error in the configuration is seen as an attribute that is gone.
     pub fn stored(&self) -> String {
-        if self.is_lock { self.attribute.clone() } else { self.key.to_owned() }
+        if self.is_one_of_several { format!("{} {}", self.key, self.attribute.to_ascii_lowercase()) } else { self.key.to_owned() }
     }
 }
 
-/// How many bits the lock attributes have: first whether they limit anything, then as many that say
-/// whether they have a value.
-const LOCKS: u32 = lock::ATTRIBUTES.len() as u32;
+/// How many bits the locks have: first whether they limit anything, then as many that say whether
+/// they have a value. The last is the password, whose value may carry the mark of a lock.
+const LOCKS: u32 = lock::ATTRIBUTES.len() as u32 + 1;
 
 const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
     "person_attr_user_name",
@@ -74,20 +76,25 @@ const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
 /// The key of the attributes that lock accounts or limit their time.
 pub const LOCK_KEY: &str = "sync_account_lock";
 
-const GROUP_KEYS: [&str; 4] = ["group_attr_name", "group_attr_description", "group_attr_member", "group_attr_gidnumber"];
+const GROUP_KEYS: [&str; 3] = ["group_attr_name", "group_attr_description", "group_attr_gidnumber"];
+const MEMBER_KEY: &str = "group_attr_member";
 
 /// The roles that a configuration maps.
 pub fn roles(cfg: &MappingConfig) -> Vec<Role> {
     let [_, persons @ ..] = person::names(&cfg.person);
-    let keys = PERSON_KEYS.into_iter().chain(std::iter::repeat(LOCK_KEY));
+    let locked_password = if cfg.person.account_lock { cfg.person.password.as_str() } else { "" };
+    let person_keys = PERSON_KEYS.into_iter().chain(std::iter::repeat(LOCK_KEY));
+    let group_keys = GROUP_KEYS.into_iter().chain(std::iter::repeat(MEMBER_KEY));
+    let several_members = cfg.group.members.len() > 1;
     let role = |kind| {
         move |((bit, key), attribute): ((u32, &'static str), &str)| {
             let is_lock = key == LOCK_KEY;
             let value_bit = if is_lock { bit + LOCKS } else { bit };
-            Role { kind, key, attribute: attribute.to_owned(), is_lock, bit, value_bit }
+            let is_one_of_several = is_lock || (key == MEMBER_KEY && several_members);
+            Role { kind, key, attribute: attribute.to_owned(), is_lock, is_one_of_several, bit, value_bit }
         }
     };
-    let persons = (0..).zip(keys).zip(persons).map(role(Kind::Person));
-    let groups = (0..).zip(GROUP_KEYS).zip(group::names(&cfg.group)).map(role(Kind::Group));
+    let persons = (0..).zip(person_keys).zip(persons.into_iter().chain([locked_password])).map(role(Kind::Person));
+    let groups = (0..).zip(group_keys).zip(group::names(&cfg.group)).map(role(Kind::Group));
     persons.chain(groups).filter(|role| !role.attribute.is_empty()).collect()
 }

@@ -4,6 +4,8 @@
 //! Scope: names, texts, numbers and mail addresses. Passwords and SSH keys have files of their own. Each function takes one value and
 //! returns the rule it breaks, in words for the operator; a rule never repeats the value.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 /// The rule that a value breaks.
@@ -46,7 +48,18 @@ pub fn name(name: &str) -> Result<(), Rule> {
     }
 }
 
-/// A display name, description, shell or DN: any text on one line.
+/// A display name or a description. Line breaks and tabs become spaces.
+pub fn one_line(value: &str) -> Result<Cow<'_, str>, Rule> {
+    if text(value).is_ok() {
+        return Ok(Cow::Borrowed(value));
+    }
+    let is_break = |c: char| matches!(c, '\n' | '\r' | '\t' | '\x0b' | '\x0c');
+    let parts: Vec<&str> = value.split(is_break).map(str::trim).filter(|part| !part.is_empty()).collect();
+    let folded = parts.join(" ");
+    if folded.is_empty() { Err(CONTROL) } else { text(&folded).map(|()| Cow::Owned(folded)) }
+}
+
+/// A shell or DN: any text on one line.
 pub fn text(text: &str) -> Result<(), Rule> {
     // All of it, without an early end: so it is checked many octets at once.
     if text.bytes().fold(false, |found, b| found | b.is_ascii_control()) { Err(CONTROL) } else { Ok(()) }
@@ -116,6 +129,18 @@ mod tests {
         }
         for bad in ["a\nb", "a\r", "\t", "a\0", "\u{1b}[0m", "a\u{7f}", "a\u{1f}"] {
             assert_eq!(text(bad), Err(CONTROL), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lines_are_folded_into_one() {
+        for (value, folded) in
+            [("one", "one"), ("Sales\nWest", "Sales West"), ("a\t b \r\n\r\n c\n", "a b c"), ("end\n", "end"), (" lead", " lead")]
+        {
+            assert_eq!(one_line(value).as_deref(), Ok(folded), "{value:?}");
+        }
+        for bad in ["a\0b\n", "\u{1b}[0m", "\x0b"] {
+            assert_eq!(one_line(bad), Err(CONTROL), "{bad:?}");
         }
     }
 

@@ -7,6 +7,7 @@
 //! An attribute can come in several parts: slapd sends one for each run of lines that the LDIF had that was loaded by `slapadd -q`, though
 //! RFC 4511 §4.5.2 has each description once. All parts count.
 
+use ldap_content_sync::dn;
 use ldap_content_sync::search::{Attribute, SearchResultEntry};
 
 use super::validate::{NOT_UTF8, Rule};
@@ -92,6 +93,17 @@ pub(crate) fn not_blank<'a>(attribute: &Picked<'a>) -> impl Iterator<Item = &'a 
 pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'a str>, Rule> {
     let first = attribute.and_then(|attribute| not_blank(attribute).next());
     first.map(str::from_utf8).transpose().map_err(|_| NOT_UTF8)
+}
+
+/// The value that names the entry: of several the one in the RDN, so that another value that is
+/// added or removed renames nobody. Without such a value the first counts, in the server's order.
+pub(crate) fn naming_text<'a>(attribute: Option<&Picked<'a>>, name: &str, dn: &str) -> Result<Option<&'a str>, Rule> {
+    let is_named_by = |value: &&'a [u8]| str::from_utf8(value).is_ok_and(|value| dn::is_named_by(dn, name, value));
+    let in_rdn = match attribute {
+        Some(attribute) if not_blank(attribute).nth(1).is_some() => not_blank(attribute).find(is_named_by),
+        _ => None,
+    };
+    in_rdn.map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8)).unwrap_or_else(|| first_text(attribute))
 }
 
 /// Texts one behind the other in one buffer, used again for every entry.

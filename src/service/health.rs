@@ -14,7 +14,9 @@ pub enum Verdict {
     Synchronised,
     /// 1: nothing or only part was sent.
     Failed,
-    /// 3: synchronised but for entries that are held back.
+    /// 3: synchronised, and a few entries need attention.
+    FewHeld,
+    /// 3: synchronised, and many entries need attention.
     Held,
     /// 4: refused by the deletion guard.
     Refused,
@@ -35,7 +37,7 @@ pub enum Condition {
     Hung,
     /// The last run failed.
     Failed,
-    /// The last run held entries back.
+    /// Many entries of the last run need attention.
     Held,
     /// The last run was refused by the deletion guard.
     Refused,
@@ -114,8 +116,8 @@ impl Health {
             Some(Verdict::Failed) => Condition::Failed,
             Some(Verdict::Held) => Condition::Held,
             Some(Verdict::Refused) => Condition::Refused,
-            Some(Verdict::Synchronised) if now > record.good_until => Condition::Stale,
-            Some(Verdict::Synchronised) => Condition::Good,
+            Some(Verdict::Synchronised | Verdict::FewHeld) if now > record.good_until => Condition::Stale,
+            Some(Verdict::Synchronised | Verdict::FewHeld) => Condition::Good,
         }
     }
 
@@ -145,7 +147,8 @@ impl fmt::Display for Verdict {
         f.write_str(match self {
             Verdict::Synchronised => "synchronised",
             Verdict::Failed => "failed",
-            Verdict::Held => "synchronised, but entries are held back",
+            Verdict::FewHeld => "synchronised, but a few entries need attention",
+            Verdict::Held => "synchronised, but many entries need attention",
             Verdict::Refused => "refused by the deletion guard",
             Verdict::Busy => "another run is under way",
         })

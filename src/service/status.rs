@@ -140,10 +140,10 @@ impl Probe {
 pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
     let address = reachable(status_bind);
     match ask_address(address, timeout) {
-        Ok(answer) if answer == OK => Probe { exit_code: 0, line: "OK - the last synchronisation finished fully and is recent".into() },
+        Ok(answer) if answer == OK => Probe { exit_code: 0, line: "OK - the last synchronisation is recent; at most 10 entries, or 1 percent, need attention".into() },
         Ok(answer) if answer == ERR => Probe {
             exit_code: 2,
-            line: "CRITICAL - no recent synchronisation that finished fully; the log of kanidm-ldap-sync says why".into(),
+            line: "CRITICAL - no recent synchronisation that finished, or too many entries need attention; the log of kanidm-ldap-sync says why".into(),
         },
         Ok(_) => Probe::unknown(format_args!("{address} gave another answer than Ok or Err; is status_bind another service's port?")),
         Err(error) => Probe::unknown(format_args!(

@@ -153,7 +153,7 @@ impl Timetable {
         if verdict != Verdict::Busy {
             self.ended = Some((now, self.seen));
         }
-        if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::Held) {
+        if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::FewHeld | Verdict::Held) {
             self.full_due = false;
         }
     }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
+use ldap_content_sync::sync_session::Provider;
 use uuid::Uuid;
 
 use super::observe::{Observer, Step};
@@ -15,6 +16,7 @@ use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
+use crate::mapping::prepared::prepare_dn;
 use crate::mapping::shown::Role;
 use crate::mapping::{Changed, Mapper, Questions, UniqueValues};
 use crate::sync::changeset::Kind;
@@ -132,7 +134,7 @@ impl Lookup<'_> {
     /// Answers the mapper's questions about members that are not part of the run. What does not stand below the base is out of scope, and
     /// so not asked for: the directory might well have such an entry.
     pub fn answer(&mut self, questions: &Questions, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        let below = Below::new(&self.config.base_dn);
+        let below = Below::new(&self.config.base_dn, self.directory.provider() != Provider::Ds389);
         let member_dns: Vec<&str> = questions.member_dns.iter().map(String::as_str).filter(|dn| below.has(dn)).collect();
         if member_dns.len() > MANY_MEMBERS {
             let filter = self.config.filter.clone();
@@ -142,8 +144,7 @@ impl Lookup<'_> {
         }
         let person = &self.mapping.person;
         let names = questions.member_uids.iter().chain(&questions.private_group_names);
-        let mut terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
-        terms.extend(questions.private_group_gidnumbers.iter().map(|gid| equality(&person.gidnumber, &gid.to_string())));
+        let terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
         let persons = any_object_class(&person.object_classes);
         for batch in terms.chunks(TERMS) {
             let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
@@ -156,15 +157,15 @@ impl Lookup<'_> {
     fn naming(&self, changed: &Changed) -> Vec<Filter> {
         let group = &self.mapping.group;
         let mut terms = Vec::new();
-        match (group.schema, &changed.user_name) {
-            (GroupSchema::Rfc2307Bis, _) => terms.push(equality(&group.member, &changed.dn)),
-            (GroupSchema::Rfc2307, Some(name)) => terms.push(equality(&group.member, name)),
-            (GroupSchema::Rfc2307, None) => {}
+        for member in &group.members {
+            match group.schema {
+                GroupSchema::Rfc2307Bis => terms.push(equality(member, &changed.dn)),
+                GroupSchema::Rfc2307 => terms.extend(changed.user_names.iter().map(|name| equality(member, name))),
+            }
         }
         if !group.send_user_private {
             // A group may have become, or ceased to be, this user's private group.
-            terms.extend(changed.user_name.iter().map(|name| equality(&group.name, name)));
-            terms.extend(changed.gidnumber.iter().map(|gid| equality(&group.gidnumber, &gid.to_string())));
+            terms.extend(changed.user_names.iter().map(|name| equality(&group.name, name)));
         }
         terms
     }
@@ -208,17 +209,29 @@ impl Lookup<'_> {
 struct Below {
     /// The base in comparison form, as the end of a name: a comma is a border between two RDNs there, and nothing else.
     suffix: String,
+    /// Names are compared as RFC 4518 prepares them.
+    prepare: bool,
 }
 
 impl Below {
-    fn new(base: &str) -> Below {
+    fn new(base: &str, prepare: bool) -> Below {
+        let mut below = Below { suffix: String::new(), prepare };
         // The configuration has only what is a name.
-        let form = dn::normalize(base).unwrap_or_default();
-        Below { suffix: if form.is_empty() { form } else { format!(",{form}") } }
+        let form = below.form(base).unwrap_or_default();
+        below.suffix = if form.is_empty() { form } else { format!(",{form}") };
+        below
     }
 
     fn has(&self, name: &str) -> bool {
-        dn::normalize(name).is_ok_and(|form| form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form))
+        self.form(name).is_some_and(|form| form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form))
+    }
+
+    fn form(&self, name: &str) -> Option<String> {
+        let mut form = dn::normalize(name).ok()?;
+        if self.prepare {
+            prepare_dn(&mut form);
+        }
+        Some(form)
     }
 }
 
@@ -236,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_name_stands_below_a_base_by_whole_rdns() {
-        let below = Below::new("OU=People, dc=example,dc=com");
+        let below = Below::new("OU=People, dc=example,dc=com", true);
         for inside in ["uid=a,ou=people,dc=example,dc=com", "UID=a , ou=PEOPLE,DC=example, dc=com", "ou=people,dc=example,dc=com"] {
             assert!(below.has(inside), "{inside}");
         }
@@ -252,6 +265,8 @@ mod tests {
         ] {
             assert!(!below.has(outside), "{outside}");
         }
-        assert!(Below::new("").has("dc=com"));
+        assert!(Below::new("", true).has("dc=com"));
+        let (composed, decomposed) = ("o=zo\u{eb}", "uid=a,o=zoe\u{308}");
+        assert!(Below::new(composed, true).has(decomposed) && !Below::new(composed, false).has(decomposed));
     }
 }

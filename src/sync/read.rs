@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, Snapshot, is_behind_in_full};
+use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, Snapshot, is_behind_in_full};
 
 use super::attributes;
 use super::listing::{self, Change, Listing};
@@ -24,7 +24,7 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
 use crate::mapping::shown::{Mask, Role, roles};
-use crate::mapping::{Changed, Content, Held, Mapper, Problem};
+use crate::mapping::{Changed, Content, Dropped, Held, Mapper, Problem};
 use crate::sync::changeset::Kind;
 
 /// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
@@ -100,7 +100,9 @@ pub fn read_from(
     loop {
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
-        let mut mapper = Mapper::new(&config.mapping, full);
+        let prepares = directory.provider() != Provider::Ds389;
+        let mapper = Mapper::new(&config.mapping, full).preparing(prepares);
+        let mut mapper = mapper.with_unusable_hash(start.unusable_hash.as_deref());
         let mut read = 0;
         let mut observer = |step: Step<'_>| {
             match step {
@@ -134,6 +136,7 @@ pub fn read_from(
         let mut void = received_and_gone(&outcome, &mapper);
         let mut later = Vec::new();
         let mut read_again = Vec::new();
+        let mut dropped_before = Vec::new();
         let mut matched = None;
         let listing = listing::list(directory, &config.directory, start.matched.as_ref(), full)?;
         if let Some(Listing { change: Change::TooMuch(reason), .. }) = listing {
@@ -153,6 +156,8 @@ pub fn read_from(
         if !full {
             read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
+            let unchanged: Vec<Uuid> = start.dropped.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            dropped_before = still_dropped(&mut lookup, &unchanged, prepares)?;
             // A list shows in every run who is gone, reported or not.
             if !beside.is_empty() && !is_listed && directory.is_ahead_of(&outcome.cookie)? {
                 if rounds < MOST_ROUNDS {
@@ -175,6 +180,7 @@ pub fn read_from(
         }
         void.extend(later);
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
+        reading.content.dropped.extend(dropped_before.into_iter().filter(|entry| !void.contains(&entry.sync_uuid)));
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         let roles = roles(&config.mapping);
@@ -298,6 +304,14 @@ fn complete(
     let questions = mapper.questions();
     lookup.answer(&questions, mapper)?;
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
+}
+
+/// The entries that an earlier run sent without a bad value, and that have not changed since: they
+/// are named again, and not sent again.
+fn still_dropped(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<Vec<Dropped>, DirectoryError> {
+    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares);
+    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    Ok(aside.finish().dropped)
 }
 
 enum Named {

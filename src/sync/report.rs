@@ -2,6 +2,7 @@
 //!
 //! Scope: facts and their wording. No value of an attribute is in a report, only its name and the rule it breaks.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub struct SkippedEntry {
     pub reason: String,
 }
 
-/// An attribute that was left out by `invalid_entries = "drop-attribute"`.
+/// A value that was left out by `invalid_entries = "drop-value"`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DroppedAttribute {
     /// The UUID in Kanidm.
@@ -82,8 +83,10 @@ pub struct Report {
     pub held: Vec<HeldEntry>,
     /// Entries that are not for Kanidm.
     pub skipped: Vec<SkippedEntry>,
-    /// Attributes left out.
+    /// Values left out.
     pub dropped: Vec<DroppedAttribute>,
+    /// Persons and groups that Kanidm has, or had before a run whose number is not known.
+    pub known: u64,
     /// Members of groups that are not among what is synchronised.
     pub members_out_of_scope: u64,
     /// POSTs sent to Kanidm, repeated and refused ones included.
@@ -94,6 +97,42 @@ pub struct Report {
     pub ldap: Duration,
     /// Of it, waiting for Kanidm.
     pub kanidm: Duration,
+}
+
+/// So many entries may need attention while the status is good, or 1 % of the known ones.
+const FEW: u64 = 10;
+
+impl Report {
+    /// Exit code 3: some entries are held back, or were sent without a bad value.
+    pub fn needs_attention(&self) -> bool {
+        !self.held.is_empty() || !self.dropped.is_empty()
+    }
+
+    /// Whether so few entries need attention that the status socket still answers `Ok`.
+    pub fn concerns_few(&self) -> bool {
+        self.concerned() <= FEW.max(self.known / 100)
+    }
+
+    fn concerned(&self) -> u64 {
+        let held = self.held.iter().map(|entry| entry.uuid);
+        held.chain(self.dropped.iter().map(|entry| entry.uuid)).collect::<HashSet<_>>().len() as u64
+    }
+
+    /// The entries that need attention, in one sentence.
+    pub fn attention(&self) -> String {
+        let sent = self.dropped.iter().map(|entry| entry.uuid).collect::<HashSet<_>>().len();
+        let parts = [(self.held.len(), "held back"), (sent, "sent without a bad value")];
+        let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", entries(*n as u64))).collect();
+        let few = match self.concerns_few() {
+            true => "few enough for a good status",
+            false => "too many for a good status",
+        };
+        format!("{}; they are named above. That is {few} (10 entries, or 1 percent)", parts.join(", "))
+    }
+}
+
+fn entries(n: u64) -> String {
+    format!("{} {}", thousands(n), if n == 1 { "entry" } else { "entries" })
 }
 
 impl fmt::Display for Report {
@@ -246,6 +285,7 @@ mod tests {
             held: Vec::new(),
             skipped: vec![SkippedEntry { uuid: Uuid::nil(), dn: "cn=a".into(), reason: "excluded".into() }; 3],
             dropped: Vec::new(),
+            known: 500,
             members_out_of_scope: 0,
             posts: 2,
             total: Duration::from_millis(210),
@@ -259,6 +299,30 @@ mod tests {
         assert_eq!(
             report().to_string(),
             "synchronised: 10,482 read, 12 written (10 persons, 2 groups), 1 deleted, 0 held, 3 skipped, incremental, 0.21 s (ldap 0.03, kanidm 0.18)"
+        );
+    }
+
+    #[test]
+    fn ten_entries_or_one_percent_are_few() {
+        let held = |n| Report {
+            held: (0..n).map(|n| HeldEntry { uuid: Uuid::from_u128(n), dn: String::new(), problems: Vec::new() }).collect(),
+            ..report()
+        };
+        assert!(!report().needs_attention());
+        assert!(held(10).needs_attention() && held(10).concerns_few() && !held(11).concerns_few());
+        assert!(Report { known: 1_100, ..held(11) }.concerns_few());
+        assert!(!Report { known: 100_000, ..held(1_001) }.concerns_few());
+        let dropped = |n| DroppedAttribute {
+            uuid: Uuid::from_u128(n),
+            dn: String::new(),
+            problem: ReportProblem { attribute: None, rule: String::new() },
+        };
+        let report = Report { dropped: vec![dropped(0), dropped(0), dropped(11)], ..held(10) };
+        assert!(!report.concerns_few(), "an entry counts once");
+        assert_eq!(
+            report.attention(),
+            "10 entries held back, 2 entries sent without a bad value; they are named above. \
+             That is too many for a good status (10 entries, or 1 percent)"
         );
     }
 

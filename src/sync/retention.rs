@@ -72,13 +72,14 @@ mod tests {
                 object_classes: Vec::new(),
                 name: text(),
                 description: text(),
-                member: text(),
+                members: Vec::new(),
                 gidnumber: text(),
                 schema: GroupSchema::Rfc2307Bis,
                 send_user_private: false,
             },
             entries: [(u(3), EntryConfig { map_uuid: Some(u(300)), ..EntryConfig::default() })].into(),
             invalid_entries: InvalidEntries::Hold,
+            bind_dn: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::guard::{self, Deletions, Loss, Plan, Refusal, Share};
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
-use super::report::{HeldEntry, Mode, Report};
+use super::report::{HeldEntry, Mode, Report, count};
 use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
@@ -31,7 +31,7 @@ use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
 use crate::mapping::shown::{LOCK_KEY, roles};
-use crate::mapping::{Content, Held};
+use crate::mapping::{Content, Held, password};
 use crate::sync::changeset::Kind;
 
 /// What a run is asked to do.
@@ -78,7 +78,10 @@ pub fn run(
     let clock = &mut WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
-    let start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
+    let mut start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
+    if job.config.mapping.person.password_as_unix {
+        start.unusable_hash = Some(password::unusable_hash().map_err(|_| RunError::NoRandom)?);
+    }
     let reading = read::read(job.config, &start, job.heartbeat.clone(), observer).map_err(RunError::Directory)?;
     let read = begun.elapsed();
 
@@ -94,8 +97,11 @@ pub fn run(
     };
     let total = begun.elapsed();
     let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
-    let report = report(job, &reading, &uploaded, deletions, times);
+    let report = report(job, &start, &reading, &uploaded, deletions, times);
     log_entries(&report);
+    if job.config.mapping.invalid_entries == InvalidEntries::Hold {
+        warn_of_what_waits(&reading.content);
+    }
     log_out_of_scope(&reading.content);
     warn_of_nobody(&reading);
     for attribute in &reading.not_followed {
@@ -197,6 +203,7 @@ fn send(
         shown: start.shown.clone(),
         matched: start.matched.clone(),
         held: start.held.clone(),
+        dropped: start.dropped.clone(),
         unfinished: None,
     };
     // An entry whose UUID another one has in Kanidm keeps nothing there.
@@ -251,7 +258,11 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
     // Only a full refresh tells the kinds of what version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
-    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, unfinished: None }
+    let mut dropped: Vec<Uuid> = reading.content.dropped.iter().map(|entry| entry.sync_uuid).collect();
+    dropped.sort_unstable();
+    dropped.dedup();
+    dropped.truncate(MAX_HELD);
+    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, dropped, unfinished: None }
 }
 
 /// What Kanidm holds when the run has sent everything but `refused`.
@@ -308,6 +319,23 @@ fn log_entries(report: &Report) {
     }
 }
 
+/// `invalid_entries = "hold"` holds revocations back, too.
+fn warn_of_what_waits(content: &Content) {
+    let held = |kind| content.held.iter().filter(|held| held.kind == kind).count() as u64;
+    for (kind, one, keeps) in
+        [(Kind::Person, "person", "their old passwords, SSH keys and addresses"), (Kind::Group, "group", "their old members")]
+    {
+        let n = held(kind);
+        if n > 0 {
+            warn!(
+                "{} held back: in Kanidm {keeps} stay valid until the entries are mended. \
+                 invalid_entries = \"drop-value\" leaves out only what is wrong",
+                count(n, one)
+            );
+        }
+    }
+}
+
 /// Members that are not synchronised: by name for whoever debugs.
 fn log_out_of_scope(content: &Content) {
     for stranger in &content.out_of_scope {
@@ -345,6 +373,8 @@ fn log_held(held: &HeldEntry) {
 pub enum RunError {
     /// Kanidm did not tell its state.
     State(KanidmError),
+    /// The system gives no random numbers.
+    NoRandom,
     /// What Kanidm has stored cannot be used.
     Stored(StateError),
     /// The directory could not be read.
@@ -388,13 +418,14 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            RunError::NoRandom => f.write_str("no random numbers: the system's random device does not answer. Check /dev/urandom"),
             RunError::State(error) => write!(f, "reading the sync state from Kanidm: {error}"),
             RunError::Stored(error) => error.fmt(f),
             RunError::Directory(error) => error.fmt(f),
             RunError::Invalid { held } => write!(
                 f,
                 "{} entries are not valid for Kanidm and invalid_entries = \"fail\": nothing was sent; they are named above. \
-                 Mend them in the directory, set invalid_entries to \"hold\", or exclude them, which deletes them in Kanidm",
+                 Mend them in the directory, set invalid_entries to \"drop-value\", or exclude them, which deletes them in Kanidm",
                 held.len()
             ),
             RunError::Refused(refusal) => refusal.fmt(f),

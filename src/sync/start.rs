@@ -35,6 +35,10 @@ pub struct Start {
     pub full_because: Option<String>,
     /// Entries that earlier runs held back, by their UUIDs in the directory.
     pub held: Vec<Uuid>,
+    /// Entries that earlier runs sent without a bad value, by their UUIDs in the directory.
+    pub dropped: Vec<Uuid>,
+    /// Replaces a unix password that is gone; `None` where those are not synchronised.
+    pub unusable_hash: Option<String>,
     /// What Kanidm is known to hold; `None` where it is not known.
     pub known: Option<Known>,
     /// The same without its kinds, from an older version.
@@ -68,6 +72,7 @@ pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result
                 start.stored_cookie = envelope.cookie;
                 start.stored_fingerprint = Some(envelope.fingerprint);
                 start.held = envelope.held;
+                start.dropped = envelope.dropped;
                 start.known = envelope.known;
                 start.known_of_version_1 = envelope.known_of_version_1;
                 start.shown = envelope.shown;

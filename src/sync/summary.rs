@@ -8,6 +8,7 @@ use super::guard;
 use super::read::Reading;
 use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
 use super::run::Job;
+use super::start::Start;
 use crate::kanidm::upload::{HeldByKanidm, UploadReport};
 use crate::mapping::Content;
 use crate::sync::changeset::Kind;
@@ -23,7 +24,14 @@ pub(super) struct Times {
 }
 
 /// The report of a run that was not refused.
-pub(super) fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, deleted: guard::Deletions, times: Times) -> Report {
+pub(super) fn report(
+    job: &Job<'_>,
+    start: &Start,
+    reading: &Reading,
+    uploaded: &UploadReport,
+    deleted: guard::Deletions,
+    times: Times,
+) -> Report {
     let content = &reading.content;
     let records = content.changes.records();
     let written = |kind| match job.dry_run {
@@ -55,6 +63,10 @@ pub(super) fn report(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport, 
                 problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
             })
             .collect(),
+        known: match &start.known {
+            Some(known) if !reading.is_full() => known.persons.count().saturating_add(known.groups.count()),
+            _ => content.shown().count() as u64,
+        },
         members_out_of_scope: content.members_out_of_scope,
         posts: uploaded.posts,
         total: times.total,

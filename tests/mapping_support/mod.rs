@@ -96,13 +96,14 @@ pub fn config() -> MappingConfig {
             object_classes: vec![s("groupofnames"), s("posixgroup")],
             name: s("cn"),
             description: s("description"),
-            member: s("member"),
+            members: vec![s("member")],
             gidnumber: s("gidnumber"),
             schema: GroupSchema::Rfc2307Bis,
             send_user_private: false,
         },
         entries: HashMap::new(),
         invalid_entries: InvalidEntries::Hold,
+        bind_dn: None,
     }
 }
 
@@ -110,7 +111,7 @@ pub fn config() -> MappingConfig {
 pub fn rfc2307() -> MappingConfig {
     let mut cfg = config();
     cfg.group.schema = GroupSchema::Rfc2307;
-    cfg.group.member = "memberuid".to_string();
+    cfg.group.members = vec!["memberuid".to_string()];
     cfg
 }
 

@@ -121,14 +121,15 @@ fn config(choice: u8) -> MappingConfig {
             object_classes: vec!["groupofnames".to_owned(), "posixgroup".to_owned()],
             name: "cn".to_owned(),
             description: "description".to_owned(),
-            member: "member".to_owned(),
+            members: vec!["member".to_owned(), "uniquemember".to_owned()],
             gidnumber: "gidnumber".to_owned(),
             schema: if rfc2307 { GroupSchema::Rfc2307 } else { GroupSchema::Rfc2307Bis },
             send_user_private: rfc2307,
         },
         entries: HashMap::new(),
-        invalid_entries: [InvalidEntries::Hold, InvalidEntries::DropAttribute, InvalidEntries::Fail, InvalidEntries::Hold]
+        invalid_entries: [InvalidEntries::Hold, InvalidEntries::DropValue, InvalidEntries::Fail, InvalidEntries::Hold]
             [usize::from(choice & 3)],
+        bind_dn: None,
     }
 }
 
