@@ -94,7 +94,7 @@ fn defaults() {
     assert_eq!((directory.timeout, directory.max_message), (Duration::from_secs(30), 64 << 20));
     assert!(matches!(&directory.bind, Bind::Simple { dn, password } if dn == "cn=sync,dc=x" && password.expose() == "p"));
     let person = &config.mapping.person;
-    assert_eq!(person.object_classes, ["person"]);
+    assert_eq!(person.object_classes, ["person", "organizationalPerson", "inetOrgPerson"]);
     let attributes = [
         &person.user_name,
         &person.display_name,
@@ -111,7 +111,7 @@ fn defaults() {
     assert_eq!(group.object_classes, ["groupofnames"]);
     assert_eq!([&group.name, &group.description, &group.members[0], &group.gidnumber], ["cn", "description", "member", "gidnumber"]);
     assert_eq!((group.schema, group.send_user_private), (GroupSchema::Rfc2307Bis, false));
-    assert_eq!((config.mapping.invalid_entries, config.mapping.entries.len()), (InvalidEntries::Hold, 0));
+    assert_eq!((config.mapping.invalid_entries, config.mapping.entries.len()), (InvalidEntries::DropValue, 0));
     let upload = config.upload;
     assert_eq!((upload.timeout, upload.max_entries, upload.max_bytes), (Duration::from_secs(300), 10_000, 16 << 20));
 }
@@ -290,7 +290,8 @@ fn values_that_cannot_be_are_refused() {
         ("person_attr_mail = '1.1'", "person_attr_mail", "one attribute"),
         ("group_attr_schema = 'rfc2308'", "group_attr_schema", "rfc2307bis, rfc2307"),
         ("user_private_groups = 'keep'", "user_private_groups", "skip, sync"),
-        ("invalid_entries = 'drop'", "invalid_entries", "hold, drop-attribute, fail"),
+        ("invalid_entries = 'drop'", "invalid_entries", "drop-value, hold, fail"),
+        ("group_attr_member = ['a', 'b', 'c', 'd']", "group_attr_member", "up to three"),
         ("sync_account_lock = 'true'", "sync_account_lock", "true or false"),
         ("upload_max_entries = 0", "upload_max_entries", "1 to"),
         ("upload_max_bytes = 65535", "upload_max_bytes", "64 KiB"),
@@ -544,8 +545,9 @@ fn the_fingerprint_changes_with_the_content_and_with_nothing_else() {
         "group_attr_gidnumber = 'a'",
         "group_attr_schema = 'rfc2307'",
         "user_private_groups = 'sync'",
+        "group_attr_member = ['a', 'b']",
         "invalid_entries = 'fail'",
-        "invalid_entries = 'drop-attribute'",
+        "invalid_entries = 'hold'",
         &entry(""),
         &entry("exclude = true"),
         &entry("map_name = 'a'"),
@@ -568,7 +570,7 @@ fn the_fingerprint_changes_with_the_content_and_with_nothing_else() {
     assert_eq!(base, FINGERPRINT_OF_MINIMAL);
 }
 
-const FINGERPRINT_OF_MINIMAL: &str = "0d2a29b719ea6bbee1f47872e66bd95a2151b33511dc18a20bb47bc2c9ddafff";
+const FINGERPRINT_OF_MINIMAL: &str = "898aefc7c5d8fa687bc89d81a48c5764b3f485135824610adc454e5c2ffbf650";
 
 #[test]
 fn the_example_holds_every_key_with_its_default() {

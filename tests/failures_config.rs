@@ -76,7 +76,7 @@ fn wrong_sync_configs_are_named_by_file_line_and_key() {
         (more("person_objectclass = []"), ":7: person_objectclass: ", "empty"),
         (more("person_attr_mail = '*'"), ":7: person_attr_mail: ", "one attribute"),
         (more("group_attr_schema = 'rfc4876'"), ":7: group_attr_schema: ", "rfc2307bis, rfc2307"),
-        (more("invalid_entries = 'ignore'"), ":7: invalid_entries: ", "hold, drop-attribute, fail"),
+        (more("invalid_entries = 'ignore'"), ":7: invalid_entries: ", "drop-value, hold, fail"),
         (more("user_private_groups = 'no'"), ":7: user_private_groups: ", "skip, sync"),
         (more("max_delete_percent = 101"), ":7: max_delete_percent: ", "from 0 to 100"),
         (more("upload_max_entries = 0"), ":7: upload_max_entries: ", "from 1 to"),

@@ -92,7 +92,7 @@ fn held_members_are_sent_and_skipped_ones_are_not() {
         let cfg = config();
         let mut mapper = Mapper::new(&cfg, full);
         let entries =
-            [team.clone(), person(2, "held").with("mail", "bad mail"), group(3, "refused").with("description", "a\nb"), unit.clone()];
+            [team.clone(), person(2, "held").with("mail", "bad mail"), group(3, "refused").with("description", "a\0b"), unit.clone()];
         entries.iter().for_each(|entry| feed(&mut mapper, entry));
         let content = mapper.finish();
         assert_eq!(members(&content, "team"), ["cn=refused,ou=groups,dc=example,dc=com".to_string(), dn("held")]);
@@ -382,4 +382,62 @@ fn a_group_of_many_members() {
     let big = entries.iter().fold(group(9999, "big"), |group, entry| group.with("member", entry.dn.to_uppercase()));
     let content = map(&config(), &[&[big][..], &entries].concat());
     assert_eq!((members(&content, "big").len(), content.persons), (5000, 5000));
+}
+
+/// memberUid finds a person by any of the names; who is named so first of all comes first.
+#[test]
+fn a_person_is_a_member_by_any_of_several_names() {
+    let cfg = rfc2307();
+    let alias = |id, name: &str| person(id, name).with("uid", "alias");
+    let posix = |member: &str| group(9, "team").set("objectClass", "posixGroup").with("memberUid", member);
+    let members_of = |full: bool, received: &[TestEntry], known: &[TestEntry]| {
+        let mut mapper = Mapper::new(&cfg, full);
+        received.iter().for_each(|entry| feed(&mut mapper, entry));
+        let questions = mapper.questions();
+        known.iter().for_each(|entry| answer(&mut mapper, entry));
+        (questions.member_uids, members(&mapper.finish(), "team"))
+    };
+    assert_eq!(members_of(true, &[posix("ALIAS"), alias(1, "login")], &[]).1, [dn("login")]);
+    assert_eq!(members_of(true, &[posix("login"), alias(1, "login")], &[]).1, [dn("login")]);
+    assert_eq!(members_of(true, &[posix("alias"), alias(1, "login"), person(2, "alias")], &[]).1, [dn("alias")]);
+    assert!(members_of(true, &[posix("alias"), alias(1, "a"), alias(2, "b")], &[]).1.is_empty(), "nobody can tell which");
+    // An increment asks, also where it has somebody of that other name.
+    let (asked, found) = members_of(false, &[posix("alias"), alias(1, "login")], &[person(2, "alias")]);
+    assert_eq!((asked, found), (vec!["alias".to_owned()], vec![dn("alias")]));
+    let (asked, found) = members_of(false, &[posix("alias")], &[alias(1, "login")]);
+    assert_eq!((asked, found), (vec!["alias".to_owned()], vec![dn("login")]));
+
+    let mut mapper = Mapper::new(&cfg, false);
+    feed(&mut mapper, &alias(1, "login"));
+    assert_eq!(mapper.changed().next().unwrap().user_names, ["login", "alias"]);
+}
+
+#[test]
+fn members_come_from_up_to_three_attributes() {
+    let mut cfg = config();
+    cfg.group.members.push("uniqueMember".to_owned());
+    let team = group(9, "team").with("uniqueMember", format!("{}#'01'B", dn("b"))).with("member", dn("a")).with("member", dn("b"));
+    let content = map(&cfg, &[team, person(1, "a"), person(2, "b")]);
+    assert_eq!(members(&content, "team"), [dn("a"), dn("b")]);
+    assert!(Mapper::attributes(&cfg).contains(&"uniqueMember".to_owned()));
+}
+
+/// One name in two Unicode forms: OpenLDAP takes them for the same, 389 does not.
+#[test]
+fn names_in_another_unicode_form_are_the_same_where_the_directory_says_so() {
+    let (composed, decomposed) = ("zo\u{eb}", "zoe\u{308}");
+    let zoe = TestEntry { dn: dn(composed), ..person(1, "zoe") };
+    let team = group(9, "team").with("member", dn(decomposed));
+    let cfg = config();
+    for prepares in [true, false] {
+        let mut mapper = Mapper::new(&cfg, true).preparing(prepares);
+        [team.clone(), zoe.clone()].iter().for_each(|entry| feed(&mut mapper, entry));
+        assert_eq!(members(&mapper.finish(), "team").len(), usize::from(prepares));
+    }
+    let mut cfg = rfc2307();
+    cfg.entries.insert(Uuid::from_u128(1), EntryConfig { map_name: Some("zoe".into()), ..EntryConfig::default() });
+    let mut mapper = Mapper::new(&cfg, true).preparing(true);
+    let team = group(9, "team").set("objectClass", "posixGroup").with("memberUid", decomposed.to_uppercase());
+    [team, zoe.set("uid", composed)].iter().for_each(|entry| feed(&mut mapper, entry));
+    assert_eq!(members(&mapper.finish(), "team"), [dn(composed)]);
 }

@@ -163,7 +163,7 @@ impl<'d> Reader<'d> {
         let entries = self.entries();
         let policies = [("drop-value", InvalidEntries::DropValue), ("hold", InvalidEntries::Hold), ("fail", InvalidEntries::Fail)];
         let invalid_entries = self.text("invalid_entries", |word| match word {
-            // The name of drop-value in version 0.1.
+            // Its older name.
             "drop-attribute" => Ok(InvalidEntries::DropValue),
             word => choose(word, &policies),
         });

@@ -27,3 +27,4 @@ pub mod transport;
 mod unique;
 pub mod upload;
 mod write;
+pub mod yielded;

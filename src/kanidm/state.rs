@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
 use super::sketch::{BottomK, Sketch};
+use super::yielded::Yielded;
 
 /// base64url: written without padding, read with or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -103,6 +104,8 @@ pub struct Envelope {
     /// Entries that were sent without a bad value, by their sync UUIDs in the directory: each run names
     /// them. At most [`MAX_HELD`].
     pub dropped: Vec<Uuid>,
+    /// Attributes that are yielded to Kanidm, as far as they were found out.
+    pub yielded: Yielded,
     /// Set between the first and the last POST of a run that takes several.
     pub unfinished: Option<Unfinished>,
 }
@@ -186,6 +189,8 @@ struct Wire {
     held: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     dropped: String,
+    #[serde(default, skip_serializing_if = "Yielded::is_empty")]
+    yielded: Yielded,
     #[serde(skip_serializing_if = "Option::is_none")]
     unfinished: Option<Unfinished>,
 }
@@ -233,6 +238,7 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
         matched: wire.matched.map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" })).transpose()?,
         held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
         dropped: unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?,
+        yielded: wire.yielded,
         unfinished: wire.unfinished,
     })))
 }
@@ -252,6 +258,7 @@ impl Envelope {
             matched: self.matched.as_ref().map(|matched| BASE64.encode(matched.to_bytes())),
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
             dropped: pack_uuids(self.dropped.iter().take(MAX_HELD).copied()),
+            yielded: self.yielded.clone(),
             unfinished: self.unfinished,
         };
         // Strings and numbers alone: serialising them cannot fail.
@@ -316,6 +323,7 @@ mod tests {
             matched: Some(Buckets::of(&(0..100_000).map(Uuid::from_u128).collect::<Vec<_>>())),
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
             dropped: (0..MAX_HELD as u128).map(|n| Uuid::from_u128(n + 7)).collect(),
+            yielded: Yielded::from(["mail".to_owned()]),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
         }
     }

@@ -26,6 +26,7 @@ use super::send::Sender;
 use super::state::{Envelope, MAX_HELD, SyncState};
 use super::transport::{Clock, SyncServer};
 use super::write::Writer;
+use super::yielded::Yielded;
 use crate::sync::changeset::ChangeSet;
 
 /// Everything an upload needs to know.
@@ -46,6 +47,8 @@ pub struct Upload<'a> {
     pub stubs: &'a [(Uuid, String)],
     /// Entries of `changes` (UUIDs in Kanidm) that were held before and have not changed since: refusing them once more says nothing new.
     pub tried_before: &'a HashSet<Uuid>,
+    /// Attributes that are known to be yielded to Kanidm.
+    pub yielded: Yielded,
     /// The envelope to store at the end, given the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.
@@ -98,6 +101,8 @@ pub struct UploadReport {
     pub held: Vec<HeldByKanidm>,
     /// Entries that got a temporary name on the way to their new one.
     pub staged: u64,
+    /// Attributes that this upload found to be yielded to Kanidm.
+    pub yielded: Yielded,
     /// How long each step took.
     pub steps: Vec<(Step, Duration)>,
     /// The envelope that Kanidm now holds.

@@ -15,8 +15,9 @@ use super::item::{Form, Item};
 use super::members::held_and_named;
 use super::request::{COMMA, Entries, Retention};
 use super::send::{Leave, Refusal, Sender, Sent, failed};
-use super::state::{MAX_HELD, SyncState};
+use super::state::{Envelope, MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
+use super::yielded::{self, Yielded};
 use crate::mapping::STILL_OPEN;
 use crate::sync::changeset::Kind;
 
@@ -48,6 +49,10 @@ pub(super) struct Writer<'a> {
     groups_named: bool,
     /// An entry was written after groups that may have it as a member.
     pub(super) members_late: bool,
+    /// Left out of every entry.
+    pub(super) yielded: Yielded,
+    /// Kanidm was asked which attributes are yielded.
+    pub(super) asked_for_yielded: bool,
     finished: bool,
     done: usize,
 }
@@ -79,6 +84,8 @@ impl<'a> Writer<'a> {
             refused_for_data: 0,
             groups_named: false,
             members_late: false,
+            yielded: input.yielded.clone(),
+            asked_for_yielded: false,
             finished: false,
             done: 0,
         }
@@ -129,6 +136,7 @@ impl<'a> Writer<'a> {
                 self.batch.took(all.len(), took);
                 return Ok(());
             }
+            Sent::Refused(refusal) if refusal.fault == Fault::Masked && self.learn_yielded()? => return self.write_first(),
             Sent::Refused(refusal) => Some(refusal),
             Sent::TooMuch(_) => None,
         };
@@ -150,7 +158,7 @@ impl<'a> Writer<'a> {
         if self.finished {
             return Ok(());
         }
-        let envelope = (self.input.finish)(&self.sender.report.held);
+        let envelope = self.envelope(&self.sender.report.held);
         if envelope.held.len() > MAX_HELD {
             return Err(UploadError::TooManyHeld { held: envelope.held.len() });
         }
@@ -174,7 +182,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn close(&mut self, envelope: &super::state::Envelope) -> Result<(), UploadError> {
+    fn close(&mut self, envelope: &Envelope) -> Result<(), UploadError> {
         match self.sender.send_whole(&Entries::none(), &Retention::Ignore, Leave::Final(envelope))? {
             Sent::Applied(_) => Ok(()),
             other => Err(failed("storing the sync state in Kanidm", other)),
@@ -194,6 +202,9 @@ impl<'a> Writer<'a> {
                 self.applied(items, form);
                 self.batch.took(items.len(), took);
                 Ok(true)
+            }
+            Sent::Refused(refusal) if form == Form::Full && refusal.fault == Fault::Masked && self.learn_yielded()? => {
+                self.attempt(items, form, last)
             }
             Sent::Refused(refusal) => {
                 self.isolate(items, form, refusal)?;
@@ -307,14 +318,20 @@ impl<'a> Writer<'a> {
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
-        let input = self.input;
-        let entries = Entries::with_heads(
-            items.len(),
-            move |at| items.get(at).map_or(COMMA, |item| item.head(input, form)),
-            move |at| items.get(at).map(|item| item.rest(input, form)).unwrap_or_default(),
-        );
+        let (input, yielded) = (self.input, Rc::new(self.yielded.clone()));
+        let entries = match yielded.is_empty() || form != Form::Full {
+            true => Entries::with_heads(
+                items.len(),
+                move |at| items.get(at).map_or(COMMA, |item| item.head(input, form)),
+                move |at| items.get(at).map(|item| item.rest(input, form)).unwrap_or_default(),
+            ),
+            false => {
+                let entry = move |at| items.get(at).map(|item: &Item| yielded::without(&yielded, &item.render(input, form)));
+                Entries::new(items.len(), move |at| Cow::Owned(entry(at).unwrap_or_default()))
+            }
+        };
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
-        let envelope = (last && clean).then(|| (self.input.finish)(&[])).filter(|e| e.held.len() <= MAX_HELD);
+        let envelope = (last && clean).then(|| self.envelope(&[])).filter(|e| e.held.len() <= MAX_HELD);
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
         let sent = match items {
             [_] => self.sender.send_whole(&entries, &Retention::Ignore, leave)?,
@@ -325,6 +342,10 @@ impl<'a> Writer<'a> {
             self.sender.report.envelope = envelope;
         }
         Ok(sent)
+    }
+
+    fn envelope(&self, held: &[HeldByKanidm]) -> Envelope {
+        Envelope { yielded: self.yielded.clone(), ..(self.input.finish)(held) }
     }
 
     /// Notes what Kanidm has now.
@@ -373,7 +394,11 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
-        item.render(self.input, form)
+        let entry = item.render(self.input, form);
+        match self.yielded.is_empty() || form != Form::Full {
+            true => entry,
+            false => Cow::Owned(yielded::without(&self.yielded, &entry)),
+        }
     }
 
     pub(super) fn uuid(&self, item: Item) -> Uuid {

@@ -30,6 +30,7 @@ use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
+use crate::kanidm::yielded::{Yielded, words};
 use crate::mapping::shown::{LOCK_KEY, roles};
 use crate::mapping::{Content, Held, password};
 use crate::sync::changeset::Kind;
@@ -98,6 +99,9 @@ pub fn run(
     let total = begun.elapsed();
     let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
     let report = report(job, &start, &reading, &uploaded, deletions, times);
+    if !uploaded.yielded.is_empty() {
+        warn!("{}", words(&uploaded.yielded));
+    }
     log_entries(&report);
     if job.config.mapping.invalid_entries == InvalidEntries::Hold {
         warn_of_what_waits(&reading.content);
@@ -204,6 +208,7 @@ fn send(
         matched: start.matched.clone(),
         held: start.held.clone(),
         dropped: start.dropped.clone(),
+        yielded: start.yielded.clone(),
         unfinished: None,
     };
     // An entry whose UUID another one has in Kanidm keeps nothing there.
@@ -225,6 +230,7 @@ fn send(
         changes: &content.changes,
         stubs: &stubs,
         tried_before: &tried_before,
+        yielded: yielded(start, reading),
         finish: &finish,
         limits,
     };
@@ -262,7 +268,13 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
     dropped.sort_unstable();
     dropped.dedup();
     dropped.truncate(MAX_HELD);
-    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, dropped, unfinished: None }
+    let yielded = yielded(start, reading);
+    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, dropped, yielded, unfinished: None }
+}
+
+/// The attributes that the run leaves out from the beginning.
+fn yielded(start: &Start, reading: &Reading) -> Yielded {
+    if reading.is_full() { Yielded::new() } else { start.yielded.clone() }
 }
 
 /// What Kanidm holds when the run has sent everything but `refused`.

@@ -7,6 +7,7 @@ use crate::kanidm::buckets::Buckets;
 use crate::kanidm::known::{Known, Shown};
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
+use crate::kanidm::yielded::Yielded;
 
 /// Who wants the cookie ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Start {
     pub held: Vec<Uuid>,
     /// Entries that earlier runs sent without a bad value, by their UUIDs in the directory.
     pub dropped: Vec<Uuid>,
+    /// Attributes that are yielded to Kanidm. A full refresh asks again.
+    pub yielded: Yielded,
     /// Replaces a unix password that is gone; `None` where those are not synchronised.
     pub unusable_hash: Option<String>,
     /// What Kanidm is known to hold; `None` where it is not known.
@@ -73,6 +76,7 @@ pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result
                 start.stored_fingerprint = Some(envelope.fingerprint);
                 start.held = envelope.held;
                 start.dropped = envelope.dropped;
+                start.yielded = envelope.yielded;
                 start.known = envelope.known;
                 start.known_of_version_1 = envelope.known_of_version_1;
                 start.shown = envelope.shown;

@@ -280,6 +280,11 @@ impl KanidmServer {
         self.post("force-refresh", &json!({ "account": account }))
     }
 
+    /// `kanidm system sync set-yield-attributes`.
+    pub fn yield_attributes(&self, account: &str, attributes: &[&str]) {
+        self.post("yield", &json!({ "account": account, "attributes": attributes }))
+    }
+
     /// Whether a person (name or UUID) could log in with this password.
     pub fn verify_password(&self, person: &str, password: &str) -> bool {
         self.post("verify-password", &json!({ "person": person, "password": password }))

@@ -40,6 +40,8 @@ pub struct Model {
     pub foreign_names: BTreeSet<String>,
     /// Entries of another sync account.
     pub foreign: BTreeSet<Uuid>,
+    /// Attributes that are yielded to Kanidm.
+    pub yielded: BTreeSet<String>,
     /// Bytes of a body; more is 413.
     pub max_body: Option<u64>,
     /// Whether a 409 names the attributes, as newer versions do.
@@ -87,6 +89,7 @@ impl Model {
             given_up: BTreeMap::new(),
             deleted: Vec::new(),
             names_conflicts: self.names_conflicts,
+            yielded: self.yielded.clone(),
         };
         let entries = request["entries"].as_array().expect("entries is an array");
         let result = if self.max_body.is_some_and(|max| bytes.len() as u64 > max) {
@@ -156,6 +159,7 @@ struct Tables {
     given_up: BTreeMap<String, Uuid>,
     deleted: Vec<Uuid>,
     names_conflicts: bool,
+    yielded: BTreeSet<String>,
 }
 
 impl Tables {
@@ -218,7 +222,8 @@ impl Tables {
         let invalid = |name: &str| (400, format!(r#"{{"invalidattribute":"{name}"}}"#));
         let mut entry = old;
         let schemas: Vec<&str> = wanted["schemas"].as_array().expect("schemas").iter().filter_map(Value::as_str).collect();
-        let owned: BTreeSet<&str> = schemas.iter().flat_map(|s| owned_by(s.rsplit(':').next().unwrap_or_default())).copied().collect();
+        let owned = schemas.iter().flat_map(|s| owned_by(s.rsplit(':').next().unwrap_or_default())).copied();
+        let owned: BTreeSet<&str> = owned.filter(|attribute| !self.yielded.contains(*attribute)).collect();
         entry.classes.extend(schemas.iter().filter_map(|s| s.rsplit(':').next()).map(str::to_owned));
         for attribute in owned.iter().filter(|a| !a.ends_with("_import")) {
             entry.attributes.remove(*attribute);

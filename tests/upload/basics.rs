@@ -7,6 +7,7 @@ use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimPerson};
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
+use kanidm_ldap_sync::kanidm::yielded::Yielded;
 use kanidm_ldap_sync::sync::changeset::ChangeSet;
 use uuid::Uuid;
 
@@ -467,6 +468,7 @@ fn another_run_ends_this_one() {
         changes: &set,
         stubs: &[],
         tried_before: &std::collections::HashSet::new(),
+        yielded: Yielded::new(),
         finish: &finish,
         limits: limits(10),
     };

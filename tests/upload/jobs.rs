@@ -10,6 +10,7 @@ use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
+use kanidm_ldap_sync::kanidm::yielded::Yielded;
 use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
 use uuid::Uuid;
 
@@ -121,6 +122,7 @@ impl<'a> Job<'a> {
             },
         };
         let cookie = self.cookie.to_owned();
+        let yielded = if self.full { Yielded::new() } else { base.yielded.clone() };
         let finish = move |held: &[HeldByKanidm]| done(&cookie, 10, held);
         let input = Upload {
             state,
@@ -131,6 +133,7 @@ impl<'a> Job<'a> {
             changes: self.set,
             stubs: self.stubs,
             tried_before: &self.tried_before,
+            yielded,
             finish: &finish,
             limits: self.limits,
         };

@@ -13,6 +13,7 @@ use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadReport, upload};
+use kanidm_ldap_sync::kanidm::yielded::Yielded;
 use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
 use uuid::Uuid;
 
@@ -327,6 +328,7 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         held: held.iter().map(|h| h.uuid).collect(),
         ..Envelope::default()
     };
+    let yielded = if full { Yielded::new() } else { base.yielded.clone() };
     let run = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000 + (u128::from(run) << 4));
     let input = Upload {
         state,
@@ -337,6 +339,7 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         changes: &set,
         stubs: &[],
         tried_before: &std::collections::HashSet::new(),
+        yielded,
         finish: &finish,
         limits,
     };

@@ -50,6 +50,10 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
             let Account { account } = parse(&body)?;
             ask(server, move |engine| engine.force_refresh(&account).map(|()| Value::Null)).await
         }
+        (&Method::POST, "/test/yield") => {
+            let Yield { account, attributes } = parse(&body)?;
+            ask(server, move |engine| engine.yield_attributes(&account, &attributes).map(|()| Value::Null)).await
+        }
         (&Method::POST, "/test/verify-password") => {
             let Credentials { person, password, unix } = parse(&body)?;
             ask(server, move |engine| engine.verify_password(&person, &password, unix).map(Value::from)).await
@@ -91,6 +95,13 @@ struct Named {
 #[serde(deny_unknown_fields)]
 struct Account {
     account: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Yield {
+    account: String,
+    attributes: Vec<String>,
 }
 
 #[derive(Deserialize)]

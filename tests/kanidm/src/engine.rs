@@ -130,6 +130,17 @@ impl Engine {
         write.commit()
     }
 
+    /// Sets the attributes that Kanidm controls, as `kanidm system sync set-yield-attributes` does.
+    pub fn yield_attributes(&self, account: &str, attributes: &[String]) -> Outcome<()> {
+        let _turn = self.turn();
+        let mut write = self.write()?;
+        let uuid = write.qs_write.name_to_uuid(account)?;
+        let value = |name: &String| Modify::Present(Attribute::SyncYieldAuthority, Value::new_iutf8(name));
+        let changes = [Modify::Purged(Attribute::SyncYieldAuthority)].into_iter().chain(attributes.iter().map(value));
+        write.qs_write.internal_modify_uuid(uuid, &ModifyList::new_list(changes.collect()))?;
+        write.commit()
+    }
+
     /// Every live entry of a sync account, in the order of their UUIDs.
     pub fn entries_of(&self, account: &str) -> Outcome<Vec<EntrySnapshot>> {
         let _turn = self.turn();
