@@ -28,6 +28,7 @@ fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
         held: vec![HeldEntry { uuid, dn: dn.clone(), problems: vec![problem(Some("mail")), problem(None)] }],
         skipped: vec![SkippedEntry { uuid, dn: dn.clone(), reason: "excluded".into() }],
         dropped: vec![DroppedAttribute { uuid, dn, problem: problem(Some("mail")) }],
+        known: 500,
         members_out_of_scope: 4,
         posts: 5,
         total: Duration::from_millis(1500),

@@ -28,8 +28,7 @@ impl Writer<'_> {
             return Ok(false);
         }
         self.asked_for_yielded = true;
-        let uuid = Uuid::from_u128(self.input.run.as_u128() ^ 1);
-        let all = probes(uuid);
+        let all = probes(self.input.run);
         let mut yielded = Yielded::new();
         if self.is_yielded(&all)? {
             for probe in &all {
@@ -44,11 +43,13 @@ impl Writer<'_> {
         Ok(is_new && !self.yielded.is_empty())
     }
 
-    /// Whether Kanidm refuses one of these attributes. The POST has an entry without the names that
-    /// Kanidm requires, so it is never applied.
+    /// Whether Kanidm refuses one of these attributes. The POST has an entry that no Kanidm accepts, so
+    /// it is never applied. Kanidm looks at the entries in the order of their UUIDs, at all attributes
+    /// of one and then at the next: the last one has the wrong type for an attribute that cannot be
+    /// yielded.
     fn is_yielded(&mut self, probes: &[Probe]) -> Result<bool, UploadError> {
-        let poison = Uuid::from_u128(self.input.run.as_u128() ^ 2);
-        let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison});
+        let last = Uuid::from_u128(self.input.run.as_u128() | (0xff << 120));
+        let invalid = json!({"externalId": format!("tmp-{last}"), "schemas": scim::PERSON, "id": last, "password_import": 0});
         let entries = probes.iter().map(|probe| &probe.entry).chain([&invalid]);
         let entries: Vec<Cow<'_, [u8]>> = entries.map(|entry| Cow::Owned(entry.to_string().into_bytes())).collect();
         Ok(self.sender.question(&entries.into())?.is_some_and(|refusal| refusal.fault == Fault::Masked))
@@ -62,7 +63,8 @@ struct Probe {
 }
 
 /// Every attribute that we send and that can be yielded: imported passwords cannot.
-fn probes(uuid: Uuid) -> Vec<Probe> {
+fn probes(run: Uuid) -> Vec<Probe> {
+    let uuid = Uuid::from_u128(run.as_u128() >> 8);
     let person = [
         ("name", json!(temporary_name(uuid))),
         ("displayname", json!("-")),
@@ -81,7 +83,7 @@ fn probes(uuid: Uuid) -> Vec<Probe> {
     let person = person.into_iter().map(|(attribute, value)| (scim::POSIX_PERSON, attribute, value));
     let group = group.into_iter().map(|(attribute, value)| (scim::POSIX_GROUP, attribute, value));
     let probe = |(n, (schemas, attribute, value)): (u128, (&[&str], &'static str, Value))| {
-        let id = Uuid::from_u128(uuid.as_u128() ^ (n << 8));
+        let id = Uuid::from_u128(uuid.as_u128() ^ n);
         let mut entry = json!({"externalId": format!("tmp-{id}"), "schemas": schemas, "id": id});
         entry[attribute] = value;
         Probe { attribute, entry }
