@@ -196,10 +196,7 @@ fn values_that_need_no_complaint_get_none() {
     // "Two\nLines\t", "{SSHA}…\n"
     text(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn:: VHdvCkxpbmVzCQ==\n", user_dn(1)));
     text(&format!("dn: {}\nchangetype: modify\nreplace: description\ndescription:: VHdvCkxpbmVz\n", group_dn("team001")));
-    text(&format!(
-        "dn: {}\nchangetype: modify\nreplace: mail\nmail:: IHVzZXIwMDAwMkBleGFtcGxlLmNvbQ==\n",
-        user_dn(2)
-    ));
+    text(&format!("dn: {}\nchangetype: modify\nreplace: mail\nmail:: IHVzZXIwMDAwMkBleGFtcGxlLmNvbQ==\n", user_dn(2)));
     let ran = world.run(&[], 0);
     assert!(!ran.outcome.stderr.contains("left out"), "{}", ran.outcome.stderr);
     assert_eq!(user(&world, 1).displayname.as_deref(), Some("Two Lines"));

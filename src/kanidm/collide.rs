@@ -117,7 +117,9 @@ impl Writer<'_> {
     fn write_late(&mut self, items: &[Item]) -> Result<(), UploadError> {
         let (groups, written) = (self.written_groups.len(), self.sender.report.written.len());
         self.attempt(items, Form::Full, false)?;
-        self.members_late |= groups > 0 && self.sender.report.written.len() > written;
+        // Refused together, they were written one by one: a group perhaps before its member.
+        let among_them = items.len() > 1 && self.written_groups.len() > groups;
+        self.members_late |= (groups > 0 || among_them) && self.sender.report.written.len() > written;
         Ok(())
     }
 
@@ -249,12 +251,13 @@ impl Writer<'_> {
     }
 }
 
-/// Sets of candidates in which every wanted value is held within the set and wanted once; connected ones together.
+/// Sets of candidates in which every wanted value is held within the set, and no value is another
+/// candidate's, too; connected ones together.
 fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
-    let alone = |c: &Candidate| {
-        let others = || candidates.iter().filter(|o| o.item != c.item);
-        c.wants.iter().all(|(value, _)| others().all(|o| !o.values.contains(value)))
-    };
+    // Of two entries with one value only one can be written, be the value free or not.
+    let mut shared: HashMap<&Unique, usize> = HashMap::new();
+    candidates.iter().flat_map(|c| &c.values).for_each(|value| *shared.entry(value).or_default() += 1);
+    let alone = |c: &Candidate| c.values.iter().all(|value| shared.get(value) == Some(&1));
     let gives_up = |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
     let mut solvable: Vec<bool> = candidates.iter().map(|c| !c.wants.is_empty() && !c.wants_more && alone(c)).collect();
     let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);

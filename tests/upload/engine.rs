@@ -73,6 +73,10 @@ impl World for Engine<'_> {
     fn forget_state(&mut self) {
         self.kanidm.force_refresh(&self.account);
     }
+
+    fn yield_mail(&mut self, yes: bool) {
+        self.kanidm.yield_attributes(&self.account, if yes { &["mail"] } else { &[] });
+    }
 }
 
 fn fill(engine: &mut Engine<'_>, persons: &[Account]) {

@@ -354,7 +354,7 @@ fn check_always(directory: &Directory, world: &mut impl World, recycled_before: 
 }
 
 /// After a finished run: held entries keep what they had, all others are exact.
-fn check_finished(directory: &Directory, world: &mut impl World, report: &UploadReport, context: &str) {
+fn check_finished(directory: &Directory, world: &mut impl World, report: &UploadReport, mails: bool, context: &str) {
     let held: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
     let content = world.content();
     for (uuid, entry) in &content {
@@ -367,7 +367,7 @@ fn check_finished(directory: &Directory, world: &mut impl World, report: &Upload
         let expected = Seen {
             name: Some(wanted.name.clone()),
             external_id: Some(wanted.dn.clone()),
-            mail: wanted.person.then(|| wanted.mail.clone()),
+            mail: if mails { wanted.person.then(|| wanted.mail.clone()) } else { entry.mail.clone() },
             gid: wanted.person.then_some(u64::from(wanted.gid)),
             members: if held.is_empty() { wanted.members.clone() } else { entry.members.clone() },
         };
@@ -388,6 +388,8 @@ pub fn sequence(seed: u64, world: impl World) {
         directory.change(&mut r);
     }
     let runs = 1 + r.below(6);
+    // From then on mails are not ours, until a full refresh after they were given back.
+    let mut yielded = false;
     for n in 0..runs {
         let context = format!("seed {seed}, run {n} of {runs}");
         let limits = Limits {
@@ -405,12 +407,16 @@ pub fn sequence(seed: u64, world: impl World) {
         if r.one_in(12) {
             server.server.forget_state();
         }
+        if r.one_in(10) {
+            server.server.yield_mail(true);
+            yielded = true;
+        }
         let full = r.one_in(6);
         let before = server.server.recycled();
         let result = run(&directory, &mut server, limits, full, seed << 8 | n as u64);
         check_always(&directory, &mut server.server, &before, &context);
         if let Ok(report) = result {
-            check_finished(&directory, &mut server.server, &report, &context);
+            check_finished(&directory, &mut server.server, &report, !yielded, &context);
         }
         server.trouble.clear();
         for _ in 0..r.below(12) {
@@ -423,12 +429,13 @@ pub fn sequence(seed: u64, world: impl World) {
         directory.remove(*uuid);
     }
     server.max_entries = None;
+    server.server.yield_mail(false);
     let limits = Limits { max_entries: 1 + r.below(50), max_bytes: 1 << 20, timeout: Duration::from_secs(300), max_refused: 2_000 };
     let context = format!("seed {seed}, last run");
-    let report = run(&directory, &mut server, limits, false, seed << 8 | 255).unwrap_or_else(|e| panic!("{context}: {e}"));
+    let report = run(&directory, &mut server, limits, yielded, seed << 8 | 255).unwrap_or_else(|e| panic!("{context}: {e}"));
     check_always(&directory, &mut server.server, &before, &context);
     assert!(report.held.is_empty(), "{context}: {:#?}", report.held);
-    check_finished(&directory, &mut server.server, &report, &context);
+    check_finished(&directory, &mut server.server, &report, true, &context);
 }
 
 /// The environment variable `variable` (`first..end`) in the place of the default.
@@ -440,7 +447,8 @@ pub fn seeds(variable: &str, default: std::ops::Range<u64>) -> std::ops::Range<u
 
 #[test]
 fn every_sequence_converges() {
-    for seed in seeds("UPLOAD_SEEDS", 0..400) {
+    // 8720: a group that was written before its member, in a set that had swapped DNs.
+    for seed in seeds("UPLOAD_SEEDS", 0..400).chain([8720]) {
         let mut model = Model { names_conflicts: seed % 2 == 0, ..Model::default() };
         model.foreign_names.insert("admin".to_owned());
         sequence(seed, model);

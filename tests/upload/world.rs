@@ -25,6 +25,8 @@ pub trait World: SyncServer {
     fn recycled(&mut self) -> BTreeSet<Uuid>;
     /// `kanidm system sync force-refresh`.
     fn forget_state(&mut self);
+    /// `kanidm system sync set-yield-attributes`: mail, or nothing.
+    fn yield_mail(&mut self, yes: bool);
 }
 
 impl World for Model {
@@ -45,5 +47,9 @@ impl World for Model {
 
     fn forget_state(&mut self) {
         self.state = None;
+    }
+
+    fn yield_mail(&mut self, yes: bool) {
+        self.yielded = yes.then(|| "mail".to_owned()).into_iter().collect();
     }
 }
