@@ -30,6 +30,7 @@ fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
         dropped: vec![DroppedAttribute { uuid, dn, problem: problem(Some("mail")) }],
         known: 500,
         members_out_of_scope: 4,
+        directory_is_older: true,
         posts: 5,
         total: Duration::from_millis(1500),
         ldap: Duration::from_millis(500),

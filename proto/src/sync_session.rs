@@ -25,7 +25,7 @@ use crate::Limits;
 use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
 use crate::result::{ExtendedResponse, LdapResult, ResultCode};
 use crate::search::SearchResultEntry;
-use crate::sync_control::{EntryState, SyncDone, SyncInfo, SyncState};
+use crate::sync_control::{EntryState, SYNC_DONE_OID, SyncDone, SyncInfo, SyncState};
 pub use cookie::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
 pub use error::SessionError;
 use std::borrow::Cow;
@@ -214,6 +214,9 @@ impl SyncSession {
         }
         if result.code != ResultCode::SUCCESS {
             return Err(SessionError::failed(result));
+        }
+        if message.controls.iter().filter(|control| control.oid == SYNC_DONE_OID).nth(1).is_some() {
+            return Err(SessionError::SeveralSyncDone);
         }
         let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);

@@ -18,7 +18,7 @@ use crate::sync::changeset::Kind;
 use crate::sync::guard::thousands;
 use crate::sync::read::{self, Reading};
 use crate::sync::report::count;
-use crate::sync::run::not_followed;
+use crate::sync::run::remarks;
 use crate::sync::start::Start;
 
 /// What is tried, each depending on those before it.
@@ -173,9 +173,7 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
         held(list, reading);
         attributes(list, config, content);
     }
-    for attribute in &reading.not_followed {
-        list.advice(Step::Filter, not_followed(attribute));
-    }
+    remarks(config, reading).iter().for_each(|remark| list.advice(Step::Entries, remark));
     if let Some(text) = content.of_other_classes() {
         list.advice(Step::Entries, text);
     }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{Cookie, Provider};
@@ -137,6 +138,25 @@ impl Directory {
     /// An entry does not show its UUID: the error that says so.
     pub fn uuid_hidden(&self, dn: String) -> DirectoryError {
         Problem::UuidHidden { dn, attribute: self.uuid_attribute() }.at(&self.uri)
+    }
+
+    /// The state of slapd's database in the form of a cookie, from `contextCSN` of the suffix; `None`
+    /// where the account cannot read it.
+    ///
+    /// # Errors
+    /// As [`Directory::search`].
+    pub fn context_csn(&mut self) -> Result<Option<Vec<u8>>, DirectoryError> {
+        let base = normalize(&self.base).unwrap_or_default();
+        let is_superior = |suffix: &&String| normalize(suffix).is_ok_and(|suffix| base == suffix || base.ends_with(&format!(",{suffix}")));
+        let suffix = self.root_dse.naming_contexts.iter().filter(is_superior).max_by_key(|suffix| suffix.len());
+        let suffix = suffix.unwrap_or(&self.base).clone();
+        let anything = Filter::Present { attribute: "objectClass".to_owned() };
+        let mut csns: Vec<String> = Vec::new();
+        self.search_each(&[(suffix, Scope::Base, &anything)], &["contextCSN"], &mut |_, entry| {
+            let values = entry.attributes().filter(|attribute| attribute.is("contextCSN")).flat_map(|attribute| attribute.values());
+            csns.extend(values.filter_map(|value| str::from_utf8(value).ok()).map(str::to_owned));
+        })?;
+        Ok((!csns.is_empty()).then(|| format!("rid=000,csn={}", csns.join(";")).into_bytes()))
     }
 
     /// Whether any entry below `base` matches: a search that ends with the first.

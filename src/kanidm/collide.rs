@@ -239,8 +239,12 @@ impl Writer<'_> {
             None if holder == Holder::Unknown => {
                 format!("{words} is already that of another entry; of which one was not asked, because too many entries collide")
             }
+            None if self.input.full || is_kanidms_own(value) => {
+                format!("{words} is already that of an entry outside of this sync account{}", remedy(value))
+            }
             None => format!(
-                "{words} is already that of an entry which this run does not touch; if that one is gone from the directory, `--full-refresh` removes it"
+                "{words} is already that of an entry which this run does not touch; \
+                 if that one is gone from the directory, `--full-refresh` removes it"
             ),
         }
     }
@@ -248,6 +252,24 @@ impl Writer<'_> {
     /// The values of an entry that no other may have.
     pub(super) fn values(&self, item: Item) -> Vec<Unique> {
         unique::values(&self.rendered(item, Form::Full))
+    }
+}
+
+/// Whether a name is one that every Kanidm has, for an account or group of its own.
+fn is_kanidms_own(value: &Unique) -> bool {
+    const PREFIXES: [&str; 3] = ["idm_", "domain_", "system_"];
+    match value {
+        Unique::Name(name) => ["admin", "anonymous"].contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        Unique::Dn(_) | Unique::Gid(_) | Unique::Mail(_) => false,
+    }
+}
+
+/// How the configuration gives an entry another value.
+fn remedy(value: &Unique) -> &'static str {
+    match value {
+        Unique::Name(_) => "; give this one another name with map_name",
+        Unique::Gid(_) => "; give this one another number with map_gidnumber",
+        Unique::Dn(_) | Unique::Mail(_) => "",
     }
 }
 

@@ -109,6 +109,11 @@ impl<const SIZE: usize> BottomK<SIZE> {
         missing
     }
 
+    /// Those of `uuids` that are in the sample.
+    pub fn named_among(&self, uuids: &[Uuid]) -> impl Iterator<Item = Uuid> + use<'_, SIZE> {
+        self.sampled_among(uuids.iter().copied()).into_iter()
+    }
+
     /// How many of `uuids` are in the set: what a Delete list deletes. Never more than it lists.
     pub fn known_among(&self, uuids: &[Uuid]) -> u64 {
         self.scale(self.sampled_among(uuids.iter().copied()).len()).min(uuids.len() as u64)

@@ -60,6 +60,17 @@ pub struct Content {
 }
 
 impl Content {
+    /// That no member of any group is synchronised, and what to do.
+    pub fn no_member(&self) -> Option<String> {
+        let named = self.members_out_of_scope;
+        (self.members_resolved == 0 && named > 0).then(|| {
+            format!(
+                "none of the {} members that groups name is synchronised. Check group_attr_schema, group_attr_member and ldap_filter",
+                thousands(named)
+            )
+        })
+    }
+
     /// That some entries are neither persons nor groups, and what to do.
     pub fn of_other_classes(&self) -> Option<String> {
         let n = self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();

@@ -48,7 +48,8 @@ pub fn named(retention: &Retention, known: Option<&Sketch>) -> Vec<Uuid> {
     match (retention, known) {
         (Retention::Ignore, _) | (Retention::Retain(_), None) => Vec::new(),
         (Retention::Retain(uuids), Some(known)) => known.named_missing_from(uuids, NAMED),
-        (Retention::Delete(uuids), _) => uuids.iter().take(NAMED).copied().collect(),
+        (Retention::Delete(uuids), None) => uuids.iter().take(NAMED).copied().collect(),
+        (Retention::Delete(uuids), Some(known)) => known.named_among(uuids).take(NAMED).collect(),
     }
 }
 

@@ -120,6 +120,24 @@ pub struct Loss {
     pub lost: Lost,
 }
 
+/// An entry that goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its UUID in Kanidm.
+    pub uuid: Uuid,
+    /// Its DN, if the directory still has the entry.
+    pub dn: Option<String>,
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.dn {
+            Some(dn) => write!(f, "{dn} ({})", self.uuid),
+            None => write!(f, "{} (not found in the directory)", self.uuid),
+        }
+    }
+}
+
 /// Why the guard refused: everything that is too much, at once. Exit code 4.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -155,7 +173,7 @@ pub enum Reason {
         /// How many are known to be in Kanidm.
         known: Option<u64>,
         /// Up to [`NAMED`] of those that would go.
-        named: Vec<Uuid>,
+        named: Vec<Gone>,
     },
     /// More entries than allowed would lose an attribute.
     Attribute {
@@ -205,7 +223,7 @@ fn judge(share: Share, percent: u8) -> Option<Reason> {
         return Some(Reason::NobodyLeft { kind, known });
     }
     let allowed = if percent == 0 { 0 } else { allowed_losses(known.unwrap_or(0), percent) };
-    let named = named.into_iter().take(NAMED).collect();
+    let named = named.into_iter().take(NAMED).map(|uuid| Gone { uuid, dn: None }).collect();
     (deletions.at_least() > allowed).then_some(Reason::TooMany { kind, deletions, allowed, percent, known, named })
 }
 
@@ -225,6 +243,14 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl Refusal {
+    /// The entries that would go and have no name yet.
+    pub fn named(&mut self) -> impl Iterator<Item = &mut Gone> {
+        self.reasons.iter_mut().flat_map(|reason| match reason {
+            Reason::TooMany { named, .. } => named.as_mut_slice(),
+            _ => &mut [],
+        })
+    }
+
     /// What would have been taken away, without the verdict.
     pub fn what(&self) -> impl fmt::Display + '_ {
         let reasons = &self.reasons;
@@ -273,8 +299,8 @@ impl fmt::Display for Reason {
                     )?,
                     None => write!(f, "{deletions} {entries} would be deleted, allowed are {allowed} while Kanidm's content is not known")?,
                 }
-                for (at, uuid) in named.iter().enumerate() {
-                    write!(f, "{}{uuid}", if at == 0 { ", among them " } else { ", " })?;
+                for (at, gone) in named.iter().enumerate() {
+                    write!(f, "{}{gone}", if at == 0 { ", among them " } else { ", " })?;
                 }
                 f.write_str(". Check ldap_filter and the rights of the sync account")
             }

@@ -3,7 +3,7 @@
 //!
 //! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one search a value.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
@@ -50,6 +50,43 @@ impl Lookup<'_> {
             self.receive(&filter, mapper, observer)?;
         }
         Ok(())
+    }
+
+    /// Attributes that hold members of groups and are not mapped, with the number of groups that have
+    /// members only there.
+    pub fn unmapped_members(&mut self) -> Result<Vec<(&'static str, u64)>, DirectoryError> {
+        const USUAL: [&str; 3] = ["member", "uniqueMember", "memberUid"];
+        let group = &self.mapping.group;
+        let is_mapped = |attribute: &str| group.members.iter().any(|member| member.eq_ignore_ascii_case(attribute));
+        let present = |attribute: &str| Filter::Present { attribute: attribute.to_owned() };
+        let without: Vec<Filter> = group.members.iter().map(|member| Filter::Not(Box::new(present(member)))).collect();
+        let mut found = Vec::new();
+        for attribute in USUAL.into_iter().filter(|attribute| !is_mapped(attribute)) {
+            let only_there = [any_object_class(&group.object_classes), present(attribute)].into_iter().chain(without.clone());
+            let filter = self.in_scope(Filter::And(only_there.collect()));
+            let mut groups = 0;
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| groups += 1)?;
+            if groups > 0 {
+                found.push((attribute, groups));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The DNs of entries by their UUIDs in the directory, in scope or not. Entries that are gone, or
+    /// that the account cannot see, have none.
+    pub fn names(&mut self, uuids: &[Uuid]) -> Result<HashMap<Uuid, String>, DirectoryError> {
+        let (provider, uuid_attribute) = (self.directory.provider(), self.directory.uuid_attribute());
+        let mut names = HashMap::new();
+        for batch in uuids.chunks(TERMS) {
+            let filter = self.directory.uuid_filter(batch);
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &[uuid_attribute], &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry) {
+                    names.insert(uuid, entry.dn().to_owned());
+                }
+            })?;
+        }
+        Ok(names)
     }
 
     /// Tells the mapper who else has a name, a number or an address of a held entry. The entry stays held for that, and Kanidm, which would

@@ -1,39 +1,24 @@
 //! The dry run's listing: what would be sent, entry by entry, and why the rest would not.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::changeset::Kind;
+use super::guard::{Deletions, Gone, thousands};
 use super::read::Reading;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
+use crate::kanidm::sketch::Sketch;
 
-/// A line for each entry that would be written, held or skipped, and for each that would be deleted and can be named: `known` is a sample
-/// of what Kanidm holds, and all of it where that is not much.
-pub fn lines(reading: &Reading, known: Option<&Known>) -> Vec<String> {
-    let content = &reading.content;
+/// A line for each entry that would be written, deleted, held or skipped. `names`: the DNs of entries
+/// that go and that the directory still has.
+pub fn lines(reading: &Reading, known: Option<&Known>, deletions: Deletions, names: &HashMap<Uuid, String>) -> Vec<String> {
     let mut lines = Vec::new();
-    for record in content.changes.records() {
-        // Our own serialisation: it always parses.
-        let entry: Value = serde_json::from_slice(&content.changes.json(record)).unwrap_or_default();
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (dn, name) = (text("externalId"), text("name"));
-        lines.push(match record.kind {
-            Kind::Group => {
-                let members = entry.get("member").and_then(Value::as_array).map_or(0, Vec::len);
-                format!("write group  {dn} -> {name}, members {members}")
-            }
-            Kind::Person => format!("write person {dn} -> {name}"),
-        });
-    }
-    match &reading.retention {
-        Retention::Ignore => {}
-        Retention::Retain(uuids) => {
-            lines.push(format!("keep {} entries, delete every other", uuids.len()));
-            let gone = known.map(|known| known.named_missing_from(uuids, usize::MAX)).unwrap_or_default();
-            lines.extend(gone.iter().map(|uuid| format!("delete {uuid}, which is one of them")));
-        }
-        Retention::Delete(uuids) => lines.extend(uuids.iter().map(|uuid| format!("delete {uuid}, where Kanidm has it"))),
-    }
+    writes(reading, &mut lines);
+    deletes(reading, known, deletions, names, &mut lines);
+    let content = &reading.content;
     for held in &content.held {
         let problems: Vec<String> = held.problems.iter().map(|p| format!("{}: {}", p.attribute, p.rule)).collect();
         lines.push(format!("hold {}: {}", held.dn, problems.join("; ")));
@@ -45,4 +30,65 @@ pub fn lines(reading: &Reading, known: Option<&Known>) -> Vec<String> {
         lines.push(format!("skip {}: {}", skipped.dn, skipped.reason));
     }
     lines
+}
+
+/// The entries that a run would delete, as far as they can be named, by their kinds.
+pub fn going(reading: &Reading, known: Option<&Known>) -> Vec<(Option<Kind>, Uuid)> {
+    let Some(known) = known else {
+        return match &reading.retention {
+            Retention::Delete(uuids) => uuids.iter().map(|uuid| (None, *uuid)).collect(),
+            _ => Vec::new(),
+        };
+    };
+    let of_kind = |kind| {
+        let sketch: &Sketch = known.of(kind);
+        let going: Vec<Uuid> = match &reading.retention {
+            Retention::Ignore => Vec::new(),
+            Retention::Retain(uuids) => sketch.named_missing_from(uuids, usize::MAX),
+            Retention::Delete(uuids) => sketch.named_among(uuids).collect(),
+        };
+        going.into_iter().map(move |uuid| (Some(kind), uuid))
+    };
+    of_kind(Kind::Person).chain(of_kind(Kind::Group)).collect()
+}
+
+fn writes(reading: &Reading, lines: &mut Vec<String>) {
+    let changes = &reading.content.changes;
+    for record in changes.records() {
+        // Our own serialisation: it always parses.
+        let entry: Value = serde_json::from_slice(&changes.json(record)).unwrap_or_default();
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (dn, name) = (text("externalId"), text("name"));
+        lines.push(match record.kind {
+            Kind::Group => {
+                let members = entry.get("member").and_then(Value::as_array).map_or(0, Vec::len);
+                format!("write group  {dn} -> {name}, members {members}")
+            }
+            Kind::Person => format!("write person {dn} -> {name}"),
+        });
+    }
+}
+
+fn deletes(reading: &Reading, known: Option<&Known>, deletions: Deletions, names: &HashMap<Uuid, String>, lines: &mut Vec<String>) {
+    let going = going(reading, known);
+    match (&reading.retention, known) {
+        (Retention::Retain(uuids), None) => {
+            let n = thousands(uuids.len() as u64);
+            lines.push(format!("delete every entry of this sync account in Kanidm that is not one of the {n} in the directory"));
+        }
+        (Retention::Retain(_) | Retention::Delete(_), Some(known)) if !known.is_exact() && deletions != Deletions::Exactly(0) => {
+            lines.push(format!("delete {deletions} in all, of which are known by name:"));
+        }
+        _ => {}
+    }
+    let skipped: HashMap<Uuid, &str> = reading.content.skipped.iter().map(|entry| (entry.uuid, entry.dn.as_str())).collect();
+    for (kind, uuid) in going {
+        let dn = skipped.get(&uuid).map(|dn| (*dn).to_owned()).or_else(|| names.get(&uuid).cloned());
+        let kind = match kind {
+            Some(Kind::Person) => "person ",
+            Some(Kind::Group) => "group  ",
+            None => "",
+        };
+        lines.push(format!("delete {kind}{}", Gone { uuid, dn }));
+    }
 }

@@ -20,7 +20,6 @@ use crate::config::sync::SyncConfig;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
-use crate::heartbeat::Heartbeat;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
 use crate::mapping::shown::{Mask, Role, roles};
@@ -60,6 +59,11 @@ pub struct Reading {
     /// Attributes of the filter that the server computes and no run follows; looked for in a full
     /// refresh.
     pub not_followed: Vec<String>,
+    /// Attributes with members that are not mapped, and how many groups have members only there;
+    /// looked for in a full refresh.
+    pub unmapped_members: Vec<(&'static str, u64)>,
+    /// The directory says that nothing has changed, and is older than what was read before.
+    pub is_older: bool,
 }
 
 impl Reading {
@@ -69,19 +73,10 @@ impl Reading {
     }
 }
 
-/// Connects, and reads the directory from where `start` says.
+/// Reads a directory that is connected, from where `start` says.
 ///
 /// # Errors
-/// Whatever stands in the way; what was read until then is void.
-pub fn read(config: &SyncConfig, start: &Start, heartbeat: Heartbeat, observer: &mut Observer<'_>) -> Result<Reading, DirectoryError> {
-    let mut directory = Directory::connect_watched(&config.directory, heartbeat)?;
-    read_from(&mut directory, config, start, observer)
-}
-
-/// Reads a directory that is connected.
-///
-/// # Errors
-/// As [`read`].
+/// What was read until then is void.
 pub fn read_from(
     directory: &mut Directory,
     config: &SyncConfig,
@@ -198,7 +193,10 @@ pub fn read_from(
             }
         }
         if full {
+            reading.unmapped_members = lookup.unmapped_members()?;
             reading.not_followed = listing::not_followed(directory, &config.directory)?;
+        } else if reading.cookie == start.cookie {
+            reading.is_older = lags(directory, start)?;
         }
         return Ok(Reading { read_again, matched, ..reading });
     }
@@ -272,6 +270,13 @@ fn is_older(answer: &Cookie, start: &Start) -> bool {
         (Some(stored), Cookie::Absent) => Snapshot::of(stored).is_some(),
         _ => false,
     }
+}
+
+/// Whether slapd is older than what was read before. It says so itself only when it has changes.
+fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
+    let Some(stored) = start.cookie.as_ref().filter(|cookie| Snapshot::of(cookie).is_some()) else { return Ok(false) };
+    let now = directory.context_csn()?;
+    Ok(now.is_some_and(|now| is_behind_in_full(stored, &now)))
 }
 
 /// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No server known to us does that. The next
@@ -366,6 +371,8 @@ fn finish(
         hidden_locks: Vec::new(),
         matched: None,
         not_followed: Vec::new(),
+        unmapped_members: Vec::new(),
+        is_older: false,
     }
 }
 

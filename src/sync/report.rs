@@ -89,6 +89,8 @@ pub struct Report {
     pub known: u64,
     /// Members of groups that are not among what is synchronised.
     pub members_out_of_scope: u64,
+    /// The directory is older than what was read before, and has nothing new.
+    pub directory_is_older: bool,
     /// POSTs sent to Kanidm, repeated and refused ones included.
     pub posts: u64,
     /// Wall time of the whole run.
@@ -208,6 +210,7 @@ pub struct JsonRun<'a> {
     skipped: &'a [SkippedEntry],
     dropped: &'a [DroppedAttribute],
     members_out_of_scope: u64,
+    directory_is_older: bool,
     posts: u64,
     seconds: JsonSeconds,
 }
@@ -258,6 +261,7 @@ impl Report {
             skipped: &self.skipped,
             dropped: &self.dropped,
             members_out_of_scope: self.members_out_of_scope,
+            directory_is_older: self.directory_is_older,
             posts: self.posts,
             seconds: JsonSeconds { total: seconds(self.total), ldap: seconds(self.ldap), kanidm: seconds(self.kanidm) },
         };
@@ -287,6 +291,7 @@ mod tests {
             dropped: Vec::new(),
             known: 500,
             members_out_of_scope: 0,
+            directory_is_older: false,
             posts: 2,
             total: Duration::from_millis(210),
             ldap: Duration::from_millis(30),

@@ -2,7 +2,7 @@
 //!
 //! Scope: the order. Each step is a module of its own; nothing is sent before the guard has spoken.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::attributes;
 use super::estimate;
 use super::guard::{self, Deletions, Loss, Plan, Refusal, Share};
+use super::lookup::Lookup;
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
@@ -19,7 +20,8 @@ use super::report::{HeldEntry, Mode, Report, count};
 use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
-use crate::config::sync::{InvalidEntries, SyncConfig};
+use crate::config::sync::{GroupSchema, InvalidEntries, SyncConfig};
+use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::error::ExitCode;
 use crate::heartbeat::Heartbeat;
@@ -83,17 +85,21 @@ pub fn run(
     if job.config.mapping.person.password_as_unix {
         start.unusable_hash = Some(password::unusable_hash().map_err(|_| RunError::NoRandom)?);
     }
-    let reading = read::read(job.config, &start, job.heartbeat.clone(), observer).map_err(RunError::Directory)?;
+    let mut directory = Directory::connect_watched(&job.config.directory, job.heartbeat.clone()).map_err(RunError::Directory)?;
+    let reading = read::read_from(&mut directory, job.config, &start, observer).map_err(RunError::Directory)?;
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
     if reading.content.held.len() > MAX_HELD {
         return Err(RunError::Upload(UploadError::TooManyHeld { held: reading.content.held.len() }));
     }
-    let deletions = guard(job, &state, &start, &reading)?;
+    let deletions = guard(job, &state, &start, &reading, &mut directory)?;
     let (preview, uploaded) = if job.dry_run {
-        (preview::lines(&reading, start.known.as_ref()), UploadReport::default())
+        let going: Vec<Uuid> = preview::going(&reading, start.known.as_ref()).into_iter().map(|(_, uuid)| uuid).collect();
+        let names = names(job, &mut directory, &going);
+        (preview::lines(&reading, start.known.as_ref(), deletions, &names), UploadReport::default())
     } else {
+        drop(directory);
         (Vec::new(), send(job, server, clock, state, &start, &reading, progress)?)
     };
     let total = begun.elapsed();
@@ -108,9 +114,7 @@ pub fn run(
     }
     log_out_of_scope(&reading.content);
     warn_of_nobody(&reading);
-    for attribute in &reading.not_followed {
-        warn!("{}", not_followed(attribute));
-    }
+    remarks(job.config, &reading).iter().for_each(|remark| warn!("{remark}"));
     Ok(Outcome { report, preview, reading })
 }
 
@@ -124,14 +128,36 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     Err(RunError::Invalid { held })
 }
 
-fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading) -> Result<Deletions, RunError> {
+/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They name what goes; a
+/// run does not fail for them.
+fn names(job: &Job<'_>, directory: &mut Directory, uuids: &[Uuid]) -> HashMap<Uuid, String> {
+    let mapping = &job.config.mapping;
+    let in_directory: Vec<Uuid> = uuids.iter().map(|uuid| mapping.sync_uuid(*uuid)).collect();
+    let mut lookup = Lookup { directory, config: &job.config.directory, mapping, attributes: &[] };
+    match lookup.names(&in_directory) {
+        Ok(names) => names.into_iter().map(|(uuid, dn)| (mapping.kanidm_uuid(uuid), dn)).collect(),
+        Err(error) => {
+            debug!("who goes cannot be named: {error}");
+            HashMap::new()
+        }
+    }
+}
+
+fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading, directory: &mut Directory) -> Result<Deletions, RunError> {
     let plan = plan(job, start, reading);
     let vanished: Vec<Loss> = plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
     let deletions = plan.shares.iter().map(|share| share.deletions).reduce(Deletions::plus).unwrap_or(Deletions::Unknown);
     match guard::check(plan, job.config.max_delete_percent) {
         Ok(()) => {}
-        Err(refusal) if job.accept_deletes => warn!("--accept-deletes: {}", refusal.what()),
-        Err(refusal) => return Err(RunError::Refused(refusal)),
+        Err(mut refusal) => {
+            let uuids: Vec<Uuid> = refusal.named().map(|gone| gone.uuid).collect();
+            let names = names(job, directory, &uuids);
+            refusal.named().for_each(|gone| gone.dn = names.get(&gone.uuid).cloned());
+            if !job.accept_deletes {
+                return Err(RunError::Refused(refusal));
+            }
+            warn!("--accept-deletes: {}", refusal.what());
+        }
     }
     if !job.accept_deletes {
         vanished.iter().filter(|loss| loss.key != LOCK_KEY).for_each(|loss| warn!("{loss}"));
@@ -355,8 +381,46 @@ fn log_out_of_scope(content: &Content) {
     }
 }
 
+/// What an administrator should know about the directory or the configuration, a sentence each.
+pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
+    let mut remarks: Vec<String> = reading.not_followed.iter().map(|attribute| not_followed(attribute)).collect();
+    remarks.extend(reading.unmapped_members.iter().map(|(attribute, groups)| unmapped_members(config, attribute, *groups)));
+    if reading.is_full() {
+        remarks.extend(reading.content.no_member());
+    }
+    if reading.is_older {
+        remarks.push(
+            "the directory is older than what was read before: it lags behind its provider, or was restored. \
+             Its newer changes arrive when it has caught up"
+                .to_owned(),
+        );
+    }
+    remarks
+}
+
+/// Groups whose members are in an attribute that is not read.
+fn unmapped_members(config: &SyncConfig, attribute: &str, groups: u64) -> String {
+    let mapping = &config.mapping.group;
+    let holds_names = attribute == "memberUid";
+    let names = mapping.schema == GroupSchema::Rfc2307;
+    let remedy = match (holds_names, names) {
+        (true, true) | (false, false) => {
+            let all: Vec<String> = mapping.members.iter().map(String::as_str).chain([attribute]).map(|name| format!("{name:?}")).collect();
+            format!("group_attr_member = [{}] reads both", all.join(", "))
+        }
+        (true, false) => {
+            "group_attr_schema = \"rfc2307\" with group_attr_member = \"memberUid\" reads user names instead of DNs".to_owned()
+        }
+        (false, true) => {
+            format!("group_attr_schema = \"rfc2307bis\" with group_attr_member = {attribute:?} reads DNs instead of user names")
+        }
+    };
+    let verb = if groups == 1 { "has" } else { "have" };
+    format!("{} {verb} members only in {attribute}, which is not mapped. {remedy}", count(groups, "group"))
+}
+
 /// An attribute of the filter that an increment does not follow.
-pub(crate) fn not_followed(attribute: &str) -> String {
+fn not_followed(attribute: &str) -> String {
     format!(
         "ldap_filter names {attribute}, which the server maintains: who comes into the filter or leaves it by {attribute} alone \
          is not noticed before the next full refresh. Set full_refresh_schedule, or filter on another attribute"

@@ -68,6 +68,7 @@ pub(super) fn report(
             _ => content.shown().count() as u64,
         },
         members_out_of_scope: content.members_out_of_scope,
+        directory_is_older: reading.is_older,
         posts: uploaded.posts,
         total: times.total,
         ldap: times.ldap,

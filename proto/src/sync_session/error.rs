@@ -30,6 +30,8 @@ pub enum SessionError {
     },
     /// Success without Sync Done control: the server does not synchronise, it only searches.
     MissingSyncDone,
+    /// Success with more than one: several databases of one slapd have answered.
+    SeveralSyncDone,
     /// A synchronisation value that RFC 4533 does not allow.
     Decode {
         /// The entry whose control it is, if it is one of an entry.
@@ -96,6 +98,10 @@ impl fmt::Display for SessionError {
             Self::Disconnected { code, diagnostic } => write!(f, "the server ended the connection: {code}, \"{diagnostic}\""),
             Self::MissingSyncState { dn } => write!(f, "the entry {dn} came without Sync State control: content sync is not active"),
             Self::MissingSyncDone => f.write_str("the search ended without Sync Done control: content sync is not active"),
+            Self::SeveralSyncDone => f.write_str(
+                "the search ended with more than one Sync Done control, so several databases have answered: the order of the overlays \
+                 is wrong. Put syncprov above glue, on the superior database only (overlay glue first, then overlay syncprov)",
+            ),
             Self::Decode { dn: Some(dn), error } => write!(f, "the entry {dn}: {error}"),
             Self::Decode { dn: None, error } => error.fmt(f),
             Self::UnexpectedMessageId { expected, found, operation } => {
