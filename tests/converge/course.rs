@@ -71,6 +71,14 @@ pub enum Change {
     Leave(Label),
     Enter(Label),
     Lock(Label, bool),
+    /// A `!` before the password hash, as `usermod -L` writes it.
+    Mark(Label, bool),
+    /// A second user name or group name, after the first.
+    Alias(Label, Label),
+    /// A group gets the number that belongs to a label.
+    GroupGid(Label, Label),
+    /// An access rule hides one of [`crate::directory::HIDEABLE`], or shows it again.
+    Hide(usize, bool),
     Break(Label, Broken),
     Mend(Label),
     /// The session log is lost, or the changelog trimmed.

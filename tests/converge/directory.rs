@@ -13,6 +13,9 @@ pub const OUTSIDE: usize = 3;
 /// A password hash that Kanidm takes.
 const PASSWORD: &str = "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0";
 
+/// Attributes that an access rule may hide.
+pub const HIDEABLE: [&str; 5] = ["userpassword", "mail", "member", "pwdaccountlockedtime", "nsaccountlock"];
+
 /// One entry. Of every value it holds the label that the value belongs to.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -32,6 +35,9 @@ pub struct Entry {
     /// An employeeType that the default filter does not take.
     pub left: bool,
     pub locked: bool,
+    /// Locked by a mark in the password.
+    pub marked: bool,
+    pub alias: Option<Label>,
     pub broken: BTreeSet<Broken>,
     /// The number of the change that touched it last.
     pub changed: u64,
@@ -62,6 +68,10 @@ pub struct Directory {
     pub meanwhile: Vec<Change>,
     /// Something has happened that no increment shows, and only a full refresh settles.
     pub unseen: bool,
+    /// What an access rule hides.
+    pub hidden: BTreeSet<&'static str>,
+    /// Some of what Kanidm holds may come from entries that did not show everything.
+    pub dark: bool,
 }
 
 impl Directory {
@@ -78,6 +88,8 @@ impl Directory {
             log_from: 0,
             meanwhile: Vec::new(),
             unseen: false,
+            hidden: BTreeSet::new(),
+            dark: false,
         }
     }
 
@@ -117,21 +129,24 @@ impl Directory {
             () => self.name(entry.name),
         };
         let gid = entry.gid.map(|label| if broken(Broken::Gid) { "7".to_owned() } else { self.gid(label).to_string() });
+        let names = |name| [name].into_iter().chain(entry.alias.map(|alias| format!("{}-alias", self.name(alias)))).collect();
         let mut attributes = vec![("l", vec![format!("place{}", entry.place)])];
         if entry.left {
             attributes.push(("employeetype", one("out")));
         }
         if entry.group {
-            attributes.extend([("objectclass", vec!["top".to_owned(), "groupOfNames".to_owned()]), ("cn", vec![name])]);
+            attributes.extend([("objectclass", vec!["top".to_owned(), "groupOfNames".to_owned()]), ("cn", names(name))]);
             attributes.push(("description", vec![format!("The text {}", entry.display)]));
             attributes.push(("member", entry.members.clone()));
             attributes.extend(gid.map(|gid| ("gidnumber", vec![gid])));
         } else {
-            attributes.extend([("objectclass", vec!["top".to_owned(), "person".to_owned()]), ("uid", vec![name])]);
+            attributes.extend([("objectclass", vec!["top".to_owned(), "person".to_owned()]), ("uid", names(name))]);
             if !broken(Broken::Display) {
                 attributes.push(("cn", vec![format!("Some One {}", entry.display)]));
             }
-            attributes.push(("userpassword", one(if broken(Broken::Password) { "{BAD}x" } else { PASSWORD })));
+            let mark = if entry.marked { "!" } else { "" };
+            let hash = if broken(Broken::Password) { "{BAD}x" } else { PASSWORD };
+            attributes.push(("userpassword", vec![format!("{mark}{hash}")]));
             attributes.push(("mail", vec![if broken(Broken::Mail) { "nobody".to_owned() } else { self.mail(entry.mail) }]));
             attributes.extend(gid.map(|gid| ("uidnumber", vec![gid])));
             attributes.push(("loginshell", one("/bin/sh")));
@@ -193,6 +208,8 @@ impl Directory {
             place: label % 3,
             left: false,
             locked: false,
+            marked: false,
+            alias: None,
             broken: BTreeSet::new(),
             changed: 0,
         };
@@ -274,6 +291,17 @@ impl Directory {
             }
             Change::Enter(label) => self.touch(label, |e| e.left = false),
             Change::Lock(label, locked) => self.touch(label, |e| e.locked = locked && !e.group),
+            Change::Mark(label, marked) => self.touch(label, |e| e.marked = marked && !e.group),
+            Change::Alias(label, alias) => self.touch(label, |e| e.alias = Some(alias)),
+            Change::GroupGid(label, of) => self.touch(label, |e| {
+                if e.group {
+                    e.gid = Some(of);
+                }
+            }),
+            Change::Hide(attribute, hide) => {
+                let attribute = HIDEABLE[attribute];
+                self.dark |= if hide { self.hidden.insert(attribute) } else { self.hidden.remove(attribute) };
+            }
             Change::Break(label, what) => self.touch(label, |e| {
                 e.broken.insert(what);
             }),

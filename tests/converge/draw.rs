@@ -1,7 +1,7 @@
 //! Draws a course from a seed.
 
 use crate::course::{Broken, Change, Course, Event, Label, Run, ServerKind, Value};
-use crate::directory::OUTSIDE;
+use crate::directory::{HIDEABLE, OUTSIDE};
 use crate::trouble::Trouble;
 
 /// SplitMix64: small, and the same on every machine.
@@ -110,7 +110,7 @@ impl Draw {
 
     fn change(&mut self) -> Change {
         let (one, person, group) = (self.any(), self.person(), self.group());
-        match self.random.below(36) {
+        match self.random.below(42) {
             0..=2 => self.new_person(),
             3 => self.new_group(),
             4 if self.random.one_in(3) => {
@@ -163,6 +163,14 @@ impl Draw {
                 Change::Break(one, what)
             }
             33 | 34 => Change::Mend(one),
+            35 | 36 => Change::Mark(person, self.random.one_in(2)),
+            37 => {
+                let alias = self.fresh();
+                Change::Alias(one, alias)
+            }
+            38 => Change::GroupGid(group, person),
+            39 => Change::Hide(self.random.below(HIDEABLE.len()), true),
+            40 => Change::Hide(self.random.below(HIDEABLE.len()), false),
             _ if self.random.one_in(2) => Change::Restart,
             _ => self.new_person(),
         }

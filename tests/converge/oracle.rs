@@ -16,7 +16,7 @@ pub const FILTERS: [&str; 3] = [
 ];
 
 /// What a course chooses `invalid_entries` from.
-pub const POLICIES: [&str; 3] = ["hold", "drop-attribute", "fail"];
+pub const POLICIES: [&str; 3] = ["hold", "drop-value", "fail"];
 
 fn in_scope(entry: &Entry, filter: usize) -> bool {
     entry.ou != OUTSIDE && (filter == 1 || !entry.left) && (filter != 2 || entry.place != 1)
@@ -78,9 +78,9 @@ fn value(directory: &Directory, entry: &Entry, name: &str) -> Option<String> {
     directory.attributes(entry).into_iter().find(|(n, _)| *n == name).map(|(_, values)| values[0].clone())
 }
 
-/// Only its user's own: same name or number, and no other member.
+/// Only its user's own: the same name, and no other member.
 fn is_private(group: &Seen<'_>, owner: &Seen<'_>, by_dn: &BTreeMap<String, &Seen<'_>>) -> bool {
-    let same = group.name == owner.name || (group.gid.is_some() && group.gid == owner.gid);
+    let same = group.name == owner.name;
     let is_owner = |member: &String| by_dn.get(&normal(member)).is_some_and(|found| found.entry.uuid == owner.entry.uuid);
     !owner.entry.group && same && group.entry.members.iter().all(is_owner)
 }
@@ -109,7 +109,7 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
         gidnumber: entry.gid.filter(|_| !broken(Broken::Gid)).map(|label| directory.gid(label)),
         loginshell: text("loginshell"),
         mail: text("mail").into_iter().collect(),
-        expired: entry.locked,
+        expired: entry.locked || entry.marked,
         password: !entry.group,
         ..Expected::default()
     };
@@ -117,15 +117,27 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
     let mut optional = broken(Broken::Gid) && entry.gid.is_some();
     if !entry.group {
         required |= broken(Broken::Display);
-        optional |= broken(Broken::Password) || broken(Broken::Mail);
+        // Of a locked password nobody says that it is wrong.
+        optional |= (broken(Broken::Password) && !entry.marked) || broken(Broken::Mail);
     }
     if broken(Broken::Mail) {
         expected.mail.clear();
     }
-    expected.password &= !broken(Broken::Password);
+    expected.password &= !broken(Broken::Password) && !entry.marked;
     // A lock does not wait for a mail address to be mended.
-    let drops = policy == 1 || (policy == 0 && entry.locked);
+    let drops = policy == 1 || (policy == 0 && (entry.locked || entry.marked));
     (expected, required || (optional && !drops))
+}
+
+/// The persons who may log in to Kanidm and whom the directory does not let in: locked, or not in
+/// scope at all.
+pub fn let_in(got: &BTreeMap<Uuid, Expected>, directory: &Directory, filter: usize) -> BTreeSet<Uuid> {
+    let may = |uuid: &Uuid| {
+        let entry = directory.entries.values().find(|entry| entry.uuid == *uuid && in_scope(entry, filter));
+        entry.is_some_and(|entry| !entry.locked && !entry.marked)
+    };
+    let open = got.iter().filter(|(_, entry)| !entry.group && !entry.name.is_empty() && !entry.expired).map(|(uuid, _)| *uuid);
+    open.filter(|uuid| !may(uuid)).collect()
 }
 
 /// Kanidm keeps a number, a shell and a password that the directory does not have any more.

@@ -7,15 +7,16 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
 use kanidm_ldap_sync::sync::guard::Reason;
+use kanidm_ldap_sync::sync::report::HeldEntry;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
 use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
 
 use crate::course::{Change, Course, Event, Label, Run};
-use crate::directory::{BASE, Directory};
+use crate::directory::{BASE, Directory, HIDEABLE};
 use crate::kanidm::Kanidm;
 use crate::model::Model;
-use crate::oracle::{FILTERS, POLICIES, Wanted, compare};
+use crate::oracle::{FILTERS, POLICIES, Wanted, compare, let_in};
 use crate::server::Server;
 use crate::support::expect::{Expected, held_by_kanidm};
 use crate::support::temp::TempDir;
@@ -35,7 +36,7 @@ pub fn on_model(course: &Course) -> Result<usize, String> {
 pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
     let dir = TempDir::new("converge");
     let server = Server::start(Directory::new(course.server, course.refint, number), &dir.path().join("ldapi"));
-    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0, interrupted: false };
+    let mut play = Play { server, dir, kanidm: Troubled::new(kanidm), filter: 0, policy: 0, runs: 0, time_before: 0, interrupted: false };
     let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
     played.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -52,6 +53,8 @@ struct Play<K> {
     filter: usize,
     policy: usize,
     runs: usize,
+    /// When the latest run began.
+    time_before: u64,
     /// A run has deleted some, and what it remembers still counts them.
     interrupted: bool,
 }
@@ -94,6 +97,8 @@ impl<K: Kanidm> Play<K> {
     /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any case.
     fn troubled_run(&mut self, what: &Run) -> Result<(), String> {
         let accept = match self.once(what, what.full, false)? {
+            // Nobody accepts what comes of an access rule by mistake.
+            Err(RunError::Refused(_)) if !self.server.directory().hidden.is_empty() => return Ok(()),
             Err(RunError::Refused(_)) => true,
             other => return self.judge(what, other),
         };
@@ -118,7 +123,10 @@ impl<K: Kanidm> Play<K> {
     /// A run without trouble. A refusal of the guard is answered with `--accept-deletes`; where an increment cannot see what has happened,
     /// it is a full refresh.
     fn finished_run(&mut self, what: &Run) -> Result<Outcome, String> {
-        let full = self.server.directory().unseen;
+        for attribute in 0..HIDEABLE.len() {
+            self.server.directory().change(&Change::Hide(attribute, false));
+        }
+        let full = self.server.directory().unseen || self.server.directory().dark;
         let result = match self.once(what, full, false)? {
             Err(RunError::Refused(_)) => self.once(what, full, true)?,
             other => other,
@@ -140,6 +148,7 @@ impl<K: Kanidm> Play<K> {
     fn once(&mut self, what: &Run, full: bool, accept_deletes: bool) -> Result<Result<Outcome, RunError>, String> {
         self.runs += 1;
         let config = self.config(what);
+        self.time_before = self.server.directory().time;
         let (before, bin) = (self.content(), self.kanidm.server.recycled());
         let wanted = self.wanted();
         self.server.directory().meanwhile.clone_from(&what.meanwhile);
@@ -165,7 +174,12 @@ impl<K: Kanidm> Play<K> {
         self.look_for_unseen(&wanted);
         let still_wanted = self.wanted();
         let deleted: Vec<Uuid> = self.kanidm.server.recycled().difference(&bin).copied().collect();
-        let lost = deleted.iter().find(|uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid));
+        // A group with a user's name looks like that user's own when its members are hidden. It has no name in Kanidm: the user has it.
+        let no_members = self.server.directory().hidden.contains("member");
+        let is_users = |group: &Expected| group.group && wanted.entries.values().any(|e| !e.group && e.name == group.name);
+        let looks_private = |uuid: &Uuid| no_members && is_users(&wanted.entries[uuid]);
+        let was_wanted = |uuid: &&Uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid);
+        let lost = deleted.iter().filter(was_wanted).find(|uuid| !looks_private(uuid));
         if let Some(uuid) = lost {
             return Err(format!("{uuid} is in the directory, and was deleted: {:?}", wanted.entries[uuid]));
         }
@@ -177,7 +191,11 @@ impl<K: Kanidm> Play<K> {
                 goes <= 3 && !all
             });
             // Nobody knows what a bare object was to become.
-            let few = few && !self.interrupted && before.values().all(|entry| !entry.name.is_empty());
+            let few = few
+                && !no_members
+                && !self.server.directory().unseen
+                && !self.interrupted
+                && before.values().all(|entry| !entry.name.is_empty());
             let of_deletions =
                 |reason: &Reason| matches!(reason, Reason::Nothing { .. } | Reason::NobodyLeft { .. } | Reason::TooMany { .. });
             if accept_deletes || !deleted.is_empty() {
@@ -186,7 +204,8 @@ impl<K: Kanidm> Play<K> {
             if few && !wanted.entries.is_empty() && refusal.reasons.iter().all(of_deletions) && what.meanwhile.is_empty() {
                 return Err(format!("refused, though only few of {} go: {refusal}", before.len()));
             }
-            if refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. })) {
+            let nothing_is_hidden = self.server.directory().hidden.is_empty();
+            if nothing_is_hidden && refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. })) {
                 return Err(format!("nothing is hidden: {refusal}"));
             }
         }
@@ -196,11 +215,38 @@ impl<K: Kanidm> Play<K> {
             Err(_) => self.interrupted,
         };
         if let Ok(outcome) = &result {
+            self.look_who_may_log_in(&before, outcome)?;
             let mut directory = self.server.directory();
             directory.unseen &= !outcome.reading.is_full();
+            if outcome.reading.is_full() && directory.hidden.is_empty() && what.meanwhile.is_empty() {
+                directory.dark = false;
+            }
             directory.unseen |= !what.meanwhile.is_empty() && outcome.reading.is_full();
         }
         Ok(result)
+    }
+
+    /// After a run that went through: nobody whom the directory has locked, or does not have. A lock that
+    /// was never seen cannot be known; one that was stays.
+    fn look_who_may_log_in(&mut self, before: &BTreeMap<Uuid, Expected>, outcome: &Outcome) -> Result<(), String> {
+        let content = self.content();
+        let directory = self.server.directory();
+        // Whoever left unnoticed is noticed by the next full refresh. Of changes during the run nobody knows.
+        if directory.unseen || directory.time != self.time_before {
+            return Ok(());
+        }
+        let says_so = |held: &&HeldEntry| held.problems.iter().any(|problem| problem.rule.contains("Kanidm keeps the state it has"));
+        let said: BTreeSet<Uuid> = outcome.report.held.iter().filter(says_so).map(|held| held.uuid).collect();
+        let was_closed = |uuid: &Uuid| before.get(uuid).is_some_and(|entry| entry.expired);
+        let could_see = |uuid: &Uuid| (directory.hidden.is_empty() && !directory.dark) || was_closed(uuid);
+        let let_in = let_in(&content, &directory, self.filter);
+        match let_in.iter().find(|uuid| !said.contains(uuid) && could_see(uuid)) {
+            None => Ok(()),
+            Some(uuid) => {
+                let entry = directory.entries.values().find(|entry| entry.uuid == *uuid);
+                Err(format!("{uuid} may log in, and may not: {entry:?}\n  held: {:?}", outcome.report.held))
+            }
+        }
     }
 
     /// A user's own group whose user is gone, or has another name, is a group like any other; but nothing has happened to the group.
@@ -214,7 +260,7 @@ impl<K: Kanidm> Play<K> {
 
     /// After a run that went through: entries that are held keep what they had, all others are exact.
     fn check(&mut self, outcome: &Outcome) -> Result<(), String> {
-        if self.server.directory().unseen {
+        if self.server.directory().unseen || self.server.directory().dark {
             return Ok(());
         }
         let wanted = self.wanted();

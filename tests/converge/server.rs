@@ -196,14 +196,16 @@ fn ds389(directory: &Directory, id: u32, search: &SearchRequest, cookie: Option<
 fn changed(directory: &Directory, id: u32, search: &SearchRequest, since: u64, all: bool) -> Vec<u8> {
     let some = directory.entries.values().filter(|e| e.changed > since && in_scope(directory, e, search));
     some.flat_map(|e| {
-        let attributes = if all { directory.attributes(e) } else { requested(directory, e, search) };
+        let mut attributes = if all { directory.attributes(e) } else { requested(directory, e, search) };
+        attributes.retain(|(name, _)| !directory.hidden.contains(name));
         with_refs(&attributes, |attributes| sync_entry(id, e.uuid, &directory.dn(e), attributes))
     })
     .collect()
 }
 
 fn requested(directory: &Directory, entry: &Entry, search: &SearchRequest) -> Attributes {
-    let wanted = |name: &str| search.attributes.iter().any(|a| a.0.eq_ignore_ascii_case(name));
+    let asked_for = |name: &str| search.attributes.iter().any(|a| a.0.eq_ignore_ascii_case(name));
+    let wanted = |name: &str| asked_for(name) && !directory.hidden.contains(name);
     directory.attributes(entry).into_iter().chain(directory.operational(entry)).filter(|(name, _)| wanted(name)).collect()
 }
 
@@ -221,23 +223,34 @@ fn in_scope(directory: &Directory, entry: &Entry, search: &SearchRequest) -> boo
             entry.ou != OUTSIDE
         }
     };
-    placed && matches(&search.filter, &directory.attributes(entry), &directory.operational(entry))
+    placed && matches(&search.filter, directory, &directory.attributes(entry), &directory.operational(entry)) == Some(true)
 }
 
-fn matches(filter: &Filter, user: &Attributes, operational: &Attributes) -> bool {
+/// RFC 4511 §4.5.1.7: of a hidden attribute it is undefined, and so is the negation of that.
+fn matches(filter: &Filter, directory: &Directory, user: &Attributes, operational: &Attributes) -> Option<bool> {
+    let hidden = |name: &str| directory.hidden.iter().any(|hidden| hidden.eq_ignore_ascii_case(name));
+    let each = |filters: Vec<&Filter>| filters.into_iter().map(|f| matches(f, directory, user, operational)).collect::<Vec<_>>();
     let values = |name: &str| {
         let of_name = user.iter().chain(operational).filter(move |(attribute, _)| attribute.eq_ignore_ascii_case(name));
         of_name.flat_map(|(_, values)| values).collect::<Vec<_>>()
     };
     match filter {
-        Filter::And(all) => all.to_vec().iter().all(|f| matches(f, user, operational)),
-        Filter::Or(any) => any.to_vec().iter().any(|f| matches(f, user, operational)),
-        Filter::Not(not) => !matches(not, user, operational),
-        Filter::Present(attribute) => !values(&attribute.0).is_empty(),
+        Filter::And(all) => {
+            let each = each(all.to_vec());
+            if each.contains(&Some(false)) { Some(false) } else { (!each.contains(&None)).then_some(true) }
+        }
+        Filter::Or(any) => {
+            let each = each(any.to_vec());
+            if each.contains(&Some(true)) { Some(true) } else { (!each.contains(&None)).then_some(false) }
+        }
+        Filter::Not(not) => matches(not, directory, user, operational).map(|is| !is),
+        Filter::Present(attribute) if hidden(&attribute.0) => None,
+        Filter::Present(attribute) => Some(!values(&attribute.0).is_empty()),
+        Filter::EqualityMatch(assertion) if hidden(&assertion.attribute_desc.0) => None,
         Filter::EqualityMatch(assertion) => {
             let (name, wanted) = (&assertion.attribute_desc.0, String::from_utf8_lossy(&assertion.assertion_value));
             let dns = name.eq_ignore_ascii_case("member");
-            values(name).iter().any(|v| if dns { same_dn(v, &wanted) } else { v.eq_ignore_ascii_case(&wanted) })
+            Some(values(name).iter().any(|v| if dns { same_dn(v, &wanted) } else { v.eq_ignore_ascii_case(&wanted) }))
         }
         other => panic!("the program does not ask for {other:?}"),
     }
