@@ -184,8 +184,8 @@ fn with_hold_the_run_says_what_stays_valid() {
     modify(&world, &group_dn("team001"), "replace: description\ndescription:: YQFi\n");
     let keys = user(&world, 4).ssh_publickey;
     let ran = world.run(&[], 3);
-    says(&ran, "1 person held back: in Kanidm their old passwords, SSH keys and addresses stay valid until the entries are mended");
-    says(&ran, "1 group held back: in Kanidm their old members stay valid");
+    says(&ran, "1 person held back: their old passwords, SSH keys and addresses stay valid in Kanidm until the entries are mended");
+    says(&ran, "1 group held back: their old members stay valid in Kanidm");
     assert!(!keys.is_empty() && user(&world, 4).ssh_publickey == keys);
 }
 

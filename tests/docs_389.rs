@@ -56,4 +56,13 @@ fn the_ds389_guide_leads_to_a_working_sync_account() {
     guide.run(&socket);
     world.reconfigure(|config| guide::with(config, &by_socket));
     guide::run(&world, "By the Local Socket", "incremental");
+
+    // README's filter takes every person. The sync account is one, and is none of Kanidm's, whether it names itself or not.
+    let readme = "(|(objectClass=person)(objectClass=groupOfNames))";
+    world.reconfigure(|config| config.set("ldap_filter", readme).without("person_objectclass"));
+    let outcome = world.tool.run(&["--json"]).expect_code(0);
+    assert!(outcome.stdout.contains("the sync account itself"), "{}", outcome.all());
+    world.reconfigure(|config| guide::with(config, &base).set("ldap_filter", readme).without("person_objectclass"));
+    let outcome = world.tool.run(&["--json", "--full-refresh"]).expect_code(0);
+    assert!(outcome.stdout.contains("the sync account itself"), "{}", outcome.all());
 }

@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::config;
-use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::directory::client::Directory;
 use kanidm_ldap_sync::sync::observe::Step;
 use kanidm_ldap_sync::sync::read;
 use kanidm_ldap_sync::sync::start::Start;
@@ -202,7 +202,7 @@ fn what_comes_between(world: &World389) {
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (group, mut made, mut groups, mut rounds) = (group_dn("between"), false, 0, 1);
-    let reading = read::read(&config, &start, Heartbeat::default(), &mut |step| match step {
+    let reading = read::read_from(&mut Directory::connect(&config.directory).unwrap(), &config, &start, &mut |step| match step {
         Step::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
             let ldif = format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: between\nmember: {}\n", user_dn(7));
             world.admin.modify(&ldif);
@@ -227,7 +227,7 @@ fn what_comes_between_again_and_again(world: &World389) {
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (mut made, mut seen) = (Vec::new(), BTreeSet::new());
-    let reading = read::read(&config, &start, Heartbeat::default(), &mut |step| match step {
+    let reading = read::read_from(&mut Directory::connect(&config.directory).unwrap(), &config, &start, &mut |step| match step {
         Step::Received(_, entry) if entry.dn() == user_dn(7) => {
             let (group, name) = (group_dn(&format!("busy{}", made.len())), format!("busy{}", made.len()));
             world.admin.modify(&format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n", user_dn(7)));

@@ -548,9 +548,11 @@ fn of_several_names_the_one_in_the_rdn_counts() {
 
 #[test]
 fn the_sync_account_itself_is_not_sent() {
-    let cfg = MappingConfig { bind_dn: Some("CN = sync, DC=x".to_owned()), ..config() };
+    let cfg = config();
     let entry = TestEntry::new(1, "cn=Sync,dc=x").with("objectClass", "person").with("cn", "sync");
-    let content = map(&cfg, &[entry]);
+    let mut mapper = Mapper::new(&cfg, true).bound_as(Some("CN = sync, DC=x"));
+    feed(&mut mapper, &entry);
+    let content = mapper.finish();
     assert_eq!((content.skipped[0].reason, content.held.len()), (SkipReason::BindDn, 0));
 }
 

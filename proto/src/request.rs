@@ -10,6 +10,8 @@ use rasn_ldap as ldap;
 
 /// Extended operation StartTLS, RFC 4511 §4.14.
 pub const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
+/// RFC 4532 §2.
+pub const WHO_AM_I_OID: &str = "1.3.6.1.4.1.4203.1.11.3";
 
 /// A search, RFC 4511 §4.5.1. Aliases are never dereferenced.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,12 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
 /// ExtendedRequest StartTLS, RFC 4511 §4.14.
 pub fn start_tls(id: u32) -> Vec<u8> {
     let op = ldap::ExtendedRequest { request_name: octets(START_TLS_OID.as_bytes()), request_value: None };
+    encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
+}
+
+/// ExtendedRequest "Who am I?", RFC 4532 §2.1. The value of the answer is an authzId.
+pub fn who_am_i(id: u32) -> Vec<u8> {
+    let op = ldap::ExtendedRequest { request_name: octets(WHO_AM_I_OID.as_bytes()), request_value: None };
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
 }
 

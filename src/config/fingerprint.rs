@@ -36,7 +36,7 @@ fn canonical(config: &SyncConfig) -> String {
             Bind::External => "external".to_owned(),
         },
     );
-    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries, bind_dn: _ } = &config.mapping;
+    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } = &config.mapping;
     person(&mut text, person_mapping);
     group(&mut text, group_mapping);
     text.set(

@@ -115,8 +115,6 @@ pub struct MappingConfig {
     pub entries: HashMap<Uuid, EntryConfig>,
     /// What becomes of an entry that Kanidm would refuse.
     pub invalid_entries: InvalidEntries,
-    /// `ldap_sync_dn`: the sync account itself is not synchronised. RFC 4514 text.
-    pub bind_dn: Option<String>,
 }
 
 /// `person_*` keys. Attribute names are as configured; compare without regard to case.

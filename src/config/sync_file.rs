@@ -77,10 +77,6 @@ impl<'d> Reader<'d> {
         let status_bind = self.optional("status_bind", |reader, key| reader.text(key, values::listener));
         let directory = self.directory();
         let mapping = self.mapping();
-        let bind_dn = match directory.as_ref().map(|directory| &directory.bind) {
-            Some(Bind::Simple { dn, .. }) => Some(dn.clone()),
-            _ => None,
-        };
         let upload = self.upload();
         let max_delete_percent = self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
         Some(SyncConfig {
@@ -89,7 +85,7 @@ impl<'d> Reader<'d> {
             full_refresh_schedule: full_refresh_schedule?,
             status_bind: status_bind?,
             directory: directory?,
-            mapping: MappingConfig { bind_dn, ..mapping? },
+            mapping: mapping?,
             upload: upload?,
             max_delete_percent: u8::try_from(max_delete_percent?.value).ok()?,
         })
@@ -167,7 +163,7 @@ impl<'d> Reader<'d> {
             "drop-attribute" => Ok(InvalidEntries::DropValue),
             word => choose(word, &policies),
         });
-        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries?, bind_dn: None })
+        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries? })
     }
 
     fn person(&mut self) -> Option<PersonMapping> {

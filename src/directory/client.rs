@@ -40,6 +40,7 @@ pub struct Directory {
     pub(super) base: String,
     pub(super) filter: Filter,
     root_dse: RootDse,
+    bound_as: Option<String>,
 }
 
 impl Directory {
@@ -69,8 +70,13 @@ impl Directory {
             base: cfg.base_dn.clone(),
             filter: cfg.filter.clone(),
             root_dse: RootDse::default(),
+            bound_as: None,
         };
         directory.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
+        directory.bound_as = match &cfg.bind {
+            Bind::Simple { dn, .. } => Some(dn.clone()),
+            Bind::External => directory.who_am_i()?,
+        };
         directory.root_dse = directory.read_root_dse()?;
         if !directory.root_dse.offers_content_sync() {
             return Err(Problem::NoContentSync);
@@ -81,6 +87,11 @@ impl Directory {
     /// Whose dialect the server speaks.
     pub fn provider(&self) -> Provider {
         self.root_dse.provider()
+    }
+
+    /// The DN that the connection is bound as; `None` where the server does not tell.
+    pub fn bound_as(&self) -> Option<&str> {
+        self.bound_as.as_deref()
     }
 
     /// What the server says about itself.
@@ -322,6 +333,26 @@ impl Directory {
                     code: answer.result.code,
                     diagnostic: quote(&answer.result.diagnostic),
                 }),
+                other => Err(out_of_place(&message, other, Stage::Bind)),
+            };
+        }
+    }
+
+    /// The DN of an account that bound without naming it. A server that does not know the operation
+    /// tells nothing.
+    fn who_am_i(&mut self) -> Result<Option<String>, Problem> {
+        let id = self.connection.request(Stage::Bind, request::who_am_i)?;
+        loop {
+            let message = self.connection.message(Stage::Bind)?;
+            if message.message_id != id {
+                ignore_unsolicited(&message, Stage::Bind)?;
+                continue;
+            }
+            return match &message.op {
+                ProtocolOp::ExtendedResponse(answer) => {
+                    let identity = answer.value.and_then(|value| str::from_utf8(value).ok());
+                    Ok(identity.and_then(|identity| identity.strip_prefix("dn:")).map(str::to_owned))
+                }
                 other => Err(out_of_place(&message, other, Stage::Bind)),
             };
         }

@@ -82,6 +82,8 @@ pub struct HeldByKanidm {
     pub dn: String,
     /// Why, in words, with what to do where something can be done.
     pub reason: String,
+    /// Kanidm has no entry of this UUID, or not one of this sync account.
+    pub is_absent: bool,
 }
 
 /// What an upload did.

@@ -277,7 +277,8 @@ impl<'a> Writer<'a> {
             reason.push_str("; ");
             reason.push_str(STILL_OPEN);
         }
-        let held = HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason };
+        let held =
+            HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason, is_absent: matches!(fault, Fault::Masked | Fault::Foreign) };
         log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);
         self.sender.report.held.push(held.clone());
         self.held.push(item);

@@ -10,11 +10,10 @@ use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
 use super::group::{self, Draft, Members};
-use super::index::{self, Entry, Index, Kind, NewEntry, State};
+use super::index::{Entry, Index, Kind, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
-use super::prepared;
 use super::shown::Mask;
 use super::values::Names;
 use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
@@ -34,7 +33,7 @@ pub struct Mapper<'c> {
     /// UUIDs that the configuration gives to other entries.
     claimed: HashSet<Uuid>,
     /// The DN of the sync account, in comparison form.
-    bind_dn: Option<String>,
+    bound_as: Option<String>,
     /// Replaces a unix password that is gone; `None` where unix passwords are not synchronised.
     unusable_hash: Option<&'c str>,
     /// The directory was asked for everything that [`questions`](Self::questions) named.
@@ -55,11 +54,7 @@ impl<'c> Mapper<'c> {
             full,
             person_names: Names::new(person::names(&cfg.person)),
             claimed: cfg.claimed(),
-            bind_dn: cfg.bind_dn.as_deref().map(|dn| {
-                let mut form = String::new();
-                index::comparison_form(dn, &mut form);
-                form
-            }),
+            bound_as: None,
             unusable_hash: None,
             answered: false,
             index: Index::default(),
@@ -74,9 +69,16 @@ impl<'c> Mapper<'c> {
     /// Names are compared as RFC 4518 prepares them: the directory does so, too.
     pub fn preparing(mut self, prepares: bool) -> Self {
         self.index.prepare = prepares;
-        if let Some(form) = self.bind_dn.as_mut().filter(|_| prepares) {
-            prepared::prepare_dn(form);
-        }
+        self
+    }
+
+    /// The DN of the sync account, RFC 4514 text: its entry is skipped. After [`preparing`](Self::preparing).
+    pub fn bound_as(mut self, dn: Option<&str>) -> Self {
+        self.bound_as = dn.map(|dn| {
+            let mut form = String::new();
+            self.index.comparison_form(dn, &mut form);
+            form
+        });
         self
     }
 
@@ -126,7 +128,7 @@ impl<'c> Mapper<'c> {
         self.index.comparison_form(entry.dn(), &mut self.form);
         if self.table(sync_uuid).is_some_and(|table| table.exclude) {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::Excluded);
-        } else if self.bind_dn.as_ref() == Some(&self.form) {
+        } else if self.bound_as.as_ref() == Some(&self.form) {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::BindDn);
         } else {
             match kind {

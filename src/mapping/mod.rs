@@ -173,7 +173,7 @@ impl std::fmt::Display for SkipReason {
             SkipReason::Excluded => "excluded by the configuration",
             SkipReason::NotMapped => "neither person nor group by its object classes",
             SkipReason::UserPrivateGroup => "user-private group",
-            SkipReason::BindDn => "the sync account itself (ldap_sync_dn)",
+            SkipReason::BindDn => "the sync account itself",
         })
     }
 }

@@ -77,7 +77,8 @@ const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
 pub const LOCK_KEY: &str = "sync_account_lock";
 
 const GROUP_KEYS: [&str; 3] = ["group_attr_name", "group_attr_description", "group_attr_gidnumber"];
-const MEMBER_KEY: &str = "group_attr_member";
+/// The key of the attributes that hold members.
+pub const MEMBER_KEY: &str = "group_attr_member";
 
 /// The roles that a configuration maps.
 pub fn roles(cfg: &MappingConfig) -> Vec<Role> {

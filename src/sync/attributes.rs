@@ -13,7 +13,7 @@ use crate::kanidm::known::{Memberships, Shown};
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Holders;
 use crate::mapping::Content;
-use crate::mapping::shown::{Mask, Role};
+use crate::mapping::shown::{MEMBER_KEY, Mask, Role};
 use crate::sync::changeset::Kind;
 
 /// What entries lose in a full refresh, attribute by attribute.
@@ -81,6 +81,12 @@ pub fn without_value(role: &Role, content: &Content) -> Vec<Uuid> {
     const FEW: usize = 10;
     let lacks = |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role);
     content.shown().filter(lacks).take(FEW).map(|(uuid, ..)| uuid).collect()
+}
+
+/// Whether a group has no member in any of the mapped attributes.
+pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
+    let members: Vec<&Role> = roles.iter().filter(|role| role.key == MEMBER_KEY).collect();
+    content.shown().any(|(_, kind, mask)| kind == Kind::Group && !members.iter().any(|role| mask.has(role)))
 }
 
 /// Memberships that ceased to resolve since the last full refresh: fewer resolve, and more do not.

@@ -96,7 +96,8 @@ pub fn read_from(
         let full = matches!(mode, Mode::Full(_));
         let cookie = if full { None } else { start.cookie.as_deref() };
         let prepares = directory.provider() != Provider::Ds389;
-        let mapper = Mapper::new(&config.mapping, full).preparing(prepares);
+        let bound_as = directory.bound_as().map(str::to_owned);
+        let mapper = Mapper::new(&config.mapping, full).preparing(prepares).bound_as(bound_as.as_deref());
         let mut mapper = mapper.with_unusable_hash(start.unusable_hash.as_deref());
         let mut read = 0;
         let mut observer = |step: Step<'_>| {
@@ -193,7 +194,9 @@ pub fn read_from(
             }
         }
         if full {
-            reading.unmapped_members = lookup.unmapped_members()?;
+            if attributes::some_group_shows_no_member(&roles, &reading.content) {
+                reading.unmapped_members = lookup.unmapped_members()?;
+            }
             reading.not_followed = listing::not_followed(directory, &config.directory)?;
         } else if reading.cookie == start.cookie {
             reading.is_older = lags(directory, start)?;
@@ -314,7 +317,7 @@ fn complete(
 /// The entries that an earlier run sent without a bad value, and that have not changed since: they
 /// are named again, and not sent again.
 fn still_dropped(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<Vec<Dropped>, DirectoryError> {
-    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares);
+    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     Ok(aside.finish().dropped)
 }

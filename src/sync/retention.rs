@@ -79,7 +79,6 @@ mod tests {
             },
             entries: [(u(3), EntryConfig { map_uuid: Some(u(300)), ..EntryConfig::default() })].into(),
             invalid_entries: InvalidEntries::Hold,
-            bind_dn: None,
         }
     }
 

@@ -270,8 +270,7 @@ fn send(
 /// What Kanidm remembers for the next run.
 fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
     let mapping = &job.config.mapping;
-    let refused_uuids: HashSet<Uuid> = refused.iter().map(|h| h.uuid).collect();
-    let known = known_after(start, reading, &refused_uuids);
+    let known = known_after(start, reading, refused);
     let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
     // Those that were sent, without a value, come last: more than can be remembered are no reason to fail.
@@ -304,7 +303,9 @@ fn yielded(start: &Start, reading: &Reading) -> Yielded {
 }
 
 /// What Kanidm holds when the run has sent everything but `refused`.
-fn known_after(start: &Start, reading: &Reading, refused: &HashSet<Uuid>) -> Option<Known> {
+fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Option<Known> {
+    let absent: HashSet<Uuid> = refused.iter().filter(|held| held.is_absent).map(|held| held.uuid).collect();
+    let refused: HashSet<Uuid> = refused.iter().map(|held| held.uuid).collect();
     let records = reading.content.changes.records();
     let of_kind = |kind| {
         let old = start.known.as_ref().map(|known| known.of(kind));
@@ -316,7 +317,7 @@ fn known_after(start: &Start, reading: &Reading, refused: &HashSet<Uuid>) -> Opt
                 // Of those that are held Kanidm has what it had. In the state Refresh they were listed.
                 let held = reading.content.held.iter().filter(|held| held.kind == kind).map(|held| held.uuid);
                 let held = held.chain(sent().filter(|uuid| refused.contains(uuid)));
-                let held = held.filter(|uuid| old.is_none_or(|old| old.may_have(*uuid)));
+                let held = held.filter(|uuid| !absent.contains(uuid) && old.is_none_or(|old| old.may_have(*uuid)));
                 Sketch::of(written.chain(held).filter(stays))
             }
             retention => {
@@ -366,7 +367,7 @@ fn warn_of_what_waits(content: &Content) {
         let n = held(kind);
         if n > 0 {
             warn!(
-                "{} held back: in Kanidm {keeps} stay valid until the entries are mended. \
+                "{} held back: {keeps} stay valid in Kanidm until the entries are mended. \
                  invalid_entries = \"drop-value\" leaves out only what is wrong",
                 count(n, one)
             );
@@ -518,8 +519,9 @@ mod tests {
 
     #[test]
     fn entries_at_fault_are_named_also_where_the_search_for_them_was_given_up() {
-        let held: Vec<HeldByKanidm> =
-            (0..12).map(|n| HeldByKanidm { uuid: Uuid::from_u128(n), dn: format!("uid={n}"), reason: "taken".to_owned() }).collect();
+        let held: Vec<HeldByKanidm> = (0..12)
+            .map(|n| HeldByKanidm { uuid: Uuid::from_u128(n), dn: format!("uid={n}"), reason: "taken".to_owned(), is_absent: false })
+            .collect();
         let error = RunError::Upload(UploadError::TooManyRefused { posts: 9, held });
         let named = error.held();
         let last = named.last().map(|h| (h.uuid, h.dn.as_str(), h.problems[0].rule.as_str()));

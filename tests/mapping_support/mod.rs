@@ -103,7 +103,6 @@ pub fn config() -> MappingConfig {
         },
         entries: HashMap::new(),
         invalid_entries: InvalidEntries::Hold,
-        bind_dn: None,
     }
 }
 

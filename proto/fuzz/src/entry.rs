@@ -129,7 +129,6 @@ fn config(choice: u8) -> MappingConfig {
         entries: HashMap::new(),
         invalid_entries: [InvalidEntries::Hold, InvalidEntries::DropValue, InvalidEntries::Fail, InvalidEntries::Hold]
             [usize::from(choice & 3)],
-        bind_dn: None,
     }
 }
 
