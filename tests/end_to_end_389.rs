@@ -117,6 +117,7 @@ fn a_held_entry_leaves_the_filter(world: &mut World389) {
     modify(world, "replace: mail\nmail: not an address\n");
     let ran = world.run(&[], 3);
     let held = |report: &serde_json::Value| report["held"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    world.reconfigure(|config| config.set("invalid_entries", "hold"));
     assert!(held(&ran.report).iter().any(|held| held.contains(&user_dn(6))), "{}", ran.report);
     modify(world, "add: employeeType\nemployeeType: gone\n");
     for what in ["it left the filter", "and it stays so"] {

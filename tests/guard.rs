@@ -52,7 +52,7 @@ fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&Kanidm
         assert!(error.starts_with("refused by the deletion guard, nothing was sent: ") && error.contains(words), "{words}\n{error}");
         assert!(error.ends_with("If that is intended, run once with --accept-deletes"), "{error}");
         assert!(outcome.stderr.contains(error), "{}", outcome.stderr);
-        let named: BTreeSet<Uuid> = error.split([' ', ',', '.']).filter_map(|word| Uuid::try_parse(word).ok()).collect();
+        let named: BTreeSet<Uuid> = error.split([' ', ',', '.', '(', ')']).filter_map(|word| Uuid::try_parse(word).ok()).collect();
         let gone: BTreeSet<Uuid> = before.1.iter().filter(|entry| goes(entry)).map(|entry| entry.uuid).collect();
         assert!(named.is_subset(&gone), "{error}");
         if words.contains("known persons would be deleted") && !error.contains("known groups would be deleted") {

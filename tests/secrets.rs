@@ -110,15 +110,9 @@ fn no_secret_is_printed() {
     };
 
     // Well: everything there is to print is printed.
-    for policy in ["hold", "drop-attribute", "fail"] {
+    for policy in ["hold", "drop-value", "fail"] {
         world.tool.write_sync_config(&world.config.clone().set("invalid_entries", policy));
-        let code = Some(if policy == "fail" {
-            1
-        } else if policy == "hold" {
-            3
-        } else {
-            0
-        });
+        let code = Some(if policy == "fail" { 1 } else { 3 });
         for arguments in [&["--dry-run"][..], &["--proto-dump"], &["--dry-run", "--json"]] {
             let outcome = run(policy, arguments);
             assert_eq!(outcome.code, code, "{policy} {arguments:?}\n{}", outcome.all());

@@ -411,7 +411,15 @@ mod tests {
 
     #[test]
     fn cut_or_changed_bytes_never_panic() {
-        let bytes = Envelope { held: vec![Uuid::from_u128(1)], known: None, shown: Shown::default(), matched: None, ..full() }.to_bytes();
+        let bytes = Envelope {
+            held: vec![Uuid::from_u128(1)],
+            dropped: vec![Uuid::from_u128(2)],
+            known: None,
+            shown: Shown::default(),
+            matched: None,
+            ..full()
+        }
+        .to_bytes();
         for end in 0..bytes.len() {
             assert!(matches!(open(&bytes[..end]), Ok(Opened::Foreign(_))), "cut at {end}");
         }

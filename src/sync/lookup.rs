@@ -18,7 +18,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::mapping::prepared::prepare_dn;
 use crate::mapping::shown::Role;
-use crate::mapping::{Changed, Mapper, Questions, UniqueValues};
+use crate::mapping::{Changed, Mapper, OutOfScope, Questions, UniqueValues};
 use crate::sync::changeset::Kind;
 
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
@@ -71,6 +71,26 @@ impl Lookup<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether some of these members are DNs or user names of entries in scope. Members that are gone
+    /// from the directory, or out of scope, are none of a group's fault. A sample is enough: whoever
+    /// reads members in the wrong way misses all of them.
+    pub fn are_in_scope(&mut self, members: &[OutOfScope]) -> Result<bool, DirectoryError> {
+        const SAMPLE: usize = 200;
+        let step = members.len().div_ceil(SAMPLE).max(1);
+        let sample: Vec<&str> = members.iter().step_by(step).map(|member| member.member.as_str()).collect();
+        let filter = &self.config.filter;
+        let dns = sample.iter().filter(|member| dn::normalize(member).is_ok_and(|form| !form.is_empty()));
+        let searches: Vec<(String, Scope, &Filter)> = dns.map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
+        let mut found = 0;
+        self.directory.search_each(&searches, &["1.1"], &mut |_, _| found += 1)?;
+        let names: Vec<Filter> = sample.iter().map(|name| equality(&self.mapping.person.user_name, name)).collect();
+        for batch in names.chunks(TERMS) {
+            let filter = self.in_scope(Filter::Or(batch.to_vec()));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| found += 1)?;
+        }
+        Ok(found * 10 > sample.len())
     }
 
     /// The DNs of entries by their UUIDs in the directory, in scope or not. Entries that are gone, or

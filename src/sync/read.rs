@@ -62,6 +62,9 @@ pub struct Reading {
     /// Attributes with members that are not mapped, and how many groups have members only there;
     /// looked for in a full refresh.
     pub unmapped_members: Vec<(&'static str, u64)>,
+    /// Members that are not found, though the directory has them in scope: they are read in another
+    /// way than they are written. Looked for where many are not found.
+    pub misread_members: bool,
     /// The directory says that nothing has changed, and is older than what was read before.
     pub is_older: bool,
 }
@@ -194,6 +197,9 @@ pub fn read_from(
             }
         }
         if full {
+            if attributes::memberships(start.shown.memberships, attributes::memberships_of(&reading.content)).is_some() {
+                reading.misread_members = lookup.are_in_scope(&reading.content.out_of_scope)?;
+            }
             if attributes::some_group_shows_no_member(&roles, &reading.content) {
                 reading.unmapped_members = lookup.unmapped_members()?;
             }
@@ -375,6 +381,7 @@ fn finish(
         matched: None,
         not_followed: Vec::new(),
         unmapped_members: Vec::new(),
+        misread_members: false,
         is_older: false,
     }
 }

@@ -204,7 +204,8 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             false => reading.shown_by_nobody.iter().map(lost).collect(),
         },
         hidden_locks: reading.hidden_locks.iter().map(|(role, persons)| (role.attribute.clone(), *persons)).collect(),
-        memberships: attributes::memberships(start.shown.memberships, attributes::memberships_of(content)).filter(|_| reading.is_full()),
+        memberships: attributes::memberships(start.shown.memberships, attributes::memberships_of(content))
+            .filter(|_| reading.misread_members),
     }
 }
 

@@ -120,7 +120,7 @@ fn oddities() -> Vec<(&'static str, Vec<Vec<u8>>, Then)> {
         (
             "the end's control twice",
             vec![changed.clone(), with_controls(&end, &[control("1.3.6.1.4.1.4203.1.9.1.3", None, "\x30\x00")])],
-            Fails("syncDoneValue"),
+            Fails("more than one Sync Done control"),
         ),
         ("an entry without its control", around(entry(REFRESH, "uid=x,dc=example", &[])), Fails("Sync State")),
         // Referrals: never followed.

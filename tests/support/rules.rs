@@ -12,7 +12,7 @@ use super::seed::SUFFIX;
 pub enum Verdict {
     /// We do; the entry cannot do without the attribute.
     Required,
-    /// We do; `drop-attribute` sends the entry without it.
+    /// We do; `drop-value` sends the entry without it.
     Optional,
     /// Only Kanidm can know.
     Kanidm,
@@ -40,7 +40,7 @@ const RANGE: &str = "must be in 1000-60000";
 const NUMBER: &str = "must be a decimal number";
 const MAIL: &str = "must be an ASCII e-mail address";
 const UNIQUE: &str = "must be unique, and is the same as that of";
-const TAKEN: &str = "is already that of an entry which this run does not touch";
+const TAKEN: &str = "is already that of an entry ";
 
 /// Every rule of the table in Kanidm's facts, some in several ways. `user00001` and so on are generated users (see [`super::seed`]);
 /// `kanidm-own` (number 7777, address `own@example.com`) and the group `kanidm-team` (7778) are expected to be Kanidm's own.
@@ -85,7 +85,6 @@ pub fn bad_entries() -> Vec<Bad> {
         ("no-at", "mail", &["nobody"], MAIL, Optional),
         ("two-ats", "mail", &["a@@b.example"], MAIL, Optional),
         ("space-in-mail", "mail", &["a b@example.com"], MAIL, Optional),
-        ("trailing-space", "mail", &["trailing@example.com "], MAIL, Optional),
         ("empty-label", "mail", &["a@b..example"], MAIL, Optional),
         ("second-mail", "mail", &["second.mail@example.com", "nobody"], MAIL, Optional),
         ("twin-mail", "mail", &["user00002@example.com"], UNIQUE, Optional),
@@ -97,8 +96,8 @@ pub fn bad_entries() -> Vec<Bad> {
         ("key-cut", "sshpublickey", &cut, "the key is damaged", Optional),
 
         ("blank-display", "cn", &[" "], MISSING, Required),
-        ("two-lines", "cn", &["two\nlines"], CONTROL, Required),
-        ("legal-name", "displayname", &["a\ttab"], CONTROL, Optional),
+        ("two-lines", "cn", &["two\u{1}lines"], CONTROL, Required),
+        ("legal-name", "displayname", &["a\u{7}bell"], CONTROL, Optional),
         ("shell", "loginshell", &["/bin/\u{7}sh"], CONTROL, Optional),
 
         ("clear", "userpassword", &["clear text secret"], "this is clear text or an unknown format", Optional),
@@ -110,10 +109,6 @@ pub fn bad_entries() -> Vec<Bad> {
         ("yescrypt", "userpassword", &["{CRYPT}$y$j9T$LdJMENpBABJJ3hIHjB1Bi.$HboGM6qPrsK.StKYGt6KErmUYtioHreJd98oIugoNB6"], "$1$, $5$ and $6$ only", Optional),
         ("des", "userpassword", &["{CRYPT}saO0Bm9VHuTZM"], "$1$, $5$ and $6$ only", Optional),
         ("argon2i", "userpassword", &["{ARGON2}$argon2i$v=19$m=65536,t=2,p=1$IyTQMsvzB2JHDiWx8fq7Ew$VhYOA7AL0kbRXI5g2kOyyp8St1epkNj7WZyUY4pAIQQ"], "argon2id only", Optional),
-        ("locked", "userpassword", &["!"], "locked or disabled", Optional),
-        ("starred", "userpassword", &["*"], "locked or disabled", Optional),
-        ("locked-crypt", "userpassword", &["{CRYPT}!"], "$1$, $5$ and $6$ only", Optional),
-        ("locked-hash", "userpassword", &["!{SSHA}EyzbBiP4u4zxOrLpKTORI/RX3HC6TCTJtnVOCQ=="], "locked or disabled", Optional),
         ("damaged-hash", "userpassword", &["{SSHA512}JwrSUHkI7FTAfHRVR6KoFlSN0E3dmaQWARjZ"], "the hash is damaged", Optional),
         ("no-scheme", "userpassword", &["$6$labsalt0$poZjPVkxzbMu5ddvUUd5gUO3pHFHnXttPBdG5A0"], "this is clear text or an unknown format", Optional),
     ];
@@ -124,7 +119,7 @@ pub fn bad_entries() -> Vec<Bad> {
         ("g-admin", "cn", &["admin"], TAKEN, Kanidm),
         ("g-idm-admins", "cn", &["idm_admins"], TAKEN, Kanidm),
         ("g-taken", "cn", &["kanidm-team"], TAKEN, Kanidm),
-        ("g-description", "description", &["two\nlines"], CONTROL, Optional),
+        ("g-description", "description", &["two\u{1}lines"], CONTROL, Optional),
         ("g-number", "gidnumber", &["65534"], RANGE, Optional),
         ("g-like-a-users-number", "gidnumber", &["20005"], UNIQUE, Optional),
         ("g-taken-number", "gidnumber", &["7778"], TAKEN, Kanidm),
