@@ -100,7 +100,7 @@ fn sambas_flag_for_a_disabled_account_ends_it() {
 #[test]
 fn a_marked_password_that_is_hidden_unlocks_nobody() {
     let mut world = world(|config| config);
-    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !locked\n");
+    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
     world.run(&[], 0);
     world.slapd.reconfigure(|options| options.extra_database = "access to attrs=userPassword by anonymous auth by * none\n".to_owned());
     modify(&world, &user_dn(1), "replace: cn\ncn: Still locked\n");
@@ -328,7 +328,7 @@ fn a_yielded_attribute_is_left_out_and_said_once() {
 
         // A second attribute, one that makes locks powerless.
         world.kanidm.yield_attributes(ACCOUNT, &["mail", "account_expire", "description"]);
-        modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !locked\n");
+        modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
         modify(&world, &group_dn("team001"), "replace: description\ndescription: other\n");
         let ran = world.run(&[], 0);
         says(&ran, "account_expire, description, mail is yielded");

@@ -271,22 +271,33 @@ fn a_held_entry_gets_the_name_that_another_gives_up() {
     }
 }
 
-/// The claimant stands before the other in the directory. It does not get what Kanidm gave to the other, and both are named.
+/// The claimant comes before the other in the directory. It does not get what Kanidm gave to the other, and both are named.
 #[test]
 fn an_address_that_is_claimed_stays_where_it_is() {
     let world = small_world(None);
     world.run_and_compare("first refresh", "full");
-    let mail = || world.kanidm.entry(ACCOUNT, "p1").unwrap().mail;
-    let address = mail();
+    let mail = |name: &str| world.kanidm.entry(ACCOUNT, name).unwrap().mail;
+    let address = mail("p1");
     assert_eq!(address.len(), 1);
-    world.slapd.modify(&change(&person_dn("p0"), &[("mail", "p1@example.com")]));
-    world.slapd.modify(&change(&person_dn("p1"), &[("displayName", "changed")]));
+    world.slapd.modify(&change(&person_dn("p0"), &[("mail", "p1@example.com"), ("loginShell", "/bin/claimant")]));
+    world.slapd.modify(&change(&person_dn("p1"), &[("loginShell", "/bin/owner")]));
     for arguments in [&[][..], &[], &["--full-refresh"], &[]] {
         let ran = world.run(arguments, 3);
-        let held: BTreeSet<_> = ran.report["held"].as_array().unwrap().iter().map(|held| held["dn"].as_str().unwrap()).collect();
-        assert_eq!(held, [person_dn("p0"), person_dn("p1")].iter().map(String::as_str).collect(), "{}", ran.outcome.all());
-        assert_eq!(mail(), address);
+        let named = ran.report["dropped"].as_array().unwrap().iter().map(|entry| entry["dn"].as_str().unwrap());
+        assert_eq!(
+            named.collect::<BTreeSet<_>>(),
+            [person_dn("p0"), person_dn("p1")].iter().map(String::as_str).collect(),
+            "{}",
+            ran.outcome.all()
+        );
+        assert_eq!((mail("p1"), mail("p0").len()), (address.clone(), 0), "{arguments:?}");
     }
+    // Everything else of both goes through.
+    for (name, shell) in [("p0", "/bin/claimant"), ("p1", "/bin/owner")] {
+        assert_eq!(world.kanidm.entry(ACCOUNT, name).unwrap().loginshell.as_deref(), Some(shell));
+    }
+    world.slapd.modify(&change(&person_dn("p0"), &[("mail", "p0@example.com")]));
+    world.run_and_compare("given up", "incremental");
 }
 
 #[test]

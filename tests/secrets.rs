@@ -328,7 +328,7 @@ fn no_secret_leaves_the_service() {
     let mut command = world.tool.command();
     let child = command.args(["--debug", "--schedule"]).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
     let mut service = Running::of(child);
-    until("STATUS=synchronised, but entries are held back");
+    until("STATUS=synchronised, but a few entries need attention");
     let asked = world.tool.run(&["--status"]);
     secrets.assert_unseen("--status", &asked.all());
     // A configuration that is no use, with what stands in it; then one with another password, which is wrong.

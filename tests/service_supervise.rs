@@ -434,7 +434,7 @@ fn systemd_is_told_of_the_start_each_run_and_a_reload() {
         [
             "READY=1",
             "STATUS=synchronising",
-            "STATUS=synchronised, but entries are held back; next run at 2026-06-01 03:00:00 UTC",
+            "STATUS=synchronised, but many entries need attention; next run at 2026-06-01 03:00:00 UTC",
             "RELOADING=1",
             "STATUS=configuration read again; next run at 2026-06-01 04:00:00 UTC",
             "READY=1",

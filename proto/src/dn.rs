@@ -62,14 +62,24 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     Parser { rest: dn, length: dn.len() }.name(form)
 }
 
-/// Whether the first RDN of a name has this value of this attribute.
-pub fn is_named_by(dn: &str, attribute: &str, value: &str) -> bool {
-    let mut wanted = canonical_type(&attribute.to_ascii_lowercase()).to_owned();
-    wanted.push('=');
-    write_value(value.trim_matches(' ').as_bytes(), &mut wanted);
-    let form = normalize(dn).unwrap_or_default();
-    let rdn = form.split(',').next().unwrap_or_default();
-    rdn.split('+').any(|pair| pair == wanted)
+/// The first RDN of a name, to ask for its values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rdn(String);
+
+impl Rdn {
+    /// The first RDN of RFC 4514 text; of a text that is no name, one without a value.
+    pub fn of(dn: &str) -> Rdn {
+        let form = normalize(dn).unwrap_or_default();
+        Rdn(form.split(',').next().unwrap_or_default().to_owned())
+    }
+
+    /// Whether it has this value of this attribute.
+    pub fn has(&self, attribute: &str, value: &str) -> bool {
+        let mut wanted = canonical_type(&attribute.to_ascii_lowercase()).to_owned();
+        wanted.push('=');
+        write_value(value.trim_matches(' ').as_bytes(), &mut wanted);
+        self.0.split('+').any(|pair| pair == wanted)
+    }
 }
 
 /// Why a text is not a distinguished name. It never repeats the text.

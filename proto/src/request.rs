@@ -28,6 +28,8 @@ pub struct SearchRequest<'a> {
     pub size_limit: u32,
     /// Seconds at most, up to 2^31 - 1; 0 for no limit of the client.
     pub time_limit: u32,
+    /// Attribute descriptions without their values.
+    pub types_only: bool,
     /// Makes it a refresh.
     pub sync: Option<SyncRequest<'a>>,
 }
@@ -70,7 +72,7 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
         deref_aliases: ldap::SearchRequestDerefAliases::NeverDerefAliases,
         size_limit: request.size_limit.min(MAX_INT),
         time_limit: request.time_limit.min(MAX_INT),
-        types_only: false,
+        types_only: request.types_only,
         filter: filter(request.filter),
         attributes: request.attributes.iter().map(|&attribute| attribute.into()).collect(),
     };

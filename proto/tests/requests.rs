@@ -70,7 +70,7 @@ fn repeat(message: &ldap::LdapMessage, search: &ldap::SearchRequest) -> Option<V
         _ => return None,
     };
     let (base, size_limit, time_limit) = (search.base_object.as_str(), search.size_limit, search.time_limit);
-    let request = SearchRequest { base, scope, filter: &filter, attributes: &attributes, size_limit, time_limit, sync };
+    let request = SearchRequest { base, scope, filter: &filter, attributes: &attributes, size_limit, time_limit, types_only: false, sync };
     Some(request::search(message.message_id, &request))
 }
 
@@ -167,7 +167,7 @@ fn every_kind_of_filter_arrives_as_it_was_meant() {
 
 fn plain(filter: &Filter) -> SearchRequest<'_> {
     let scope = Scope::Subtree;
-    SearchRequest { base: "", scope, filter, attributes: &[], size_limit: 0, time_limit: 0, sync: None }
+    SearchRequest { base: "", scope, filter, attributes: &[], size_limit: 0, time_limit: 0, types_only: false, sync: None }
 }
 
 #[test]

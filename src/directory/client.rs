@@ -170,13 +170,17 @@ impl Directory {
         Ok((!csns.is_empty()).then(|| format!("rid=000,csn={}", csns.join(";")).into_bytes()))
     }
 
-    /// Whether any entry below `base` matches: a search that ends with the first.
+    /// Whether the first entry below `base` that matches shows one of these attributes. The right to
+    /// search by an attribute is not the right to read it.
     ///
     /// # Errors
     /// As [`Directory::search`].
-    pub fn has_any(&mut self, base: &str, filter: &Filter) -> Result<bool, DirectoryError> {
+    pub fn shows_any(&mut self, base: &str, filter: &Filter, attributes: &[&str]) -> Result<bool, DirectoryError> {
         let mut any = false;
-        self.first(base, filter, &["1.1"], &mut |_| any = true)?;
+        let shown = |entry: &SearchResultEntry<'_>| {
+            entry.attributes().any(|found| attributes.iter().any(|name| found.is(name)) && found.values().next().is_some())
+        };
+        self.first(base, filter, attributes, &mut |entry| any = shown(entry))?;
         Ok(any)
     }
 
@@ -193,6 +197,20 @@ impl Directory {
     ) -> Result<(), DirectoryError> {
         let search = SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
         self.run_search(Stage::Search, &search, on_entry).map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// The descriptions of the attributes that the first entry below `base` that matches has, without
+    /// their values.
+    ///
+    /// # Errors
+    /// As [`Directory::search`].
+    pub fn types(&mut self, base: &str, filter: &Filter, attributes: &[&str]) -> Result<Vec<String>, DirectoryError> {
+        let mut types = Vec::new();
+        let search = SearchRequest { size_limit: 1, types_only: true, ..ordinary(base, Scope::Subtree, filter, attributes) };
+        let mut note =
+            |entry: &SearchResultEntry<'_>| types.extend(entry.attributes().map(|found| found.description().to_ascii_lowercase()));
+        self.run_search(Stage::Search, &search, &mut note).map_err(|problem| problem.at(&self.uri))?;
+        Ok(types)
     }
 
     /// An ordinary search. References are not followed.
@@ -380,7 +398,7 @@ impl fmt::Debug for Directory {
 
 /// A search without limits.
 fn ordinary<'a>(base: &'a str, scope: Scope, filter: &'a Filter, attributes: &'a [&'a str]) -> SearchRequest<'a> {
-    SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, sync: None }
+    SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, types_only: false, sync: None }
 }
 
 /// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or

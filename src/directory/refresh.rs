@@ -55,6 +55,7 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
         attributes,
         size_limit: 0,
         time_limit: 0,
+        types_only: false,
         sync,
     };
     let id = directory.connection.request(Stage::Refresh, |id| request::search(id, &search))?;

@@ -26,7 +26,7 @@ const MAX_VALUES: usize = 8;
 
 /// What Kanidm says.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reply {
+pub(super) enum Reply {
     /// The entry can have the values.
     Free,
     /// Another entry has one of them.
@@ -82,7 +82,7 @@ impl Writer<'_> {
 
     /// Whether Kanidm would refuse `item` these values because an entry other than `item` has one of them. Several values have to be mail
     /// addresses. Changes nothing.
-    fn ask(&mut self, item: Item, values: &[Unique]) -> Result<Reply, UploadError> {
+    pub(super) fn ask(&mut self, item: Item, values: &[Unique]) -> Result<Reply, UploadError> {
         let Some(question) = self.question(item, values) else {
             return Ok(Reply::Taken);
         };

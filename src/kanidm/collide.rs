@@ -221,7 +221,7 @@ impl Writer<'_> {
 
     fn is_held(&self, item: Item) -> bool {
         let uuid = self.uuid(item);
-        self.sender.report.held.iter().any(|h| h.uuid == uuid)
+        self.sender.report.held.iter().any(|h| h.uuid == uuid && !h.is_partial)
     }
 
     fn sides(&self, candidates: &[Candidate], owners: &HashMap<Unique, Item>, value: &Unique, holder: Holder) -> String {

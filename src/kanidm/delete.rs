@@ -33,7 +33,13 @@ impl Writer<'_> {
         match (sent, uuids) {
             (Sent::Applied(_), _) => Ok(()),
             (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
-                self.not_deleted.push(HeldByKanidm { uuid: *uuid, dn: String::new(), reason: NOT_DELETED.to_owned(), is_absent: true });
+                self.not_deleted.push(HeldByKanidm {
+                    uuid: *uuid,
+                    dn: String::new(),
+                    reason: NOT_DELETED.to_owned(),
+                    is_absent: true,
+                    is_partial: false,
+                });
                 Ok(())
             }
             (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {

@@ -60,7 +60,13 @@ impl<'a> Writer<'a> {
         match found.last() {
             // A list of nobody would delete everybody that Kanidm has.
             Some(last) if self.order.is_empty() => {
-                let last = HeldByKanidm { uuid: self.uuid(*last), dn: self.dn(*last), reason: self.words(*last, why), is_absent: true };
+                let last = HeldByKanidm {
+                    uuid: self.uuid(*last),
+                    dn: self.dn(*last),
+                    reason: self.words(*last, why),
+                    is_absent: true,
+                    is_partial: false,
+                };
                 Err(UploadError::EverythingRefused { tried: all.len(), last: Box::new(last) })
             }
             _ => Ok(()),

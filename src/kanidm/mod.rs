@@ -7,6 +7,7 @@
 mod ask;
 mod batch;
 pub mod buckets;
+mod claimed;
 pub mod client;
 mod collide;
 mod connector;

@@ -27,6 +27,7 @@ use super::state::{Envelope, MAX_HELD, SyncState};
 use super::transport::{Clock, SyncServer};
 use super::write::Writer;
 use super::yielded::Yielded;
+use crate::mapping::Claimed;
 use crate::sync::changeset::ChangeSet;
 
 /// Everything an upload needs to know.
@@ -49,6 +50,8 @@ pub struct Upload<'a> {
     pub tried_before: &'a HashSet<Uuid>,
     /// Attributes that are known to be yielded to Kanidm.
     pub yielded: Yielded,
+    /// Mail addresses that two persons want.
+    pub claimed: &'a [Claimed],
     /// The envelope to store at the end, given the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.
@@ -84,6 +87,8 @@ pub struct HeldByKanidm {
     pub reason: String,
     /// Kanidm has no entry of this UUID, or not one of this sync account.
     pub is_absent: bool,
+    /// Everything else of the entry was sent.
+    pub is_partial: bool,
 }
 
 /// What an upload did.

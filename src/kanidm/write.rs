@@ -5,11 +5,13 @@
 //! `collide`; what is refused for another reason is held.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use uuid::Uuid;
 
 use super::batch::BatchSize;
+use super::claimed::{self, MailChange};
 use super::error::{Class, Fault};
 use super::item::{Form, Item};
 use super::members::held_and_named;
@@ -51,6 +53,11 @@ pub(super) struct Writer<'a> {
     pub(super) members_late: bool,
     /// Left out of every entry.
     pub(super) yielded: Yielded,
+    /// Of persons whose addresses others want.
+    pub(super) mails: HashMap<Uuid, MailChange>,
+    pub(super) claims_settled: bool,
+    /// An attribute is not yielded any more: entries lack it that no increment brings.
+    pub(super) given_back: bool,
     /// Kanidm was asked which attributes are yielded.
     pub(super) asked_for_yielded: bool,
     finished: bool,
@@ -85,6 +92,9 @@ impl<'a> Writer<'a> {
             groups_named: false,
             members_late: false,
             yielded: input.yielded.clone(),
+            mails: HashMap::new(),
+            claims_settled: false,
+            given_back: false,
             asked_for_yielded: false,
             finished: false,
             done: 0,
@@ -119,6 +129,8 @@ impl<'a> Writer<'a> {
 
     /// Writes everything, in one POST where it fits.
     pub(super) fn write_all(&mut self) -> Result<(), UploadError> {
+        self.ask_for_known_yielded()?;
+        self.settle_claims()?;
         if *self.sender.current() == SyncState::Refresh && !self.order.is_empty() && self.fits_in_one() {
             return self.write_first();
         }
@@ -141,6 +153,7 @@ impl<'a> Writer<'a> {
             Sent::TooMuch(_) => None,
         };
         self.list_all()?;
+        self.settle_claims()?;
         let all = Rc::clone(&self.order);
         match why {
             // With the old entries gone, names and DNs are free.
@@ -277,8 +290,13 @@ impl<'a> Writer<'a> {
             reason.push_str("; ");
             reason.push_str(STILL_OPEN);
         }
-        let held =
-            HeldByKanidm { uuid: self.uuid(item), dn: self.dn(item), reason, is_absent: matches!(fault, Fault::Masked | Fault::Foreign) };
+        let held = HeldByKanidm {
+            uuid: self.uuid(item),
+            dn: self.dn(item),
+            reason,
+            is_absent: matches!(fault, Fault::Masked | Fault::Foreign),
+            is_partial: false,
+        };
         log::debug!("not accepted: {} ({}): {}", held.dn, held.uuid, held.reason);
         self.sender.report.held.push(held.clone());
         self.held.push(item);
@@ -319,16 +337,17 @@ impl<'a> Writer<'a> {
     }
 
     fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
-        let (input, yielded) = (self.input, Rc::new(self.yielded.clone()));
-        let entries = match yielded.is_empty() || form != Form::Full {
+        let input = self.input;
+        let entries = match self.is_as_mapped(form) {
             true => Entries::with_heads(
                 items.len(),
                 move |at| items.get(at).map_or(COMMA, |item| item.head(input, form)),
                 move |at| items.get(at).map(|item| item.rest(input, form)).unwrap_or_default(),
             ),
             false => {
-                let entry = move |at| items.get(at).map(|item: &Item| yielded::without(&yielded, &item.render(input, form)));
-                Entries::new(items.len(), move |at| Cow::Owned(entry(at).unwrap_or_default()))
+                let (yielded, mails) = (self.yielded.clone(), self.mails.clone());
+                let entry = move |item: &Item| adapted(&yielded, &mails, item.uuid(input), item.render(input, form));
+                Entries::new(items.len(), move |at| items.get(at).map(&entry).unwrap_or_default())
             }
         };
         let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
@@ -346,7 +365,9 @@ impl<'a> Writer<'a> {
     }
 
     fn envelope(&self, held: &[HeldByKanidm]) -> Envelope {
-        Envelope { yielded: self.yielded.clone(), ..(self.input.finish)(held) }
+        let envelope = (self.input.finish)(held);
+        let cookie = envelope.cookie.filter(|_| !self.given_back);
+        Envelope { cookie, yielded: self.yielded.clone(), ..envelope }
     }
 
     /// Notes what Kanidm has now.
@@ -396,10 +417,12 @@ impl<'a> Writer<'a> {
 
     pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
         let entry = item.render(self.input, form);
-        match self.yielded.is_empty() || form != Form::Full {
-            true => entry,
-            false => Cow::Owned(yielded::without(&self.yielded, &entry)),
-        }
+        if self.is_as_mapped(form) { entry } else { adapted(&self.yielded, &self.mails, item.uuid(self.input), entry) }
+    }
+
+    /// Whether entries go as they were mapped.
+    fn is_as_mapped(&self, form: Form) -> bool {
+        form != Form::Full || (self.yielded.is_empty() && self.mails.is_empty())
     }
 
     pub(super) fn uuid(&self, item: Item) -> Uuid {
@@ -409,4 +432,13 @@ impl<'a> Writer<'a> {
     pub(super) fn dn(&self, item: Item) -> String {
         item.dn(self.input)
     }
+}
+
+/// An entry without what is yielded, and with the addresses that it may have.
+fn adapted<'e>(yielded: &Yielded, mails: &HashMap<Uuid, MailChange>, uuid: Uuid, entry: Cow<'e, [u8]>) -> Cow<'e, [u8]> {
+    let entry = match mails.get(&uuid) {
+        Some(change) => Cow::Owned(claimed::changed(change, &entry)),
+        None => entry,
+    };
+    if yielded.is_empty() { entry } else { Cow::Owned(yielded::without(yielded, &entry)) }
 }

@@ -43,6 +43,22 @@ impl Writer<'_> {
         Ok(is_new && !self.yielded.is_empty())
     }
 
+    /// Before something is written: whether what is known to be yielded still is. If not, the attribute is
+    /// sent again, and the next run reads everything.
+    pub(super) fn ask_for_known_yielded(&mut self) -> Result<(), UploadError> {
+        if self.yielded.is_empty() || self.order.is_empty() {
+            return Ok(());
+        }
+        let known: Vec<Probe> = probes(self.input.run).into_iter().filter(|probe| self.yielded.contains(probe.attribute)).collect();
+        for probe in known {
+            if !self.is_yielded(std::slice::from_ref(&probe))? {
+                self.yielded.remove(probe.attribute);
+                self.given_back = true;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether Kanidm refuses one of these attributes. The POST has an entry that no Kanidm accepts, so
     /// it is never applied. Kanidm looks at the entries in the order of their UUIDs, at all attributes
     /// of one and then at the next: the last one has the wrong type for an attribute that cannot be

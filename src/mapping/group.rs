@@ -209,7 +209,10 @@ fn read(
     mut findings: Findings,
 ) -> (Option<u32>, Option<Box<str>>, Range<usize>, Mask, Findings) {
     let picked = Names::new(names(cfg)).pick(entry);
-    let shown = Mask::of(picked.iter().map(|values| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some())));
+    let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
+    let [plain @ .., _, _, _] = &picked;
+    let has_member = picked.iter().skip(plain.len()).any(has_value);
+    let shown = Mask::of(plain.iter().map(has_value).chain([has_member]));
     let [name_values, description, gidnumber, members_of @ ..] = picked;
     read_name(cfg, values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()), table, name, &mut findings);
     let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));

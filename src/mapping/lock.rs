@@ -54,6 +54,11 @@ impl Window {
         self.expire = Some(LOCKED);
     }
 
+    /// Whether the account is locked: no other attribute can change that.
+    pub(crate) fn is_locked(self) -> bool {
+        self.expire == Some(LOCKED)
+    }
+
     /// Reads the attributes; `problem` hears of each value that is not understood.
     pub(crate) fn read(attributes: &Values<'_>, mut problem: impl FnMut(&'static str, Rule)) -> Window {
         let mut window = Window::default();
@@ -110,7 +115,8 @@ fn boolean(text: &str) -> Result<bool, Rule> {
 fn is_disabled(text: &str) -> Result<bool, Rule> {
     let flags = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let flags = flags.filter(|flags| flags.bytes().all(|b| b == b' ' || b.is_ascii_alphanumeric()));
-    flags.map(|flags| flags.contains('D')).ok_or(FLAGS)
+    // Flags that are written in another way lock all the same.
+    if text.contains('D') { Ok(true) } else { flags.map(|_| false).ok_or(FLAGS) }
 }
 
 /// When a day since 1970 begins; none for never, and for days that RFC 3339 has no name for.
@@ -239,7 +245,8 @@ mod tests {
             ("[]", Ok(None)),
             ("[UD         ]", Ok(epoch.clone())),
             ("[D]", Ok(epoch.clone())),
-            ("UD", Err(FLAGS)),
+            ("UD", Ok(epoch.clone())),
+            ("U", Err(FLAGS)),
             ("", Err(FLAGS)),
             ("[U", Err(FLAGS)),
             ("[U-]", Err(FLAGS)),

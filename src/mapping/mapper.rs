@@ -16,7 +16,7 @@ use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
 use super::shown::Mask;
 use super::values::Names;
-use super::{Changed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
+use super::{Changed, Claimed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{Schemas, ScimPerson};
 use crate::sync::changeset::{self, PushError};
@@ -134,7 +134,10 @@ impl<'c> Mapper<'c> {
             match kind {
                 Kind::Person => self.person(sync_uuid, entry.dn(), &values),
                 Kind::Group => self.group(sync_uuid, entry),
-                Kind::Other => self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped),
+                Kind::Other => {
+                    self.content.unmapped_users += u64::from(person::has_user_name(&values));
+                    self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped);
+                }
             }
         }
         true
@@ -306,8 +309,17 @@ impl<'c> Mapper<'c> {
             self.content.changes.mark_last(shown);
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
+            self.note_claims(sync_uuid, &findings);
         }
         self.report(sync_uuid, (changeset::Kind::Person, shown), dn, findings);
+    }
+
+    fn note_claims(&mut self, sync_uuid: Uuid, findings: &Findings) {
+        let loser = self.cfg.kanidm_uuid(sync_uuid);
+        for (address, owner) in &findings.claimed {
+            let Some(owner) = self.index.entry(*owner).map(|entry| self.cfg.kanidm_uuid(entry.sync_uuid)) else { continue };
+            self.content.claimed.push(Claimed { loser, owner, address: address.clone() });
+        }
     }
 
     /// Serialises a person; the position in the change set.

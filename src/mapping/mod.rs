@@ -44,6 +44,8 @@ pub struct Content {
     pub groups: usize,
     /// Received, and not wanted in Kanidm: what it has of them is to be deleted.
     pub skipped: Vec<Skipped>,
+    /// How many of those that are skipped for their classes have a user name.
+    pub unmapped_users: u64,
     /// Received, wanted, and not fit to be sent.
     pub held: Vec<Held>,
     /// Attributes left out of entries in `changes`, by policy.
@@ -54,6 +56,8 @@ pub struct Content {
     pub members_out_of_scope: u64,
     /// The first of them, for the debug log.
     pub out_of_scope: Vec<OutOfScope>,
+    /// Mail addresses that a person in `changes` was denied because another one came first.
+    pub claimed: Vec<Claimed>,
     /// Entries in `changes` without a value that another entry has. The other one may give it up, and nothing would say so: these are to be
     /// read again by the next run.
     pub contested: Vec<Contested>,
@@ -71,6 +75,17 @@ impl Content {
         })
     }
 
+    /// That entries with a user name are no persons, and what to do.
+    pub fn users_of_other_classes(&self) -> Option<String> {
+        (self.unmapped_users > 0).then(|| {
+            format!(
+                "{} match the filter and have a user name, but are neither person nor group by the object classes they name. \
+                 Check person_objectclass",
+                thousands(self.unmapped_users)
+            )
+        })
+    }
+
     /// That some entries are neither persons nor groups, and what to do.
     pub fn of_other_classes(&self) -> Option<String> {
         let n = self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
@@ -82,6 +97,17 @@ impl Content {
             )
         })
     }
+}
+
+/// A mail address that two persons want. Which of them has it in Kanidm, only Kanidm knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The UUID in Kanidm of the one who is to be sent without it.
+    pub loser: Uuid,
+    /// The UUID in Kanidm of the one who came first.
+    pub owner: Uuid,
+    /// The address.
+    pub address: String,
 }
 
 /// An entry that was sent without a value that another entry has.
@@ -104,6 +130,8 @@ impl Content {
         self.held.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.contested.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.dropped.retain(|entry| !gone.contains(&entry.sync_uuid));
+        let gone_in_kanidm: HashSet<Uuid> = sync_uuids.iter().map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
+        self.claimed.retain(|claim| !gone_in_kanidm.contains(&claim.loser));
         // What is written under the UUID of a claimed entry is another one's, who is still there.
         let own = sync_uuids.iter().filter(|uuid| !mapping.is_claimed(**uuid));
         let written: HashSet<Uuid> = own.map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
@@ -271,11 +299,13 @@ struct Findings {
     drops: Vec<Problem>,
     /// One of `drops` is a value that another entry has.
     contested: bool,
+    /// The mail addresses among those values, and the positions in the index of those who have them.
+    claimed: Vec<(String, u32)>,
 }
 
 impl Findings {
     fn new(policy: InvalidEntries) -> Self {
-        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false }
+        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false, claimed: Vec::new() }
     }
 
     /// The entry cannot do without.
@@ -294,6 +324,14 @@ impl Findings {
     fn taken(&mut self, attribute: &str, rule: String) {
         self.contested = true;
         self.optional(attribute, rule);
+    }
+
+    /// As [`taken`](Self::taken), for a mail address.
+    fn claimed(&mut self, attribute: &str, rule: String, address: &str, owner: u32) {
+        if self.claimed.len() < MAX_PROBLEMS {
+            self.claimed.push((address.to_owned(), owner));
+        }
+        self.taken(attribute, rule);
     }
 
     /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent without what offends also where the policy

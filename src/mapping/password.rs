@@ -50,14 +50,26 @@ impl fmt::Debug for Scratch {
 }
 
 /// Whether a value says that its password is locked: `!` or `*` before the hash or before its
-/// scheme, as `usermod -L` and LDAP Account Manager write it. No hash begins so.
+/// scheme, as `usermod -L` and LDAP Account Manager write it. No hash begins so. A password in clear
+/// text may.
 pub fn is_locked(value: &[u8]) -> bool {
     let value = value.trim_ascii();
-    let hash = match value.strip_prefix(b"{") {
-        Some(rest) => rest.split(|b| *b == b'}').nth(1).unwrap_or_default(),
-        None => value,
+    let (scheme, hash) = match value.strip_prefix(b"{").and_then(|rest| Some((rest, rest.iter().position(|b| *b == b'}')?))) {
+        Some((rest, end)) => (rest.get(..end), rest.get(end + 1..).unwrap_or_default()),
+        None => (None, value),
     };
-    matches!(hash, [b'!' | b'*', ..])
+    let marks = hash.iter().take_while(|b| matches!(b, b'!' | b'*')).count();
+    let behind = hash.get(marks..).unwrap_or_default();
+    let is_hash = match scheme {
+        Some(scheme) => !scheme.eq_ignore_ascii_case(b"CLEARTEXT"),
+        None => matches!(behind, [] | [b'{' | b'$', ..] | [b'L', b'K', ..]) || is_des(behind),
+    };
+    marks > 0 && is_hash
+}
+
+/// The traditional crypt(3), without a scheme.
+fn is_des(hash: &[u8]) -> bool {
+    hash.len() == 13 && hash.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/'))
 }
 
 /// A well-formed hash that no password has: Kanidm replaces a unix password, but cannot remove it.
@@ -366,6 +378,18 @@ mod tests {
     }
 
     #[test]
+    fn marks_of_a_lock() {
+        for locked in
+            ["!", "*", "!!", " !\n", "*LK*", "!{SSHA}AAAA", "!$6$s$h", "!saO0Bm9VHuTZM", "{SSHA}!AAAA", "{CRYPT}*", "{CRYPT}!$6$s$h", "{}!"]
+        {
+            assert!(is_locked(locked.as_bytes()), "{locked:?}");
+        }
+        for other in ["", "x", "{SSHA}AAAA", "{CRYPT}$6$s$h!", "!Summer 2026", "*secret*", "{CLEARTEXT}!secret", "{SSHA", "a!"] {
+            assert!(!is_locked(other.as_bytes()), "{other:?}");
+        }
+    }
+
+    #[test]
     fn unusable_hashes_are_well_formed_and_differ() {
         let hashes = [unusable_hash().unwrap(), unusable_hash().unwrap()];
         assert_ne!(hashes[0], hashes[1]);
@@ -397,6 +421,7 @@ mod tests {
             ("*", LOCKED),
             ("!!", LOCKED),
             ("!{SSHA}AAAA", LOCKED),
+            ("!secret", NO_SCHEME),
             ("{SASL}user@REALM", SASL),
             ("{MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==", MD5),
             ("{SMD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==", MD5),

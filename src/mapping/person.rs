@@ -58,10 +58,19 @@ pub(super) fn identity(cfg: &PersonMapping, dn: &str, values: &Values<'_>, name:
     values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
 }
 
-/// All user names in the directory, if there are several: groups may name the person by any.
+/// Whether the entry could be somebody.
+pub(super) fn has_user_name([_, user_name, ..]: &Values<'_>) -> bool {
+    user_name.is_some_and(|names| values::not_blank(&names).next().is_some())
+}
+
+/// So many of several user names count: how many there are is up to the entry's author.
+const MAX_NAMES: usize = 100;
+
+/// The user names in the directory, if there are several: groups may name the person by any.
 pub(super) fn user_names<'a>([_, user_name, ..]: &Values<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
     let several = user_name.filter(|names| values::not_blank(names).nth(1).is_some());
-    several.into_iter().flat_map(|names| values::not_blank(&names)).filter_map(|name| str::from_utf8(name).ok())
+    let names = several.into_iter().flat_map(|names| values::not_blank(&names));
+    names.filter_map(|name| str::from_utf8(name).ok()).take(MAX_NAMES)
 }
 
 /// Which of its attributes the directory shows.
@@ -130,8 +139,8 @@ impl Claims<'_> {
         Some(self.taken(owner))
     }
 
-    fn mail(&self, mail: &str) -> Option<String> {
-        self.index.find_mail(self.changes, mail).map(|owner| self.taken(owner))
+    fn mail(&self, mail: &str) -> Option<(String, u32)> {
+        self.index.find_mail(self.changes, mail).map(|owner| (self.taken(owner), owner))
     }
 
     /// The DN in comparison form.
@@ -176,10 +185,7 @@ pub(super) fn read<'a>(
     read_password(cfg, password.as_ref(), buffers, findings);
     read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
-    let mut window = read_window(lock, findings);
-    if cfg.account_lock && is_locked(password.as_ref()) {
-        window.lock();
-    }
+    let window = read_window(lock, cfg.account_lock && is_locked(password.as_ref()), findings);
     Person { displayname, legalname, gidnumber, loginshell, window }
 }
 
@@ -284,7 +290,7 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
         match mail.and_then(|mail| validate::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
-                Some(rule) => findings.taken(attribute, rule),
+                Some((rule, owner)) => findings.claimed(attribute, rule, mail, owner),
                 None if buffers.mails.contains(mail) => {}
                 None => buffers.mails.push(mail),
             },
@@ -325,16 +331,26 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The time the account is valid. What is not understood holds the entry, whatever the policy.
-fn read_window(attributes: &lock::Values<'_>, findings: &mut Findings) -> Window {
-    let mut unclear = false;
-    let window = Window::read(attributes, |attribute, rule| {
-        unclear = true;
-        if findings.problems.len() < MAX_PROBLEMS {
-            findings.required(attribute, rule);
+/// The time the account is valid. A value that is not understood holds the entry, whatever the
+/// policy, unless another one locks the account anyway.
+fn read_window(attributes: &lock::Values<'_>, marked: bool, findings: &mut Findings) -> Window {
+    let mut unclear = Vec::new();
+    let mut window = Window::read(attributes, |attribute, rule| {
+        if unclear.len() < MAX_PROBLEMS {
+            unclear.push((attribute, rule));
         }
     });
-    if unclear {
+    if marked {
+        window.lock();
+    }
+    for (attribute, rule) in &unclear {
+        if window.is_locked() {
+            findings.optional(attribute, *rule);
+        } else {
+            findings.required(attribute, *rule);
+        }
+    }
+    if !unclear.is_empty() && !window.is_locked() {
         findings.required("sync_account_lock", STILL_OPEN);
     }
     window

@@ -40,23 +40,29 @@ pub struct Role {
     /// The configuration key that names the attribute, or `sync_account_lock`. With `attribute`
     /// where there are several: [`Role::stored`].
     pub key: &'static str,
-    /// The attribute as configured.
+    /// The attribute as configured; several of members, with `or` between them.
     pub attribute: String,
     /// It locks accounts or limits their time.
     pub is_lock: bool,
-    /// The key names several attributes.
-    is_one_of_several: bool,
     bit: u32,
     value_bit: u32,
 }
 
 impl Role {
-    /// By what the envelope knows the role. The attribute is not part of it where the key has one
-    /// only: so a spelling error in the configuration is seen as an attribute that is gone.
+    /// By what the envelope knows the role. The attribute is part of it for locks only: so a spelling
+    /// error in the configuration is seen as an attribute that is gone.
     pub fn stored(&self) -> String {
-        if self.is_one_of_several { format!("{} {}", self.key, self.attribute.to_ascii_lowercase()) } else { self.key.to_owned() }
+        if self.is_lock { format!("{} {}", self.key, self.attribute.to_ascii_lowercase()) } else { self.key.to_owned() }
+    }
+
+    /// The attributes, if the key names several.
+    pub fn attributes(&self) -> impl Iterator<Item = &str> {
+        self.attribute.split(SEVERAL)
     }
 }
+
+/// Between the attributes of members.
+const SEVERAL: &str = " or ";
 
 /// How many bits the locks have: first whether they limit anything, then as many that say whether
 /// they have a value. The last is the password, whose value may carry the mark of a lock.
@@ -85,17 +91,17 @@ pub fn roles(cfg: &MappingConfig) -> Vec<Role> {
     let [_, persons @ ..] = person::names(&cfg.person);
     let locked_password = if cfg.person.account_lock { cfg.person.password.as_str() } else { "" };
     let person_keys = PERSON_KEYS.into_iter().chain(std::iter::repeat(LOCK_KEY));
-    let group_keys = GROUP_KEYS.into_iter().chain(std::iter::repeat(MEMBER_KEY));
-    let several_members = cfg.group.members.len() > 1;
+    let group_keys = GROUP_KEYS.into_iter().chain([MEMBER_KEY]);
+    let [name, description, gidnumber, ..] = group::names(&cfg.group);
+    let members = cfg.group.members.join(SEVERAL);
     let role = |kind| {
         move |((bit, key), attribute): ((u32, &'static str), &str)| {
             let is_lock = key == LOCK_KEY;
             let value_bit = if is_lock { bit + LOCKS } else { bit };
-            let is_one_of_several = is_lock || (key == MEMBER_KEY && several_members);
-            Role { kind, key, attribute: attribute.to_owned(), is_lock, is_one_of_several, bit, value_bit }
+            Role { kind, key, attribute: attribute.to_owned(), is_lock, bit, value_bit }
         }
     };
     let persons = (0..).zip(person_keys).zip(persons.into_iter().chain([locked_password])).map(role(Kind::Person));
-    let groups = (0..).zip(group_keys).zip(group::names(&cfg.group)).map(role(Kind::Group));
+    let groups = (0..).zip(group_keys).zip([name, description, gidnumber, &members]).map(role(Kind::Group));
     persons.chain(groups).filter(|role| !role.attribute.is_empty()).collect()
 }

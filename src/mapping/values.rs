@@ -98,9 +98,11 @@ pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'
 /// The value that names the entry: of several the one in the RDN, so that another value that is
 /// added or removed renames nobody. Without such a value the first counts, in the server's order.
 pub(crate) fn naming_text<'a>(attribute: Option<&Picked<'a>>, name: &str, dn: &str) -> Result<Option<&'a str>, Rule> {
-    let is_named_by = |value: &&'a [u8]| str::from_utf8(value).is_ok_and(|value| dn::is_named_by(dn, name, value));
     let in_rdn = match attribute {
-        Some(attribute) if not_blank(attribute).nth(1).is_some() => not_blank(attribute).find(is_named_by),
+        Some(attribute) if not_blank(attribute).nth(1).is_some() => {
+            let rdn = dn::Rdn::of(dn);
+            not_blank(attribute).find(|value| str::from_utf8(value).is_ok_and(|value| rdn.has(name, value)))
+        }
         _ => None,
     };
     in_rdn.map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8)).unwrap_or_else(|| first_text(attribute))

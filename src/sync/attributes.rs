@@ -46,13 +46,13 @@ fn loss_of(role: &Role, lost: Lost) -> Loss {
     Loss { kind: role.kind, attribute: role.attribute.clone(), key: role.key, lost }
 }
 
-/// Attributes that many had and no entry of an increment shows: the directory has to be asked
-/// whether anybody still has them.
+/// Attributes that entries had and no entry of an increment shows: the directory has to be asked
+/// whether anybody still has them. Few holders are asked about if one of them was received.
 pub fn doubtful<'r>(roles: &'r [Role], before: &Shown, content: &Content, percent: u8) -> Vec<&'r Role> {
-    let mut doubtful: Vec<&Role> = roles
-        .iter()
-        .filter(|role| before.holders.get(&role.stored()).is_some_and(|had| had.count() > allowed_losses(had.count(), percent)))
-        .collect();
+    let received: HashSet<Uuid> = content.shown().map(|(uuid, ..)| uuid).collect();
+    let is_concerned =
+        |had: &Holders| had.count() > allowed_losses(had.count(), percent) || had.sample().any(|uuid| received.contains(&uuid));
+    let mut doubtful: Vec<&Role> = roles.iter().filter(|role| before.holders.get(&role.stored()).is_some_and(is_concerned)).collect();
     for (_, kind, mask) in content.shown() {
         doubtful.retain(|role| role.kind != kind || !mask.has(role));
     }
@@ -62,12 +62,14 @@ pub fn doubtful<'r>(roles: &'r [Role], before: &Shown, content: &Content, percen
 
 /// Persons whose account was locked or limited by an attribute that they do not show now: either
 /// the lock was lifted, or it is hidden. By their UUIDs in Kanidm.
-pub fn unlocked<'r>(roles: &'r [Role], before: &Shown, content: &Content) -> Vec<(&'r Role, Vec<Uuid>)> {
+pub fn unlocked<'r>(roles: &'r [Role], before: &Shown, content: &Content, full: bool) -> Vec<(&'r Role, Vec<Uuid>)> {
     let mut unlocked = Vec::new();
     for role in roles.iter().filter(|role| role.is_lock) {
         let Some(holders) = before.holders.get(&role.stored()) else { continue };
-        let locked: HashSet<Uuid> = holders.sample().collect();
-        let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role) && locked.contains(uuid);
+        let sampled: HashSet<Uuid> = holders.sample().collect();
+        // An increment has few entries: all that may have been locked are asked about.
+        let was_locked = |uuid: &Uuid| sampled.contains(uuid) || (!full && !holders.is_exact() && holders.may_have(*uuid));
+        let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role) && was_locked(uuid);
         let uuids: Vec<Uuid> = content.shown().filter(shows_nothing).map(|(uuid, ..)| uuid).collect();
         if !uuids.is_empty() {
             unlocked.push((role, uuids));
@@ -94,6 +96,13 @@ pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
 pub fn memberships(before: Memberships, now: Memberships) -> Option<Lost> {
     let gone = before.resolved.saturating_sub(now.resolved);
     let lost = gone.min(now.unresolved.saturating_sub(before.unresolved));
+    (lost > 0).then_some(Lost { had: before.resolved, lost })
+}
+
+/// Members that an increment does not find, and that are more than those which the last full refresh
+/// did not find: at least so many are new.
+pub fn newly_unresolved(before: Memberships, now: Memberships) -> Option<Lost> {
+    let lost = now.unresolved.saturating_sub(before.unresolved).min(before.resolved);
     (lost > 0).then_some(Lost { had: before.resolved, lost })
 }
 

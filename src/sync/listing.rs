@@ -77,11 +77,10 @@ pub fn not_followed(directory: &mut Directory, config: &DirectoryConfig) -> Resu
     let mut found = Vec::new();
     for name in other_attributes(&config.filter) {
         let filter = Filter::And(vec![config.filter.clone(), Filter::Present { attribute: name.clone() }]);
-        let mut operational = false;
-        directory.first(&config.base_dn, &filter, &["*"], &mut |entry| {
-            operational = !entry.attributes().any(|attribute| attribute.is(&name));
-        })?;
-        if operational {
+        let types = directory.types(&config.base_dn, &filter, &[&name])?;
+        // It may come by another name than the filter's.
+        let user_attributes = directory.types(&config.base_dn, &filter, &["*"])?;
+        if !types.is_empty() && !types.iter().any(|name| user_attributes.contains(name)) {
             found.push(name);
         }
     }

@@ -73,6 +73,16 @@ impl Lookup<'_> {
         Ok(found)
     }
 
+    /// How many of these entries are in scope, and in sight.
+    pub fn count_in_scope(&mut self, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
+        let mut found = 0;
+        for batch in uuids.chunks(TERMS) {
+            let filter = self.in_scope(self.directory.uuid_filter(batch));
+            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| found += 1)?;
+        }
+        Ok(found)
+    }
+
     /// Whether some of these members are DNs or user names of entries in scope. Members that are gone
     /// from the directory, or out of scope, are none of a group's fault. A sample is enough: whoever
     /// reads members in the wrong way misses all of them.
@@ -167,9 +177,10 @@ impl Lookup<'_> {
                 Kind::Person => &self.mapping.person.object_classes,
                 Kind::Group => &self.mapping.group.object_classes,
             };
-            let shows = Filter::Present { attribute: role.attribute.clone() };
-            let filter = self.in_scope(Filter::And(vec![any_object_class(classes), shows]));
-            if !self.directory.has_any(&self.config.base_dn, &filter)? {
+            let attributes: Vec<&str> = role.attributes().collect();
+            let shows = attributes.iter().map(|name| Filter::Present { attribute: (*name).to_owned() }).collect();
+            let filter = self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(shows)]));
+            if !self.directory.shows_any(&self.config.base_dn, &filter, &attributes)? {
                 unshown.push(Role::clone(role));
             }
         }

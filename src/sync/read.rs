@@ -10,6 +10,7 @@ use uuid::Uuid;
 use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, Snapshot, is_behind_in_full};
 
 use super::attributes;
+use super::guard::allowed_losses;
 use super::listing::{self, Change, Listing};
 use super::lookup::Lookup;
 use super::observe::{Observer, Step};
@@ -23,7 +24,7 @@ use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
 use crate::mapping::shown::{Mask, Role, roles};
-use crate::mapping::{Changed, Content, Dropped, Held, Mapper, Problem};
+use crate::mapping::{Changed, Content, Contested, Dropped, Held, Mapper, Problem};
 use crate::sync::changeset::Kind;
 
 /// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
@@ -136,6 +137,7 @@ pub fn read_from(
         let mut later = Vec::new();
         let mut read_again = Vec::new();
         let mut dropped_before = Vec::new();
+        let (mut contested_before, mut still_without_value): (Vec<Dropped>, Vec<Contested>) = Default::default();
         let mut matched = None;
         let listing = listing::list(directory, &config.directory, start.matched.as_ref(), full)?;
         if let Some(Listing { change: Change::TooMuch(reason), .. }) = listing {
@@ -153,9 +155,14 @@ pub fn read_from(
             matched = Some(listing.buckets);
         }
         if !full {
-            read_again = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            let held_before: Vec<Uuid> = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            let contested: Vec<Contested>;
+            (contested, contested_before) = still_contested(&mut lookup, &held_before, prepares)?;
+            read_again = held_before.into_iter().filter(|uuid| !contested.iter().any(|entry| entry.sync_uuid == *uuid)).collect();
+            still_without_value = contested;
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
-            let unchanged: Vec<Uuid> = start.dropped.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            let is_named = |uuid: &Uuid| still_without_value.iter().any(|entry| entry.sync_uuid == *uuid);
+            let unchanged: Vec<Uuid> = start.dropped.iter().filter(|uuid| !mapper.contains(uuid) && !is_named(uuid)).copied().collect();
             dropped_before = still_dropped(&mut lookup, &unchanged, prepares)?;
             // A list shows in every run who is gone, reported or not.
             if !beside.is_empty() && !is_listed && directory.is_ahead_of(&outcome.cookie)? {
@@ -179,12 +186,20 @@ pub fn read_from(
         }
         void.extend(later);
         let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
+        let written: HashSet<Uuid> = match still_without_value.is_empty() {
+            true => HashSet::new(),
+            false => reading.content.changes.records().iter().map(|record| record.uuid).collect(),
+        };
+        still_without_value.retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
+        contested_before.retain(|entry| still_without_value.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+        reading.content.contested.extend(still_without_value);
+        reading.content.dropped.extend(contested_before);
         reading.content.dropped.extend(dropped_before.into_iter().filter(|entry| !void.contains(&entry.sync_uuid)));
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
         let roles = roles(&config.mapping);
         let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-        reading.hidden_locks = hidden_locks(&mut lookup, &attributes::unlocked(&roles, &start.shown, &reading.content))?;
+        reading.hidden_locks = hidden_locks(&mut lookup, &attributes::unlocked(&roles, &start.shown, &reading.content, full))?;
         if !full {
             let doubtful = attributes::doubtful(&roles, &start.shown, &reading.content, config.max_delete_percent);
             for role in lookup.shown_by_nobody(&doubtful)? {
@@ -196,8 +211,16 @@ pub fn read_from(
                 }
             }
         }
+        let (before, now) = (start.shown.memberships, attributes::memberships_of(&reading.content));
+        if let Some(lost) = attributes::newly_unresolved(before, now).filter(|_| !full)
+            && lost.lost > allowed_losses(lost.had, config.max_delete_percent)
+        {
+            let goes: &[Uuid] = if let Retention::Delete(uuids) = &reading.retention { uuids } else { &[] };
+            reading.misread_members =
+                lookup.are_in_scope(&reading.content.out_of_scope)? || hides_persons(&mut lookup, &roles, start, goes, config)?;
+        }
         if full {
-            if attributes::memberships(start.shown.memberships, attributes::memberships_of(&reading.content)).is_some() {
+            if attributes::memberships(before, now).is_some() {
                 reading.misread_members = lookup.are_in_scope(&reading.content.out_of_scope)?;
             }
             if attributes::some_group_shows_no_member(&roles, &reading.content) {
@@ -281,6 +304,26 @@ fn is_older(answer: &Cookie, start: &Start) -> bool {
     }
 }
 
+/// Whether persons whom Kanidm has are out of sight, or their names are: groups then lose their
+/// members. `goes`: those that this run deletes.
+fn hides_persons(
+    lookup: &mut Lookup<'_>,
+    roles: &[Role],
+    start: &Start,
+    goes: &[Uuid],
+    config: &SyncConfig,
+) -> Result<bool, DirectoryError> {
+    let names: Vec<&Role> = roles.iter().filter(|role| role.key == "person_attr_user_name").collect();
+    if !lookup.shown_by_nobody(&names)?.is_empty() {
+        return Ok(true);
+    }
+    let Some(known) = &start.known else { return Ok(false) };
+    let stay: Vec<Uuid> = known.persons.sample().filter(|uuid| !goes.contains(uuid)).map(|uuid| config.mapping.sync_uuid(uuid)).collect();
+    let seen = lookup.count_in_scope(&stay)?;
+    let hidden = known.persons.scale(stay.len().saturating_sub(seen));
+    Ok(hidden > allowed_losses(known.persons.count(), config.max_delete_percent))
+}
+
 /// Whether slapd is older than what was read before. It says so itself only when it has changes.
 fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
     let Some(stored) = start.cookie.as_ref().filter(|cookie| Snapshot::of(cookie).is_some()) else { return Ok(false) };
@@ -318,6 +361,20 @@ fn complete(
     let questions = mapper.questions();
     lookup.answer(&questions, mapper)?;
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
+}
+
+/// Of the entries that an earlier run held, or sent without a value that another one has, those that
+/// it would send without the value again: they are named again, and not sent again.
+fn still_contested(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
+    if uuids.is_empty() {
+        return Ok(Default::default());
+    }
+    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
+    lookup.owners(uuids, &mut aside)?;
+    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    let Content { contested, mut dropped, .. } = aside.finish();
+    dropped.retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+    Ok((contested, dropped))
 }
 
 /// The entries that an earlier run sent without a bad value, and that have not changed since: they

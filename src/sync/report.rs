@@ -101,8 +101,10 @@ pub struct Report {
     pub kanidm: Duration,
 }
 
-/// So many entries may need attention while the status is good, or 1 % of the known ones.
+/// So many entries may need attention while the status is good, or 1 % of the known ones, up to
+/// [`MOST_FEW`].
 const FEW: u64 = 10;
+const MOST_FEW: u64 = 100;
 
 impl Report {
     /// Exit code 3: some entries are held back, or were sent without a bad value.
@@ -112,7 +114,7 @@ impl Report {
 
     /// Whether so few entries need attention that the status socket still answers `Ok`.
     pub fn concerns_few(&self) -> bool {
-        self.concerned() <= FEW.max(self.known / 100)
+        self.concerned() <= FEW.max((self.known / 100).min(MOST_FEW))
     }
 
     fn concerned(&self) -> u64 {
@@ -129,7 +131,7 @@ impl Report {
             true => "few enough for a good status",
             false => "too many for a good status",
         };
-        format!("{}; they are named above. That is {few} (10 entries, or 1 percent)", parts.join(", "))
+        format!("{}; they are named above. That is {few} (10 entries, or 1 percent up to 100)", parts.join(", "))
     }
 }
 
@@ -316,7 +318,8 @@ mod tests {
         assert!(!report().needs_attention());
         assert!(held(10).needs_attention() && held(10).concerns_few() && !held(11).concerns_few());
         assert!(Report { known: 1_100, ..held(11) }.concerns_few());
-        assert!(!Report { known: 100_000, ..held(1_001) }.concerns_few());
+        assert!(Report { known: 100_000, ..held(100) }.concerns_few());
+        assert!(!Report { known: 100_000, ..held(101) }.concerns_few());
         let dropped = |n| DroppedAttribute {
             uuid: Uuid::from_u128(n),
             dn: String::new(),
@@ -327,7 +330,7 @@ mod tests {
         assert_eq!(
             report.attention(),
             "10 entries held back, 2 entries sent without a bad value; they are named above. \
-             That is too many for a good status (10 entries, or 1 percent)"
+             That is too many for a good status (10 entries, or 1 percent up to 100)"
         );
     }
 

@@ -107,6 +107,9 @@ pub fn run(
     let report = report(job, &start, &reading, &uploaded, deletions, times);
     if !uploaded.yielded.is_empty() {
         warn!("{}", words(&uploaded.yielded));
+    } else if start.yielded.contains("account_expire") && !reading.is_full() {
+        // Said by each run: nobody's lock has an effect.
+        warn!("{}", words(&start.yielded));
     }
     log_entries(&report);
     if job.config.mapping.invalid_entries == InvalidEntries::Hold {
@@ -180,7 +183,13 @@ fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading, dir
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
     let share = |kind: Option<Kind>, known: Option<&Sketch>| {
-        let deletions = estimate::deletions(retention, known, reading.deleted);
+        let deletions = match estimate::deletions(retention, known, reading.deleted) {
+            // A sample need not have whom the directory names, and none at all may go.
+            few if job.config.max_delete_percent == 0 && few.at_least() == 0 && few != Deletions::Exactly(0) && reading.deleted > 0 => {
+                Deletions::Between(1, reading.deleted as u64)
+            }
+            other => other,
+        };
         let comes = content.shown().filter(|(_, other, _)| Some(*other) == kind).count();
         Share {
             kind,
@@ -204,8 +213,11 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             false => reading.shown_by_nobody.iter().map(lost).collect(),
         },
         hidden_locks: reading.hidden_locks.iter().map(|(role, persons)| (role.attribute.clone(), *persons)).collect(),
-        memberships: attributes::memberships(start.shown.memberships, attributes::memberships_of(content))
-            .filter(|_| reading.misread_members),
+        memberships: match reading.is_full() {
+            true => attributes::memberships(start.shown.memberships, attributes::memberships_of(content)),
+            false => attributes::newly_unresolved(start.shown.memberships, attributes::memberships_of(content)),
+        }
+        .filter(|_| reading.misread_members),
     }
 }
 
@@ -258,6 +270,7 @@ fn send(
         stubs: &stubs,
         tried_before: &tried_before,
         yielded: yielded(start, reading),
+        claimed: &content.claimed,
         finish: &finish,
         limits,
     };
@@ -306,7 +319,7 @@ fn yielded(start: &Start, reading: &Reading) -> Yielded {
 /// What Kanidm holds when the run has sent everything but `refused`.
 fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Option<Known> {
     let absent: HashSet<Uuid> = refused.iter().filter(|held| held.is_absent).map(|held| held.uuid).collect();
-    let refused: HashSet<Uuid> = refused.iter().map(|held| held.uuid).collect();
+    let refused: HashSet<Uuid> = refused.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
     let records = reading.content.changes.records();
     let of_kind = |kind| {
         let old = start.known.as_ref().map(|known| known.of(kind));
@@ -389,6 +402,9 @@ pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
     remarks.extend(reading.unmapped_members.iter().map(|(attribute, groups)| unmapped_members(config, attribute, *groups)));
     if reading.is_full() {
         remarks.extend(reading.content.no_member());
+        if reading.content.persons > 0 {
+            remarks.extend(reading.content.users_of_other_classes());
+        }
     }
     if reading.is_older {
         remarks.push(
@@ -521,7 +537,13 @@ mod tests {
     #[test]
     fn entries_at_fault_are_named_also_where_the_search_for_them_was_given_up() {
         let held: Vec<HeldByKanidm> = (0..12)
-            .map(|n| HeldByKanidm { uuid: Uuid::from_u128(n), dn: format!("uid={n}"), reason: "taken".to_owned(), is_absent: false })
+            .map(|n| HeldByKanidm {
+                uuid: Uuid::from_u128(n),
+                dn: format!("uid={n}"),
+                reason: "taken".to_owned(),
+                is_absent: false,
+                is_partial: false,
+            })
             .collect();
         let error = RunError::Upload(UploadError::TooManyRefused { posts: 9, held });
         let named = error.held();

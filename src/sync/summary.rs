@@ -44,7 +44,12 @@ pub(super) fn report(
         dn: String::new(),
         problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
     }));
-    held.extend(uploaded.held.iter().map(held_by_kanidm));
+    held.extend(uploaded.held.iter().filter(|held| !held.is_partial).map(held_by_kanidm));
+    let partial = uploaded.held.iter().filter(|held| held.is_partial).map(|held| DroppedAttribute {
+        uuid: held.uuid,
+        dn: held.dn.clone(),
+        problem: ReportProblem { attribute: Some(job.config.mapping.person.mail.clone()), rule: held.reason.clone() },
+    });
     Report {
         dry_run: job.dry_run,
         mode: reading.mode.clone(),
@@ -62,6 +67,7 @@ pub(super) fn report(
                 dn: d.dn.clone(),
                 problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
             })
+            .chain(partial)
             .collect(),
         known: match &start.known {
             Some(known) if !reading.is_full() => known.persons.count().saturating_add(known.groups.count()),

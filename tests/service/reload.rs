@@ -47,7 +47,8 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
 
     // Another part of the directory: the next run notices that its state is of another configuration.
     world.config = good;
-    world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")).set("max_delete_percent", 100));
+    let some = "(|(&(objectClass=posixAccount)(uid=user0000*))(objectClass=groupOfNames))";
+    world.reconfigure(|config| config.set("ldap_filter", some).set("max_delete_percent", 100));
     service.signal("HUP");
     service.wait_for(IN_FORCE, 1);
     service.run_now("full refresh (the configuration of what is synchronised has changed)");
@@ -59,7 +60,7 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     service.wait_for(IN_FORCE, 2);
     assert_eq!((status_at(first), status_at(second)), (String::new(), "Ok\n".to_owned()));
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    world.reconfigure(|config| config.set("status_bind", taken.local_addr().unwrap().to_string()).set("ldap_sync_base_dn", SUFFIX));
+    world.reconfigure(|config| config.set("status_bind", taken.local_addr().unwrap().to_string()).set("ldap_filter", FILTER));
     service.signal("HUP");
     service.wait_for(REFUSED, 2);
     assert!(service.log().contains("cannot be bound"), "{}", service.log());

@@ -46,14 +46,23 @@ fn from_the_start_to_the_end() {
     service.run_now("synchronised: ");
     service.wait_for_status("Ok\n");
 
-    let odd = format!("uid=9odd,ou=people,{SUFFIX}");
-    let ldif = format!(
-        "dn: {odd}\nchangetype: add\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\nuid: 9odd\ncn: Odd\nsn: Odd\nuidNumber: 99001\ngidNumber: 99001\nhomeDirectory: /\n"
-    );
-    world.slapd.modify(&ldif);
-    service.run_now("1 held");
+    // A few entries that need attention are no bad news, and too many are.
+    let odd = |number: usize| format!("uid={number}odd,ou=people,{SUFFIX}");
+    let add = |number: usize| {
+        let classes = "objectClass: inetOrgPerson\nobjectClass: posixAccount";
+        let dn = odd(number);
+        format!(
+            "dn: {dn}\nchangetype: add\n{classes}\nuid: {number}odd\ncn: Odd\nsn: Odd\nuidNumber: {0}\ngidNumber: 1\nhomeDirectory: /\n\n",
+            99_000 + number
+        )
+    };
+    world.slapd.modify(&(1..=10).map(add).collect::<String>());
+    service.run_now("10 held");
+    assert_eq!(service.status(), "Ok\n");
+    world.slapd.modify(&add(11));
+    service.run_now("11 held");
     service.wait_for_status("Err\n");
-    world.slapd.modify(&format!("dn: {odd}\nchangetype: delete\n"));
+    world.slapd.modify(&(1..=11).map(|number| format!("dn: {}\nchangetype: delete\n\n", odd(number))).collect::<String>());
     service.run_now("synchronised: ");
     service.wait_for_status("Ok\n");
 

@@ -134,6 +134,7 @@ impl<'a> Job<'a> {
             stubs: self.stubs,
             tried_before: &self.tried_before,
             yielded,
+            claimed: &[],
             finish: &finish,
             limits: self.limits,
         };

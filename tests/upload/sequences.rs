@@ -340,6 +340,7 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         stubs: &[],
         tried_before: &std::collections::HashSet::new(),
         yielded,
+        claimed: &[],
         finish: &finish,
         limits,
     };
