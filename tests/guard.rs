@@ -319,3 +319,20 @@ fn forget_envelope(world: &World) {
     let after = SyncState::Active { cookie: envelope.cookie.unwrap() };
     client.apply(&RequestBody::new(&before, &after, &Retention::Ignore, Vec::new())).unwrap();
 }
+
+/// No person may go, and of so many a sample does not tell who is known.
+#[test]
+fn zero_percent_means_nobody() {
+    let mut world = world(LARGE, Some(100));
+    world.reconfigure(|config| config.set("max_delete_percent", 0));
+    world.run(&[], 0);
+    delete_users(&world, 1..=2);
+    for arguments in [&[][..], &["--full-refresh"]] {
+        world.tool.run(arguments).expect_code(4);
+        assert_eq!(world.kanidm.entries(ACCOUNT).len(), LARGE + GROUPS, "{arguments:?}");
+    }
+    world.run(&["--accept-deletes"], 0);
+    assert_eq!(world.kanidm.entries(ACCOUNT).len(), LARGE + GROUPS - 2);
+    describe_group(&world, "changed");
+    world.run(&[], 0);
+}

@@ -207,3 +207,44 @@ fn an_operational_attribute_in_the_filter_is_named_and_check_counts_what_entries
     assert!(check.stdout.contains("shadowExpire 10"), "{}", check.stdout);
     assert!(check.stdout.contains("directory, attributes of groups: 5 in all: cn 5, "), "{}", check.stdout);
 }
+
+/// The right to search by an attribute is not the right to read it.
+#[test]
+fn an_attribute_that_can_only_be_searched_is_taken_from_nobody() {
+    let mut world = world();
+    for attribute in ["userPassword", "sshPublicKey"] {
+        world.slapd.reconfigure(|options| options.extra_database = format!("access to attrs={attribute} by * search\n"));
+        modify(&world, 1, &format!("replace: cn\ncn: Without {attribute}\n"));
+        modify(&world, 2, &format!("replace: cn\ncn: Without {attribute}\n"));
+        refused(&world, &[], "would lose it, allowed are");
+        show(&mut world);
+        world.run_and_compare("readable again", "incremental");
+    }
+}
+
+/// Persons go out of sight, and no entry changes: a group that changes would lose all of its members.
+#[test]
+fn a_group_loses_no_members_who_are_out_of_sight() {
+    let mut world = world();
+    let dn = |number: usize| group_dn(&format!("team{number:03}"));
+    let group = |text: &str| {
+        let change = |number: usize| format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n", dn(number));
+        (1..=GROUPS).step_by(2).map(change).collect::<String>()
+    };
+    world.slapd.reconfigure(|options| options.extra_database = format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n"));
+    world.slapd.modify(&group("hidden persons"));
+    refused(&world, &[], "memberships would be lost because their members are not found");
+    show(&mut world);
+    world.run_and_compare("in sight again", "incremental");
+}
+
+/// From one attribute to a list, with a spelling error in it.
+#[test]
+fn a_list_of_member_attributes_that_is_spelled_wrong_takes_no_members() {
+    let mut world = world();
+    let list = |names: [&str; 2]| toml::Value::Array(names.map(toml::Value::from).to_vec());
+    world.reconfigure(|config| config.set("group_attr_member", list(["memeber", "uniqueMember"])));
+    refused(&world, &[], "5 of 5 groups with memeber or uniqueMember would lose it, allowed are 3. ");
+    world.reconfigure(|config| config.set("group_attr_member", list(["member", "uniqueMember"])));
+    world.run_and_compare("spelled right", "full");
+}

@@ -262,7 +262,7 @@ const BROKEN: &[(&str, &[u8], &str, bool)] = &[
     ("pwdStartTime", b"soon", "GeneralizedTime", false),
     ("krbPrincipalExpiration", b"soon", "GeneralizedTime", false),
     ("pwdAccountLockedTime", b"soon", "GeneralizedTime", false),
-    ("sambaAcctFlags", b"UD", "in brackets", false),
+    ("sambaAcctFlags", b"U", "in brackets", false),
 ];
 
 fn broken(attribute: &str, value: &[u8]) -> [TestEntry; 3] {

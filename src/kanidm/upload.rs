@@ -108,7 +108,7 @@ pub struct UploadReport {
     pub held: Vec<HeldByKanidm>,
     /// Entries that got a temporary name on the way to their new one.
     pub staged: u64,
-    /// Attributes that this upload found to be yielded to Kanidm.
+    /// Attributes that are yielded to Kanidm, as far as this upload knows.
     pub yielded: Yielded,
     /// How long each step took.
     pub steps: Vec<(Step, Duration)>,

@@ -113,6 +113,7 @@ impl<'a> Writer<'a> {
     pub(super) fn into_report(self) -> UploadReport {
         let mut report = self.sender.report;
         report.held.extend(self.not_deleted);
+        report.yielded = self.yielded;
         report
     }
 

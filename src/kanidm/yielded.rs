@@ -38,7 +38,6 @@ impl Writer<'_> {
             }
         }
         let is_new = yielded != self.yielded;
-        self.sender.report.yielded.clone_from(&yielded);
         self.yielded = yielded;
         Ok(is_new && !self.yielded.is_empty())
     }

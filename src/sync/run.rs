@@ -105,11 +105,10 @@ pub fn run(
     let total = begun.elapsed();
     let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
     let report = report(job, &start, &reading, &uploaded, deletions, times);
-    if !uploaded.yielded.is_empty() {
+    // Said once, but for locks that have no effect: by each run that writes something.
+    let is_news = uploaded.yielded != yielded(&start, &reading);
+    if !uploaded.yielded.is_empty() && (is_news || uploaded.yielded.contains("account_expire")) {
         warn!("{}", words(&uploaded.yielded));
-    } else if start.yielded.contains("account_expire") && !reading.is_full() {
-        // Said by each run: nobody's lock has an effect.
-        warn!("{}", words(&start.yielded));
     }
     log_entries(&report);
     if job.config.mapping.invalid_entries == InvalidEntries::Hold {

@@ -197,7 +197,10 @@ impl<K: Kanidm> Play<K> {
         // A group with a user's name looks like that user's own when its members are hidden. It has no name in Kanidm: the user has it.
         let no_members = self.server.directory().hidden.contains("member");
         let is_users = |group: &Expected| group.group && wanted.entries.values().any(|e| !e.group && e.name == group.name);
-        let looks_private = |uuid: &Uuid| no_members && is_users(&wanted.entries[uuid]);
+        // So does a group whose name a person takes while the run reads: it sees the group before that, and the person after.
+        let renamed = !what.meanwhile.is_empty();
+        let is_memberless = |uuid: &Uuid| wanted.entries[uuid].group && wanted.entries[uuid].members.is_empty();
+        let looks_private = |uuid: &Uuid| (no_members && is_users(&wanted.entries[uuid])) || (renamed && is_memberless(uuid));
         let was_wanted = |uuid: &&Uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid);
         let lost = deleted.iter().filter(was_wanted).find(|uuid| !looks_private(uuid));
         if let Some(uuid) = lost {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::service::{NEVER, Service, status_address, status_at};
 use crate::states::world;
-use crate::support::seed::{SUFFIX, Seed, user_ldif};
+use crate::support::seed::{Seed, user_ldif};
 use crate::support::temp::TempDir;
-use crate::support::world::ACCOUNT;
+use crate::support::world::{ACCOUNT, FILTER};
 
 const IN_FORCE: &str = "the configuration was read again and is in force";
 const REFUSED: &str = "is not usable, the old one stays in force";

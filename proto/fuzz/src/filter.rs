@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         attributes: &[],
         size_limit: 0,
         time_limit: 0,
-types_only: false,
+        types_only: false,
         sync: None,
     };
     assert!(!search(1, &request).is_empty());
