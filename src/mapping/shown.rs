@@ -9,8 +9,8 @@ use super::{group, lock, person};
 use crate::config::sync::MappingConfig;
 use crate::sync::changeset::Kind;
 
-/// A bit for each attribute, in the order of [`person::names`] after the object class, or of
-/// [`group::names`]. Lock attributes have a second bit.
+/// A bit for each attribute, in the order of `person::names` after the object class, or of
+/// `group::names`. Lock attributes have a second bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask(u32);
 
