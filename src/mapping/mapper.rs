@@ -15,6 +15,7 @@ use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
 use super::shown::Mask;
+use super::validate;
 use super::values::Names;
 use super::{Changed, Claimed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
@@ -201,7 +202,7 @@ impl<'c> Mapper<'c> {
         for draft in self.drafts.iter().filter(|draft| self.may_be_private(draft)) {
             questions.private_group_names.push(self.index.name(&self.content.changes, draft.entry).to_string());
         }
-        questions.private_group_names.retain(|name| !name.is_empty());
+        questions.private_group_names.retain(|name| validate::name(name).is_ok());
         questions
     }
 

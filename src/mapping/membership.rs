@@ -6,6 +6,7 @@
 use ldap_content_sync::dn;
 
 use super::index::{Index, State};
+use super::validate;
 use crate::config::sync::GroupSchema;
 use crate::sync::changeset::ChangeSet;
 
@@ -37,6 +38,8 @@ impl Resolver<'_> {
     pub(super) fn resolve<'m>(&self, value: &'m [u8], form: &mut String) -> Target<'m> {
         let Ok(text) = str::from_utf8(value) else { return Target::OutOfScope };
         let (text, found) = match self.schema {
+            GroupSchema::Rfc2307 if text.len() > validate::MEMBER_NAME_LENGTH => return Target::OutOfScope,
+            GroupSchema::Rfc2307Bis if text.len() > validate::MEMBER_DN_LENGTH => return Target::OutOfScope,
             GroupSchema::Rfc2307 => {
                 super::person::lower_case(text.trim(), form);
                 // The name of one person may be another name of a second one, who comes after it.

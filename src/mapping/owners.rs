@@ -40,7 +40,8 @@ impl Mapper<'_> {
         if let Some(mapped) = table.and_then(|table| table.map_name.as_deref()) {
             person::lower_case(mapped, &mut name);
         }
-        unique.names.extend(Some(name).filter(|name| !name.is_empty()));
+        // No other name is ever Kanidm's, however long it is.
+        unique.names.extend(Some(name).filter(|name| validate::name(name).is_ok()));
         unique.gidnumbers.extend(table.and_then(|table| table.map_gidnumber).or(gidnumber));
     }
 

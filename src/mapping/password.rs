@@ -24,6 +24,17 @@ const CRYPT: Rule = "Kanidm imports {CRYPT} of the kinds $1$, $5$ and $6$ only: 
 const MALFORMED: Rule = "the hash is damaged: it does not follow the format of its scheme";
 const ARGON2ID: Rule = "Kanidm imports argon2id only, not argon2i and argon2d";
 
+const COSTLY: Rule = "the hash costs too much at each login: Kanidm would run out of memory or time. The most is 256 MiB, 16 passes \
+                      and 16 lanes of ARGON2, and 5,000,000 rounds of PBKDF2 and CRYPT";
+
+/// Upper limits of what a login may cost Kanidm: whoever may write a password hash chooses its cost.
+/// Several times what directories use: OpenLDAP's ARGON2 takes 64 MiB and 2 passes, 389's PBKDF2
+/// 100,000 rounds, Django's PBKDF2 1,200,000, passlib's CRYPT 656,000.
+const MAX_MEMORY_KIB: u32 = 256 * 1024;
+const MAX_PASSES: u32 = 16;
+const MAX_LANES: u32 = 16;
+const MAX_ROUNDS: u64 = 5_000_000;
+
 const SHA1_LENGTH: usize = 20;
 const SHA256_LENGTH: usize = 32;
 const SHA512_LENGTH: usize = 64;
@@ -149,10 +160,13 @@ fn check_scheme(scheme: &str, hash: &str, scratch: &mut Scratch) -> Result<(), R
 }
 
 fn check_crypt(hash: &str) -> Result<(), Rule> {
-    match hash.strip_prefix("$1$") {
-        Some(md5) => well_formed(md5.contains('$')),
-        None if hash.starts_with("$5$") || hash.starts_with("$6$") => Ok(()),
-        None => Err(CRYPT),
+    if let Some(md5) = hash.strip_prefix("$1$") {
+        return well_formed(md5.contains('$'));
+    }
+    let sha2 = hash.strip_prefix("$5$").or_else(|| hash.strip_prefix("$6$")).ok_or(CRYPT)?;
+    match sha2.strip_prefix("rounds=") {
+        None => Ok(()),
+        Some(rest) => check_cost(rest.split('$').next().unwrap_or_default()),
     }
 }
 
@@ -174,7 +188,13 @@ fn check_pbkdf2(rest: &str, shortest_key: usize, scratch: &mut Scratch) -> Resul
 }
 
 fn check_cost(cost: &str) -> Result<(), Rule> {
-    well_formed(cost.parse::<u64>().is_ok())
+    match cost.parse::<u64>() {
+        Ok(rounds) if rounds <= MAX_ROUNDS => Ok(()),
+        Ok(_) => Err(COSTLY),
+        // More than fits into 64 bits.
+        Err(_) if !cost.is_empty() && cost.bytes().all(|b| b.is_ascii_digit()) => Err(COSTLY),
+        Err(_) => Err(MALFORMED),
+    }
 }
 
 /// Exactly three parts between dollar signs.
@@ -207,7 +227,20 @@ fn check_argon2(phc: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     };
     let salt_in_limits = (PHC_SALT).contains(&salt.len()) && scratch.decode(&STANDARD_NO_PAD, salt).is_ok();
     let hash_in_limits = scratch.decode(&STANDARD_NO_PAD, hash).is_ok_and(|length| PHC_HASH.contains(&length));
-    well_formed(has_argon2_costs(params) && salt_in_limits && hash_in_limits)
+    well_formed(has_argon2_costs(params) && salt_in_limits && hash_in_limits)?;
+    if is_affordable(params) { Ok(()) } else { Err(COSTLY) }
+}
+
+fn is_affordable(params: &str) -> bool {
+    params.split(',').filter_map(|pair| pair.split_once('=')).all(|(name, value)| {
+        let at_most = match name {
+            "m" => MAX_MEMORY_KIB,
+            "t" => MAX_PASSES,
+            "p" => MAX_LANES,
+            _ => return true,
+        };
+        value.parse::<u32>().is_ok_and(|cost| cost <= at_most)
+    })
 }
 
 /// Characters of an encoded salt, and octets of a decoded hash.
@@ -396,6 +429,38 @@ mod tests {
         for hash in hashes {
             assert_eq!(check(&hash), Ok(()));
         }
+    }
+
+    /// Each cost at its limit, and one beyond it.
+    #[test]
+    fn what_costs_too_much() {
+        let hash = STANDARD_NO_PAD.encode([7; 32]);
+        let argon2 = |m: u64, t: u64, p: u64| format!("{{ARGON2}}$argon2id$v=19$m={m},t={t},p={p}$c2FsdHNhbHQ${hash}");
+        let key = B64.encode([7; 32]).replace('+', ".").trim_end_matches('=').to_string();
+        let pbkdf2 = |rounds: u64| format!("{{PBKDF2-SHA256}}{rounds}$c2FsdA${key}");
+        let django = |rounds: u64| format!("pbkdf2_sha256${rounds}$salt${}", B64.encode([7; 32]));
+        let crypt = |kind: u8, rounds: u64| format!("{{CRYPT}}${kind}$rounds={rounds}$salt$hash");
+        for good in
+            [argon2(262_144, 16, 16), argon2(65_536, 2, 1), pbkdf2(5_000_000), django(5_000_000), crypt(5, 5_000_000), crypt(6, 656_000)]
+        {
+            assert_eq!(check(&good), Ok(()), "{good}");
+        }
+        let over_64_bits = "{PBKDF2-SHA256}99999999999999999999$c2FsdA$".to_owned() + &key;
+        for bad in [
+            argon2(262_145, 1, 1),
+            argon2(4_294_967_295, 1, 1),
+            argon2(65_536, 17, 1),
+            argon2(65_536, 2, 17),
+            pbkdf2(5_000_001),
+            pbkdf2(u64::MAX),
+            over_64_bits,
+            django(5_000_001),
+            crypt(5, 5_000_001),
+            crypt(6, 999_999_999),
+        ] {
+            assert_eq!(check(&bad), Err(COSTLY), "{bad}");
+        }
+        assert_eq!(check("{CRYPT}$6$rounds=many$salt$hash"), Err(MALFORMED));
     }
 
     #[test]

@@ -70,6 +70,7 @@ const MAX_NAMES: usize = 100;
 pub(super) fn user_names<'a>([_, user_name, ..]: &Values<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
     let several = user_name.filter(|names| values::not_blank(names).nth(1).is_some());
     let names = several.into_iter().flat_map(|names| values::not_blank(&names));
+    let names = names.filter(|name| name.len() <= validate::MEMBER_NAME_LENGTH);
     names.filter_map(|name| str::from_utf8(name).ok()).take(MAX_NAMES)
 }
 

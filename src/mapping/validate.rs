@@ -18,7 +18,7 @@ const NAME_RESERVED: Rule = "is reserved by Kanidm";
 const CONTROL: Rule = "must not contain line breaks or other control characters";
 const NUMBER: Rule = "must be a decimal number from 0 to 4294967295";
 const NUMBER_RANGE: Rule = "must be in 1000-60000, 60578-61183, 65520-65533 or 65536-2147483647: the other numbers belong to the system";
-const MAIL: Rule = "must be an ASCII e-mail address of the HTML5 syntax, without spaces";
+const MAIL: Rule = "must be an ASCII e-mail address of the HTML5 syntax, without spaces, of at most 254 characters";
 
 /// Names Kanidm refuses although they follow the syntax.
 const RESERVED_NAMES: &[&str] = &["root", "dn=token"];
@@ -28,6 +28,15 @@ const GIDNUMBERS: &[std::ops::RangeInclusive<u32>] = &[1000..=60000, 60578..=611
 
 /// The longest name.
 const NAME_LENGTH: usize = 64;
+
+/// An address, RFC 5321 §4.5.3.1.3 without its angle brackets.
+const MAIL_LENGTH: usize = 254;
+
+/// No user name of a member is longer: longer ones are nobody's, and are not asked for.
+pub const MEMBER_NAME_LENGTH: usize = 256;
+
+/// No DN of a member is longer.
+pub const MEMBER_DN_LENGTH: usize = 8 * 1024;
 
 /// A DNS label, RFC 1035 §2.3.4.
 const LABEL_LENGTH: usize = 63;
@@ -81,6 +90,9 @@ pub fn gidnumber_range(number: u32) -> Result<(), Rule> {
 
 /// An e-mail address as HTML5 defines it, except that Kanidm allows no `/` in the local part.
 pub fn mail(address: &str) -> Result<(), Rule> {
+    if address.len() > MAIL_LENGTH {
+        return Err(MAIL);
+    }
     // Octet by octet: searching a text for a character costs several times as much.
     let mut parts = address.as_bytes().splitn(2, |b| *b == b'@');
     let local = parts.next().is_some_and(|local| !local.is_empty() && local.iter().all(is_local_part));

@@ -24,6 +24,9 @@ use crate::sync::changeset::Kind;
 /// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
 const TERMS: usize = 100;
 
+/// Bytes of the values in one filter: what a value holds is up to the author of an entry.
+const TERM_BYTES: usize = 64 * 1024;
+
 /// More changed entries than this, and reading every group once is cheaper than asking which ones name them.
 const MANY_CHANGED: usize = 1_000;
 
@@ -96,7 +99,7 @@ impl Lookup<'_> {
         let mut found = 0;
         self.directory.search_each(&searches, &["1.1"], &mut |_, _| found += 1)?;
         let names: Vec<Filter> = sample.iter().map(|name| equality(&self.mapping.person.user_name, name)).collect();
-        for batch in names.chunks(TERMS) {
+        for batch in batches(&names) {
             let filter = self.in_scope(Filter::Or(batch.to_vec()));
             self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| found += 1)?;
         }
@@ -137,7 +140,7 @@ impl Lookup<'_> {
         terms.extend(unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())));
         terms.extend(unique.mails.iter().map(|mail| equality(&person.mail, mail)));
         let (persons, held) = (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
-        for batch in terms.chunks(TERMS) {
+        for batch in batches(&terms) {
             let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
             self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
                 if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid)) {
@@ -162,7 +165,7 @@ impl Lookup<'_> {
             return self.receive(&filter, mapper, observer);
         }
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
-        for batch in terms.chunks(TERMS) {
+        for batch in batches(&terms) {
             let filter = self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
             self.receive(&filter, mapper, observer)?;
         }
@@ -214,7 +217,7 @@ impl Lookup<'_> {
         let names = questions.member_uids.iter().chain(&questions.private_group_names);
         let terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
         let persons = any_object_class(&person.object_classes);
-        for batch in terms.chunks(TERMS) {
+        for batch in batches(&terms) {
             let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
             self.know(&filter, mapper)?;
         }
@@ -303,6 +306,30 @@ impl Below {
     }
 }
 
+/// Terms in as many filters as it takes: none has more than [`TERMS`] or, but for a single term, more
+/// than [`TERM_BYTES`].
+fn batches(terms: &[Filter]) -> impl Iterator<Item = &[Filter]> {
+    let mut rest = terms;
+    std::iter::from_fn(move || {
+        let mut bytes = 0_usize;
+        let fits = |term: &&Filter| {
+            bytes = bytes.saturating_add(size(term));
+            bytes <= TERM_BYTES
+        };
+        let count = rest.iter().take(TERMS).take_while(fits).count().max(1);
+        let (batch, more) = rest.split_at_checked(count)?;
+        rest = more;
+        Some(batch)
+    })
+}
+
+fn size(term: &Filter) -> usize {
+    match term {
+        Filter::Equality { attribute, value } => attribute.len().saturating_add(value.len()),
+        _ => 0,
+    }
+}
+
 fn any_object_class(classes: &[String]) -> Filter {
     Filter::Or(classes.iter().map(|class| equality("objectClass", class)).collect())
 }
@@ -314,6 +341,18 @@ fn equality(attribute: &str, value: &str) -> Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_limited_in_terms_and_in_bytes() {
+        let sizes = |lengths: &[usize]| {
+            let terms: Vec<Filter> = lengths.iter().map(|length| equality("", &"x".repeat(*length))).collect();
+            batches(&terms).map(<[Filter]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[1; 250]), [100, 100, 50]);
+        assert_eq!(sizes(&[TERM_BYTES, 1, TERM_BYTES - 1, 1]), [1, 2, 1]);
+        assert_eq!(sizes(&[1, TERM_BYTES + 1, 1]), [1, 1, 1]);
+    }
 
     #[test]
     fn a_name_stands_below_a_base_by_whole_rdns() {

@@ -502,7 +502,6 @@ impl RunError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Refused(_) => ExitCode::Refused,
-            RunError::Upload(UploadError::Interrupted) => ExitCode::Busy,
             _ => ExitCode::Failure,
         }
     }
@@ -532,6 +531,12 @@ impl std::error::Error for RunError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only the tool's own lock means "busy": what this run read is not in Kanidm.
+    #[test]
+    fn a_run_that_another_one_cut_off_has_failed() {
+        assert_eq!(RunError::Upload(UploadError::Interrupted).exit_code(), ExitCode::Failure);
+    }
 
     #[test]
     fn entries_at_fault_are_named_also_where_the_search_for_them_was_given_up() {
