@@ -4,11 +4,14 @@
 //! keep the content and the DN that Kanidm has and therefore cannot collide with anything. From then on the state is one of ours.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::bisect::{self, Flow};
 use super::error::{Fault, KanidmError};
 use super::item::{Form, Item, stub};
 use super::request::{Entries, Retention};
@@ -45,9 +48,8 @@ impl<'a> Writer<'a> {
     }
 
     fn leave_out(&mut self, why: &Refusal) -> Result<(), UploadError> {
-        let mut found = Vec::new();
         let all = Rc::clone(&self.order);
-        self.find(&all, why.fault, true, &mut found)?;
+        let found = self.at_fault(&all, why.fault)?;
         if found.is_empty() {
             let error = KanidmError::Refused(why.answer.clone());
             return Err(UploadError::Kanidm { doing: "listing all entries; which of them are at fault could not be found out", error });
@@ -73,25 +75,24 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Those of `items` that cause `fault`. Only what was refused by itself is among them: whatever is left out of the list is deleted, and
-    /// that at least one of `items` has to cause it is no longer true when an administrator mends it meanwhile. `asked`: that these
-    /// together cause it was Kanidm's last word on them.
-    fn find(&mut self, items: &[Item], fault: Fault, asked: bool, found: &mut Vec<Item>) -> Result<(), UploadError> {
-        if let [item] = items {
-            if asked || self.is_among(items, fault)? {
-                found.push(*item);
-            }
-            return Ok(());
-        }
-        let (left, right) = items.split_at(items.len() / 2);
-        let in_left = self.is_among(left, fault)?;
-        if in_left {
-            self.find(left, fault, true, found)?;
-        }
-        if !in_left || self.is_among(right, fault)? {
-            self.find(right, fault, in_left, found)?;
-        }
-        Ok(())
+    /// Those of `items` that cause `fault`, which together they do. Only an entry that was refused by itself is among them: Kanidm deletes
+    /// what the list leaves out, and an administrator may mend an entry while the others are asked for.
+    fn at_fault(&mut self, items: &[Item], fault: Fault) -> Result<Vec<Item>, UploadError> {
+        let mut found = Vec::new();
+        let this = RefCell::new(self);
+        let asks = |range: Range<usize>| this.borrow_mut().is_among(items.get(range).unwrap_or_default(), fault);
+        bisect::culprits(
+            items.len(),
+            true,
+            |range| Ok(!asks(range)?),
+            |at, alone| {
+                if alone || asks(at..at.saturating_add(1))? {
+                    found.extend(items.get(at));
+                }
+                Ok(Flow::Continue(()))
+            },
+        )?;
+        Ok(found)
     }
 
     /// Asks Kanidm whether some of `items` cause `fault`, by a POST that it cannot apply: in the state Refresh, one that lists only a part

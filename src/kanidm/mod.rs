@@ -6,6 +6,7 @@
 
 mod ask;
 mod batch;
+mod bisect;
 pub mod buckets;
 mod claimed;
 pub mod client;
