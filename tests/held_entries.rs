@@ -495,7 +495,7 @@ fn entries_that_only_kanidm_refuses_are_found_in_few_posts() {
     }
     world.kanidm.clear_log();
     let ran = world.run(&[], 3);
-    assert_held_users(&ran, &k, "is already that of an entry outside of this sync account");
+    assert_held_users(&ran, &k, "outside of this sync account");
     // What is refused because it is taken is tried once more at the end, and Kanidm is asked which of its four values it is, and whether
     // it is one of the others that has it.
     let asked = k.len() * (1 + 4 + (k.len() - 1));

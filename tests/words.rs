@@ -108,8 +108,7 @@ fn that_a_name_is_one_of_kanidms_own() {
     world.slapd.modify(&group("idm_admins"));
     for arguments in [&[][..], &["--full-refresh"]] {
         let ran = world.run(arguments, 3);
-        let words =
-            "the name \"idm_admins\" is already that of an entry outside of this sync account; give this one another name with map_name";
+        let words = "the name \"idm_admins\" is that of an account or group of Kanidm's own: give this entry another name with map_name";
         assert!(ran.outcome.stderr.contains(words), "{}", ran.outcome.stderr);
         assert!(!ran.outcome.stderr.contains("`--full-refresh`"), "{}", ran.outcome.stderr);
     }

@@ -6,21 +6,17 @@
 
 use std::borrow::Cow;
 
-use serde_json::{Value, json};
-use uuid::Uuid;
-
 use super::collide::{Candidate, Holder};
 use super::error::Fault;
 use super::item::Item;
 use super::scim;
 use super::send::Refusal;
-use super::unique::{Unique, temporary_name};
+use super::unique::{Attribute, Unique, temporary_name};
 use super::upload::UploadError;
 use super::write::Writer;
 use crate::sync::changeset::Kind;
+use serde_json::{Value, json};
 
-/// Among at most so many entries it is asked who has what: the number of questions grows with the square.
-const MAX_ASKED: usize = 40;
 /// So many values of an entry are asked for one by one: DN, name, number and a few addresses. How many more it has is up to its author.
 const MAX_VALUES: usize = 8;
 
@@ -39,28 +35,49 @@ impl Writer<'_> {
     /// Which of its values each entry cannot have.
     pub(super) fn candidates(&mut self, waiting: Vec<(Item, Refusal)>) -> Result<Vec<Candidate>, UploadError> {
         let mut candidates = Vec::with_capacity(waiting.len());
-        for (i, (item, refusal)) in waiting.into_iter().enumerate() {
+        for (item, refusal) in waiting {
             let values = self.values(item);
             let (one_by_one, rest) = values.split_at_checked(MAX_VALUES).unwrap_or((values.as_slice(), &[]));
-            let (mut wants, mut wants_more) = (Vec::new(), i >= MAX_ASKED);
-            if !wants_more {
-                for value in one_by_one {
-                    match self.ask(item, std::slice::from_ref(value))? {
-                        Reply::Free => {}
-                        Reply::Taken => wants.push(value.clone()),
-                        Reply::Unasked => wants_more = true,
-                    }
+            let (mut wants, mut wants_more) = (Vec::new(), false);
+            for value in one_by_one {
+                match self.ask(item, std::slice::from_ref(value))? {
+                    Reply::Free => {}
+                    Reply::Taken => wants.push(value.clone()),
+                    Reply::Unasked => wants_more = true,
                 }
-                wants_more |= !rest.is_empty() && self.ask(item, rest)? != Reply::Free;
             }
+            wants_more |= !rest.is_empty() && self.ask(item, rest)? != Reply::Free;
             candidates.push(Candidate::new(item, refusal, values, wants, wants_more));
         }
         Ok(candidates)
     }
 
+    /// One of many: what it cannot have is taken from Kanidm's answer, or asked for until the first value is found.
+    pub(super) fn candidate_of_many(&mut self, item: Item, refusal: Refusal) -> Result<Candidate, UploadError> {
+        let values = self.values(item);
+        let named: Vec<Attribute> = refusal.answer.conflicting().filter_map(Attribute::of_kanidm).collect();
+        let mut may_be: Vec<&Unique> = values.iter().filter(|value| named.is_empty() || named.contains(&value.attribute())).collect();
+        // Names are taken most often, DNs hardly ever.
+        may_be.sort_by_key(|value| value.attribute() == Attribute::Dn);
+        may_be.truncate(MAX_VALUES);
+        let mut wants = Vec::new();
+        match may_be.as_slice() {
+            [value] => wants.push((*value).clone()),
+            several => {
+                for value in several {
+                    if self.ask(item, std::slice::from_ref(*value))? == Reply::Taken {
+                        wants.push((*value).clone());
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Candidate::new(item, refusal, values, wants, true))
+    }
+
     /// Who of them has what the others want.
     pub(super) fn find_holders(&mut self, candidates: &mut [Candidate]) -> Result<(), UploadError> {
-        let items: Vec<Item> = candidates.iter().take(MAX_ASKED).map(|c| c.item).collect();
+        let items: Vec<Item> = candidates.iter().map(|c| c.item).collect();
         for candidate in candidates {
             for (value, holder) in &mut candidate.wants {
                 *holder = self.holder(&items, candidate.item, value)?;
@@ -86,10 +103,7 @@ impl Writer<'_> {
         let Some(question) = self.question(item, values) else {
             return Ok(Reply::Taken);
         };
-        let poison = Uuid::from_u128(self.input.run.as_u128() ^ 1);
-        // No displayname: found last of all, after the values that have to be unique.
-        let invalid = json!({"externalId": format!("tmp-{poison}"), "schemas": scim::PERSON, "id": poison, "name": temporary_name(poison)});
-        let entries: Vec<Cow<'_, [u8]>> = [question, invalid].map(|v| Cow::Owned(v.to_string().into_bytes())).into();
+        let entries: Vec<Cow<'_, [u8]>> = [question.to_string().into_bytes(), self.invalid()].map(Cow::Owned).into();
         Ok(match self.sender.question(&entries.into())? {
             None => Reply::Unasked,
             // Anything but a clean bill means that this entry is not the one.

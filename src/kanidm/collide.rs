@@ -9,10 +9,14 @@
 //! Only a set of entries in which every wanted value is held within the set is given temporary values: then all of them get their own.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
+use super::bisect::{self, Flow};
 use super::error::Fault;
 use super::first::temporary_id;
 use super::item::{Form, Item, stub};
@@ -20,7 +24,10 @@ use super::request::Retention;
 use super::send::{Leave, Refusal, Sent};
 use super::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
 use super::upload::UploadError;
-use super::write::Writer;
+use super::write::{Block, Together, Writer};
+
+/// So few entries are asked for one by one who of them has what another one wants.
+const FEW: usize = 5;
 
 /// An entry that wants values which are taken.
 pub(super) struct Candidate {
@@ -61,20 +68,97 @@ impl Candidate {
 impl Writer<'_> {
     /// Writes what was refused because a value is taken, as far as that is possible.
     pub(super) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
-        self.retry_while_it_helps()?;
-        let waiting = std::mem::take(&mut self.collided);
-        let mut candidates = self.candidates(waiting)?;
-        // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others; asking
-        // costs much.
-        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
-        if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
-            self.find_holders(&mut candidates)?;
+        self.search_waiting()?;
+        if self.collided.len() <= FEW {
+            self.retry_while_it_helps()?;
         }
-        for set in solvable_sets(&candidates) {
-            self.stage(&candidates, &set)?;
+        let waiting = std::mem::take(&mut self.collided);
+        let mut candidates = Vec::new();
+        if waiting.len() <= FEW {
+            candidates = self.candidates(waiting)?;
+            // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others;
+            // asking costs much.
+            let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+            if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+                self.find_holders(&mut candidates)?;
+            }
+            for set in solvable_sets(&candidates) {
+                self.stage(&candidates, &set)?;
+            }
+        } else {
+            for (item, refusal) in waiting {
+                candidates.push(self.candidate_of_many(item, refusal)?);
+            }
         }
         self.hold_the_rest(&candidates)?;
         self.settle_members()
+    }
+
+    /// Writes all that can be written of what waits. The rest was refused alone.
+    fn search_waiting(&mut self) -> Result<(), UploadError> {
+        loop {
+            if self.collided.len() > FEW && !self.exchange_tried {
+                self.exchange_what_waits()?;
+            }
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            let mut block = self.waiting.remove(0);
+            let unchanged = block.written == self.sender.report.written.len();
+            let more = block.items.split_off(self.fit(&block.items));
+            let searched = self.search(&block.items, unchanged && more.is_empty() && block.items.len() > 1)?;
+            for rest in [more, block.items.split_off(searched)] {
+                if !rest.is_empty() {
+                    self.waiting.insert(0, Block { items: rest, written: usize::MAX });
+                }
+            }
+        }
+    }
+
+    /// Many want values that are taken: perhaps by one another.
+    fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
+        self.exchange_tried = true;
+        let (collided, waiting) = (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
+        let all: Vec<Item> = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone())).collect();
+        // Persons before groups, which have them as members.
+        let (groups, persons): (Vec<Item>, Vec<Item>) = all.into_iter().partition(|item| self.is_group(*item));
+        match self.exchange(&[persons, groups].concat())? {
+            Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
+            None => {
+                log::debug!("many values are taken, and who has them is not asked");
+                self.exchange_failed = true;
+                self.collided.splice(0..0, collided);
+                self.waiting.splice(0..0, waiting);
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what it can of entries, `refused` together perhaps, and finds those that cannot be. Ends early, and says where, when these
+    /// become many for the first time.
+    fn search(&mut self, items: &[Item], refused: bool) -> Result<usize, UploadError> {
+        let this = RefCell::new(self);
+        let is_written = |range: Range<usize>| this.borrow_mut().is_written(items.get(range).unwrap_or_default());
+        bisect::culprits(items.len(), refused, &is_written, |at, alone| {
+            if !alone {
+                is_written(at..at.saturating_add(1))?;
+            }
+            let this = this.borrow();
+            let many = this.collided.len() > FEW && !this.exchange_tried;
+            Ok(if many { Flow::Break(()) } else { Flow::Continue(()) })
+        })
+    }
+
+    /// Whether nothing of this waits for a value.
+    fn is_written(&mut self, items: &[Item]) -> Result<bool, UploadError> {
+        match (self.late(items.len() > 1, |this| this.together(items, Form::Full, false))?, items) {
+            (Together::Taken(refusal), [item]) => {
+                self.verdict(*item, Form::Full, refusal)?;
+                Ok(false)
+            }
+            (Together::Taken(_), _) => Ok(false),
+            (Together::Applied | Together::Sorted, _) => Ok(true),
+        }
     }
 
     /// Groups were written while DNs still meant those who give them up in this run.
@@ -114,13 +198,18 @@ impl Writer<'_> {
         }
     }
 
-    fn write_late(&mut self, items: &[Item]) -> Result<(), UploadError> {
+    /// Writes entries after others that may have them as members.
+    pub(super) fn write_late(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        self.late(items.len() > 1, |this| this.attempt(items, Form::Full, false)).map(|_| ())
+    }
+
+    /// Notes whether groups were written before their members. `several`: that may have happened among what is written now.
+    pub(super) fn late<T>(&mut self, several: bool, write: impl FnOnce(&mut Self) -> Result<T, UploadError>) -> Result<T, UploadError> {
         let (groups, written) = (self.written_groups.len(), self.sender.report.written.len());
-        self.attempt(items, Form::Full, false)?;
-        // Refused together, they were written one by one: a group perhaps before its member.
-        let among_them = items.len() > 1 && self.written_groups.len() > groups;
+        let result = write(self)?;
+        let among_them = several && self.written_groups.len() > groups;
         self.members_late |= (groups > 0 || among_them) && self.sender.report.written.len() > written;
-        Ok(())
+        Ok(result)
     }
 
     fn send_members_again(&mut self, groups: &[Item]) -> Result<(), UploadError> {
@@ -136,11 +225,14 @@ impl Writer<'_> {
         let members: Vec<&Candidate> = set.iter().filter_map(|i| candidates.get(*i)).collect();
         let attributes: BTreeSet<Attribute> = members.iter().flat_map(|c| &c.wants).map(|(value, _)| value.attribute()).collect();
         let items: Vec<Item> = members.iter().map(|c| c.item).collect();
-        let entries: Vec<Cow<'_, [u8]>> = items.iter().map(|i| Cow::Owned(self.staged(*i, &attributes))).collect();
+        let attributes: Vec<Attribute> = attributes.into_iter().collect();
+        let entries: Vec<Cow<'_, [u8]>> =
+            items.iter().map(|item| Cow::Owned(self.staged(*item, &attributes, temporary_gid(self.input.run)))).collect();
         // Entries that are not touched by any later increment would keep their temporary names.
         self.sender.repair_in_full();
         match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
+                self.staged.extend(&items);
                 self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
                 log::debug!("{} entries have temporary values, because their new ones collide with one another", items.len());
                 self.write_late(&items)
@@ -153,8 +245,9 @@ impl Writer<'_> {
         }
     }
 
-    /// The content of an entry with temporary values for the given attributes. The DN alone takes no content.
-    fn staged(&self, item: Item, attributes: &BTreeSet<Attribute>) -> Vec<u8> {
+    /// The content of an entry with temporary values for the given attributes. The DN alone takes no content. Temporary numbers begin with
+    /// `numbers`, and each entry of the run has its own.
+    pub(super) fn staged(&self, item: Item, attributes: &[Attribute], numbers: u32) -> Vec<u8> {
         let uuid = self.uuid(item);
         if attributes.iter().all(|a| *a == Attribute::Dn) {
             return stub(uuid, Some(&temporary_id(uuid)));
@@ -169,7 +262,7 @@ impl Writer<'_> {
                 }
                 Attribute::Gid => {
                     if entry.contains_key("gidnumber") {
-                        entry.insert("gidnumber".to_owned(), temporary_gid(uuid).into());
+                        entry.insert("gidnumber".to_owned(), item.temporary_gid(numbers).into());
                     }
                 }
                 Attribute::Mail => {
@@ -182,13 +275,19 @@ impl Writer<'_> {
 
     /// What could not be solved is held, with both sides as far as they are known.
     fn hold_the_rest(&mut self, candidates: &[Candidate]) -> Result<(), UploadError> {
-        // Staged ones that were refused after all are back on the list.
+        // Staged ones that were refused after all are back on the list, perhaps together.
+        self.search_waiting()?;
         let again: Vec<(Item, Refusal)> = std::mem::take(&mut self.collided);
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
         let owners = self.owners(candidates, &written);
-        for candidate in candidates {
+        let again: Vec<Candidate> =
+            again.into_iter().map(|(item, refusal)| Candidate::new(item, refusal, Vec::new(), Vec::new(), false)).collect();
+        let items: HashSet<Item> = candidates.iter().map(|candidate| candidate.item).collect();
+        let is_known = |candidate: &&Candidate| !items.contains(&candidate.item);
+        let held: HashSet<Uuid> = self.sender.report.held.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
+        for candidate in candidates.iter().chain(again.iter().filter(is_known)) {
             let Item::Record(at) = candidate.item else { continue };
-            if written.contains(&at) || self.is_held(candidate.item) {
+            if written.contains(&at) || held.contains(&self.uuid(candidate.item)) {
                 continue;
             }
             let mut reason = if candidate.wants.is_empty() {
@@ -198,7 +297,7 @@ impl Writer<'_> {
                     candidate.wants.iter().map(|(value, holder)| self.sides(candidates, &owners, value, *holder)).collect();
                 format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
             };
-            if again.iter().any(|(item, _)| *item == candidate.item) {
+            if self.staged.contains(&candidate.item) {
                 reason.push_str("; it may have a temporary name until then");
             }
             self.hold(candidate.item, Form::Full, reason, Fault::Conflict)?;
@@ -219,11 +318,6 @@ impl Writer<'_> {
         owners
     }
 
-    fn is_held(&self, item: Item) -> bool {
-        let uuid = self.uuid(item);
-        self.sender.report.held.iter().any(|h| h.uuid == uuid && !h.is_partial)
-    }
-
     fn sides(&self, candidates: &[Candidate], owners: &HashMap<Unique, Item>, value: &Unique, holder: Holder) -> String {
         let words = value.words();
         let candidate = match holder {
@@ -234,17 +328,19 @@ impl Writer<'_> {
             let dn = self.dn(candidate.item);
             return format!("{words} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other");
         }
+        let remedy = remedy(value);
         match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
             Some(item) => format!("{words} is already that of {}", self.dn(item)),
-            None if holder == Holder::Unknown => {
-                format!("{words} is already that of another entry; of which one was not asked, because too many entries collide")
+            None if is_kanidms_own(value) => format!("{words} is that of an account or group of Kanidm's own: {remedy}"),
+            None if holder == Holder::Unknown || self.exchange_failed => {
+                format!("{words} is taken in Kanidm{LOCAL}. So many are taken that the holder is not asked for. Rename it, or {remedy}")
             }
-            None if self.input.full || is_kanidms_own(value) => {
-                format!("{words} is already that of an entry outside of this sync account{}", remedy(value))
+            None if self.input.full => {
+                format!("{words} is taken in Kanidm, outside of this sync account{LOCAL}. Rename it there, or {remedy}")
             }
             None => format!(
-                "{words} is already that of an entry which this run does not touch; \
-                 if that one is gone from the directory, `--full-refresh` removes it"
+                "{words} is taken in Kanidm by an entry that this run does not touch{LOCAL}. Rename it there, or {remedy}; \
+                 `--full-refresh` removes what is gone from the directory"
             ),
         }
     }
@@ -255,6 +351,9 @@ impl Writer<'_> {
     }
 }
 
+/// Whose a value can be.
+const LOCAL: &str = ": by a local account or group, or by another sync account's";
+
 /// Whether a name is one that every Kanidm has, for an account or group of its own.
 fn is_kanidms_own(value: &Unique) -> bool {
     const PREFIXES: [&str; 3] = ["idm_", "domain_", "system_"];
@@ -264,12 +363,13 @@ fn is_kanidms_own(value: &Unique) -> bool {
     }
 }
 
-/// How the configuration gives an entry another value.
+/// How this entry gets another value.
 fn remedy(value: &Unique) -> &'static str {
     match value {
-        Unique::Name(_) => "; give this one another name with map_name",
-        Unique::Gid(_) => "; give this one another number with map_gidnumber",
-        Unique::Dn(_) | Unique::Mail(_) => "",
+        Unique::Name(_) => "give this entry another name with map_name",
+        Unique::Gid(_) => "give this entry another number with map_gidnumber",
+        Unique::Mail(_) => "change the address in the directory",
+        Unique::Dn(_) => "synchronise this subtree into one sync account only",
     }
 }
 

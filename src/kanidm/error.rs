@@ -132,6 +132,12 @@ impl Answer {
         Answer { status, code, detail, operation_id: operation_id.map(|id| printable(&id)) }
     }
 
+    /// The attributes that are taken, as far as Kanidm names them.
+    pub fn conflicting(&self) -> impl Iterator<Item = &str> {
+        let named = self.status == 409 && self.code.is_empty();
+        self.detail.split(", ").filter(move |name| named && !name.is_empty())
+    }
+
     fn class(&self) -> Class {
         match (self.status, self.code.as_str()) {
             (_, "invalidsyncstate") => Class::StateMismatch,

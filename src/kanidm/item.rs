@@ -9,7 +9,7 @@ use super::upload::Upload;
 use crate::sync::changeset::{Kind, Record};
 
 /// Something to send: a position in the change set, or in the list of held entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
     Record(usize),
     Held(usize),
@@ -38,6 +38,16 @@ impl Item {
     /// What it is; nothing is known of a held entry.
     pub(super) fn kind(self, input: &Upload<'_>) -> Option<Kind> {
         self.record(input).map(|r| r.kind)
+    }
+
+    /// A number that no other item of a run gets, in the range of Kanidm that directories hardly use: 1879048192 to 2147483647. `first`: the
+    /// first of the run.
+    pub(super) fn temporary_gid(self, first: u32) -> u32 {
+        const RANGE: u32 = 1 << 28;
+        const START: u32 = 1_879_048_192;
+        let (Item::Record(at) | Item::Held(at)) = self;
+        let number = first.wrapping_add(u32::try_from(at).unwrap_or_default()) % RANGE;
+        START.saturating_add(number)
     }
 
     /// Its UUID in Kanidm.

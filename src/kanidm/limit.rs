@@ -45,7 +45,7 @@ impl Writer<'_> {
 }
 
 /// Of a person, as JSON: when the account may be used, and what Kanidm requires beside it. Nothing if it is not limited.
-fn limits_alone(entry: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn limits_alone(entry: &[u8]) -> Option<Vec<u8>> {
     let mut entry: Map<String, Value> = serde_json::from_slice(entry).ok()?;
     if !LIMITS.iter().any(|key| entry.contains_key(*key)) {
         return None;

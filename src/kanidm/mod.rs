@@ -4,6 +4,7 @@
 //! [`json`] and [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
 //! [`transport`] (the two traits), [`client`] (HTTPS), [`upload`] (what is sent when).
 
+mod again;
 mod ask;
 mod batch;
 mod bisect;
@@ -14,6 +15,7 @@ mod collide;
 mod connector;
 mod delete;
 pub mod error;
+mod exchange;
 mod first;
 mod item;
 pub mod json;

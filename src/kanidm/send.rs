@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::error::{Answer, Class, Fault, KanidmError};
 use super::request::{Entries, RequestBody, Retention};
 use super::state::{Envelope, SyncState, Unfinished};
@@ -17,7 +19,9 @@ const ATTEMPTS: u32 = 5;
 /// How often one that takes too long is tried when it cannot be divided: each attempt lasts as long as the time-out.
 const SLOW_ATTEMPTS: u32 = 3;
 /// So many questions about who has a value are asked in an upload.
-const MAX_QUESTIONS: u64 = 1_000;
+const MAX_QUESTIONS: u64 = 20_000;
+/// Every Kanidm has it, and no synchronisation may delete it: the account `admin`.
+const KANIDMS_OWN: Uuid = Uuid::nil();
 /// Before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,6 +36,8 @@ pub(super) struct Sender<'a> {
     interim: Envelope,
     mark: Unfinished,
     max_refused: u64,
+    /// Refusals that count against it.
+    refused_for_data: u64,
     /// How many questions may still be asked.
     questions: u64,
     /// Counters and what else becomes the report.
@@ -77,6 +83,7 @@ impl<'a> Sender<'a> {
             interim,
             mark: Unfinished { run: input.run, seq: 0, full: input.full || input.state == SyncState::Refresh },
             max_refused: input.limits.max_refused,
+            refused_for_data: 0,
             questions: MAX_QUESTIONS,
             report: UploadReport::default(),
         }
@@ -176,6 +183,45 @@ impl<'a> Sender<'a> {
         self.probe(entries).map(Some)
     }
 
+    /// A question that Kanidm answers as if it had deleted every entry of this sync account that `entries` does not list: the state it starts
+    /// from is Refresh. It must never be applied, so Kanidm has two reasons of different kinds to refuse it: an entry without a mandatory
+    /// value, which `entries` brings, and the deletion of an account that is Kanidm's own. Nothing if no answer came in time.
+    pub(super) fn question_from_refresh(&mut self, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
+        self.question_once(&SyncState::Refresh, entries)
+    }
+
+    /// A question whether Kanidm would take these entries: then it refuses the deletion of an account of its own ([`Fault::Foreign`]).
+    /// Nothing if no answer came in time.
+    pub(super) fn question_of_validity(&mut self, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
+        self.question_once(&self.current.clone(), entries)
+    }
+
+    /// Whether Kanidm refuses the deletion of an account of its own. No question that rests on it may be sent before.
+    pub(super) fn is_guarded(&mut self) -> Result<bool, UploadError> {
+        let sent = self.send(&Entries::none(), &Retention::Delete(vec![KANIDMS_OWN]), Leave::Interim)?;
+        Ok(matches!(sent, Sent::Refused(Refusal { fault: Fault::Foreign, .. })))
+    }
+
+    /// A POST that is never applied, and not repeated.
+    fn question_once(&mut self, from: &SyncState, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
+        let (to, retain) = (self.next_state(Leave::Interim), Retention::Delete(vec![KANIDMS_OWN]));
+        let body = RequestBody::new(from, &to, &retain, entries.clone());
+        self.report.posts = self.report.posts.saturating_add(1);
+        self.report.bytes = self.report.bytes.saturating_add(body.byte_len());
+        let Err(error) = self.server.apply(&body) else { return Err(UploadError::ImpossibleSuccess) };
+        match (error.class(), error) {
+            (Class::Data(fault), KanidmError::Refused(answer)) => {
+                self.report.refused = self.report.refused.saturating_add(1);
+                Ok(Some(Refusal { fault, answer }))
+            }
+            (Class::Auth | Class::Fatal, error) => Err(UploadError::Kanidm { doing: "asking who has a value", error }),
+            (_, error) => {
+                log::debug!("who has which value could not be asked: {error}");
+                Ok(None)
+            }
+        }
+    }
+
     /// After the search was given up: what has to be put right may take as many refusals again.
     pub(super) fn allow_as_many_again(&mut self) {
         self.max_refused = self.max_refused.saturating_mul(2);
@@ -193,7 +239,10 @@ impl<'a> Sender<'a> {
 
     fn refused(&mut self, fault: Fault, error: KanidmError) -> Result<Sent, UploadError> {
         self.report.refused = self.report.refused.saturating_add(1);
-        if self.report.refused > self.max_refused {
+        if fault != Fault::Conflict {
+            self.refused_for_data = self.refused_for_data.saturating_add(1);
+        }
+        if self.refused_for_data > self.max_refused {
             return Err(UploadError::TooManyRefused { posts: self.report.refused, held: self.report.held.clone() });
         }
         match error {

@@ -40,6 +40,19 @@ pub(super) enum Attribute {
     Mail,
 }
 
+impl Attribute {
+    /// By Kanidm's name.
+    pub(super) fn of_kanidm(name: &str) -> Option<Attribute> {
+        match name {
+            "sync_external_id" => Some(Attribute::Dn),
+            "name" | "spn" => Some(Attribute::Name),
+            "gidnumber" => Some(Attribute::Gid),
+            "mail" => Some(Attribute::Mail),
+            _ => None,
+        }
+    }
+}
+
 /// Those of an entry, given as JSON.
 pub(super) fn values(entry: &[u8]) -> Vec<Unique> {
     let Ok(values) = serde_json::from_slice::<Values>(entry) else {

@@ -1,7 +1,8 @@
 //! What a run sends to Kanidm, in which order, in how many POSTs.
 //!
 //! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first` (out of the state Refresh), `delete`,
-//! `write` (chunks, and finding the entries at fault), `collide` (renames that collide), `ask` (who has which value).
+//! `write` (chunks, and finding the entries at fault), `bisect` (the search for the few of many), `collide` (values that are taken),
+//! `exchange` (many entries that pass values round), `again` (what earlier runs could not write), `ask` (who has which value).
 //!
 //! 1. Deletions go first, in POSTs of their own where something is written after them, so that names and DNs they free can be used again.
 //!    From the state Refresh, which deletes whatever is not listed, this is one POST that lists every UUID.
@@ -23,7 +24,7 @@ use uuid::Uuid;
 use super::error::KanidmError;
 use super::request::Retention;
 use super::send::Sender;
-use super::state::{Envelope, MAX_HELD, SyncState};
+use super::state::{Envelope, SyncState};
 use super::transport::{Clock, SyncServer};
 use super::write::Writer;
 use super::yielded::Yielded;
@@ -52,6 +53,9 @@ pub struct Upload<'a> {
     pub yielded: Yielded,
     /// Mail addresses that two persons want.
     pub claimed: &'a [Claimed],
+    /// UUIDs in Kanidm of all entries that the directory shows now, for an increment in which many values change hands. Nothing if the
+    /// directory does not answer.
+    pub everyone: &'a dyn Fn() -> Option<Vec<Uuid>>,
     /// The envelope to store at the end, given the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.
@@ -67,7 +71,7 @@ pub struct Limits {
     pub max_bytes: usize,
     /// For one POST; chunks are made to take a third of it.
     pub timeout: Duration,
-    /// After this many refused POSTs, probes included, the upload gives up. The questions who has a value are counted for themselves.
+    /// Maximum POSTs refused for bad data before the upload gives up. Refusals for taken values and questions are not counted.
     pub max_refused: u64,
 }
 
@@ -175,11 +179,6 @@ pub enum UploadError {
         /// The reason of the last.
         last: Box<HeldByKanidm>,
     },
-    /// More entries are held than can be remembered.
-    TooManyHeld {
-        /// How many.
-        held: usize,
-    },
     /// The list of all UUIDs, which has to be one POST, is more than Kanidm takes.
     RefreshTooLarge {
         /// How many UUIDs.
@@ -210,12 +209,6 @@ impl fmt::Display for UploadError {
             }
             UploadError::EverythingRefused { tried, last } => {
                 write!(f, "Kanidm refuses every entry ({tried} tried), the last one {}: {}", last.dn, last.reason)
-            }
-            UploadError::TooManyHeld { held } => {
-                write!(
-                    f,
-                    "{held} entries would be held back, more than the {MAX_HELD} that can be remembered: mend the mapping or the directory"
-                )
             }
             UploadError::RefreshTooLarge { entries, bytes, error } => write!(
                 f,

@@ -1,11 +1,10 @@
 //! Writes entries in chunks and finds those that Kanidm does not accept.
 //!
-//! Scope: what goes into which POST. A refused POST is halved, and each half that is refused again, until the entries at fault are alone:
-//! k of n cost O(k log n) POSTs, and everything else is applied on the way. What is refused because a value is taken is put aside for
-//! `collide`; what is refused for another reason is held.
+//! Scope: what goes into which POST. Entries that are refused because a value is taken wait for `collide`. A POST that is refused for
+//! another reason is halved until the entries at fault are alone; they are held, and everything else is applied on the way.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -26,6 +25,23 @@ use crate::sync::changeset::Kind;
 /// With so many refused and none accepted, it is not the entries.
 const ALL_REFUSED: usize = 100;
 
+/// Entries that were refused together.
+pub(super) struct Block {
+    pub(super) items: Vec<Item>,
+    /// How many entries of the run were written until then.
+    pub(super) written: usize,
+}
+
+/// What became of items that were sent together.
+pub(super) enum Together {
+    /// All were written.
+    Applied,
+    /// None was written: one of them at least wants a value that is taken.
+    Taken(Refusal),
+    /// Each is written, held, or waits for a value.
+    Sorted,
+}
+
 /// An upload under way.
 pub(super) struct Writer<'a> {
     pub(super) sender: Sender<'a>,
@@ -34,15 +50,23 @@ pub(super) struct Writer<'a> {
     /// Persons, held entries (in the state Refresh all of them, otherwise those that groups name), groups.
     pub(super) order: Rc<[Item]>,
     pub(super) batch: BatchSize,
-    /// Refused because a value is taken.
+    /// Refused together because a value is taken.
+    pub(super) waiting: Vec<Block>,
+    /// Refused alone because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
+    /// Entries that have or had temporary values.
+    pub(super) staged: HashSet<Item>,
+    /// Whether it was tried to write many entries that pass values round.
+    pub(super) exchange_tried: bool,
+    /// Whether it could not be done.
+    pub(super) exchange_failed: bool,
     pub(super) written_groups: Vec<Item>,
     /// What is on the report's list of held entries.
     pub(super) held: Vec<Item>,
     /// What Kanidm did not delete. Nothing that could be read again is held for it, so the envelope does not remember it.
     pub(super) not_deleted: Vec<HeldByKanidm>,
     /// Sent without content, and accepted: Kanidm knows them by their DN.
-    named: Vec<Item>,
+    named: HashSet<Item>,
     /// Kanidm did not take the DN of a held entry.
     stub_refused: bool,
     /// How many of `held` no earlier run has held, and Kanidm does not accept for what they are: not for what it has already.
@@ -82,11 +106,15 @@ impl<'a> Writer<'a> {
             progress,
             order: of_kind(false).chain(held).chain(of_kind(true)).collect(),
             batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
+            waiting: Vec::new(),
             collided: Vec::new(),
+            staged: HashSet::new(),
+            exchange_tried: false,
+            exchange_failed: false,
             written_groups: Vec::new(),
             held: Vec::new(),
             not_deleted: Vec::new(),
-            named: Vec::new(),
+            named: HashSet::new(),
             stub_refused: false,
             refused_for_data: 0,
             groups_named: false,
@@ -136,14 +164,16 @@ impl<'a> Writer<'a> {
             return self.write_first();
         }
         let all = Rc::clone(&self.order);
-        self.attempt_in_chunks(&all, Form::Full, true).map(|_| ())
+        let (again, new): (Vec<Item>, Vec<Item>) = all.iter().copied().partition(|item| self.was_tried_before(*item));
+        self.attempt_in_chunks(&new, Form::Full, again.is_empty())?;
+        self.write_again(&again)
     }
 
     /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
     /// a POST does not list is deleted.
     fn write_first(&mut self) -> Result<(), UploadError> {
         let all = Rc::clone(&self.order);
-        let why = match self.send(&all, Form::Full, true)? {
+        let why = match self.post(&all, Form::Full, true)? {
             Sent::Applied(took) => {
                 self.applied(&all, Form::Full);
                 self.batch.took(all.len(), took);
@@ -157,8 +187,8 @@ impl<'a> Writer<'a> {
         self.settle_claims()?;
         let all = Rc::clone(&self.order);
         match why {
-            // With the old entries gone, names and DNs are free.
             Some(refusal) if refusal.fault == Fault::Other => self.isolate(&all, Form::Full, refusal),
+            // With the old entries gone, names and DNs are free.
             Some(_) => self.attempt(&all, Form::Full, true).map(|_| ()),
             None => {
                 self.batch.too_much(all.len(), self.bytes(&all));
@@ -173,9 +203,6 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let envelope = self.envelope(&self.sender.report.held);
-        if envelope.held.len() > MAX_HELD {
-            return Err(UploadError::TooManyHeld { held: envelope.held.len() });
-        }
         let retention = match &self.input.retention {
             r if self.order.is_empty() && self.input.state != SyncState::Refresh && r.deletes() => r.clone(),
             _ => Retention::Ignore,
@@ -205,34 +232,47 @@ impl<'a> Writer<'a> {
 
     /// Sends items, in one POST if Kanidm takes it, and finds those it does not. True when all were accepted.
     pub(super) fn attempt(&mut self, items: &[Item], form: Form, last: bool) -> Result<bool, UploadError> {
+        match (self.together(items, form, last)?, items) {
+            (Together::Applied, _) => return Ok(true),
+            (Together::Sorted, _) => {}
+            (Together::Taken(refusal), [item]) => self.verdict(*item, form, refusal)?,
+            (Together::Taken(_), _) => self.waiting.push(Block { items: items.to_vec(), written: self.sender.report.written.len() }),
+        }
+        Ok(false)
+    }
+
+    /// The same, where entries that want taken values are left to the caller.
+    pub(super) fn together(&mut self, items: &[Item], form: Form, last: bool) -> Result<Together, UploadError> {
         if items.is_empty() {
-            return Ok(true);
+            return Ok(Together::Applied);
         }
         if form == Form::Full {
             self.name_groups(items)?;
         }
-        match self.send(items, form, last)? {
+        match self.post(items, form, last)? {
             Sent::Applied(took) => {
                 self.applied(items, form);
                 self.batch.took(items.len(), took);
-                Ok(true)
+                Ok(Together::Applied)
             }
             Sent::Refused(refusal) if form == Form::Full && refusal.fault == Fault::Masked && self.learn_yielded()? => {
-                self.attempt(items, form, last)
+                self.together(items, form, last)
             }
+            Sent::Refused(refusal) if form == Form::Full && refusal.fault == Fault::Conflict => Ok(Together::Taken(refusal)),
             Sent::Refused(refusal) => {
                 self.isolate(items, form, refusal)?;
-                Ok(false)
+                Ok(Together::Sorted)
             }
             Sent::TooMuch(error) => match items {
                 [item] if error.class() == Class::TooLarge => {
                     self.hold(*item, form, "the entry alone is larger than Kanidm accepts".to_owned(), Fault::Other)?;
-                    Ok(false)
+                    Ok(Together::Sorted)
                 }
                 [_] => Err(UploadError::Kanidm { doing: "sending a single entry", error }),
                 _ => {
-                    self.batch.too_much(items.len(), self.bytes(items));
-                    self.attempt_in_chunks(items, form, last)
+                    self.too_much(items);
+                    let all = self.attempt_in_chunks(items, form, last)?;
+                    Ok(if all { Together::Applied } else { Together::Sorted })
                 }
             },
         }
@@ -249,7 +289,7 @@ impl<'a> Writer<'a> {
         if left_clean && why.fault == Fault::Other { self.isolate(right, form, why) } else { self.attempt(right, form, false).map(|_| ()) }
     }
 
-    fn verdict(&mut self, item: Item, form: Form, why: Refusal) -> Result<(), UploadError> {
+    pub(super) fn verdict(&mut self, item: Item, form: Form, why: Refusal) -> Result<(), UploadError> {
         if form != Form::Full {
             // The content says the same once more.
             return Ok(());
@@ -291,6 +331,11 @@ impl<'a> Writer<'a> {
             reason.push_str("; ");
             reason.push_str(STILL_OPEN);
         }
+        self.hold_for(item, reason, fault)
+    }
+
+    /// The same, where the lock or limit of the account was seen to.
+    pub(super) fn hold_for(&mut self, item: Item, reason: String, fault: Fault) -> Result<(), UploadError> {
         let held = HeldByKanidm {
             uuid: self.uuid(item),
             dn: self.dn(item),
@@ -329,15 +374,29 @@ impl<'a> Writer<'a> {
         let mut clean = true;
         let mut rest = items;
         while !rest.is_empty() {
-            let n = self.batch.fit(rest.iter().map(|i| if form == Form::Full { self.size(*i) } else { self.rendered(*i, form).len() }));
-            let (chunk, more) = rest.split_at(n.clamp(1, rest.len()));
+            let n = match form {
+                Form::Full => self.fit(rest),
+                _ => self.batch.fit(rest.iter().map(|item| self.rendered(*item, form).len())).clamp(1, rest.len()),
+            };
+            let (chunk, more) = rest.split_at(n);
             clean &= self.attempt(chunk, form, last && more.is_empty())?;
             rest = more;
         }
         Ok(clean)
     }
 
-    fn send(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
+    /// How many of the first fit into one POST with their content: at least one, if there is one.
+    pub(super) fn fit(&self, items: &[Item]) -> usize {
+        self.batch.fit(items.iter().map(|item| self.size(*item))).clamp(items.len().min(1), items.len())
+    }
+
+    /// A POST of these was more than Kanidm takes.
+    pub(super) fn too_much(&mut self, items: &[Item]) {
+        self.batch.too_much(items.len(), self.bytes(items));
+    }
+
+    /// Sends one POST.
+    pub(super) fn post(&mut self, items: &[Item], form: Form, last: bool) -> Result<Sent, UploadError> {
         let input = self.input;
         let entries = match self.is_as_mapped(form) {
             true => Entries::with_heads(
@@ -351,8 +410,9 @@ impl<'a> Writer<'a> {
                 Entries::new(items.len(), move |at| items.get(at).map(&entry).unwrap_or_default())
             }
         };
-        let clean = self.sender.report.held.is_empty() && self.collided.is_empty() && !self.members_late && !self.stub_refused;
-        let envelope = (last && clean).then(|| self.envelope(&[])).filter(|e| e.held.len() <= MAX_HELD);
+        let waiting = !self.waiting.is_empty() || !self.collided.is_empty();
+        let clean = self.sender.report.held.is_empty() && !waiting && !self.members_late && !self.stub_refused;
+        let envelope = (last && clean).then(|| self.envelope(&[]));
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
         let sent = match items {
             [_] => self.sender.send_whole(&entries, &Retention::Ignore, leave)?,
@@ -367,7 +427,8 @@ impl<'a> Writer<'a> {
 
     fn envelope(&self, held: &[HeldByKanidm]) -> Envelope {
         let envelope = (self.input.finish)(held);
-        let cookie = envelope.cookie.filter(|_| !self.given_back);
+        // Held entries that cannot be remembered are read again by a full refresh.
+        let cookie = envelope.cookie.filter(|_| !self.given_back && envelope.held.len() <= MAX_HELD);
         Envelope { cookie, yielded: self.yielded.clone(), ..envelope }
     }
 
@@ -403,7 +464,11 @@ impl<'a> Writer<'a> {
         self.batch.fit(self.order.iter().map(|i| self.size(*i))) == self.order.len()
     }
 
-    fn is_group(&self, item: Item) -> bool {
+    fn was_tried_before(&self, item: Item) -> bool {
+        matches!(item, Item::Record(_)) && self.input.tried_before.contains(&self.uuid(item))
+    }
+
+    pub(super) fn is_group(&self, item: Item) -> bool {
         item.kind(self.input) == Some(Kind::Group)
     }
 

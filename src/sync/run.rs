@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::attributes;
 use super::estimate;
 use super::guard::{self, Deletions, Loss, Plan, Refusal, Share};
+use super::listing;
 use super::lookup::Lookup;
 use super::observe::Observer;
 use super::preview;
@@ -90,9 +91,6 @@ pub fn run(
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
-    if reading.content.held.len() > MAX_HELD {
-        return Err(RunError::Upload(UploadError::TooManyHeld { held: reading.content.held.len() }));
-    }
     let deletions = guard(job, &state, &start, &reading, &mut directory)?;
     let (preview, uploaded) = if job.dry_run {
         let going: Vec<Uuid> = preview::going(&reading, start.known.as_ref()).into_iter().map(|(_, uuid)| uuid).collect();
@@ -111,6 +109,13 @@ pub fn run(
         warn!("{}", words(&uploaded.yielded));
     }
     log_entries(&report);
+    if uploaded.envelope.held.len() > MAX_HELD {
+        warn!(
+            "{} entries are held back, more than the {MAX_HELD} that Kanidm remembers for the next run: it reads the whole directory again. \
+             Mend the mapping or the directory",
+            uploaded.envelope.held.len()
+        );
+    }
     if job.config.mapping.invalid_entries == InvalidEntries::Hold {
         warn_of_what_waits(&reading.content);
     }
@@ -270,6 +275,7 @@ fn send(
         tried_before: &tried_before,
         yielded: yielded(start, reading),
         claimed: &content.claimed,
+        everyone: &|| everyone(job),
         finish: &finish,
         limits,
     };
@@ -278,6 +284,20 @@ fn send(
         debug!("upload: {step} took {:.2} s", took.as_secs_f64());
     }
     Ok(uploaded)
+}
+
+/// The UUIDs in Kanidm of all entries that the directory shows now. The connection of the run may have timed out meanwhile.
+fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
+    let config = &job.config.directory;
+    let listed = Directory::connect_watched(config, job.heartbeat.clone())
+        .and_then(|mut directory| listing::matching(&mut directory, &config.base_dn, &config.filter));
+    match listed {
+        Ok(uuids) => Some(uuids.into_iter().map(|uuid| job.config.mapping.kanidm_uuid(uuid)).collect()),
+        Err(error) => {
+            debug!("the entries cannot be listed once more: {error}");
+            None
+        }
+    }
 }
 
 /// What Kanidm remembers for the next run.

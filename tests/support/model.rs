@@ -138,7 +138,8 @@ impl Model {
             let gone: Vec<Uuid> = tables.entries.keys().copied().filter(|u| !kept.contains(u)).collect();
             tables.delete(&gone);
         } else if let Some(gone) = list("Delete") {
-            if gone.iter().any(|u| self.foreign.contains(u)) {
+            // The nil UUID is that of Kanidm's own `admin`.
+            if gone.iter().any(|u| self.foreign.contains(u) || u.is_nil()) {
                 return Err((403, r#""accessdenied""#.to_owned()));
             }
             let gone: Vec<Uuid> = gone.into_iter().filter(|u| tables.entries.contains_key(u)).collect();

@@ -40,7 +40,8 @@ const RANGE: &str = "must be in 1000-60000";
 const NUMBER: &str = "must be a decimal number";
 const MAIL: &str = "must be an ASCII e-mail address";
 const UNIQUE: &str = "must be unique, and is the same as that of";
-const TAKEN: &str = "is already that of an entry ";
+const OWN: &str = "of Kanidm's own";
+const TAKEN: &str = "is taken in Kanidm";
 
 /// Every rule of the table in Kanidm's facts, some in several ways. `user00001` and so on are generated users (see [`super::seed`]);
 /// `kanidm-own` (number 7777, address `own@example.com`) and the group `kanidm-team` (7778) are expected to be Kanidm's own.
@@ -66,7 +67,7 @@ pub fn bad_entries() -> Vec<Bad> {
         ("blank-name", "uid", &[" "], MISSING, Required),
         ("twin-name", "uid", &["User00001"], UNIQUE, Required),
         ("taken-name", "uid", &["kanidm-own"], TAKEN, Kanidm),
-        ("built-in-name", "uid", &["idm_admin"], TAKEN, Kanidm),
+        ("built-in-name", "uid", &["idm_admin"], OWN, Kanidm),
 
         ("low", "uidnumber", &["999"], RANGE, Optional),
         ("zero", "uidnumber", &["0"], RANGE, Optional),
@@ -116,8 +117,8 @@ pub fn bad_entries() -> Vec<Bad> {
     let groups: Vec<(&str, &'static str, &[&str], &'static str, Verdict)> = vec![
         ("g-digit", "cn", &["1group"], NAME, Required),
         ("g-like-a-user", "cn", &["user00004"], UNIQUE, Required),
-        ("g-admin", "cn", &["admin"], TAKEN, Kanidm),
-        ("g-idm-admins", "cn", &["idm_admins"], TAKEN, Kanidm),
+        ("g-admin", "cn", &["admin"], OWN, Kanidm),
+        ("g-idm-admins", "cn", &["idm_admins"], OWN, Kanidm),
         ("g-taken", "cn", &["kanidm-team"], TAKEN, Kanidm),
         ("g-description", "description", &["two\u{1}lines"], CONTROL, Optional),
         ("g-number", "gidnumber", &["65534"], RANGE, Optional),

@@ -235,7 +235,7 @@ fn a_name_taken_by_someone_else_is_held_and_nobody_loses_a_name() {
     let held: Vec<Uuid> = report.held.iter().map(|h| h.uuid).collect();
     assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1), id(2)]), "{:?}", report.held);
     let reason = |n: u32| report.held.iter().find(|h| h.uuid == id(n)).map(|h| h.reason.clone()).unwrap();
-    assert!(reason(0).contains("the name \"admin\"") && reason(0).contains("outside of this sync account"), "{}", reason(0));
+    assert!(reason(0).contains("the name \"admin\"") && reason(0).contains("of Kanidm's own"), "{}", reason(0));
     assert!(reason(1).contains("uid=user0,dc=x"), "both sides: {}", reason(1));
     assert!(reason(2).contains("the mail address \"user9@x\""), "{}", reason(2));
 }
@@ -470,6 +470,7 @@ fn another_run_ends_this_one() {
         tried_before: &std::collections::HashSet::new(),
         yielded: Yielded::new(),
         claimed: &[],
+        everyone: &|| None,
         finish: &finish,
         limits: limits(10),
     };

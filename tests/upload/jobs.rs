@@ -97,6 +97,10 @@ pub struct Job<'a> {
     pub tried_before: HashSet<Uuid>,
     pub limits: Limits,
     pub cookie: &'a str,
+    /// Entries of the directory beside those of `set`.
+    pub others: &'a [Uuid],
+    /// Whether the directory can be asked once more.
+    pub knows_everyone: bool,
 }
 
 impl<'a> Job<'a> {
@@ -109,6 +113,8 @@ impl<'a> Job<'a> {
             tried_before: HashSet::new(),
             limits: limits(1000),
             cookie: "new",
+            others: &[],
+            knows_everyone: true,
         }
     }
 
@@ -124,6 +130,8 @@ impl<'a> Job<'a> {
         let cookie = self.cookie.to_owned();
         let yielded = if self.full { Yielded::new() } else { base.yielded.clone() };
         let finish = move |held: &[HeldByKanidm]| done(&cookie, 10, held);
+        let everyone =
+            || self.knows_everyone.then(|| self.set.records().iter().map(|r| r.uuid).chain(self.others.iter().copied()).collect());
         let input = Upload {
             state,
             base,
@@ -135,6 +143,7 @@ impl<'a> Job<'a> {
             tried_before: &self.tried_before,
             yielded,
             claimed: &[],
+            everyone: &everyone,
             finish: &finish,
             limits: self.limits,
         };

@@ -4,6 +4,7 @@
 
 mod basics;
 mod engine;
+mod exchange;
 mod jobs;
 mod locks;
 #[path = "../support/model.rs"]

@@ -176,7 +176,8 @@ impl Directory {
             }
             5..=7 => {
                 let from = if r.one_in(4) { &any } else { &persons };
-                let mut who: Vec<Uuid> = (0..4).filter_map(|_| r.pick(from)).collect();
+                let most = if r.one_in(3) { 24 } else { 4 };
+                let mut who: Vec<Uuid> = (0..most).filter_map(|_| r.pick(from)).collect();
                 who.sort();
                 who.dedup();
                 let what = r.below(5);
@@ -341,6 +342,7 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         tried_before: &std::collections::HashSet::new(),
         yielded,
         claimed: &[],
+        everyone: &|| Some(directory.entries.keys().copied().collect()),
         finish: &finish,
         limits,
     };

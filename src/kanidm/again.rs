@@ -1,0 +1,92 @@
+//! Entries that no earlier run could write and that have not changed since.
+//!
+//! Scope: what they cost. Mostly nothing has changed in Kanidm either, and there may be thousands
+//! of them: names that Kanidm's own accounts have. So they are sent together, apart from the
+//! entries that are new. If that is refused, a few of them are tried alone, others in each run.
+//! A full refresh tries each.
+
+use std::borrow::Cow;
+
+use super::error::Fault;
+use super::item::{Form, Item};
+use super::limit::limits_alone;
+use super::request::Retention;
+use super::send::{Refusal, Sent};
+use super::state::SyncState;
+use super::upload::UploadError;
+use super::write::Writer;
+use crate::mapping::STILL_OPEN;
+
+/// Maximum entries that are tried alone in each run.
+const ALONE: usize = 8;
+
+impl Writer<'_> {
+    /// Tries them, after the entries that are new.
+    pub(super) fn write_again(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        if items.len() <= ALONE {
+            return items.iter().try_for_each(|item| self.write_late(&[*item]));
+        }
+        let blocks = self.send_again(items)?;
+        let (alone, together) = chosen(&blocks, self.input.run.as_u128());
+        for item in alone {
+            self.write_late(&[item])?;
+        }
+        let locks_are_open = self.send_limits(together.iter().map(|(item, _)| *item))?;
+        for (item, refusal) in together {
+            let mut reason = format!(
+                "Kanidm refused it in an earlier run, and still refuses one of the {} entries like it at least: {}. A full refresh \
+                 (`--full-refresh`) tries each",
+                items.len(),
+                refusal.answer
+            );
+            if locks_are_open && limits_alone(&self.rendered(item, Form::Full)).is_some() {
+                reason.push_str("; ");
+                reason.push_str(STILL_OPEN);
+            }
+            // Which of them is at fault is not known.
+            self.hold_for(item, reason, Fault::Conflict)?;
+        }
+        Ok(())
+    }
+
+    /// Sends them in chunks, and returns those that were refused.
+    fn send_again(&mut self, items: &[Item]) -> Result<Vec<(Vec<Item>, Refusal)>, UploadError> {
+        let (mut refused, mut rest) = (Vec::new(), items);
+        while !rest.is_empty() {
+            let (chunk, more) = rest.split_at(self.fit(rest));
+            match self.post(chunk, Form::Full, false)? {
+                Sent::Applied(_) => self.late(false, |this| {
+                    this.applied(chunk, Form::Full);
+                    Ok(())
+                })?,
+                Sent::Refused(refusal) => refused.push((chunk.to_vec(), refusal)),
+                // Once more, in smaller chunks.
+                Sent::TooMuch(_) if chunk.len() > 1 => {
+                    self.too_much(chunk);
+                    continue;
+                }
+                Sent::TooMuch(_) => self.write_late(chunk)?,
+            }
+            rest = more;
+        }
+        Ok(refused)
+    }
+
+    /// Sends their locks and limits in time together. True if Kanidm does not take them.
+    fn send_limits(&mut self, items: impl Iterator<Item = Item>) -> Result<bool, UploadError> {
+        let limits: Vec<Cow<'_, [u8]>> = items.filter_map(|item| limits_alone(&self.rendered(item, Form::Full))).map(Cow::Owned).collect();
+        if limits.is_empty() || *self.sender.current() == SyncState::Refresh {
+            return Ok(!limits.is_empty());
+        }
+        Ok(!matches!(self.sender.send_aside(&limits.into(), &Retention::Ignore)?, Sent::Applied(_)))
+    }
+}
+
+/// A few, others in each run, and the rest.
+fn chosen(blocks: &[(Vec<Item>, Refusal)], run: u128) -> (Vec<Item>, Vec<(Item, Refusal)>) {
+    let mut all: Vec<(Item, Refusal)> = blocks.iter().flat_map(|(items, why)| items.iter().map(|item| (*item, why.clone()))).collect();
+    let start = usize::try_from(run % all.len().max(1) as u128).unwrap_or_default();
+    all.rotate_left(start);
+    let rest = all.split_off(ALONE.min(all.len()));
+    (all.into_iter().map(|(item, _)| item).collect(), rest)
+}
