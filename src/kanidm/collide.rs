@@ -134,31 +134,50 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes what it can of entries, `refused` together perhaps, and finds those that cannot be. Ends early, and says where, when these
-    /// become many for the first time.
+    /// Finds the entries that want taken values, of some that are perhaps known to be `refused` together, and writes the others. Ends early,
+    /// and says where, when they become many for the first time.
     fn search(&mut self, items: &[Item], refused: bool) -> Result<usize, UploadError> {
-        let this = RefCell::new(self);
-        let is_written = |range: Range<usize>| this.borrow_mut().is_written(items.get(range).unwrap_or_default());
-        bisect::culprits(items.len(), refused, &is_written, |at, alone| {
-            if !alone {
-                is_written(at..at.saturating_add(1))?;
+        let mut collided = HashSet::new();
+        let this = RefCell::new((&mut *self, None));
+        let is_clean = |range: Range<usize>| {
+            let (this, last) = &mut *this.borrow_mut();
+            *last = this.refusal_of(items.get(range).unwrap_or_default())?;
+            Ok(last.is_none())
+        };
+        let searched = bisect::culprits(items.len(), refused, &is_clean, |at, alone| {
+            let is_taken = alone || !is_clean(at..at.saturating_add(1))?;
+            let (this, last) = &mut *this.borrow_mut();
+            if let (true, Some(item), Some(refusal)) = (is_taken, items.get(at), last.take()) {
+                collided.insert(at);
+                this.verdict(*item, Form::Full, refusal)?;
             }
-            let this = this.borrow();
             let many = this.collided.len() > FEW && !this.exchange_tried;
-            Ok(if many { Flow::Break(()) } else { Flow::Continue(()) })
-        })
+            Ok::<_, UploadError>(if many { Flow::Break(()) } else { Flow::Continue(()) })
+        })?;
+        let others: Vec<Item> = (0..searched).filter(|at| !collided.contains(at)).filter_map(|at| items.get(at).copied()).collect();
+        self.write_halves(&others)?;
+        Ok(searched)
     }
 
-    /// Whether nothing of this waits for a value.
-    fn is_written(&mut self, items: &[Item]) -> Result<bool, UploadError> {
-        match (self.late(items.len() > 1, |this| this.together(items, Form::Full, false))?, items) {
-            (Together::Taken(refusal), [item]) => {
-                self.verdict(*item, Form::Full, refusal)?;
-                Ok(false)
+    /// Writes entries that want nothing that is taken, but perhaps what another one of them wants: then the first gets it.
+    fn write_halves(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        match (self.late(true, |this| this.together(items, Form::Full, false))?, items) {
+            (Together::Applied | Together::Sorted, _) => Ok(()),
+            (Together::Taken(refusal), [item]) => self.verdict(*item, Form::Full, refusal),
+            (Together::Taken(_), _) => {
+                let (left, right) = items.split_at(items.len() / 2);
+                self.write_halves(left)?;
+                self.write_halves(right)
             }
-            (Together::Taken(_), _) => Ok(false),
-            (Together::Applied | Together::Sorted, _) => Ok(true),
         }
+    }
+
+    /// How Kanidm would refuse these entries because a value is taken. Nothing is applied: a small POST that is costs Kanidm much more than
+    /// one that is refused.
+    fn refusal_of(&mut self, items: &[Item]) -> Result<Option<Refusal>, UploadError> {
+        let entries = items.iter().map(|item| self.rendered(*item, Form::Full)).chain([Cow::Owned(self.invalid())]);
+        let refusal = self.sender.question_once(&entries.collect::<Vec<_>>().into(), &Retention::Ignore)?;
+        Ok(refusal.filter(|refusal| refusal.fault == Fault::Conflict))
     }
 
     /// Groups were written while DNs still meant those who give them up in this run.

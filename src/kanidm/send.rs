@@ -187,13 +187,13 @@ impl<'a> Sender<'a> {
     /// from is Refresh. It must never be applied, so Kanidm has two reasons of different kinds to refuse it: an entry without a mandatory
     /// value, which `entries` brings, and the deletion of an account that is Kanidm's own. Nothing if no answer came in time.
     pub(super) fn question_from_refresh(&mut self, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
-        self.question_once(&SyncState::Refresh, entries)
+        self.never_applied(&SyncState::Refresh, entries, &Retention::Delete(vec![KANIDMS_OWN]))
     }
 
     /// A question whether Kanidm would take these entries: then it refuses the deletion of an account of its own ([`Fault::Foreign`]).
     /// Nothing if no answer came in time.
     pub(super) fn question_of_validity(&mut self, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
-        self.question_once(&self.current.clone(), entries)
+        self.question_once(entries, &Retention::Delete(vec![KANIDMS_OWN]))
     }
 
     /// Whether Kanidm refuses the deletion of an account of its own. No question that rests on it may be sent before.
@@ -202,10 +202,14 @@ impl<'a> Sender<'a> {
         Ok(matches!(sent, Sent::Refused(Refusal { fault: Fault::Foreign, .. })))
     }
 
-    /// A POST that is never applied, and not repeated.
-    fn question_once(&mut self, from: &SyncState, entries: &Entries<'_>) -> Result<Option<Refusal>, UploadError> {
-        let (to, retain) = (self.next_state(Leave::Interim), Retention::Delete(vec![KANIDMS_OWN]));
-        let body = RequestBody::new(from, &to, &retain, entries.clone());
+    /// A question that is not repeated, however many there are. It brings what Kanidm refuses. Nothing if no answer came in time.
+    pub(super) fn question_once(&mut self, entries: &Entries<'_>, retain: &Retention) -> Result<Option<Refusal>, UploadError> {
+        self.never_applied(&self.current.clone(), entries, retain)
+    }
+
+    fn never_applied(&mut self, from: &SyncState, entries: &Entries<'_>, retain: &Retention) -> Result<Option<Refusal>, UploadError> {
+        let to = self.next_state(Leave::Interim);
+        let body = RequestBody::new(from, &to, retain, entries.clone());
         self.report.posts = self.report.posts.saturating_add(1);
         self.report.bytes = self.report.bytes.saturating_add(body.byte_len());
         let Err(error) = self.server.apply(&body) else { return Err(UploadError::ImpossibleSuccess) };
