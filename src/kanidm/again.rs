@@ -18,7 +18,7 @@ use super::write::Writer;
 use crate::mapping::STILL_OPEN;
 
 /// Maximum entries that are tried alone in each run.
-const ALONE: usize = 8;
+const ALONE: usize = 5;
 
 impl Writer<'_> {
     /// Tries them, after the entries that are new.
@@ -29,7 +29,7 @@ impl Writer<'_> {
         let blocks = self.send_again(items)?;
         let (alone, together) = chosen(&blocks, self.input.run.as_u128());
         for item in alone {
-            self.write_late(&[item])?;
+            self.write_alone(item)?;
         }
         let locks_are_open = self.send_limits(together.iter().map(|(item, _)| *item))?;
         for (item, refusal) in together {
@@ -45,6 +45,16 @@ impl Writer<'_> {
             }
             // Which of them is at fault is not known.
             self.hold_for(item, reason, Fault::Conflict)?;
+        }
+        Ok(())
+    }
+
+    /// Tries one of many. Who has what it wants is not looked for.
+    fn write_alone(&mut self, item: Item) -> Result<(), UploadError> {
+        let before = self.collided.len();
+        self.write_late(&[item])?;
+        for (item, refusal) in self.collided.split_off(before) {
+            self.hold_one_of_many(item, refusal)?;
         }
         Ok(())
     }

@@ -306,22 +306,34 @@ impl Writer<'_> {
         let held: HashSet<Uuid> = self.sender.report.held.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
         for candidate in candidates.iter().chain(again.iter().filter(is_known)) {
             let Item::Record(at) = candidate.item else { continue };
-            if written.contains(&at) || held.contains(&self.uuid(candidate.item)) {
-                continue;
+            if !written.contains(&at) && !held.contains(&self.uuid(candidate.item)) {
+                let reason = self.reason(candidate, candidates, &owners);
+                self.hold(candidate.item, Form::Full, reason, Fault::Conflict)?;
             }
-            let mut reason = if candidate.wants.is_empty() {
-                self.words(candidate.item, &candidate.refusal)
-            } else {
-                let sides: Vec<String> =
-                    candidate.wants.iter().map(|(value, holder)| self.sides(candidates, &owners, value, *holder)).collect();
-                format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
-            };
-            if self.staged.contains(&candidate.item) {
-                reason.push_str("; it may have a temporary name until then");
-            }
-            self.hold(candidate.item, Form::Full, reason, Fault::Conflict)?;
         }
         Ok(())
+    }
+
+    /// Holds one of many.
+    pub(super) fn hold_one_of_many(&mut self, item: Item, refusal: Refusal) -> Result<(), UploadError> {
+        let candidate = self.candidate_of_many(item, refusal)?;
+        let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let owners = self.owners(std::slice::from_ref(&candidate), &written);
+        let reason = self.reason(&candidate, &[], &owners);
+        self.hold(item, Form::Full, reason, Fault::Conflict)
+    }
+
+    fn reason(&self, candidate: &Candidate, candidates: &[Candidate], owners: &HashMap<Unique, Item>) -> String {
+        let mut reason = if candidate.wants.is_empty() {
+            self.words(candidate.item, &candidate.refusal)
+        } else {
+            let sides: Vec<String> = candidate.wants.iter().map(|(value, holder)| self.sides(candidates, owners, value, *holder)).collect();
+            format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
+        };
+        if self.staged.contains(&candidate.item) {
+            reason.push_str("; it may have a temporary name until then");
+        }
+        reason
     }
 
     /// Who was written with a value that a candidate wants.
@@ -352,13 +364,15 @@ impl Writer<'_> {
             Some(item) => format!("{words} is already that of {}", self.dn(item)),
             None if is_kanidms_own(value) => format!("{words} is that of an account or group of Kanidm's own: {remedy}"),
             None if holder == Holder::Unknown || self.exchange_failed => {
-                format!("{words} is taken in Kanidm{LOCAL}. So many are taken that the holder is not asked for. Rename it, or {remedy}")
+                format!(
+                    "{words} is taken in Kanidm (by {LOCAL}). So many are taken that the holder is not asked for. Rename it, or {remedy}"
+                )
             }
             None if self.input.full => {
-                format!("{words} is taken in Kanidm, outside of this sync account{LOCAL}. Rename it there, or {remedy}")
+                format!("{words} is taken in Kanidm, outside of this sync account (by {LOCAL}). Rename it there, or {remedy}")
             }
             None => format!(
-                "{words} is taken in Kanidm by an entry that this run does not touch{LOCAL}. Rename it there, or {remedy}; \
+                "{words} is taken in Kanidm by an entry that this run does not touch ({LOCAL}). Rename it there, or {remedy}; \
                  `--full-refresh` removes what is gone from the directory"
             ),
         }
@@ -371,7 +385,7 @@ impl Writer<'_> {
 }
 
 /// Whose a value can be.
-const LOCAL: &str = ": by a local account or group, or by another sync account's";
+const LOCAL: &str = "a local account or group, or another sync account's";
 
 /// Whether a name is one that every Kanidm has, for an account or group of its own.
 fn is_kanidms_own(value: &Unique) -> bool {

@@ -238,3 +238,70 @@ fn sequences_converge() {
         sequence(seed, Engine::new(&kanidm, &format!("sync{seed}")));
     }
 }
+
+/// A new scheme of names for sixty, among others who stay, and three who want the names of Kanidm's own accounts.
+#[test]
+fn a_renaming_of_many_takes_a_few_posts() {
+    for plain_conflicts in [false, true] {
+        let kanidm = KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
+        for name in ["local0", "local1", "local2"] {
+            kanidm.create_person(name, None, None);
+        }
+        let mut engine = Engine::new(&kanidm, "sync");
+        fill(&mut engine, &(0..80).map(person).collect::<Vec<_>>());
+        let mut set = ChangeSet::default();
+        (0..60).for_each(|n| add_person(&mut set, &Account { n, ..person((n + 1) % 60) }));
+        (60..63).for_each(|n| add_person(&mut set, &Account { name: format!("local{}", n - 60), ..person(n) }));
+        add_group(&mut set, 100, &[person(0).dn, person(60).dn, person(70).dn]);
+        let others: Vec<Uuid> = (63..80).map(id).collect();
+        let report = Job { others: &others, ..Job::new(&set) }.run(&mut engine).unwrap();
+        assert_eq!(report.held.iter().map(|held| held.uuid).collect::<BTreeSet<_>>(), [60, 61, 62].map(id).into(), "{:#?}", report.held);
+        let content = engine.content();
+        for n in 0..60 {
+            let (seen, wanted) = (&content[&id(n)], person((n + 1) % 60));
+            assert_eq!((&seen.name, &seen.external_id, &seen.mail), (&Some(wanted.name), &Some(wanted.dn), &Some(wanted.mail)));
+            assert_eq!(seen.gid, Some(wanted.gid.into()));
+        }
+        (60..80).for_each(|n| assert_eq!(content[&id(n)].name, Some(person(n).name)));
+        assert_eq!(content[&id(100)].members, [59, 60, 70].map(id).into());
+        assert!(report.posts < 100 && engine.recycled().is_empty(), "{} POSTs", report.posts);
+    }
+}
+
+/// Figures, not a test: how many POSTs and how long it takes when every fifth name is that of one of Kanidm's own accounts, in the first
+/// run and in the next one, and when all names go round. `COLLISIONS=10,100` chooses the numbers.
+#[test]
+#[ignore = "figures: cargo test --test upload figures_of_collisions -- --ignored --nocapture"]
+fn figures_of_collisions() {
+    let wanted = std::env::var("COLLISIONS").unwrap_or_else(|_| "10,100,1000".to_owned());
+    println!("| what | entries | POSTs | seconds |\n|---|---|---|---|");
+    for taken in wanted.split(',').map(|number| number.parse::<u32>().unwrap()) {
+        let kanidm = KanidmServer::start();
+        for n in 0..taken {
+            kanidm.create_person(&person(n * 5).name, None, None);
+        }
+        let mut engine = Engine::new(&kanidm, "sync");
+        let measure = |what: &str, job: &Job<'_>, engine: &mut Engine<'_>, held: u32| {
+            let begun = std::time::Instant::now();
+            let report = job.run(engine).unwrap();
+            println!("| {what} | {} | {} | {:.1} |", job.set.records().len(), report.posts, begun.elapsed().as_secs_f64());
+            assert_eq!(report.held.len(), held as usize);
+        };
+        let set = |numbers: &mut dyn Iterator<Item = u32>, change: &dyn Fn(Account) -> Account| {
+            let mut set = ChangeSet::default();
+            numbers.for_each(|n| add_person(&mut set, &change(person(n))));
+            set
+        };
+        let all = set(&mut (0..taken * 5), &|one| one);
+        measure("every fifth name is taken", &Job { limits: limits(10_000), full: true, ..Job::new(&all) }, &mut engine, taken);
+        let held: Vec<u32> = (0..taken).map(|n| n * 5).collect();
+        let again = set(&mut held.iter().copied().chain([taken * 5]), &|one| one);
+        let tried_before = held.iter().map(|n| id(*n)).collect();
+        measure("the next run", &Job { tried_before, cookie: "newer", ..Job::new(&again) }, &mut engine, taken);
+        let free: Vec<u32> = (0..taken * 5).filter(|n| n % 5 != 0).take(taken as usize).collect();
+        let next = |n: u32| free[(free.iter().position(|at| *at == n).unwrap() + 1) % free.len()];
+        let rotated = set(&mut free.iter().copied(), &|one| Account { name: person(next(one.n)).name, ..one });
+        let others: Vec<Uuid> = (0..taken * 5).map(id).collect();
+        measure("names go round", &Job { others: &others, cookie: "newest", limits: limits(10_000), ..Job::new(&rotated) }, &mut engine, 0);
+    }
+}
