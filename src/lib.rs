@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod error;
+mod file;
 pub mod heartbeat;
 pub mod kanidm;
 pub mod log;

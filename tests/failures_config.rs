@@ -162,6 +162,30 @@ fn files_that_cannot_be_read_are_named() {
     assert_refused(&tool, "config", ": cannot be read: ", "No such file");
 }
 
+/// A file that somebody has replaced by a FIFO does not make the program wait for a writer.
+#[test]
+fn a_fifo_is_refused_and_not_waited_for() {
+    let tool = Tool::new(&sync_config(), &client_config());
+    let fifo = |name: &str| {
+        let path = tool.dir().path().join(name);
+        let _ = std::fs::remove_file(&path);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        path.to_str().unwrap().to_owned()
+    };
+    let words = "it is not a regular file";
+    tool.write_sync_config(&sync_config().without("sync_token").set("sync_token_file", fifo("token")));
+    assert_refused(&tool, "ldap-sync", ":6: sync_token_file: ", words);
+    tool.write_sync_config(&sync_config());
+    let ca = fifo("ca");
+    tool.write_client_config(&client_config().set("ca_path", ca.as_str()));
+    let run = tool.run(&[]).expect_code(1);
+    assert!(run.stderr.contains(&format!("cannot read {ca}: {words}")), "{}", run.all());
+    fifo("config");
+    assert_refused(&tool, "config", ": cannot be read: ", words);
+    fifo("ldap-sync");
+    assert_refused(&tool, "ldap-sync", ": cannot be read: ", words);
+}
+
 #[test]
 fn a_wrong_command_line_is_named() {
     let tool = Tool::new(&sync_config(), &client_config());

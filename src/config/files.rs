@@ -1,6 +1,5 @@
 //! Reading configuration files and the files secrets stand in: size limits, `%d`, and who else can read them.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::{ConfigError, Env};
+use crate::file;
 
 /// A configuration file is not larger.
 const MAX_CONFIG: u64 = 16 * 1024 * 1024;
@@ -61,11 +61,8 @@ pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> 
 }
 
 fn read(path: &Path, limit: u64) -> io::Result<Text> {
-    let file = File::open(path)?;
+    let file = file::open(path)?;
     let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
-    }
     // Room for all of it at once: a buffer that grows would leave copies behind that nobody wipes.
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
     let mut text = Zeroizing::new(String::with_capacity(size.saturating_add(1)));

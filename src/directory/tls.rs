@@ -3,7 +3,7 @@
 //! Scope: which certificates are trusted, what is verified, what we present. No sockets. TLS 1.2 and 1.3 with ring, named
 //! explicitly: no process-wide default provider is installed.
 
-use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 pub use super::tls_error::{TlsError, explain};
+use crate::file;
 
 /// What a TLS client trusts, verifies and presents.
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +134,12 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+    let whole = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        file::open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    whole().map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
 /// What is wrong with a PEM file, without a byte of its content: it may hold a key.
