@@ -138,8 +138,17 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
 
 /// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
 fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> Ended {
-    let _lock = match RunLock::acquire(&cli.sync_config) {
-        Ok(lock) => lock,
+    let config = &cli.sync_config;
+    let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
+        Ok(lock) => {
+            if lock.is_none() {
+                let config = config.display();
+                warn!(
+                    "{config}: a second run is not kept out, because other users could hold the lock; change it with: chmod o-rw {config}"
+                );
+            }
+            lock
+        }
         Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()).into(),
         Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()).into(),
     };

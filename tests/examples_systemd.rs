@@ -62,3 +62,15 @@ fn no_core_dump_holds_the_secrets() {
         assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
     }
 }
+
+/// Exit code 5: somebody else has the lock, and perhaps for good.
+#[test]
+fn a_run_that_finds_the_lock_taken_is_a_failed_unit() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for folder in ["examples/systemd", "packaging/debian"] {
+        for file in fs::read_dir(root.join(folder)).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(!text.contains("SuccessExitStatus"), "{folder}: {text}");
+        }
+    }
+}

@@ -262,3 +262,34 @@ fn a_second_run_at_once_is_another_matter() {
     tool.write_client_config(&client_config());
     tool.run(&[]).expect_code(1);
 }
+
+/// Another user of the machine opens what everybody can read, and locks it for good.
+#[test]
+fn nobody_else_can_hold_the_lock() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let uri = format!("https://localhost:{}", silent.local_addr().unwrap().port());
+    let client = client_config().set("uri", uri.as_str());
+    let tool = Tool::new(&sync_config(), &client);
+    let token = tool.dir().write("token", "t").to_str().unwrap().to_owned();
+    std::fs::set_permissions(tool.sync_config(), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let held = std::fs::File::open(tool.sync_config()).unwrap();
+    held.lock().unwrap();
+
+    // Nothing is private: without a lock, and that is said.
+    let mut run = tool.spawn(&[]);
+    drop(run.connects_to(&silent));
+    let unlocked = run.finish().expect_code(1);
+    let words = format!(
+        "a second run is not kept out, because other users could hold the lock; change it with: chmod o-rw {}",
+        tool.sync_config().display()
+    );
+    assert!(unlocked.stderr.contains(&words), "{}", unlocked.all());
+
+    // The file of the token is: its lock keeps a second run out.
+    tool.write_sync_config(&sync_config().without("sync_token").set("sync_token_file", token.as_str()));
+    let mut first = tool.spawn(&[]);
+    let _connection = first.connects_to(&silent);
+    let second = tool.run(&[]).expect_code(5);
+    assert!(second.stderr.contains(&format!("another run with {token} is under way")), "{}", second.all());
+    assert!(!second.stderr.contains("kept out"), "{}", second.all());
+}

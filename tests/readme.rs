@@ -73,7 +73,7 @@ fn exit_codes_that_the_demo_does_not_show() {
     let failed = tool.run(&[]).expect_code(1);
     assert!(failed.stderr.contains("connecting to Kanidm"), "{}", failed.stderr);
     {
-        let _other_run = RunLock::acquire(tool.sync_config()).unwrap();
+        let _other_run = RunLock::acquire(tool.sync_config(), None).unwrap();
         tool.run(&[]).expect_code(5);
     }
     tool.write_sync_config(&sync.set("ldap_uri", "https://127.0.0.1"));

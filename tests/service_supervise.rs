@@ -373,6 +373,23 @@ fn a_good_state_lasts_two_periods_and_the_time_outs_by_the_monotonic_clock() {
     }
 }
 
+/// Somebody holds the lock from the second run on. The state of the first is good for two periods and the time-outs, and not longer.
+#[test]
+fn a_lock_that_stays_taken_is_no_good_news() {
+    for first in [Verdict::Synchronised, Verdict::Busy] {
+        let health = Health::new(TIME_OUTS);
+        let world = World::new("2026-06-01T02:00:00Z");
+        let mut seen = Vec::new();
+        world.supervise(settings("0 0 * * * *", None), 4 * HOUR, &health, |count, _| {
+            seen.push(health.condition(world.now()));
+            (MINUTE, if count == 0 { first } else { Verdict::Busy })
+        });
+        use Condition::{Good, Stale, Starting};
+        let expected = if first == Verdict::Busy { [Starting; 4] } else { [Starting, Good, Good, Stale] };
+        assert_eq!(seen[..4], expected, "{first:?}");
+    }
+}
+
 #[test]
 fn a_run_that_does_not_move_is_hung_however_recent_the_last_one_is() {
     let health = Health::new(TIME_OUTS);

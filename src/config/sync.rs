@@ -33,6 +33,8 @@ pub fn status_bind(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
 pub struct SyncConfig {
     /// Kanidm's sync token.
     pub token: Secret,
+    /// The file of the token, where it has one: nobody else can read it.
+    pub token_file: Option<PathBuf>,
     /// When a scheduled run starts.
     pub schedule: CronSchedule,
     /// When a scheduled run ignores the cookie.

@@ -80,6 +80,7 @@ impl<'d> Reader<'d> {
         let upload = self.upload();
         let max_delete_percent = self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
         Some(SyncConfig {
+            token_file: token.file(),
             token: token.secret()?,
             schedule: schedule?,
             full_refresh_schedule: full_refresh_schedule?,
@@ -141,7 +142,7 @@ impl<'d> Reader<'d> {
         let password = self.secret("ldap_sync_pw", "ldap_sync_pw_file", values::password);
         match (dn_given, password) {
             (true, Given::No) => self.problems.missing("ldap_sync_pw", "is required with ldap_sync_dn (or ldap_sync_pw_file)"),
-            (false, Given::Yes(_) | Given::Wrong) => self.problems.missing("ldap_sync_dn", "is required with a password"),
+            (false, Given::Yes(..) | Given::Wrong) => self.problems.missing("ldap_sync_dn", "is required with a password"),
             (true, password) => return Some(Bind::Simple { dn: dn??, password: password.secret()? }),
             // With a wrong URI nothing can be said about what it would need.
             (false, Given::No) if client_cert || !matches!(uri, Some(LdapUri::Tls { .. })) => return Some(Bind::External),
@@ -264,6 +265,7 @@ impl<'d> Reader<'d> {
         let given = [key, file_key].map(|key| self.keys.has(key));
         let inline = self.keys.text_or_empty(key, &mut self.problems);
         let file = self.keys.text(file_key, &mut self.problems);
+        let mut read_from = None;
         let secret = match (given, inline, file) {
             ([false, false], ..) => return Given::No,
             ([true, true], _, Some(file)) => {
@@ -273,12 +275,15 @@ impl<'d> Reader<'d> {
             (_, Some(inline), None) => inline.try_map(&mut self.problems, check),
             (_, None, Some(file)) => {
                 let path = file.try_map(&mut self.problems, |path| files::expand(path, self.env));
-                let text = path.and_then(|at| at.try_map(&mut self.problems, |path| files::read_secret(&path)));
+                let text = path.and_then(|at| {
+                    read_from = Some(at.value.clone());
+                    at.try_map(&mut self.problems, |path| files::read_secret(&path))
+                });
                 text.and_then(|at| at.try_map(&mut self.problems, |text| check(&text)))
             }
             _ => None,
         };
-        secret.map_or(Given::Wrong, |at| Given::Yes(at.value))
+        secret.map_or(Given::Wrong, |at| Given::Yes(at.value, read_from))
     }
 
     /// Takes a key that may be absent.
@@ -360,13 +365,21 @@ enum Given {
     No,
     /// The problem is recorded.
     Wrong,
-    Yes(Secret),
+    /// With the file it was read from.
+    Yes(Secret, Option<PathBuf>),
 }
 
 impl Given {
     fn secret(self) -> Option<Secret> {
         match self {
-            Given::Yes(secret) => Some(secret),
+            Given::Yes(secret, _) => Some(secret),
+            Given::No | Given::Wrong => None,
+        }
+    }
+
+    fn file(&self) -> Option<PathBuf> {
+        match self {
+            Given::Yes(_, file) => file.clone(),
             Given::No | Given::Wrong => None,
         }
     }

@@ -1,4 +1,9 @@
-//! One run at a time for a sync config: an advisory lock on the configuration file itself, so that nothing is left behind on disk.
+//! One run at a time: an advisory lock on a file that is there already, so that nothing is left
+//! behind on disk.
+//!
+//! A user who can open a file can hold its lock. So the lock is taken only on a file that other
+//! users cannot open: the sync config, or else the file of the sync token. If both are open to
+//! others, a run goes on without a lock. Kanidm's state tells two runs apart: the later one fails.
 //!
 //! The lock is taken for a run, not for the life of a service: beside `--schedule` an administrator can still run `--full-refresh` by hand, and
 //! a configuration that was replaced by another file is locked as that file from the next run on. The kernel drops the lock with the process.
@@ -6,7 +11,10 @@
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::file;
 
 /// Held for as long as it lives.
 #[derive(Debug)]
@@ -15,32 +23,45 @@ pub struct RunLock {
 }
 
 impl RunLock {
-    /// Takes the lock, or says at once that somebody else has it. Reading rights on the file are enough.
+    /// Takes the lock on the first of the files that is private, or says at once that another run
+    /// has it. Reading rights on the file are enough. None: no file is private, so there is no lock
+    /// to take.
     ///
     /// # Errors
     /// [`LockError::Busy`] ends a process with exit code 5, [`LockError::Io`] with 1.
-    pub fn acquire(config: &Path) -> Result<RunLock, LockError> {
-        let io_error = |source| LockError::Io { path: config.to_owned(), source };
-        let file = File::open(config).map_err(io_error)?;
-        match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(LockError::Busy { path: config.to_owned() }),
-            Err(TryLockError::Error(source)) => Err(io_error(source)),
+    pub fn acquire(config: &Path, token_file: Option<&Path>) -> Result<Option<RunLock>, LockError> {
+        for path in std::iter::once(config).chain(token_file) {
+            let io_error = |source| LockError::Io { path: path.to_owned(), source };
+            let file = file::open(path).map_err(io_error)?;
+            let mode = file.metadata().map_err(io_error)?.permissions().mode();
+            if mode & OTHERS_OPEN != 0 {
+                continue;
+            }
+            return match file.try_lock() {
+                Ok(()) => Ok(Some(RunLock { _file: file })),
+                Err(TryLockError::WouldBlock) => Err(LockError::Busy { path: path.to_owned() }),
+                Err(TryLockError::Error(source)) => Err(io_error(source)),
+            };
         }
+        Ok(None)
     }
 }
+
+/// Users who are neither the owner nor in the group can open the file, to read or to write it.
+/// Either is enough to lock it.
+const OTHERS_OPEN: u32 = 0o006;
 
 /// Why a run may not start.
 #[derive(Debug)]
 pub enum LockError {
     /// Another run has the lock.
     Busy {
-        /// The sync config.
+        /// The locked file.
         path: PathBuf,
     },
     /// The file cannot be opened or locked.
     Io {
-        /// The sync config.
+        /// The file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
@@ -71,27 +92,58 @@ impl std::error::Error for LockError {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
+
+    /// A file of this test with this mode.
+    fn made(name: &str, mode: u32) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("kls-{name}-{}", std::process::id()));
+        fs::write(&path, "").unwrap();
+        chmod(&path, mode);
+        path
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
 
     #[test]
     fn one_at_a_time_with_reading_rights_only() {
-        let path = std::env::temp_dir().join(format!("kls-lock-{}", std::process::id()));
-        fs::write(&path, "").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        let path = made("lock", 0o400);
+        let acquire = || RunLock::acquire(&path, None);
 
-        let first = RunLock::acquire(&path).unwrap();
-        let second = RunLock::acquire(&path).unwrap_err();
+        let first = acquire().unwrap();
+        assert!(first.is_some());
+        let second = acquire().unwrap_err();
         assert!(matches!(second, LockError::Busy { .. }), "{second:?}");
         assert!(second.to_string().contains("another run"), "{second}");
         // Reading the configuration meanwhile, as a reload does, must not drop the lock (a POSIX record lock would be lost here).
         fs::read(&path).unwrap();
-        assert!(matches!(RunLock::acquire(&path), Err(LockError::Busy { .. })));
+        assert!(matches!(acquire(), Err(LockError::Busy { .. })));
         drop(first);
-        RunLock::acquire(&path).unwrap();
+        acquire().unwrap();
 
         fs::remove_file(&path).unwrap();
-        let missing = RunLock::acquire(&path).unwrap_err();
+        let missing = acquire().unwrap_err();
         assert!(matches!(missing, LockError::Io { .. }), "{missing:?}");
         assert!(missing.to_string().contains("kls-lock-"), "{missing}");
+    }
+
+    /// Another user who holds the lock of a file that is open to all.
+    #[test]
+    fn a_file_that_others_can_open_is_not_locked() {
+        let (config, token) = (made("lock-config", 0o644), made("lock-token", 0o600));
+        let held = [&config, &token].map(|path| File::open(path).unwrap());
+        held[0].lock().unwrap();
+        for mode in [0o644, 0o642, 0o646] {
+            chmod(&config, mode);
+            assert!(RunLock::acquire(&config, None).unwrap().is_none(), "{mode:o}");
+            let lock = RunLock::acquire(&config, Some(&token)).unwrap();
+            assert!(lock.is_some() && held[1].try_lock().is_err(), "{mode:o}: the token's file is locked");
+        }
+        chmod(&config, 0o640);
+        assert!(matches!(RunLock::acquire(&config, Some(&token)), Err(LockError::Busy { path }) if path == config));
+        chmod(&config, 0o644);
+        chmod(&token, 0o644);
+        assert!(RunLock::acquire(&config, Some(&token)).unwrap().is_none());
+        [config, token].iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 }
