@@ -32,7 +32,7 @@ use crate::terminal;
 mod scheduled;
 
 /// Runs the program. `arguments` are those after its own name.
-pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> u8 {
+pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) -> u8 {
     let cli = match Cli::parse(arguments, env) {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,12 +1,15 @@
 //! A call that cannot be given a time-out, such as name resolution, for no longer than one.
 
 use std::io;
-use std::sync::mpsc;
+use std::panic;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `call` on a thread of its own. `None` when it takes too long: the thread is left behind and ends with the call, which the system's
-/// resolver bounds by its own, longer limits.
+/// Runs `call` on a thread of its own. `None` when it takes too long: the thread is left behind and
+/// ends with the call. Where nothing bounds that, use [`OneAtATime`]. A panic of the call is passed
+/// on.
 ///
 /// # Errors
 /// The thread cannot be started: too many of them, or too little memory.
@@ -16,20 +19,92 @@ pub(crate) fn within<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -
         // Nobody listens any more once the time is over.
         let _ = sender.send(call());
     };
-    let started = thread::Builder::new().name("connect".into()).spawn(run);
-    started.map_err(|error| io::Error::new(error.kind(), format!("no thread can be started for it: {error}")))?;
-    Ok(receiver.recv_timeout(timeout).ok())
+    let started = thread::Builder::new().name("within".into()).spawn(run);
+    let thread = started.map_err(|error| io::Error::new(error.kind(), format!("no thread can be started for it: {error}")))?;
+    match receiver.recv_timeout(timeout) {
+        Ok(value) => Ok(Some(value)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => match thread.join() {
+            Ok(()) => Ok(None),
+            Err(reason) => panic::resume_unwind(reason),
+        },
+    }
+}
+
+/// Calls that can hang for ever. At most one thread, with what it holds, is ever left behind.
+#[derive(Debug)]
+pub(crate) struct OneAtATime {
+    /// The last call, until it ends.
+    last: Weak<()>,
+}
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) enum NoResult {
+    /// It takes longer than its time-out, and is left behind.
+    Late,
+    /// An earlier call was left behind, and has not ended yet. This one was not begun.
+    EarlierHangs,
+    /// The thread cannot be started.
+    Thread(io::Error),
+}
+
+impl OneAtATime {
+    /// None was made yet.
+    pub(crate) const fn new() -> OneAtATime {
+        OneAtATime { last: Weak::new() }
+    }
+
+    /// [`within`], unless an earlier call has not ended.
+    pub(crate) fn call<T: Send + 'static>(&mut self, timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<T, NoResult> {
+        if self.last.strong_count() > 0 {
+            return Err(NoResult::EarlierHangs);
+        }
+        let under_way = Arc::new(());
+        self.last = Arc::downgrade(&under_way);
+        let call = move || {
+            let _until_it_ends = under_way;
+            call()
+        };
+        within(timeout, call).map_err(NoResult::Thread)?.ok_or(NoResult::Late)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+
+    const SHORT: Duration = Duration::from_millis(100);
+    const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn a_call_that_hangs_is_left_behind() {
         let (_keep, never) = mpsc::channel::<()>();
-        let short = Duration::from_millis(100);
-        assert!(within(short, move || never.recv()).unwrap().is_none());
-        assert_eq!(within(short * 100, || 7).unwrap(), Some(7));
+        assert!(within(SHORT, move || never.recv()).unwrap().is_none());
+        assert_eq!(within(LONG, || 7).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn a_panic_is_passed_on() {
+        let caught = panic::catch_unwind(|| within(LONG, || -> u8 { panic!("a defect") }));
+        assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"a defect"));
+    }
+
+    #[test]
+    fn at_most_one_call_is_left_behind() {
+        let (end, hangs) = mpsc::channel::<()>();
+        let mut calls = OneAtATime::new();
+        assert!(matches!(calls.call(SHORT, move || hangs.recv()), Err(NoResult::Late)));
+        for _ in 0..3 {
+            let second = calls.call(LONG, || panic!("it is not begun"));
+            assert!(matches!(second, Err(NoResult::EarlierHangs)), "{second:?}");
+        }
+        end.send(()).unwrap();
+        let begin = Instant::now();
+        while !matches!(calls.call(LONG, || 7), Ok(7)) {
+            assert!(begin.elapsed() < LONG, "the first call has ended");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }

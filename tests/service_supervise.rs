@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use kanidm_ldap_sync::service::clock::Clock;
-use kanidm_ldap_sync::service::health::{Condition, Health, Verdict};
+use kanidm_ldap_sync::service::health::{Condition, Health, LOOP_PATIENCE, Verdict};
 use kanidm_ldap_sync::service::notify::Notifier;
 use kanidm_ldap_sync::service::schedule::CronSchedule;
 use kanidm_ldap_sync::service::signals::Requests;
@@ -373,7 +373,8 @@ fn a_good_state_lasts_two_periods_and_the_time_outs_by_the_monotonic_clock() {
     }
 }
 
-/// Somebody holds the lock from the second run on. The state of the first is good for two periods and the time-outs, and not longer.
+/// Somebody holds the lock from the second run on. The state of the first is good for two periods
+/// and the time-outs, and not longer.
 #[test]
 fn a_lock_that_stays_taken_is_no_good_news() {
     for first in [Verdict::Synchronised, Verdict::Busy] {
@@ -406,6 +407,37 @@ fn a_run_that_does_not_move_is_hung_however_recent_the_last_one_is() {
         (MINUTE, Verdict::Synchronised)
     });
     assert_eq!(seen, [Condition::Good, Condition::Hung, Condition::Good, Condition::Hung]);
+}
+
+/// The watchdog is fed by the loop's own life: between runs, too, and not for longer than the loop
+/// comes round.
+#[test]
+fn a_loop_that_does_not_come_round_is_hung() {
+    let (moment, health) = (Duration::from_secs(1), Health::new(DAY));
+    let world = World::new("2026-06-01T00:00:00Z").script(&[(30 * MINUTE, Incident::Ask(RELOAD))]);
+    let supervisor = Supervisor { clock: &world, health: &health, notifier: &Notifier::default() };
+    let stuck = |at: Instant| {
+        assert!(health.is_alive(at + LOOP_PATIENCE), "it may take so long");
+        assert_eq!(health.condition(at + LOOP_PATIENCE + moment), Condition::Hung);
+        assert!(!health.is_alive(at + LOOP_PATIENCE + moment));
+    };
+    let (mut waits, mut reloads) = (0, 0);
+    let wait = |timeout| {
+        waits += 1;
+        stuck(world.now());
+        // From its one sign of life to the next one.
+        assert!(timeout < LOOP_PATIENCE);
+        let requests = world.wait(timeout, HOUR);
+        assert!(health.is_alive(world.now()));
+        requests
+    };
+    let reload = |(): &mut ()| {
+        reloads += 1;
+        stuck(world.now());
+        Err("it hangs".to_owned())
+    };
+    supervisor.supervise(&mut (), settings("0 0 3 * * *", None), wait, |(), _| Verdict::Synchronised, reload);
+    assert!(waits > 100 && reloads == 1, "{waits} waits, {reloads} reloads");
 }
 
 #[test]

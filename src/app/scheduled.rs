@@ -1,7 +1,7 @@
 //! `--schedule` and `--status`: the settings and the run as the service's loop wants them.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Ended, Settings, report_failure, synchronise};
 use crate::cli::Cli;
@@ -15,9 +15,10 @@ use crate::service::signals;
 use crate::service::status::{self, Probe, StatusError, StatusListener};
 use crate::service::supervise::{self, Supervisor};
 use crate::sync::start::FullRefresh;
+use crate::within::{NoResult, OneAtATime};
 
 /// Stays and runs by the schedule.
-pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
+pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     let notifier = Notifier::from_environment();
     let inbox = match signals::listen(signals::Mode::Scheduled, notifier.clone()) {
         Ok(inbox) => inbox,
@@ -40,7 +41,7 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
     let supervisor = Supervisor { clock: &SystemClock, health: &health, notifier: &notifier };
     let timing = timing(&settings);
     supervisor.supervise(
-        &mut Service { settings, listener },
+        &mut Service { settings, listener, reading: OneAtATime::new() },
         timing,
         |timeout| Some(inbox.wait(timeout)),
         |service, kind| {
@@ -56,15 +57,35 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
 struct Service {
     settings: Settings,
     listener: Listener,
+    reading: OneAtATime,
 }
 
+/// How long reading the configuration again may take.
+const RELOAD_TIME: Duration = Duration::from_secs(10);
+
 impl Service {
-    /// Takes over a new configuration, if all of it can be used.
-    fn reload(&mut self, cli: &Cli, env: Env<'_>, health: &Health) -> Result<supervise::Settings, String> {
-        let settings = Settings::load(cli, env).map_err(|error| error.to_string())?;
+    /// Takes over a new configuration, if all of it can be used. The files can be on a mount that
+    /// hangs, so they are read on a thread. Moving the listener waits for [`status::ASK_TIMEOUT`]
+    /// at most.
+    fn reload(&mut self, cli: &Cli, env: Env<'static>, health: &Health) -> Result<supervise::Settings, String> {
+        let cli = cli.clone();
+        let read = self.reading.call(RELOAD_TIME, move || Settings::read(&cli, env));
+        let (settings, warnings) = read.map_err(why_not_read)?.map_err(|error| error.to_string())?;
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
         self.listener.move_to(settings.sync.status_bind, health).map_err(|error| error.to_string())?;
         self.settings = settings;
         Ok(timing(&self.settings))
+    }
+}
+
+fn why_not_read(problem: NoResult) -> String {
+    match problem {
+        NoResult::Late => format!(
+            "its files cannot be read within {} seconds; look for a file system that hangs, then reload again",
+            RELOAD_TIME.as_secs()
+        ),
+        NoResult::EarlierHangs => "an earlier reload still hangs; mend the file system that does, or restart the service".to_owned(),
+        NoResult::Thread(error) => error.to_string(),
     }
 }
 

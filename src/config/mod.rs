@@ -23,5 +23,6 @@ use std::ffi::OsString;
 pub use problem::{ConfigError, Problem, Warning};
 pub use suggest::suggest;
 
-/// Looks an environment variable up: `&|name| std::env::var_os(name)` outside tests.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+/// Looks an environment variable up: `&|name| std::env::var_os(name)` outside tests. A reload does
+/// so on a thread of its own.
+pub type Env<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);

@@ -33,7 +33,8 @@ pub enum Condition {
     Good,
     /// The last run finished fully, but too long ago.
     Stale,
-    /// A run has not moved for longer than all its time-outs together.
+    /// A run has not moved for longer than all its time-outs together, or the loop between runs not
+    /// for [`LOOP_PATIENCE`].
     Hung,
     /// The last run failed.
     Failed,
@@ -54,9 +55,10 @@ struct Record {
     last: Option<Verdict>,
     /// Until when a good verdict holds.
     good_until: Instant,
-    /// While a run is under way: its latest sign of life.
-    running: Option<Instant>,
-    /// How long a run may go without one.
+    /// The latest sign of life of the loop, or of the run that it makes. None before the first.
+    seen: Option<Instant>,
+    running: bool,
+    /// How long a run may go without a sign of life.
     patience: Duration,
     gone: bool,
 }
@@ -64,7 +66,7 @@ struct Record {
 impl Health {
     /// Nothing is known yet. `patience`: how long a run may go without a sign of life, see [`Health::set_patience`].
     pub fn new(patience: Duration) -> Health {
-        Health(Arc::new(Mutex::new(Record { last: None, good_until: Instant::now(), running: None, patience, gone: false })))
+        Health(Arc::new(Mutex::new(Record { last: None, good_until: Instant::now(), seen: None, running: false, patience, gone: false })))
     }
 
     /// How long a run may go without [`Health::progress`] before it counts as hung: the sum of a run's time-outs, because no single step of
@@ -75,20 +77,21 @@ impl Health {
 
     /// A run begins.
     pub fn run_started(&self, now: Instant) {
-        self.record().running = Some(now);
+        let mut record = self.record();
+        record.running = true;
+        record.seen = Some(now);
     }
 
-    /// The run is alive: to be called whenever a message came in or a request was answered. Cheap enough for every entry.
+    /// The run is alive: to be called whenever a message came in or a request was answered. Cheap
+    /// enough for every entry. Between runs, the loop calls it each time round.
     pub fn progress(&self, now: Instant) {
-        if let Some(seen) = &mut self.record().running {
-            *seen = now;
-        }
+        self.record().seen = Some(now);
     }
 
     /// The run is over. `good_until`: when the verdict, if good, is too old to be trusted.
     pub fn run_ended(&self, verdict: Verdict, good_until: Instant) {
         let mut record = self.record();
-        record.running = None;
+        record.running = false;
         if verdict != Verdict::Busy {
             record.last = Some(verdict);
             record.good_until = good_until;
@@ -111,7 +114,7 @@ impl Health {
         let record = self.record();
         match record.last {
             _ if record.gone => Condition::Gone,
-            _ if record.running.is_some_and(|seen| now.saturating_duration_since(seen) > record.patience) => Condition::Hung,
+            _ if record.is_silent(now) => Condition::Hung,
             None | Some(Verdict::Busy) => Condition::Starting,
             Some(Verdict::Failed) => Condition::Failed,
             Some(Verdict::Held) => Condition::Held,
@@ -131,6 +134,17 @@ impl Health {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl Record {
+    fn is_silent(&self, now: Instant) -> bool {
+        let patience = if self.running { self.patience } else { LOOP_PATIENCE };
+        self.seen.is_some_and(|seen| now.saturating_duration_since(seen) > patience)
+    }
+}
+
+/// How long the loop may go without a sign of life between runs: the longest wait, the longest
+/// reload, and as much again for a busy machine.
+pub const LOOP_PATIENCE: Duration = Duration::from_secs(90);
 
 /// See [`Health::attend`].
 #[derive(Debug)]

@@ -67,7 +67,10 @@ impl<C: Clock> Supervisor<'_, C> {
         let mut timetable = Timetable::new(settings, self.wall());
         self.notifier.ready();
         self.run_once(&mut timetable, |kind| run(worker, kind));
+        let alive = || self.health.progress(self.clock.now());
+        alive();
         while let Some(requests) = wait(timetable.time_to_wait()) {
+            alive();
             if requests.reload {
                 self.reload(&mut timetable, || reload(worker));
             }
@@ -75,6 +78,7 @@ impl<C: Clock> Supervisor<'_, C> {
             if due || requests.run_now {
                 self.run_once(&mut timetable, |kind| run(worker, kind));
             }
+            alive();
         }
     }
 
@@ -120,6 +124,7 @@ impl<C: Clock> Supervisor<'_, C> {
 }
 
 /// The wall clock is looked at this often at least, because it may have been set.
+/// [`super::health::LOOP_PATIENCE`] is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// When to run, by the wall clock.

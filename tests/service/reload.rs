@@ -1,10 +1,12 @@
 //! SIGHUP, the schedules, and what systemd is told of it all.
 
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::service::{NEVER, Service, status_address, status_at};
+use crate::service::{NEVER, Service, status_address, status_at, wait_until};
 use crate::states::world;
 use crate::support::seed::{Seed, user_ldif};
 use crate::support::temp::TempDir;
@@ -83,6 +85,62 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     while last != "STOPPING=1" {
         last = told();
     }
+}
+
+/// A file system whose server never answers: every access to it hangs until it is gone.
+struct DeadMount {
+    folder: TempDir,
+    _server: File,
+}
+
+impl DeadMount {
+    fn new() -> DeadMount {
+        let folder = TempDir::new("dead");
+        let server = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE, for a mount that hangs");
+        let mut mount = Command::new("mount");
+        mount.args(["-i", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "none"]).arg(folder.path());
+        assert!(mount.stdin(server.try_clone().unwrap()).status().unwrap().success());
+        DeadMount { folder, _server: server }
+    }
+}
+
+/// With the mount, and its server after that, every access ends in an error.
+impl Drop for DeadMount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+    }
+}
+
+/// The service goes on with what it has, and leaves no second thread behind. When the file system answers again, all is well.
+#[test]
+fn a_reload_that_hangs_is_given_up() {
+    let (mut world, status) = world();
+    let mut service = Service::start(&world.tool, status);
+    service.wait_for_status("Ok\n");
+    let threads = || fs::read_dir(format!("/proc/{}/task", service.child.id())).unwrap().count();
+    let (before, good) = (threads(), world.config.clone());
+    let dead = DeadMount::new();
+    let token = dead.folder.path().join("token").to_str().unwrap().to_owned();
+    world.reconfigure(|config| config.without("sync_token").set("sync_token_file", token));
+    service.signal("HUP");
+    service.wait_for(REFUSED, 1);
+    assert!(service.log().contains("cannot be read within 10 seconds"), "{}", service.log());
+    for times in 2..5 {
+        service.signal("HUP");
+        service.wait_for(REFUSED, times);
+        service.wait_for("an earlier reload still hangs", times - 1);
+    }
+    assert_eq!(threads(), before + 1);
+    assert_eq!(service.status(), "Ok\n");
+    service.run_now("incremental");
+
+    drop(dead);
+    world.config = good;
+    world.reconfigure(|config| config.set("ldap_timeout", 20));
+    wait_until(|| threads() == before, || "the reload that was given up does not end".to_owned());
+    service.signal("HUP");
+    service.wait_for(IN_FORCE, 1);
+    assert_eq!(service.stop("TERM"), Some(0));
 }
 
 #[test]
