@@ -379,6 +379,9 @@ fn fmt_unix(f: &mut fmt::Formatter<'_>, path: &std::path::Path, reason: &io::Err
         io::ErrorKind::NotFound => write!(f, "there is no socket {path}; is the server running, and does it listen on ldapi?"),
         io::ErrorKind::PermissionDenied => write!(f, "no permission to connect to the socket {path}"),
         io::ErrorKind::ConnectionRefused => write!(f, "nobody listens on the socket {path}; is the server running?"),
+        io::ErrorKind::TimedOut => {
+            write!(f, "cannot connect to the socket {path}: {reason}; the server hangs or is overloaded: restart it")
+        }
         _ => write!(f, "cannot connect to the socket {path}: {reason}"),
     }
 }

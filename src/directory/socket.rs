@@ -9,11 +9,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use crate::within::within;
+use crate::within::{NoResult, OneAtATime, within};
 
 /// A connected socket.
 #[derive(Debug)]
@@ -80,12 +81,22 @@ impl Socket {
         Err(ConnectError::Failed(failures))
     }
 
-    /// Connects to a unix socket. The kernel answers at once unless the server's backlog is full, then an accepting server
-    /// is waited for; a thread keeps that wait bounded.
+    /// Connects to a unix socket. The kernel answers at once unless the server's backlog is full.
+    /// Then it waits until the server accepts, for ever if need be, and safe Rust has no call that
+    /// gives up. So the wait is left to a thread, of which there is one at most in the whole
+    /// process: while it waits, a new connection would not be accepted either.
     pub(super) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<Self> {
+        static CONNECTING: Mutex<OneAtATime> = Mutex::new(OneAtATime::new());
         let path = path.to_owned();
-        let stream = within(timeout, move || UnixStream::connect(path))?.unwrap_or_else(|| Err(ErrorKind::TimedOut.into()))?;
-        Ok(Socket::new(Stream::Unix(stream)))
+        let mut connecting = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = connecting.call(timeout, move || UnixStream::connect(path)).map_err(|problem| match problem {
+            NoResult::Late => {
+                io::Error::new(ErrorKind::TimedOut, format!("the server has accepted no connection for {} s", timeout.as_secs_f64()))
+            }
+            NoResult::EarlierHangs => io::Error::new(ErrorKind::TimedOut, "the connection of an earlier run is still not accepted"),
+            NoResult::Thread(error) => error,
+        })?;
+        Ok(Socket::new(Stream::Unix(stream?)))
     }
 
     /// Reads what is there, at least one byte; 0 at the end of the stream. `ErrorKind::TimedOut` when the wait is over.

@@ -1,16 +1,20 @@
 //! A directory that hangs at each step of the conversation, a Kanidm that hangs, and the service itself when it does: the status says so,
 //! and a run that is merely slow is not called hung.
 
-use std::io::Read;
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Socket, Type};
 use uuid::Uuid;
 
-use crate::service::{Service, config, no_more, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
+use crate::service::{NEVER, Service, config, no_more, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
 use crate::support::kanidm::KanidmServer;
 use crate::support::peer::{Link, Peer, Script, bind_response, done, entry, id_set, sync_done};
 use crate::support::pki::Pki;
+use crate::support::temp::TempDir;
 use crate::support::tool::{ConfigText, Tool};
 use crate::support::world::ACCOUNT;
 
@@ -160,4 +164,41 @@ fn a_run_that_hangs_is_said_to() {
     let mut log = String::new();
     running.child().stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(log.contains("held back") && log.matches("synchronised: ").count() == 1, "{log}");
+}
+
+/// A directory that accepts nothing, and whose queue of connections somebody has filled: connect(2)
+/// waits for ever.
+#[test]
+fn a_full_ldapi_socket_leaves_one_thread_behind() {
+    let kanidm = KanidmServer::start();
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    let folder = TempDir::new("ldapi");
+    let path = folder.path().join("ldapi");
+    let address = SockAddr::unix(&path).unwrap();
+    let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    listener.bind(&address).unwrap();
+    listener.listen(0).unwrap();
+    let _filler = UnixStream::connect(&path).unwrap();
+    let next = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    next.set_nonblocking(true).unwrap();
+    assert_eq!(next.connect(&address).unwrap_err().kind(), ErrorKind::WouldBlock, "the queue is full");
+
+    let status = status_address();
+    let uri = format!("ldapi://{}", path.to_str().unwrap().replace('/', "%2F"));
+    let config = ConfigText::for_directory(&uri, &path).without("ldap_ca").without("ldap_sync_dn").without("ldap_sync_pw");
+    let config = config.set("sync_token", token).set("schedule", NEVER).set("status_bind", status.to_string()).set("ldap_timeout", 1);
+    let tool = Tool::new(&config, &client(&kanidm));
+    let service = Service::start(&tool, status);
+    let holds = |what: &str| fs::read_dir(format!("/proc/{}/{what}", service.child.id())).unwrap().count();
+    service.wait_for("has accepted no connection for 1 s", 1);
+    let after_one = (holds("task"), holds("fd"));
+    (0..10).for_each(|_| service.run_now("the connection of an earlier run is still not accepted"));
+    // A run that is about to end holds a few more, of which these ten would be too many.
+    wait_until(|| holds("task") <= after_one.0 && holds("fd") <= after_one.1, || "each run leaves something behind".to_owned());
+    assert_eq!(service.said("has accepted no connection"), 1);
+
+    // The server is gone, and so is who waits for it.
+    drop(listener);
+    wait_until(|| holds("task") == after_one.0 - 1, || "the thread does not end".to_owned());
+    service.run_now("nobody listens on the socket");
 }
