@@ -1,6 +1,9 @@
 //! Telling systemd how the service is: one datagram a message to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
 //!
-//! Without systemd nothing is sent. A message that cannot be sent is dropped: supervision must never hold up a run.
+//! Without systemd nothing is sent. Supervision never holds up a run: no message is waited for. The
+//! socket's queue can be full; then STATUS and WATCHDOG are dropped, because the next ones say as
+//! much. READY and RELOADING are sent later, in their order, and STOPPING is tried for as long as
+//! an end may take.
 
 use std::env;
 use std::ffi::OsStr;
@@ -9,7 +12,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,7 +20,32 @@ use super::health::Health;
 
 /// Where to tell it. Clones share the socket.
 #[derive(Clone, Debug, Default)]
-pub struct Notifier(Option<Arc<(UnixDatagram, SocketAddr)>>);
+pub struct Notifier(Option<Arc<Systemd>>);
+
+/// The socket, and what could not be sent yet.
+#[derive(Debug)]
+struct Systemd {
+    socket: UnixDatagram,
+    address: SocketAddr,
+    unsent: Mutex<Unsent>,
+}
+
+#[derive(Debug, Default)]
+struct Unsent {
+    /// READY, RELOADING, or both: at most two.
+    messages: Vec<String>,
+    /// A thread tries to send them.
+    is_retried: bool,
+    /// STOPPING was the last word.
+    is_over: bool,
+}
+
+/// The first pause before a message is sent again. Each is twice as long as the one before.
+const RETRY: Duration = Duration::from_millis(10);
+/// The longest.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// How long STOPPING is tried: with what the end itself takes, within a second.
+const GOODBYE: Duration = Duration::from_millis(600);
 
 impl Notifier {
     /// The socket systemd named, if any.
@@ -40,12 +68,17 @@ impl Notifier {
         };
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        Ok(Notifier(Some(Arc::new((socket, address)))))
+        Ok(Notifier(Some(Arc::new(Systemd { socket, address, unsent: Mutex::default() }))))
     }
 
     /// The service is up: configuration read, status listener bound.
     pub fn ready(&self) {
-        self.send("READY=1");
+        let Some(systemd) = &self.0 else { return };
+        systemd.send_surely(|messages| {
+            if messages.last().is_none_or(|last| last != READY) {
+                messages.push(READY.to_owned());
+            }
+        });
     }
 
     /// The line `systemctl status` shows.
@@ -55,15 +88,21 @@ impl Notifier {
 
     /// The configuration is being read again; [`Notifier::ready`] ends it.
     pub fn reloading(&self) {
-        match monotonic_usec() {
-            Some(usec) => self.send(&format!("RELOADING=1\nMONOTONIC_USEC={usec}")),
-            None => self.send("RELOADING=1"),
-        }
+        let Some(systemd) = &self.0 else { return };
+        let time = monotonic_usec().map(|usec| format!("\nMONOTONIC_USEC={usec}")).unwrap_or_default();
+        // READY follows it, and so makes up for one that was not sent yet.
+        systemd.send_surely(|messages| *messages = vec![format!("RELOADING=1{time}")]);
     }
 
-    /// The service is about to end.
+    /// The service is about to end. Returns when systemd has been told, or has not listened for a
+    /// moment.
     pub fn stopping(&self) {
-        self.send("STOPPING=1");
+        let Some(systemd) = &self.0 else { return };
+        let begin = Instant::now();
+        systemd.end();
+        while systemd.send("STOPPING=1").is_err() && begin.elapsed() < GOODBYE {
+            thread::sleep(RETRY);
+        }
     }
 
     /// Still alive, see [`watch`].
@@ -72,10 +111,65 @@ impl Notifier {
     }
 
     fn send(&self, message: &str) {
-        let Some((socket, address)) = self.0.as_deref() else { return };
-        if let Err(error) = socket.send_to_addr(message.as_bytes(), address) {
+        let Some(systemd) = &self.0 else { return };
+        if let Err(error) = systemd.send(message) {
             log::debug!("systemd was not told {message:?}: {error}");
         }
+    }
+}
+
+const READY: &str = "READY=1";
+
+impl Systemd {
+    fn send(&self, message: &str) -> io::Result<()> {
+        self.socket.send_to_addr(message.as_bytes(), &self.address).map(drop)
+    }
+
+    /// Changes the messages that have to arrive, and sends what can be sent now. A thread does the
+    /// rest.
+    fn send_surely(self: &Arc<Self>, change: impl FnOnce(&mut Vec<String>)) {
+        let mut unsent = self.unsent();
+        if unsent.is_over {
+            return;
+        }
+        change(&mut unsent.messages);
+        if self.has_sent_all(&mut unsent) || unsent.is_retried {
+            return;
+        }
+        let systemd = Arc::clone(self);
+        // Without a thread the next message of this kind tries again.
+        unsent.is_retried = thread::Builder::new().name("notify".into()).spawn(move || systemd.retry()).is_ok();
+    }
+
+    fn retry(&self) {
+        let mut pause = RETRY;
+        loop {
+            thread::sleep(pause);
+            let mut unsent = self.unsent();
+            if self.has_sent_all(&mut unsent) {
+                unsent.is_retried = false;
+                return;
+            }
+            pause = pause.saturating_mul(2).min(LONGEST_RETRY);
+        }
+    }
+
+    /// Sends in order, up to the first that cannot be sent. True: none is left.
+    fn has_sent_all(&self, unsent: &mut Unsent) -> bool {
+        let sent = unsent.messages.iter().take_while(|message| self.send(message).is_ok()).count();
+        unsent.messages.drain(..sent);
+        unsent.messages.is_empty()
+    }
+
+    /// Nothing is sent after STOPPING.
+    fn end(&self) {
+        let mut unsent = self.unsent();
+        unsent.is_over = true;
+        unsent.messages.clear();
+    }
+
+    fn unsent(&self) -> MutexGuard<'_, Unsent> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,12 +241,12 @@ mod tests {
             assert_eq!(received(&socket), "STATUS=two lines", "a line break would begin another assignment");
             notifier.watchdog();
             assert_eq!(received(&socket), "WATCHDOG=1");
-            notifier.stopping();
-            assert_eq!(received(&socket), "STOPPING=1");
             notifier.reloading();
             let message = received(&socket);
             let usec = message.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&message);
             assert!(usec.parse::<u64>().unwrap() > 0, "{message}");
+            notifier.stopping();
+            assert_eq!(received(&socket), "STOPPING=1");
         }
         fs::remove_file(path).unwrap();
     }
@@ -168,6 +262,77 @@ mod tests {
         drop(socket);
         fs::remove_file(path).unwrap();
         notifier.watchdog();
+    }
+
+    /// A socket whose queue is full, and how much is in it.
+    fn full(name: &str) -> (UnixDatagram, Notifier, usize) {
+        let name = format!("kls-{name}-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let notifier = Notifier::to(OsStr::new(&format!("@{name}"))).unwrap();
+        let systemd = notifier.0.as_ref().unwrap();
+        let length = (0..).take_while(|_| systemd.send("FILLER").is_ok()).count();
+        (socket, notifier, length)
+    }
+
+    fn drain(socket: &UnixDatagram, length: usize) {
+        (0..length).for_each(|_| assert_eq!(received(socket), "FILLER"));
+    }
+
+    #[test]
+    fn what_must_arrive_is_sent_when_there_is_room_again() {
+        let (socket, notifier, length) = full("ready");
+        notifier.ready();
+        notifier.ready();
+        notifier.status("lost");
+        notifier.watchdog();
+        drain(&socket, length);
+        assert_eq!(received(&socket), "READY=1");
+
+        // Of two reloads that systemd has not heard of, the second one.
+        let (socket, notifier, length) = full("reload");
+        notifier.ready();
+        notifier.reloading();
+        notifier.ready();
+        thread::sleep(Duration::from_millis(30));
+        let between = monotonic_usec().unwrap();
+        thread::sleep(Duration::from_millis(30));
+        notifier.reloading();
+        notifier.ready();
+        drain(&socket, length);
+        let reloading = received(&socket);
+        let usec: u64 = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading).parse().unwrap();
+        assert!(usec > between, "{usec} > {between}");
+        assert_eq!(received(&socket), "READY=1");
+        notifier.status("next");
+        assert_eq!(received(&socket), "STATUS=next", "each came once");
+    }
+
+    #[test]
+    fn stopping_is_said_for_a_while_and_is_the_last_word() {
+        let (socket, notifier, length) = full("stopping");
+        notifier.ready();
+        let goodbye = {
+            let notifier = notifier.clone();
+            thread::spawn(move || notifier.stopping())
+        };
+        drain(&socket, length);
+        goodbye.join().unwrap();
+        notifier.ready();
+        let mut heard = vec![received(&socket)];
+        while heard.last().unwrap() != "STOPPING=1" {
+            heard.push(received(&socket));
+        }
+        // READY may have been sent while there was room already.
+        assert!(heard.len() <= 2, "{heard:?}");
+        socket.set_nonblocking(true).unwrap();
+        assert_eq!(socket.recv(&mut [0; 64]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "nothing after it");
+
+        let (_socket, notifier, _) = full("silent");
+        let begin = Instant::now();
+        notifier.stopping();
+        assert!(begin.elapsed() >= GOODBYE && begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     }
 
     #[test]

@@ -52,12 +52,11 @@ pub fn listen(mode: Mode, notifier: Notifier) -> io::Result<Inbox> {
 
 fn end(signal: i32, mode: Mode, notifier: &Notifier) -> ! {
     let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
+    notifier.stopping();
     // Whoever reads our stderr may have stopped doing so, and the run may hold its lock while it waits for them. Saying goodbye must not
     // keep the process alive, so a thread of its own tries.
     let (said, goodbye) = mpsc::channel();
-    let notifier = notifier.clone();
     let farewell = move || {
-        notifier.stopping();
         crate::log::progress(None);
         log::info!("{name}: stopping");
         // The receiver has given up at most.

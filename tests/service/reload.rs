@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::service::{NEVER, Service, status_address, status_at, wait_until};
+use crate::service::{NEVER, Service, status_address, status_at, stopped, wait_until};
 use crate::states::world;
 use crate::support::seed::{Seed, user_ldif};
 use crate::support::temp::TempDir;
@@ -87,6 +87,32 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     }
 }
 
+/// systemd's socket takes no more when the service starts and when it ends, and does so a moment
+/// later.
+#[test]
+fn systemd_hears_of_start_and_end_even_if_its_queue_is_full() {
+    let (world, status) = world();
+    let systemd = TempDir::new("systemd");
+    let path = systemd.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    let fill = || while filler.send_to(b"FILLER", &path).is_ok() {};
+    let until = |message: &[u8]| {
+        let mut buffer = [0; 512];
+        while socket.recv(&mut buffer).map(|length| &buffer[..length]).expect("systemd is told") != message {}
+    };
+    fill();
+    let mut service = Service::spawn(world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", &path), status);
+    service.wait_for_status("Ok\n");
+    until(b"READY=1");
+    fill();
+    service.signal("TERM");
+    until(b"STOPPING=1");
+    assert_eq!(stopped(&mut service.child), Some(0));
+}
+
 /// A file system whose server never answers: every access to it hangs until it is gone.
 struct DeadMount {
     folder: TempDir,
@@ -111,7 +137,8 @@ impl Drop for DeadMount {
     }
 }
 
-/// The service goes on with what it has, and leaves no second thread behind. When the file system answers again, all is well.
+/// The service goes on with what it has, and leaves no second thread behind. When the file system
+/// answers again, all is well.
 #[test]
 fn a_reload_that_hangs_is_given_up() {
     let (mut world, status) = world();
