@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use log::{error, info, warn};
@@ -43,8 +43,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) ->
     };
     init_logging(cli.verbosity, cli.mode, env);
     match cli.mode {
-        Mode::Help => print(&cli::help()),
-        Mode::Version => print(&cli::version()),
+        Mode::Help => print(&cli::help()).code(),
+        Mode::Version => print(&cli::version()).code(),
         Mode::Status => scheduled::status(&cli),
         Mode::Schedule => as_user(&cli, || scheduled::run(&cli, env)),
         Mode::Check => as_user(&cli, || crate::check::run(&cli, env)),
@@ -56,16 +56,26 @@ fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
     let style = match Style::detect(stream.as_deref()) {
         // A service wants its times there as well: in a container its output may be a terminal.
-        Style::Plain if mode != Mode::Schedule && std::io::stderr().is_terminal() => Style::Terminal(terminal::columns(env)),
+        Style::Plain if mode != Mode::Schedule && io::stderr().is_terminal() => Style::Terminal(terminal::columns(env)),
         style => style,
     };
     logging::init(verbosity, style);
 }
 
-pub(crate) fn print(text: &str) -> u8 {
-    // Whoever closes our stdout does not want it.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::Success.code()
+/// Writes an answer to standard output; a failure where that cannot be.
+pub(crate) fn print(text: &str) -> ExitCode {
+    written(terminal::print(text))
+}
+
+/// Says why an answer was not written.
+pub(crate) fn written(answer: io::Result<()>) -> ExitCode {
+    match answer {
+        Ok(()) => ExitCode::Success,
+        Err(error) => {
+            error!("standard output cannot be written: {error}; make room there, or redirect it");
+            ExitCode::Failure
+        }
+    }
 }
 
 /// Everything that reads the configuration refuses to be root: the files then need no rights that the service does not have.
@@ -215,11 +225,13 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
             out.extend(outcome.preview.iter().map(|line| terminal::wrapped("", &logging::escaped(line), logging::INDENT, columns)));
         }
     }
-    print(&out);
+    let answered = print(&out);
     if report.needs_attention() {
         info!("{}", report.attention());
     }
     info!("{report}");
+    // A service goes on, and its status tells of the synchronisation, which went through.
+    let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };
     Ended { code, concerns_few: report.concerns_few() }
 }
 

@@ -48,11 +48,12 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
         }
         None => list.not_tried(&["Kanidm"]),
     }
-    match (usable, list.has_failed()) {
-        (false, _) => ExitCode::Usage.code(),
-        (true, true) => ExitCode::Failure.code(),
-        (true, false) => ExitCode::Success.code(),
-    }
+    let code = match (usable, list.has_failed()) {
+        (false, _) => ExitCode::Usage,
+        (true, true) => ExitCode::Failure,
+        (true, false) => ExitCode::Success,
+    };
+    code.unless_failed(list.written()).code()
 }
 
 /// Both configuration files, and the files they name.
@@ -61,15 +62,6 @@ fn files(list: &mut Checklist, cli: &Cli, env: Env<'_>) -> (Option<SyncConfig>, 
     let sync = file(list, "sync config", path, sync::load(path, env));
     let path = cli.client_config.as_deref().unwrap_or(Path::new(client::DEFAULT_PATH));
     let client = file(list, "client config", path, client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env));
-    if let Some((_, key)) = sync.as_ref().and_then(|sync| sync.directory.client_cert.as_ref())
-        && let Some(mode) = mode(key).filter(|mode| mode & 0o006 != 0)
-    {
-        let key = key.display();
-        list.advice(
-            "ldap_client_key",
-            format_args!("{key} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {key}"),
-        );
-    }
     (sync, client)
 }
 

@@ -31,6 +31,14 @@ impl ExitCode {
         (ExitCode::Busy, "another run is under way"),
     ];
 
+    /// This one, or that of the answer where only the answer could not be written.
+    pub fn unless_failed(self, answer: ExitCode) -> ExitCode {
+        match self {
+            ExitCode::Success | ExitCode::Held if answer != ExitCode::Success => answer,
+            own => own,
+        }
+    }
+
     /// The number.
     pub fn code(self) -> u8 {
         self as u8

@@ -1,9 +1,9 @@
 //! Text for a person at a terminal: broken between words, where a terminal would break inside of them. Whatever is no terminal (a pipe, a
 //! file, cron) gets one line a message, for grep.
 //!
-//! Scope: how wide a terminal is, and where lines end. Colours there are none.
+//! Scope: how wide a terminal is, where lines end, and writing them. Colours there are none.
 
-use std::io::{IsTerminal as _, stdout};
+use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stdout};
 use std::iter::repeat_n;
 
 use crate::config::Env;
@@ -21,6 +21,16 @@ pub fn columns(env: Env<'_>) -> usize {
 /// How wide standard output is, where terminals have so many columns; `None`: it is none, and lines may have any length.
 pub fn of_stdout(columns: usize) -> Option<usize> {
     stdout().is_terminal().then_some(columns)
+}
+
+/// Writes to standard output. A reader that closes its end of a pipe does not want the rest, so
+/// that is no error.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// `start` and `text`, in lines of at most `columns` that end between words; those after the first begin with `indent` spaces. A word that

@@ -417,6 +417,13 @@ fn what_should_not_stay_so_is_warned_about() {
     let no_secret =
         format!("sync_token_file = '{}'\nldap_uri = 'ldapi://%2Fx'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(a=b)'\n", token.display());
     assert_eq!(warnings(0o644, &no_secret), Vec::<String>::new());
+    for (mode, warned) in [(0o640, false), (0o644, true), (0o642, true)] {
+        let key = folder.file("key", mode, "k").display().to_string();
+        let said = warnings(0o600, &minimal(&format!("ldap_client_cert = '/c'\nldap_client_key = '{key}'")));
+        let words = format!("ldap_client_key: {key} has mode {mode:04o}");
+        assert!(said.len() == usize::from(warned) && said.iter().all(|line| line.contains(&words)), "{mode:o}: {said:?}");
+    }
+    assert_eq!(warnings(0o600, &minimal("ldap_client_cert = '/c'\nldap_client_key = '/nonexistent'")), Vec::<String>::new());
     assert!(warnings(0o600, &minimal("ldap_verify_ca = false"))[0].contains("ldap_verify_ca"));
     assert!(warnings(0o600, &minimal("group_attr_schema = 'rfc2307'"))[0].contains("group_attr_member"));
     assert_eq!(warnings(0o600, &minimal("group_attr_schema = 'rfc2307'\ngroup_attr_member = 'member'")), Vec::<String>::new());

@@ -152,6 +152,7 @@ pub fn status(cli: &Cli) -> u8 {
         Ok(Some(bind)) => status::ask(bind, status::ASK_TIMEOUT),
         Ok(None) => Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display())),
     };
+    // The exit code says it, too.
     super::print(&format!("{}\n", probe.line));
     probe.exit_code
 }

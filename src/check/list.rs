@@ -1,9 +1,12 @@
 //! The list that `--check` prints: a line a step, as soon as the step is done; at a terminal as many lines as it takes.
 
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io;
 
 use crate::config::Env;
+use crate::error::ExitCode;
 use crate::log::{self, Verbosity};
 use crate::terminal;
 
@@ -16,6 +19,8 @@ pub struct Checklist {
     /// What a line may be wide, at a terminal.
     columns: Option<usize>,
     failed: bool,
+    /// Why the first line that could not be written was not.
+    unwritten: RefCell<Option<io::Error>>,
 }
 
 /// How lines begin.
@@ -38,6 +43,7 @@ impl Checklist {
             quiet: verbosity == Verbosity::Quiet,
             columns: terminal::of_stdout(terminal::columns(env)),
             failed: false,
+            unwritten: RefCell::default(),
         }
     }
 
@@ -76,12 +82,20 @@ impl Checklist {
         self.failed
     }
 
+    /// Whether all lines could be written. If not, that is logged.
+    pub fn written(&self) -> ExitCode {
+        crate::app::written(self.unwritten.take().map_or(Ok(()), Err))
+    }
+
     fn line(&self, mark: &str, step: impl Display, text: impl Display) {
         let text = text.to_string();
         let line = if text.is_empty() { step.to_string() } else { format!("{step}: {text}") };
         // Below the text, so that the marks stand out.
         let indent = terminal::width(mark).saturating_add(1);
-        crate::app::print(&terminal::wrapped(&format!("{mark} "), &log::escaped(&line), indent, self.columns));
+        let written = terminal::print(&terminal::wrapped(&format!("{mark} "), &log::escaped(&line), indent, self.columns));
+        if let Err(error) = written {
+            self.unwritten.borrow_mut().get_or_insert(error);
+        }
     }
 }
 

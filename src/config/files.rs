@@ -1,5 +1,6 @@
 //! Reading configuration files and the files secrets stand in: size limits, `%d`, and who else can read them.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,16 @@ pub(super) struct Text {
 impl Text {
     /// Whether users who are neither the owner nor in the group can read or write the file.
     pub fn open_to_others(&self) -> bool {
-        self.mode & 0o006 != 0
+        self.mode & OTHERS_OPEN != 0
     }
+}
+
+const OTHERS_OPEN: u32 = 0o006;
+
+/// The permission bits of a file that is open to others. None: it is not, or cannot be looked at.
+pub(super) fn mode_for_others(path: &Path) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    (mode & OTHERS_OPEN != 0).then_some(mode)
 }
 
 /// Reads a configuration file.

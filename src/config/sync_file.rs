@@ -131,7 +131,12 @@ impl<'d> Reader<'d> {
         match given {
             [true, false] => self.problems.missing(PAIR[1], "is required with ldap_client_cert"),
             [false, true] => self.problems.missing(PAIR[0], "is required with ldap_client_key"),
-            _ => return Some(cert?.zip(key?)),
+            _ => {
+                if let Some(Some(key)) = &key {
+                    self.warn_of_an_open_key(key);
+                }
+                return Some(cert?.zip(key?));
+            }
         }
         None
     }
@@ -345,6 +350,16 @@ impl<'d> Reader<'d> {
             let (path, mode) = (self.path.display(), file.mode);
             self.warn(&format!(
                 "holds a secret, but has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"
+            ));
+        }
+    }
+
+    /// A key that cannot be read is named when TLS is set up.
+    fn warn_of_an_open_key(&mut self, key: &Path) {
+        if let Some(mode) = files::mode_for_others(key) {
+            let key = key.display();
+            self.warn(&format!(
+                "ldap_client_key: {key} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {key}"
             ));
         }
     }

@@ -1,15 +1,18 @@
 //! What is written where: the journal's prefixes, progress on a terminal and nowhere else, the JSON report.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::pipe;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::service::Service;
 use crate::states::world;
 use crate::support::kanidm::{Fault, Moment};
-use crate::support::tool::{Outcome, run_command};
+use crate::support::seed::user_dn;
+use crate::support::tool::{Outcome, Tool, run_command};
 use crate::support::world::{ACCOUNT, World};
 
 #[test]
@@ -87,4 +90,54 @@ fn a_failed_run_has_a_report() {
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!((&report["exit_code"], &report["result"]), (&Value::from(1), &Value::from("failed")), "{report}");
     assert!(report["error"].as_str().unwrap().contains("is the server running"), "{report}");
+}
+
+const UNWRITTEN: &str = "standard output cannot be written: No space left on device";
+
+/// A script must not take a truncated answer for all of it.
+#[test]
+fn an_answer_that_cannot_be_written_is_a_failure() {
+    let (mut world, status) = world();
+    let full = |arguments: &[&str]| {
+        let stdout = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let outcome = run_command(world.tool.command().args(arguments).stdout(stdout));
+        assert_eq!(outcome.stderr.matches(UNWRITTEN).count(), 1, "{arguments:?}: {}", outcome.stderr);
+        outcome.code
+    };
+    for arguments in [&["--help"][..], &["--version"], &["--check"], &["--dry-run"], &["--dry-run", "--json"], &["--proto-dump"]] {
+        assert_eq!(full(arguments), Some(1), "{arguments:?}");
+    }
+    // The run has gone through; only its report is lost.
+    assert_eq!(full(&["--json"]), Some(1));
+    assert!(world.kanidm.entry(ACCOUNT, "user00001").is_some());
+    world.tool.run(&["--json"]).expect_code(0);
+
+    // A reader that closes its end has what it wanted.
+    for arguments in [&["--help"][..], &["--check"], &["--json"], &["--dry-run", "--full-refresh"]] {
+        let (reader, writer) = pipe().unwrap();
+        drop(reader);
+        let outcome = run_command(world.tool.command().args(arguments).stdout(writer)).expect_code(0);
+        assert!(!outcome.stderr.contains("cannot be written"), "{arguments:?}: {}", outcome.stderr);
+    }
+
+    // A service goes on, and its status tells of the runs.
+    let program = world.tool.command();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(program.get_program()).args(program.get_args());
+    let service = Service::spawn(shell.args(["--schedule", "--json"]), status);
+    service.wait_for(UNWRITTEN, 1);
+    service.wait_for_status("Ok\n");
+    drop(service);
+
+    // Other failures keep their code.
+    let gone: String = (1..=15).map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect();
+    world.slapd.modify(&gone);
+    let full = |tool: &Tool, code| {
+        let stdout = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let outcome = run_command(tool.command().arg("--json").stdout(stdout)).expect_code(code);
+        assert!(outcome.stderr.contains(UNWRITTEN), "{}", outcome.stderr);
+    };
+    full(&world.tool, 4);
+    world.reconfigure(|config| config.set("ldap_filter", "(a=b"));
+    full(&world.tool, 2);
 }
