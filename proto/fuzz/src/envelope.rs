@@ -22,8 +22,8 @@ fn opened(stored: &[u8]) {
             assert!(envelope.held.len() <= MAX_HELD);
             let again = open(&envelope.to_bytes());
             assert_eq!(again, Ok(Opened::Ours(envelope.clone())));
-            // What a run asks of the sketch.
-            if let Some(known) = &envelope.known {
+            // What a run asks of the sketches.
+            for known in envelope.known.iter().flat_map(|known| [&known.persons, &known.groups]).chain(&envelope.known_of_version_1) {
                 let listed: Vec<_> = known.sample().chain(envelope.held.iter().copied()).collect();
                 if known.is_exact() || known.sample().len() > 0 {
                     assert_eq!(known.missing_from(listed.iter().copied()), 0);

@@ -2,8 +2,11 @@
 //! form of a grammar once. Made when a target starts, so that no corpus needs to be kept.
 
 use crate::sync_config::MARKER;
+use kanidm_ldap_sync::kanidm::buckets::Buckets;
+use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, SyncState, Unfinished};
+use kanidm_ldap_sync::kanidm::yielded::Yielded;
 use ldap_content_sync::{Frame, LdapMessage, Limits, ProtocolOp, frame};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -239,11 +242,16 @@ fn envelopes() -> Vec<Vec<u8>> {
     let full = Envelope {
         cookie: Some(b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec()),
         fingerprint: "0123456789abcdef".repeat(4),
-        known: Some(Sketch::of((0..5).map(id))),
+        known: Some(Known { persons: Sketch::of((0..5).map(id)), groups: Sketch::of((5..7).map(id)) }),
         held: (0..3).map(id).collect(),
+        dropped: (3..5).map(id).collect(),
+        matched: Some(Buckets::of(&(0..5).map(id).collect::<Vec<_>>())),
+        yielded: Yielded::from(["mail".to_owned()]),
         unfinished: Some(Unfinished { run: id(7), seq: 3, full: true }),
+        ..Envelope::default()
     };
-    let large = Envelope { known: Some(Sketch::of((0..300).map(id))), held: Vec::new(), ..full.clone() };
+    let persons = Sketch::of((0..300).map(id));
+    let large = Envelope { known: Some(Known { persons, ..Known::default() }), held: Vec::new(), ..full.clone() };
     let mut seeds = vec![b"\"Refresh\"".to_vec(), b"localhost:16390#cn=sync:dc=x:(cn=*)#12".to_vec(), b"{\"kanidm-ldap-sync\":2}".to_vec()];
     for envelope in [Envelope::default(), full, large] {
         seeds.push(envelope.to_state().to_json().into_bytes());
