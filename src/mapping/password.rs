@@ -35,6 +35,9 @@ const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 16;
 const MAX_ROUNDS: u64 = 5_000_000;
 
+/// Bytes of a value. The longest that any scheme makes is a third of it; what is longer than its hash counts as salt.
+const MAX_LENGTH: usize = 1024;
+
 const SHA1_LENGTH: usize = 20;
 const SHA256_LENGTH: usize = 32;
 const SHA512_LENGTH: usize = 64;
@@ -96,7 +99,7 @@ pub fn unusable_hash() -> Result<String, ring::error::Unspecified> {
 
 /// Whether Kanidm imports a password.
 pub fn check(password: &str, scratch: &mut Scratch) -> Result<(), Rule> {
-    if validate::text(password).is_err() {
+    if validate::text(password).is_err() || password.len() > MAX_LENGTH {
         return Err(MALFORMED);
     }
     if is_locked(password.as_bytes()) {
@@ -460,6 +463,8 @@ mod tests {
         ] {
             assert_eq!(check(&bad), Err(COSTLY), "{bad}");
         }
+        assert_eq!(check(&format!("{{SSHA}}{}", "x".repeat(1016))), Ok(()));
+        assert_eq!(check(&format!("{{SSHA}}{}", "x".repeat(1020))), Err(MALFORMED));
         assert_eq!(check("{CRYPT}$6$rounds=many$salt$hash"), Err(MALFORMED));
     }
 

@@ -80,6 +80,8 @@ pub enum Change {
     /// An access rule hides one of [`crate::directory::HIDEABLE`], or shows it again.
     Hide(usize, bool),
     Break(Label, Broken),
+    /// A person writes what they like into an attribute of the own entry: one of [`crate::directory::JUNK`].
+    Insider(Label, usize),
     Mend(Label),
     /// The session log is lost, or the changelog trimmed.
     Restart,

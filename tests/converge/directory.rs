@@ -16,6 +16,21 @@ const PASSWORD: &str = "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0";
 /// Attributes that an access rule may hide.
 pub const HIDEABLE: [&str; 5] = ["userpassword", "mail", "member", "pwdaccountlockedtime", "nsaccountlock"];
 
+/// What somebody may write who may write into the own entry.
+pub const JUNK: [(&str, fn() -> Vec<String>); 9] = [
+    ("mail", || vec![format!("{}@d.example", "x".repeat(300))]),
+    ("mail", || (0..2_000).map(|n| format!("many{n}@d.example")).collect()),
+    ("mail", || vec!["a\u{0}b@d.example".to_owned(), "x".repeat(100_000)]),
+    ("userpassword", || {
+        vec!["{ARGON2}$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc".to_owned()]
+    }),
+    ("userpassword", || vec![format!("{{SSHA}}{}", "x".repeat(100_000))]),
+    ("userpassword", || vec!["{CRYPT}$6$rounds=999999999$salt$hash".to_owned()]),
+    ("sshpublickey", || (0..50).map(|n| format!("no key {n}")).collect()),
+    ("sshpublickey", || vec![format!("ssh-rsa {}", "A".repeat(100_000))]),
+    ("loginshell", || vec!["/bin/\u{1}".to_owned()]),
+];
+
 /// One entry. Of every value it holds the label that the value belongs to.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -39,6 +54,8 @@ pub struct Entry {
     pub marked: bool,
     pub alias: Option<Label>,
     pub broken: BTreeSet<Broken>,
+    /// One of [`JUNK`], in the place of what the attribute held.
+    pub junk: Option<usize>,
     /// The number of the change that touched it last.
     pub changed: u64,
 }
@@ -72,6 +89,18 @@ pub struct Directory {
     pub hidden: BTreeSet<&'static str>,
     /// Some of what Kanidm holds may come from entries that did not show everything.
     pub dark: bool,
+}
+
+impl Entry {
+    /// Whether the entry's owner has overwritten this attribute with nonsense.
+    pub fn is_junk(&self, attribute: &str) -> bool {
+        self.junk.is_some_and(|kind| JUNK[kind].0 == attribute)
+    }
+
+    /// Whether a mark in the password locks the account. Whoever overwrites the password overwrites the mark.
+    pub fn is_marked(&self) -> bool {
+        self.marked && !self.is_junk("userpassword")
+    }
 }
 
 impl Directory {
@@ -151,6 +180,10 @@ impl Directory {
             attributes.extend(gid.map(|gid| ("uidnumber", vec![gid])));
             attributes.push(("loginshell", one("/bin/sh")));
         }
+        if let Some((name, values)) = entry.junk.filter(|_| !entry.group).map(|kind| JUNK[kind]) {
+            attributes.retain(|(other, _)| *other != name);
+            attributes.push((name, values()));
+        }
         attributes.retain(|(_, values)| !values.is_empty());
         attributes
     }
@@ -211,6 +244,7 @@ impl Directory {
             marked: false,
             alias: None,
             broken: BTreeSet::new(),
+            junk: None,
             changed: 0,
         };
         self.insert(label, entry)
@@ -305,7 +339,11 @@ impl Directory {
             Change::Break(label, what) => self.touch(label, |e| {
                 e.broken.insert(what);
             }),
-            Change::Mend(label) => self.touch(label, |e| e.broken.clear()),
+            Change::Insider(label, kind) => self.touch(label, |e| e.junk = Some(kind).filter(|_| !e.group)),
+            Change::Mend(label) => self.touch(label, |e| {
+                e.broken.clear();
+                e.junk = None;
+            }),
             Change::Restart => {
                 self.log.clear();
                 self.log_from = self.time;

@@ -1,7 +1,7 @@
 //! Draws a course from a seed.
 
 use crate::course::{Broken, Change, Course, Event, Label, Run, ServerKind, Value};
-use crate::directory::{HIDEABLE, OUTSIDE};
+use crate::directory::{HIDEABLE, JUNK, OUTSIDE};
 use crate::trouble::Trouble;
 
 /// SplitMix64: small, and the same on every machine.
@@ -110,7 +110,7 @@ impl Draw {
 
     fn change(&mut self) -> Change {
         let (one, person, group) = (self.any(), self.person(), self.group());
-        match self.random.below(42) {
+        match self.random.below(44) {
             0..=2 => self.new_person(),
             3 => self.new_group(),
             4 if self.random.one_in(3) => {
@@ -171,6 +171,7 @@ impl Draw {
             38 => Change::GroupGid(group, person),
             39 => Change::Hide(self.random.below(HIDEABLE.len()), true),
             40 => Change::Hide(self.random.below(HIDEABLE.len()), false),
+            41 | 42 => Change::Insider(person, self.random.below(JUNK.len())),
             _ if self.random.one_in(2) => Change::Restart,
             _ => self.new_person(),
         }

@@ -109,7 +109,7 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
         gidnumber: entry.gid.filter(|_| !broken(Broken::Gid)).map(|label| directory.gid(label)),
         loginshell: text("loginshell"),
         mail: text("mail").into_iter().collect(),
-        expired: entry.locked || entry.marked,
+        expired: entry.locked || entry.is_marked(),
         password: !entry.group,
         ..Expected::default()
     };
@@ -118,14 +118,18 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
     if !entry.group {
         required |= broken(Broken::Display);
         // Of a locked password nobody says that it is wrong.
-        optional |= (broken(Broken::Password) && !entry.marked) || broken(Broken::Mail);
+        optional |= (broken(Broken::Password) && !entry.is_marked()) || broken(Broken::Mail);
     }
-    if broken(Broken::Mail) {
+    if broken(Broken::Mail) || entry.is_junk("mail") {
         expected.mail.clear();
     }
-    expected.password &= !broken(Broken::Password) && !entry.marked;
+    if entry.is_junk("loginshell") {
+        expected.loginshell = None;
+    }
+    optional |= entry.junk.is_some();
+    expected.password &= !entry.is_junk("userpassword") && !broken(Broken::Password) && !entry.is_marked();
     // A lock does not wait for a mail address to be mended.
-    let drops = policy == 1 || (policy == 0 && (entry.locked || entry.marked));
+    let drops = policy == 1 || (policy == 0 && (entry.locked || entry.is_marked()));
     (expected, required || (optional && !drops))
 }
 
@@ -134,7 +138,7 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
 pub fn let_in(got: &BTreeMap<Uuid, Expected>, directory: &Directory, filter: usize) -> BTreeSet<Uuid> {
     let may = |uuid: &Uuid| {
         let entry = directory.entries.values().find(|entry| entry.uuid == *uuid && in_scope(entry, filter));
-        entry.is_some_and(|entry| !entry.locked && !entry.marked)
+        entry.is_some_and(|entry| !entry.locked && !entry.is_marked())
     };
     let open = got.iter().filter(|(_, entry)| !entry.group && !entry.name.is_empty() && !entry.expired).map(|(uuid, _)| *uuid);
     open.filter(|uuid| !may(uuid)).collect()

@@ -316,7 +316,7 @@ impl<K: Kanidm> Play<K> {
         let mut next = UNUSED;
         let mut directory = self.server.directory();
         let labels: Vec<(Label, bool, bool)> =
-            directory.entries.iter().map(|(label, e)| (*label, bin.contains(&e.uuid), !e.broken.is_empty())).collect();
+            directory.entries.iter().map(|(label, e)| (*label, bin.contains(&e.uuid), !e.broken.is_empty() || e.junk.is_some())).collect();
         for (label, masked, broken) in labels {
             // The recycle bin keeps a UUID from coming back.
             if masked {
