@@ -1,12 +1,14 @@
 //! Entries that no earlier run could write and that have not changed since.
 //!
 //! Scope: what they cost. Mostly nothing has changed in Kanidm either, and there may be thousands
-//! of them: names that Kanidm's own accounts have. So they are sent together, apart from the
-//! entries that are new. If that is refused, a few of them are tried alone, others in each run.
-//! A full refresh tries each.
+//! of them: names that Kanidm's own accounts have. So they are sent apart from the entries that are
+//! new, and together. If that is refused, a few of them are tried alone, others in each run; and
+//! all of them if they are not many and the run has changed something, which may have made room. A
+//! full refresh tries each in any case.
 
 use std::borrow::Cow;
 
+use super::collide::SEVERAL;
 use super::error::Fault;
 use super::item::{Form, Item};
 use super::limit::limits_alone;
@@ -14,20 +16,32 @@ use super::request::Retention;
 use super::send::{Refusal, Sent};
 use super::state::SyncState;
 use super::upload::UploadError;
-use super::write::Writer;
+use super::write::{Together, Writer};
 use crate::mapping::STILL_OPEN;
 
-/// Maximum entries that are tried alone in each run.
+/// Maximum entries that are tried alone in a run that has changed nothing.
 const ALONE: usize = 5;
 
 impl Writer<'_> {
-    /// Tries them, after the entries that are new.
-    pub(super) fn write_again(&mut self, items: &[Item]) -> Result<(), UploadError> {
-        if items.len() <= ALONE {
-            return items.iter().try_for_each(|item| self.write_late(&[*item]));
+    /// Those of them that are not many, for a search among all that collide.
+    pub(super) fn take_again(&mut self) -> Vec<Item> {
+        if self.again.len() > SEVERAL { Vec::new() } else { std::mem::take(&mut self.again) }
+    }
+
+    /// Tries them, after the entries that are new. `changed`: the run has written or deleted something, or wants to.
+    pub(super) fn write_again(&mut self, changed: bool) -> Result<(), UploadError> {
+        let alone = if changed { SEVERAL } else { ALONE };
+        let items = std::mem::take(&mut self.again);
+        if items.len() <= alone {
+            return match (self.late(items.len() > 1, |this| this.together(&items, Form::Full, false))?, items.as_slice()) {
+                (Together::Applied | Together::Sorted, _) => Ok(()),
+                (Together::Taken(refusal), [item]) => self.verdict(*item, Form::Full, refusal),
+                // Mostly each of them is at fault: a search among them would take twice as many questions.
+                (Together::Taken(_), _) => items.iter().try_for_each(|item| self.write_late(&[*item])),
+            };
         }
-        let blocks = self.send_again(items)?;
-        let (alone, together) = chosen(&blocks, self.input.run.as_u128());
+        let blocks = self.send_again(&items)?;
+        let (alone, together) = chosen(&blocks, self.input.run.as_u128(), alone);
         for item in alone {
             self.write_alone(item)?;
         }
@@ -93,10 +107,10 @@ impl Writer<'_> {
 }
 
 /// A few, others in each run, and the rest.
-fn chosen(blocks: &[(Vec<Item>, Refusal)], run: u128) -> (Vec<Item>, Vec<(Item, Refusal)>) {
+fn chosen(blocks: &[(Vec<Item>, Refusal)], run: u128, alone: usize) -> (Vec<Item>, Vec<(Item, Refusal)>) {
     let mut all: Vec<(Item, Refusal)> = blocks.iter().flat_map(|(items, why)| items.iter().map(|item| (*item, why.clone()))).collect();
     let start = usize::try_from(run % all.len().max(1) as u128).unwrap_or_default();
     all.rotate_left(start);
-    let rest = all.split_off(ALONE.min(all.len()));
+    let rest = all.split_off(alone.min(all.len()));
     (all.into_iter().map(|(item, _)| item).collect(), rest)
 }

@@ -28,6 +28,8 @@ use super::write::{Block, Together, Writer};
 
 /// So few entries are asked for one by one who of them has what another one wants.
 const FEW: usize = 5;
+/// So many are tried one by one as often as it helps.
+pub(super) const SEVERAL: usize = 50;
 
 /// An entry that wants values which are taken.
 pub(super) struct Candidate {
@@ -69,8 +71,14 @@ impl Writer<'_> {
     /// Writes what was refused because a value is taken, as far as that is possible.
     pub(super) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
         self.search_waiting()?;
-        if self.collided.len() <= FEW {
-            self.retry_while_it_helps()?;
+        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+        let new = !self.collided.is_empty();
+        self.write_again(changed || new)?;
+        self.search_waiting()?;
+        self.retry_while_it_helps()?;
+        if new && self.collided.len() > FEW && !self.exchange_tried {
+            self.exchange_what_waits()?;
+            self.search_waiting()?;
         }
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = Vec::new();
@@ -78,8 +86,7 @@ impl Writer<'_> {
             candidates = self.candidates(waiting)?;
             // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others;
             // asking costs much.
-            let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
-            if changed || candidates.iter().any(|c| !self.input.tried_before.contains(&self.uuid(c.item))) {
+            if changed || new {
                 self.find_holders(&mut candidates)?;
             }
             for set in solvable_sets(&candidates) {
@@ -96,13 +103,7 @@ impl Writer<'_> {
 
     /// Writes all that can be written of what waits. The rest was refused alone.
     fn search_waiting(&mut self) -> Result<(), UploadError> {
-        loop {
-            if self.collided.len() > FEW && !self.exchange_tried {
-                self.exchange_what_waits()?;
-            }
-            if self.waiting.is_empty() {
-                return Ok(());
-            }
+        while !self.waiting.is_empty() {
             let mut block = self.waiting.remove(0);
             let unchanged = block.written == self.sender.report.written.len();
             let more = block.items.split_off(self.fit(&block.items));
@@ -112,16 +113,30 @@ impl Writer<'_> {
                     self.waiting.insert(0, Block { items: rest, written: usize::MAX });
                 }
             }
+            if self.is_exchange_due() {
+                self.exchange_what_waits()?;
+            }
         }
+        if self.is_exchange_due() {
+            self.exchange_what_waits()?;
+            return self.search_waiting();
+        }
+        Ok(())
     }
 
-    /// Many want values that are taken: perhaps by one another.
+    /// Whether many new entries want values that are taken, for the first time.
+    fn is_exchange_due(&self) -> bool {
+        !self.exchange_tried && self.collided.iter().filter(|(item, _)| !self.was_tried_before(*item)).nth(FEW).is_some()
+    }
+
+    /// Many want values that are taken: perhaps by one another. Those that earlier runs could not write may be among them.
     fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
         self.exchange_tried = true;
         let (collided, waiting) = (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
-        let all: Vec<Item> = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone())).collect();
+        let again = self.take_again();
+        let all = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone())).chain(again.clone());
         // Persons before groups, which have them as members.
-        let (groups, persons): (Vec<Item>, Vec<Item>) = all.into_iter().partition(|item| self.is_group(*item));
+        let (groups, persons): (Vec<Item>, Vec<Item>) = all.partition(|item| self.is_group(*item));
         match self.exchange(&[persons, groups].concat())? {
             Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
             None => {
@@ -129,6 +144,7 @@ impl Writer<'_> {
                 self.exchange_failed = true;
                 self.collided.splice(0..0, collided);
                 self.waiting.splice(0..0, waiting);
+                self.again.extend(again);
                 Ok(())
             }
         }
@@ -151,8 +167,7 @@ impl Writer<'_> {
                 collided.insert(at);
                 this.verdict(*item, Form::Full, refusal)?;
             }
-            let many = this.collided.len() > FEW && !this.exchange_tried;
-            Ok::<_, UploadError>(if many { Flow::Break(()) } else { Flow::Continue(()) })
+            Ok::<_, UploadError>(if this.is_exchange_due() { Flow::Break(()) } else { Flow::Continue(()) })
         })?;
         let others: Vec<Item> = (0..searched).filter(|at| !collided.contains(at)).filter_map(|at| items.get(at).copied()).collect();
         self.write_halves(&others)?;
@@ -202,19 +217,14 @@ impl Writer<'_> {
         self.settle_members()
     }
 
-    /// What an entry waits for may have become free. Chains come free one by one, in whichever direction: both are tried.
+    /// What an entry waits for may have become free. Chains come free one by one, in whichever direction: both are tried. Of many, which
+    /// may be very many, only as long as something is written.
     fn retry_while_it_helps(&mut self) -> Result<(), UploadError> {
-        loop {
-            let mut waiting = std::mem::take(&mut self.collided);
-            waiting.reverse();
-            let before = waiting.len();
-            for (item, _) in waiting {
-                self.write_late(&[item])?;
-            }
-            if self.collided.is_empty() || self.collided.len() == before {
-                return Ok(());
-            }
+        while (1..=SEVERAL).contains(&self.collided.len()) && self.sender.report.written.len() > self.written_before {
+            let items: Vec<Item> = std::mem::take(&mut self.collided).into_iter().map(|(item, _)| item).rev().collect();
+            items.iter().try_for_each(|item| self.write_late(&[*item]))?;
         }
+        Ok(())
     }
 
     /// Writes entries after others that may have them as members.

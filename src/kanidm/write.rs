@@ -54,6 +54,10 @@ pub(super) struct Writer<'a> {
     pub(super) waiting: Vec<Block>,
     /// Refused alone because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
+    /// Number of entries that were written before the first of these was refused.
+    pub(super) written_before: usize,
+    /// Those that no earlier run could write.
+    pub(super) again: Vec<Item>,
     /// Entries that have or had temporary values.
     pub(super) staged: HashSet<Item>,
     /// Whether it was tried to write many entries that pass values round.
@@ -108,6 +112,8 @@ impl<'a> Writer<'a> {
             batch: BatchSize::new(limits.max_entries, limits.max_bytes, limits.timeout),
             waiting: Vec::new(),
             collided: Vec::new(),
+            written_before: 0,
+            again: Vec::new(),
             staged: HashSet::new(),
             exchange_tried: false,
             exchange_failed: false,
@@ -165,8 +171,8 @@ impl<'a> Writer<'a> {
         }
         let all = Rc::clone(&self.order);
         let (again, new): (Vec<Item>, Vec<Item>) = all.iter().copied().partition(|item| self.was_tried_before(*item));
-        self.attempt_in_chunks(&new, Form::Full, again.is_empty())?;
-        self.write_again(&again)
+        self.again = again;
+        self.attempt_in_chunks(&new, Form::Full, true).map(|_| ())
     }
 
     /// From the state Refresh, everything at once. What is refused is sorted out from an interim state, never from Refresh: there, whatever
@@ -296,6 +302,9 @@ impl<'a> Writer<'a> {
         }
         match why.fault {
             Fault::Conflict if matches!(item, Item::Record(_)) => {
+                if self.collided.is_empty() {
+                    self.written_before = self.sender.report.written.len();
+                }
                 self.collided.push((item, why));
                 Ok(())
             }
@@ -410,7 +419,7 @@ impl<'a> Writer<'a> {
                 Entries::new(items.len(), move |at| items.get(at).map(&entry).unwrap_or_default())
             }
         };
-        let waiting = !self.waiting.is_empty() || !self.collided.is_empty();
+        let waiting = !self.waiting.is_empty() || !self.collided.is_empty() || !self.again.is_empty();
         let clean = self.sender.report.held.is_empty() && !waiting && !self.members_late && !self.stub_refused;
         let envelope = (last && clean).then(|| self.envelope(&[]));
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
@@ -464,7 +473,7 @@ impl<'a> Writer<'a> {
         self.batch.fit(self.order.iter().map(|i| self.size(*i))) == self.order.len()
     }
 
-    fn was_tried_before(&self, item: Item) -> bool {
+    pub(super) fn was_tried_before(&self, item: Item) -> bool {
         matches!(item, Item::Record(_)) && self.input.tried_before.contains(&self.uuid(item))
     }
 

@@ -201,7 +201,7 @@ fn migration(names_conflicts: bool, n: u32) -> (Model, ChangeSet) {
 
 #[test]
 fn names_that_kanidm_has_cost_a_few_posts_each_and_then_next_to_nothing() {
-    for (names_conflicts, each) in [(true, 6), (false, 8)] {
+    for (names_conflicts, each, later) in [(true, 7, 1), (false, 8, 2)] {
         for n in [50, 250, 1_000] {
             let (mut model, set) = migration(names_conflicts, n);
             model.state = None;
@@ -219,6 +219,14 @@ fn names_that_kanidm_has_cost_a_few_posts_each_and_then_next_to_nothing() {
             let next = Job { tried_before: taken.iter().copied().collect(), cookie: "newer", ..Job::new(&again) };
             let report = next.run(&mut model).unwrap();
             assert_eq!((held(&report).len(), report.written.len()), (taken.len(), 1));
+            assert!(report.posts <= later * taken.len().min(50) as u64 + 4, "{} of {n}: {} POSTs", taken.len(), report.posts);
+
+            // And one in which nothing has changed.
+            let mut again = ChangeSet::default();
+            (0..n).filter(|at| at % 5 == 3).for_each(|at| add_person(&mut again, &person(at)));
+            let idle = Job { tried_before: taken.iter().copied().collect(), cookie: "newest", ..Job::new(&again) };
+            let report = idle.run(&mut model).unwrap();
+            assert_eq!((held(&report).len(), report.written.len()), (taken.len(), 0));
             assert!(report.posts <= 16, "{} of {n}: {} POSTs", taken.len(), report.posts);
         }
     }
