@@ -484,6 +484,24 @@ fn many_searches_are_sent_ahead_and_told_apart() {
     assert_eq!(found, expected);
 }
 
+/// Entries that are read again by their UUIDs: the server answers with others as well.
+#[test]
+fn entries_that_were_not_asked_for_are_ignored() {
+    let run = refresh(Some(COOKIE), |link| {
+        let id = begin_389(link);
+        link.send(sync_entry(id, uuid(1), "cn=1", &[]));
+        link.send(sync_done(id, Some(COOKIE), false));
+        ds389(link, 1, 45);
+        let again = link.request();
+        for number in [2, 1, 3] {
+            link.send(entry(again.id, &format!("cn={number}"), &[("nsUniqueId", &[&ns_unique_id(number)])]));
+        }
+        link.send(done(again.id, 0, ""));
+    });
+    assert_eq!(run.names(), ["cn=1"]);
+    assert!(run.outcome().deleted.is_empty());
+}
+
 #[test]
 fn one_failure_among_many_searches_is_a_failure() {
     let filter = Filter::Present { attribute: "cn".into() };

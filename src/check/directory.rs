@@ -117,7 +117,8 @@ fn failed_step(problem: &Problem) -> Step {
         | Problem::Disconnected { stage, .. }
         | Problem::Malformed { stage, .. }
         | Problem::Protocol { stage, .. }
-        | Problem::SearchFailed { stage, .. } => match stage {
+        | Problem::SearchFailed { stage, .. }
+        | Problem::TooManyEntries { stage, .. } => match stage {
             Stage::StartTls | Stage::Handshake => Step::Tls,
             Stage::Bind => Step::Bind,
             Stage::RootDse | Stage::Search | Stage::Refresh => Step::ContentSync,

@@ -261,27 +261,31 @@ impl Directory {
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), Problem> {
         let mut waiting = searches.iter().enumerate();
-        let mut under_way: HashMap<u32, usize> = HashMap::with_capacity(WINDOW);
+        let mut under_way: HashMap<u32, (usize, Answered)> = HashMap::with_capacity(WINDOW);
         loop {
             while under_way.len() < WINDOW
                 && let Some((index, (base, scope, filter))) = waiting.next()
             {
-                let id = self.send_search(Stage::Search, base, *scope, filter, attributes)?;
-                under_way.insert(id, index);
+                let search = ordinary(base, *scope, filter, attributes);
+                let id = self.connection.request(Stage::Search, |id| request::search(id, &search))?;
+                under_way.insert(id, (index, Answered::of(&search, &self.limits)));
             }
             if under_way.is_empty() {
                 return Ok(());
             }
             let message = self.connection.message(Stage::Search)?;
-            let Some(&index) = under_way.get(&message.message_id) else {
+            let Some((index, answered)) = under_way.get_mut(&message.message_id) else {
                 ignore_unsolicited(&message, Stage::Search)?;
                 continue;
             };
+            let base = searches.get(*index).map_or("", |(base, ..)| base.as_str());
             match search_answer(&message, Stage::Search)? {
-                SearchAnswer::Entry(entry) => on_entry(index, entry),
+                SearchAnswer::Entry(entry) => {
+                    answered.count(Stage::Search, base)?;
+                    on_entry(*index, entry);
+                }
                 SearchAnswer::Ignored => {}
                 SearchAnswer::Done(result) => {
-                    let base = searches.get(index).map_or("", |(base, ..)| base.as_str());
                     if !no_entry.contains(&result.code) {
                         succeeded(result, Stage::Search, base)?;
                     }
@@ -310,6 +314,7 @@ impl Directory {
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), Problem> {
         let id = self.connection.request(stage, |id| request::search(id, search))?;
+        let mut answered = Answered::of(search, &self.limits);
         loop {
             let message = self.connection.message(stage)?;
             if message.message_id != id {
@@ -317,17 +322,16 @@ impl Directory {
                 continue;
             }
             match search_answer(&message, stage)? {
-                SearchAnswer::Entry(entry) => on_entry(entry),
+                SearchAnswer::Entry(entry) => {
+                    answered.count(stage, search.base)?;
+                    on_entry(entry);
+                }
                 SearchAnswer::Ignored => {}
                 // The limit of the client, reached.
                 SearchAnswer::Done(result) if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED => return Ok(()),
                 SearchAnswer::Done(result) => return succeeded(result, stage, search.base),
             }
         }
-    }
-
-    fn send_search(&mut self, stage: Stage, base: &str, scope: Scope, filter: &Filter, attributes: &[&str]) -> Result<u32, Problem> {
-        self.connection.request(stage, |id| request::search(id, &ordinary(base, scope, filter, attributes)))
     }
 
     fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
@@ -396,7 +400,27 @@ impl fmt::Debug for Directory {
     }
 }
 
-/// A search without limits.
+/// Counts the entries that answer a search. A server that answers without end would fill memory.
+struct Answered {
+    left: usize,
+    most: usize,
+}
+
+impl Answered {
+    fn of(search: &SearchRequest<'_>, limits: &Limits) -> Self {
+        let asked_for = usize::try_from(search.size_limit).ok().filter(|limit| *limit > 0);
+        let in_scope = if search.scope == Scope::Base { 1 } else { limits.max_uuids };
+        let most = asked_for.map_or(in_scope, |limit| limit.min(in_scope));
+        Answered { left: most, most }
+    }
+
+    fn count(&mut self, stage: Stage, base: &str) -> Result<(), Problem> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| Problem::TooManyEntries { stage, base: base.to_owned(), most: self.most })?;
+        Ok(())
+    }
+}
+
+/// A search without limits of its own.
 fn ordinary<'a>(base: &'a str, scope: Scope, filter: &'a Filter, attributes: &'a [&'a str]) -> SearchRequest<'a> {
     SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, types_only: false, sync: None }
 }

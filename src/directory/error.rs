@@ -155,6 +155,15 @@ pub enum Problem {
         /// The server's words.
         diagnostic: String,
     },
+    /// The server answered a search with more entries than it may have.
+    TooManyEntries {
+        /// Which one.
+        stage: Stage,
+        /// The search base.
+        base: String,
+        /// How many it may have.
+        most: usize,
+    },
     /// The server answered for an older state than the cookie it was sent, or than the one of an earlier run.
     Behind {
         /// The search base.
@@ -340,6 +349,14 @@ impl fmt::Display for Problem {
                 write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
                 f.write_str(search_advice(*code, *stage))
             }
+            Problem::TooManyEntries { stage, base, most: 1 } => {
+                write!(f, "{stage} of the single entry {base:?} was answered with several entries: the server breaks the protocol")
+            }
+            Problem::TooManyEntries { stage, base, most } => write!(
+                f,
+                "{stage} below {base:?} was answered with more than {most} entries, the limit of this tool. \
+                 Check that ldap_uri names the right server, or narrow ldap_sync_base_dn"
+            ),
             Problem::Behind { base, full } => {
                 let refresh = if *full { "full refresh" } else { "refresh" };
                 write!(f, "the {refresh} below {base:?} showed an older state than an earlier run has read")?;

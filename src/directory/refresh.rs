@@ -135,6 +135,7 @@ pub(super) fn read_again(
             &filter,
             &attributes,
             &mut |entry| match sync_uuid(provider, entry) {
+                Some(uuid) if !batch.contains(&uuid) => {}
                 Some(uuid) => {
                     found.insert(uuid);
                     on_entry(uuid, entry);

@@ -50,7 +50,7 @@ impl Lookup<'_> {
     pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.receive(&filter, mapper, observer)?;
+            self.receive(&filter, &|uuid| batch.contains(uuid), mapper, observer)?;
         }
         Ok(())
     }
@@ -114,7 +114,7 @@ impl Lookup<'_> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.directory.uuid_filter(batch);
             self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &[uuid_attribute], &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry) {
+                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid)) {
                     names.insert(uuid, entry.dn().to_owned());
                 }
             })?;
@@ -130,7 +130,7 @@ impl Lookup<'_> {
         for batch in held.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
             self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry) {
+                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid)) {
                     mapper.unique_values(uuid, entry, &mut unique);
                 }
             })?;
@@ -162,12 +162,12 @@ impl Lookup<'_> {
         let classes = any_object_class(&self.mapping.group.object_classes);
         if changed.len() > MANY_CHANGED {
             let filter = self.in_scope(classes);
-            return self.receive(&filter, mapper, observer);
+            return self.receive(&filter, &|_| true, mapper, observer);
         }
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
         for batch in batches(&terms) {
             let filter = self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
-            self.receive(&filter, mapper, observer)?;
+            self.receive(&filter, &|_| true, mapper, observer)?;
         }
         Ok(())
     }
@@ -261,10 +261,17 @@ impl Lookup<'_> {
         })
     }
 
-    fn receive(&mut self, filter: &Filter, mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+    /// `is_asked_for`: a server may answer with other entries than the filter names.
+    fn receive(
+        &mut self,
+        filter: &Filter,
+        is_asked_for: &dyn Fn(&Uuid) -> bool,
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
         self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !mapper.contains(uuid)) {
+            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| is_asked_for(uuid) && !mapper.contains(uuid)) {
                 observer(Step::Received(uuid, entry));
                 mapper.entry(uuid, entry);
             }

@@ -6,8 +6,8 @@ use std::sync::mpsc;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::bench::{Bench, REFRESH, prelude, uuid};
-use crate::support::peer::{Link, Peer, id_set, message, number, reference, sync_done, tlv};
+use crate::bench::{Bench, REFRESH, person, prelude, uuid};
+use crate::support::peer::{Link, Peer, done, entry, id_set, message, number, reference, sync_done, tlv};
 use crate::support::scripted_https::{ScriptedHttps, response};
 use crate::support::tool::{ConfigText, Outcome, Tool, run_command};
 
@@ -62,6 +62,44 @@ fn uuids_without_end_are_too_many() {
         let sets = counted.recv().unwrap();
         assert!((80..400).contains(&sets), "it hung up soon after the limit, not before: {sets} sets");
     }
+}
+
+const CSN: &str = "20260101000000.000000Z#000000#000#000000";
+
+/// A refresh of one person, whose cookie makes ours look for what slapd left out of it.
+fn refresh_with_csn(link: &mut Link) {
+    link.send(person(REFRESH, 1, "One"));
+    link.send(sync_done(REFRESH, Some(&format!("rid=000,csn={CSN}")), true));
+}
+
+/// After the refresh, the search for newer entries is answered with newer entries.
+#[test]
+fn a_search_without_end_is_given_up() {
+    let (sent, counted) = mpsc::channel();
+    let outcome = run(move |link| {
+        refresh_with_csn(link);
+        let base = link.request();
+        link.send([entry(base.id, "dc=example", &[("entryCSN", &[CSN])]), done(base.id, 0, "")].concat());
+        let search = link.request();
+        assert!(search.mentions("entryCSN"));
+        let newer = "20260101000001.000000Z#000000#000#000000";
+        let entries: Vec<u8> =
+            (0..1_000).flat_map(|n| entry(search.id, "", &[("entryUUID", &[&uuid(n).to_string()]), ("entryCSN", &[newer])])).collect();
+        sent.send(without_end(link, &entries)).unwrap();
+    });
+    assert_failed("search", &outcome, "was answered with more than 4000000 entries");
+    let batches = counted.recv().unwrap();
+    assert!((4_000..20_000).contains(&batches), "it hung up soon after the limit, not before: {batches} batches");
+}
+
+#[test]
+fn a_search_of_one_entry_has_one() {
+    let outcome = run(|link| {
+        refresh_with_csn(link);
+        let search = link.request();
+        without_end(link, &entry(search.id, "dc=example", &[("entryCSN", &[CSN])]));
+    });
+    assert_failed("base", &outcome, "of the single entry \"dc=example\" was answered with several entries");
 }
 
 #[test]
