@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!  bytes ── frame() ──► NeedMore: read on          one refresh, SyncSession:
-//!              │
+//!              │  └────► MessageTooLarge: OversizedReader, which leaves a smaller entry
 //!              ▼ Complete                             ┌──────────┐ entry, reference, SyncInfo
 //!        LdapMessage::decode()                        │ Receiving│◄──────────┐
 //!              │ borrows the bytes                    └────┬─────┴───────────┘
@@ -25,6 +25,7 @@ pub mod dn;
 pub mod filter;
 pub mod limits;
 pub mod message;
+pub mod oversized;
 pub mod request;
 pub mod result;
 pub mod search;
@@ -34,6 +35,7 @@ pub mod sync_session;
 pub use ber::{DecodeError, DecodeErrorKind, Frame, frame};
 pub use limits::Limits;
 pub use message::{Control, Controls, LdapMessage, ProtocolOp};
+pub use oversized::Oversized;
 pub use result::{LdapResult, ResultCode};
 pub use search::{Attribute, SearchResultEntry, SearchResultReference};
 pub use sync_session::{Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession};

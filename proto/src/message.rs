@@ -6,9 +6,13 @@
 
 use crate::Limits;
 use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader, SEQUENCE};
+use crate::oversized::Oversized;
 use crate::result::{BindResponse, ExtendedResponse, LdapResult};
 use crate::search::{SearchResultEntry, SearchResultReference};
 use std::fmt;
+
+/// Tag of searchResEntry.
+pub(crate) const ENTRY: u8 = 0x64;
 
 /// A message from a server. Borrows the bytes it was decoded from.
 #[derive(Clone, Debug)]
@@ -48,6 +52,19 @@ impl<'a> LdapMessage<'a> {
             let kind = DecodeErrorKind::MessageTooLarge { size: bytes.len(), max: limits.max_message };
             return Err(DecodeError::new(0, "LDAPMessage", kind));
         }
+        Self::decode_any(bytes, limits)
+    }
+
+    /// Decodes what is left of an entry that was larger than the limit.
+    pub(crate) fn decode_oversized(bytes: &'a [u8], oversized: &'a Oversized, limits: &Limits) -> Result<Self, DecodeError> {
+        let mut message = Self::decode_any(bytes, limits)?;
+        if let ProtocolOp::SearchResultEntry(entry) = &mut message.op {
+            entry.note_oversized(oversized);
+        }
+        Ok(message)
+    }
+
+    fn decode_any(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         let message = Reader::new(bytes).read_all("LDAPMessage", |reader| reader.expect(SEQUENCE, "LDAPMessage"))?;
         message.reader().read_all("LDAPMessage", |reader| {
             let message_id = reader.integer("LDAPMessage.messageID")?;
@@ -66,7 +83,7 @@ impl<'a> ProtocolOp<'a> {
     fn decode(op: Element<'a>, offset: usize) -> Result<Self, DecodeError> {
         Ok(match op.tag {
             0x61 => Self::BindResponse(BindResponse::decode(op)?),
-            0x64 => Self::SearchResultEntry(SearchResultEntry::decode(op)?),
+            ENTRY => Self::SearchResultEntry(SearchResultEntry::decode(op)?),
             0x65 => Self::SearchResultDone(LdapResult::decode(op, "SearchResultDone")?),
             0x73 => Self::SearchResultReference(SearchResultReference::decode(op)?),
             0x78 => Self::ExtendedResponse(ExtendedResponse::decode(op)?),

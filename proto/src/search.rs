@@ -4,6 +4,7 @@
 //! again over what has been checked, so they cannot fail.
 
 use crate::ber::{DecodeError, Element, OCTET_STRING, Reader, SEQUENCE, SET};
+use crate::oversized::Oversized;
 use crate::result::Uris;
 use std::fmt;
 
@@ -12,6 +13,7 @@ use std::fmt;
 pub struct SearchResultEntry<'a> {
     dn: &'a str,
     attributes: Reader<'a>,
+    oversized: Option<&'a Oversized>,
 }
 
 impl<'a> SearchResultEntry<'a> {
@@ -23,13 +25,22 @@ impl<'a> SearchResultEntry<'a> {
             while !unchecked.is_empty() {
                 check_attribute(&mut unchecked)?;
             }
-            Ok(SearchResultEntry { dn, attributes })
+            Ok(SearchResultEntry { dn, attributes, oversized: None })
         })
     }
 
     /// Name of the entry, as the server spells it.
     pub fn dn(&self) -> &'a str {
         self.dn
+    }
+
+    /// The entry was larger than the limit, and this is not all of it.
+    pub fn oversized(&self) -> Option<&'a Oversized> {
+        self.oversized
+    }
+
+    pub(crate) fn note_oversized(&mut self, oversized: &'a Oversized) {
+        self.oversized = Some(oversized);
     }
 
     /// The attributes in the order of the server. One description may come more than once, with different options.

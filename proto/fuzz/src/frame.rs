@@ -1,6 +1,7 @@
-//! Message boundaries: what a cut stream is told, and that the limit holds.
+//! Message boundaries: what a cut stream is told, that the limit holds, and what is left of an entry beyond it.
 
-use ldap_content_sync::{DecodeErrorKind, Frame, frame};
+use ldap_content_sync::oversized::{OversizedReader, Progress};
+use ldap_content_sync::{DecodeErrorKind, Frame, Limits, frame};
 
 /// Cuts tried; longer input is cut at these places from its start.
 const CUTS: usize = 64;
@@ -16,6 +17,7 @@ pub fn run(data: &[u8]) {
         Err(error) => {
             if let DecodeErrorKind::MessageTooLarge { size, max } = error.kind {
                 assert!(size > limit && max == limit);
+                oversized(stream, limit);
             }
         }
     }
@@ -28,5 +30,29 @@ pub fn run(data: &[u8]) {
             (Ok(Frame::NeedMore { at_least }), Ok(Frame::NeedMore { at_least: later })) => assert!(cut < at_least && at_least <= *later),
             (Ok(Frame::NeedMore { at_least }), Err(_)) => assert!(cut < at_least),
         }
+    }
+}
+
+/// An entry beyond the limit is the same in whatever pieces it arrives.
+fn oversized(stream: &[u8], limit: usize) {
+    let whole = OversizedReader::new(limit).feed(stream);
+    if let Ok(Progress::Done { used, entry }) = &whole {
+        assert!(*used == entry.size && entry.size > limit);
+        if let Ok(message) = entry.decode(&Limits::default()) {
+            assert_eq!(message.op.name(), "searchResEntry");
+        }
+    }
+    for piece in [1, 3, 64] {
+        let mut reader = OversizedReader::new(limit);
+        let mut before = 0;
+        let pieces = stream.chunks(piece).map(|piece| match reader.feed(piece) {
+            Ok(Progress::Done { used, entry }) => Ok(Progress::Done { used: used + before, entry }),
+            other => {
+                before += piece.len();
+                other
+            }
+        });
+        let ended = pieces.into_iter().find(|progress| *progress != Ok(Progress::More)).unwrap_or(Ok(Progress::More));
+        assert_eq!(ended, whole);
     }
 }

@@ -31,16 +31,16 @@ pub const MAX_LENGTH_OCTETS: usize = 4;
 
 /// Tag and length at the start of an element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Header {
-    tag: u8,
+pub(crate) struct Header {
+    pub(crate) tag: u8,
     /// Bytes of tag and length.
-    size: usize,
+    pub(crate) size: usize,
     /// Bytes of the contents that follow.
-    contents: usize,
+    pub(crate) contents: usize,
 }
 
 /// What the start of `input` says of an element.
-enum HeaderState {
+pub(crate) enum HeaderState {
     Complete(Header),
     /// The header itself is cut off; that many bytes would hold it.
     NeedMore(usize),
@@ -48,7 +48,7 @@ enum HeaderState {
 
 /// Reads tag and length. The contents need not be there yet.
 #[inline]
-fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
+pub(crate) fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
     let Some((&tag, rest)) = input.split_first() else { return Ok(HeaderState::NeedMore(2)) };
     if tag & 0x1f == 0x1f {
         return Err(DecodeErrorKind::HighTagNumber { tag });

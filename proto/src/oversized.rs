@@ -1,0 +1,437 @@
+//! A SearchResultEntry that is larger than the limit, read as it streams by.
+//!
+//! Scope: one message, in pieces of any size. Its author must not be able to end the search for everybody, so the entry is not an error.
+//! The reader checks the whole structure, as [`LdapMessage::decode`] does, and keeps what is small: message ID, name, controls, and each
+//! attribute of at most a 64th of the limit. [`Oversized`] is the entry that is left.
+
+use std::fmt;
+
+use crate::ber::{DecodeError, DecodeErrorKind, Header, HeaderState, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, header};
+use crate::message::ENTRY;
+use crate::{LdapMessage, Limits};
+
+/// Bytes of an objectName that is kept. slapd takes names of 8 KiB.
+const MAX_NAME: usize = 64 << 10;
+/// Bytes of an attribute description.
+const MAX_DESCRIPTION: usize = 64 << 10;
+/// Bytes of all controls. The Sync State control is one, and a cookie is its largest part.
+const MAX_CONTROLS: usize = 256 << 10;
+/// Attributes that are told apart, and bytes of their descriptions.
+const MAX_ATTRIBUTES: usize = 64;
+const MAX_ATTRIBUTE_NAME: usize = 256;
+
+/// An entry that was larger than the limit, without its large attributes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Oversized {
+    /// Bytes of the message as the server sent it.
+    pub size: usize,
+    /// The limit.
+    pub limit: usize,
+    /// The name was too long: the entry has an empty one.
+    pub without_name: bool,
+    left_out: Vec<String>,
+    /// There were more attributes than are told apart.
+    more: bool,
+    message: Vec<u8>,
+}
+
+impl Oversized {
+    /// What is left of the message. Its entry knows that it is not whole: [`crate::SearchResultEntry::oversized`].
+    ///
+    /// # Errors
+    /// As [`LdapMessage::decode`].
+    pub fn decode(&self, limits: &Limits) -> Result<LdapMessage<'_>, DecodeError> {
+        LdapMessage::decode_oversized(&self.message, self, limits)
+    }
+
+    /// Whether the entry has, or may have, values of this attribute that were not kept.
+    pub fn leaves_out(&self, attribute: &str) -> bool {
+        self.more || self.left_out.iter().any(|name| name.eq_ignore_ascii_case(attribute))
+    }
+}
+
+// Attribute values may be secret.
+impl fmt::Debug for Oversized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.message.len();
+        f.debug_struct("Oversized").field("size", &self.size).field("kept", &kept).field("left_out", &self.left_out).finish()
+    }
+}
+
+/// How far the reader has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// All of the piece was used: read on.
+    More,
+    /// The entry is complete.
+    Done {
+        /// Bytes of the piece that belong to it.
+        used: usize,
+        /// The entry.
+        entry: Oversized,
+    },
+}
+
+/// Reads one message that [`crate::frame`] has refused for its size.
+pub struct OversizedReader {
+    limit: usize,
+    step: Step,
+    /// Bytes of the message that were read.
+    at: usize,
+    ends: Ends,
+    /// The beginning of a header that is cut off.
+    cut_off: Vec<u8>,
+    /// Contents to come, and where they go.
+    left: usize,
+    target: Target,
+    id: Vec<u8>,
+    name: Vec<u8>,
+    without_name: bool,
+    description: Vec<u8>,
+    /// The attribute whose values are kept.
+    current: Option<usize>,
+    values: Vec<u8>,
+    attributes: Vec<Attribute>,
+    more: bool,
+    controls: Vec<u8>,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Message,
+    Id,
+    Operation,
+    Name,
+    Attributes,
+    Attribute,
+    Description,
+    Values,
+    Value,
+    Controls,
+    End,
+}
+
+/// Offsets at which what is open ends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    message: usize,
+    operation: usize,
+    attributes: usize,
+    attribute: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Nothing,
+    Id,
+    Name,
+    Description,
+    Values,
+    Controls,
+}
+
+/// All parts of an attribute together.
+struct Attribute {
+    name: String,
+    /// As they come; empty once they are too many.
+    parts: Vec<u8>,
+    size: usize,
+    left_out: bool,
+}
+
+impl fmt::Debug for OversizedReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OversizedReader").field("step", &self.step).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl OversizedReader {
+    /// For a message that is larger than `limit`.
+    pub fn new(limit: usize) -> Self {
+        OversizedReader {
+            limit,
+            step: Step::Message,
+            at: 0,
+            ends: Ends::default(),
+            cut_off: Vec::new(),
+            left: 0,
+            target: Target::Nothing,
+            id: Vec::new(),
+            name: Vec::new(),
+            without_name: false,
+            description: Vec::new(),
+            current: None,
+            values: Vec::new(),
+            attributes: Vec::new(),
+            more: false,
+            controls: Vec::new(),
+        }
+    }
+
+    /// Takes the next piece of the message.
+    ///
+    /// # Errors
+    /// As [`LdapMessage::decode`]; [`DecodeErrorKind::MessageTooLarge`] for whatever is not an entry; a description or controls that are
+    /// too long. After an error the reader is of no use.
+    pub fn feed(&mut self, piece: &[u8]) -> Result<Progress, DecodeError> {
+        let mut rest = piece;
+        loop {
+            self.take_contents(&mut rest);
+            if self.left > 0 {
+                return Ok(Progress::More);
+            }
+            if self.step == Step::End {
+                return Ok(Progress::Done { used: piece.len().saturating_sub(rest.len()), entry: self.entry() });
+            }
+            if !self.advance(&mut rest)? {
+                return Ok(Progress::More);
+            }
+        }
+    }
+
+    fn take_contents(&mut self, rest: &mut &[u8]) {
+        let count = self.left.min(rest.len());
+        let Some((contents, behind)) = rest.split_at_checked(count) else { return };
+        let target = match self.target {
+            Target::Nothing => None,
+            Target::Id => Some(&mut self.id),
+            Target::Name => Some(&mut self.name),
+            Target::Description => Some(&mut self.description),
+            Target::Values => Some(&mut self.values),
+            Target::Controls => Some(&mut self.controls),
+        };
+        if let Some(target) = target {
+            target.extend_from_slice(contents);
+        }
+        *rest = behind;
+        self.left = self.left.saturating_sub(count);
+        self.at = self.at.saturating_add(count);
+    }
+
+    /// Reads the next header. False: there is not all of it yet.
+    fn advance(&mut self, rest: &mut &[u8]) -> Result<bool, DecodeError> {
+        match self.step {
+            Step::Attribute if self.at == self.ends.attributes => self.step = Step::Controls,
+            Step::Value if self.at == self.ends.attribute => {
+                self.end_attribute();
+                self.step = Step::Attribute;
+            }
+            Step::Controls if self.at == self.ends.message => self.step = Step::End,
+            Step::Controls => {
+                let size = self.ends.message.saturating_sub(self.at);
+                if size > MAX_CONTROLS {
+                    return Err(self.error("LDAPMessage.controls", DecodeErrorKind::TooLong { size, max: MAX_CONTROLS }));
+                }
+                self.expect(size, Target::Controls, Step::End);
+            }
+            _ => {
+                let Some(header) = self.header(rest)? else { return Ok(false) };
+                self.enter(header)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn header(&mut self, rest: &mut &[u8]) -> Result<Option<Header>, DecodeError> {
+        loop {
+            let cut_off = self.cut_off.len();
+            let state = header(if cut_off == 0 { rest } else { &self.cut_off });
+            match state.map_err(|kind| self.error(self.production(), kind))? {
+                HeaderState::Complete(header) => {
+                    if cut_off == 0 {
+                        *rest = rest.get(header.size..).unwrap_or_default();
+                    }
+                    self.cut_off.clear();
+                    self.at = self.at.saturating_add(header.size);
+                    return Ok(Some(header));
+                }
+                HeaderState::NeedMore(_) => {
+                    let Some((first, behind)) = rest.split_first() else { return Ok(None) };
+                    self.cut_off.push(*first);
+                    *rest = behind;
+                }
+            }
+        }
+    }
+
+    /// Makes out what the element is that begins.
+    fn enter(&mut self, header: Header) -> Result<(), DecodeError> {
+        let end = self.at.saturating_add(header.contents);
+        let Ends { message, operation, attributes, attribute } = self.ends;
+        match self.step {
+            Step::Message => {
+                self.check(header, SEQUENCE, end)?;
+                self.ends.message = end;
+                self.step = Step::Id;
+            }
+            Step::Id => {
+                self.check(header, INTEGER, message)?;
+                let length = u8::try_from(header.contents).ok().filter(|length| *length <= 4);
+                let length = length.ok_or_else(|| self.error(self.production(), DecodeErrorKind::InvalidInteger))?;
+                self.id = vec![INTEGER, length];
+                self.expect(header.contents, Target::Id, Step::Operation);
+            }
+            Step::Operation => {
+                Reader::new(&self.id).integer("LDAPMessage.messageID")?;
+                if header.tag != ENTRY {
+                    let kind = DecodeErrorKind::MessageTooLarge { size: message, max: self.limit };
+                    return Err(DecodeError::new(0, "LDAPMessage", kind));
+                }
+                self.check(header, ENTRY, message)?;
+                self.ends.operation = end;
+                self.step = Step::Name;
+            }
+            Step::Name => {
+                self.check(header, OCTET_STRING, operation)?;
+                self.without_name = header.contents > MAX_NAME;
+                let target = if self.without_name { Target::Nothing } else { Target::Name };
+                self.expect(header.contents, target, Step::Attributes);
+            }
+            Step::Attributes => {
+                self.check(header, SEQUENCE, operation)?;
+                self.check_last(end, operation, "SearchResultEntry")?;
+                self.ends.attributes = end;
+                self.step = Step::Attribute;
+            }
+            Step::Attribute => {
+                self.check(header, SEQUENCE, attributes)?;
+                self.ends.attribute = end;
+                self.description.clear();
+                self.step = Step::Description;
+            }
+            Step::Description => {
+                self.check(header, OCTET_STRING, attribute)?;
+                if header.contents > MAX_DESCRIPTION {
+                    let kind = DecodeErrorKind::TooLong { size: header.contents, max: MAX_DESCRIPTION };
+                    return Err(self.error(self.production(), kind));
+                }
+                self.expect(header.contents, Target::Description, Step::Values);
+            }
+            Step::Values => {
+                self.check(header, SET, attribute)?;
+                self.check_last(end, attribute, "PartialAttribute")?;
+                self.current = self.choose(header.contents)?;
+                self.step = Step::Value;
+            }
+            Step::Value => {
+                self.check(header, OCTET_STRING, attribute)?;
+                let target = if self.current.is_some() { Target::Values } else { Target::Nothing };
+                if self.current.is_some() {
+                    write_header(OCTET_STRING, header.contents, &mut self.values);
+                }
+                self.expect(header.contents, target, Step::Value);
+            }
+            // Neither has a header of its own.
+            Step::Controls | Step::End => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the values of an attribute are kept, and in which place. One with options is another attribute, which nobody asks for.
+    fn choose(&mut self, size: usize) -> Result<Option<usize>, DecodeError> {
+        let invalid = |_| self.error("PartialAttribute.type", DecodeErrorKind::InvalidUtf8);
+        let name = std::str::from_utf8(&self.description).map_err(invalid)?;
+        if name.contains(';') {
+            return Ok(None);
+        }
+        let known = self.attributes.iter().position(|attribute| attribute.name.eq_ignore_ascii_case(name));
+        if known.is_none() && (self.attributes.len() == MAX_ATTRIBUTES || name.len() > MAX_ATTRIBUTE_NAME) {
+            self.more = true;
+            return Ok(None);
+        }
+        let place = known.unwrap_or_else(|| {
+            self.attributes.push(Attribute { name: name.to_owned(), parts: Vec::new(), size: 0, left_out: false });
+            self.attributes.len().saturating_sub(1)
+        });
+        let most = self.limit / MAX_ATTRIBUTES;
+        Ok(self.attributes.get_mut(place).and_then(|attribute| {
+            attribute.size = attribute.size.saturating_add(size).saturating_add(name.len());
+            if attribute.size > most {
+                attribute.left_out = true;
+                attribute.parts = Vec::new();
+            }
+            (!attribute.left_out).then_some(place)
+        }))
+    }
+
+    fn end_attribute(&mut self) {
+        if let Some(attribute) = self.current.take().and_then(|place| self.attributes.get_mut(place)) {
+            let part = [element(OCTET_STRING, &[&self.description]), element(SET, &[&self.values])];
+            attribute.parts.extend_from_slice(&element(SEQUENCE, &[&part.concat()]));
+        }
+        self.values.clear();
+    }
+
+    fn expect(&mut self, contents: usize, target: Target, then: Step) {
+        (self.left, self.target, self.step) = (contents, target, then);
+    }
+
+    fn check(&self, header: Header, expected: u8, end_of_container: usize) -> Result<(), DecodeError> {
+        if header.tag != expected {
+            let kind = DecodeErrorKind::UnexpectedTag { expected, found: header.tag };
+            return Err(self.error(self.production(), kind));
+        }
+        match self.at.checked_add(header.contents) {
+            Some(end) if end <= end_of_container => Ok(()),
+            _ => Err(self.error(self.production(), DecodeErrorKind::Truncated)),
+        }
+    }
+
+    fn check_last(&self, end: usize, end_of_container: usize, production: &'static str) -> Result<(), DecodeError> {
+        if end == end_of_container { Ok(()) } else { Err(self.error(production, DecodeErrorKind::TrailingData)) }
+    }
+
+    fn error(&self, production: &'static str, kind: DecodeErrorKind) -> DecodeError {
+        DecodeError::new(self.at, production, kind)
+    }
+
+    fn production(&self) -> &'static str {
+        match self.step {
+            Step::Message => "LDAPMessage",
+            Step::Id => "LDAPMessage.messageID",
+            Step::Operation => "LDAPMessage.protocolOp",
+            Step::Name => "SearchResultEntry.objectName",
+            Step::Attributes => "SearchResultEntry.attributes",
+            Step::Attribute => "PartialAttribute",
+            Step::Description => "PartialAttribute.type",
+            Step::Values => "PartialAttribute.vals",
+            Step::Value => "AttributeValue",
+            Step::Controls | Step::End => "LDAPMessage.controls",
+        }
+    }
+
+    fn entry(&mut self) -> Oversized {
+        let attributes = std::mem::take(&mut self.attributes);
+        let parts: Vec<&[u8]> = attributes.iter().map(|attribute| attribute.parts.as_slice()).collect();
+        let operation = element(ENTRY, &[&element(OCTET_STRING, &[&self.name]), &element(SEQUENCE, &parts)]);
+        Oversized {
+            size: self.ends.message,
+            limit: self.limit,
+            without_name: self.without_name,
+            message: element(SEQUENCE, &[&self.id, &operation, &self.controls]),
+            left_out: attributes.into_iter().filter(|attribute| attribute.left_out).map(|attribute| attribute.name).collect(),
+            more: self.more,
+        }
+    }
+}
+
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length = parts.iter().map(|part| part.len()).sum();
+    let mut element = Vec::with_capacity(length + 6);
+    write_header(tag, length, &mut element);
+    parts.iter().for_each(|part| element.extend_from_slice(part));
+    element
+}
+
+fn write_header(tag: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(tag);
+    match u8::try_from(length) {
+        Ok(short) if short < 0x80 => out.push(short),
+        _ => {
+            out.push(0x84);
+            // Longer than four gigabytes is longer than a length is read.
+            out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        }
+    }
+}
