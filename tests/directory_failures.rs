@@ -312,7 +312,7 @@ fn a_server_without_content_synchronisation() {
 }
 
 #[test]
-fn a_message_beyond_the_limit_names_the_key_to_raise() {
+fn a_message_beyond_the_limit_names_the_key_to_raise_unless_it_is_an_entry() {
     let limit = 100_000;
     let of_size = move |id, size: usize| {
         let value = "x".repeat(size);
@@ -324,11 +324,12 @@ fn a_message_beyond_the_limit_names_the_key_to_raise() {
         move |link| {
             link.begin(SLAPD);
             let search = link.request();
-            link.send(of_size(search.id, limit + 1));
+            link.send(done(search.id, 0, &"x".repeat(limit)));
+            link.stay_silent();
         },
     );
-    assert!(matches!(failure.problem, Problem::MessageTooLarge { size, limit: l } if (size, l) == (limit + 1, limit)), "{}", failure.text);
-    assert!(failure.text.contains("raise max_ber_size to more than 100001"), "{}", failure.text);
+    assert!(matches!(failure.problem, Problem::MessageTooLarge { size, limit: l } if (size, l) == (100_026, limit)), "{}", failure.text);
+    assert!(failure.text.contains("raise max_ber_size to more than 100026"), "{}", failure.text);
 
     let pki = Pki::new();
     let peer = Peer::tls(&pki.localhost(), move |link| {
@@ -337,17 +338,36 @@ fn a_message_beyond_the_limit_names_the_key_to_raise() {
         let largest = of_size(search.id, limit);
         assert_eq!(largest.len(), limit);
         link.send(largest);
+        link.send(of_size(search.id, limit + 1));
         link.send(sync_done(search.id, Some("c"), true));
         link.stay_silent();
     });
     let mut cfg = peer::config("localhost", &peer, Some(pki.ca()));
     cfg.max_message = limit;
-    let mut received = 0;
+    let mut received = Vec::new();
     let outcome = Directory::connect(&cfg).unwrap().refresh(&[], None, &mut |_, entry| {
-        received += entry.attributes().flat_map(|a| a.values()).map(<[u8]>::len).sum::<usize>();
+        let bytes = entry.attributes().flat_map(|a| a.values()).map(<[u8]>::len).sum::<usize>();
+        received.push((bytes > limit - 200, entry.dn().to_owned(), entry.oversized().map(|oversized| oversized.leaves_out("cn"))));
     });
     assert!(matches!(outcome, Ok(Refresh::Done(_))));
-    assert!(received > limit - 200, "{received}");
+    assert_eq!(received, [(true, "cn=a".to_owned(), None), (false, "cn=a".to_owned(), Some(true))]);
+}
+
+#[test]
+fn an_entry_beyond_the_limit_that_is_malformed_is_an_error() {
+    for (what, inside) in [("a value", tlv(5, "")), ("an end", vec![0x30])] {
+        let failure = fails_with(
+            |cfg| cfg.max_message = 1_000,
+            move |link| {
+                link.begin(SLAPD);
+                let search = link.request();
+                let attribute = tlv(0x30, [tlv(4, "cn"), tlv(0x31, [tlv(4, "x".repeat(2_000)), inside].concat())].concat());
+                link.send(message(search.id, tlv(0x64, [tlv(4, "cn=a"), tlv(0x30, attribute)].concat())));
+                link.stay_silent();
+            },
+        );
+        assert!(matches!(failure.problem, Problem::Malformed { stage: Stage::Refresh, .. }), "{what}: {}", failure.text);
+    }
 }
 
 #[test]

@@ -30,9 +30,13 @@ fn says(ran: &Ran, words: &str) {
 
 /// A run after another user's lock, which arrives whatever the insider did.
 fn run_with_a_lock(world: &World, code: i32) -> Ran {
+    run_with_another_lock(world, &[], code)
+}
+
+fn run_with_another_lock(world: &World, arguments: &[&str], code: i32) -> Ran {
     let lock = "replace: userPassword\nuserPassword: !{SSHA}locked\n";
     modify(world, &user_dn(2), lock);
-    let ran = world.run(&[], code);
+    let ran = world.run(arguments, code);
     assert!(world.kanidm.entry(ACCOUNT, &user_name(2)).unwrap().account_expire.is_some(), "{}", ran.outcome.stderr);
     ran
 }
@@ -80,4 +84,70 @@ fn a_long_memberuid_stops_nobody() {
     let dn = group_dn("proj001");
     world.slapd.modify(&format!("dn: {dn}\nchangetype: add\nobjectClass: posixGroup\ncn: proj001\ngidNumber: 341000\n{names}\n"));
     run_with_a_lock(&world, 0);
+}
+
+/// Several writes, each of a size that slapd takes, make an entry that is larger than any message.
+fn grow(world: &World, dn: &str, attribute: &str) {
+    for n in 0..6 {
+        modify(world, dn, &format!("add: {attribute}\n{attribute}: {n}{}\n", "x".repeat(11_500_000)));
+    }
+}
+
+/// The entry is read without the attribute: its keys go, and its own lock arrives.
+#[test]
+fn an_entry_larger_than_any_message_stops_nobody() {
+    let world = world(|config| config);
+    grow(&world, &user_dn(4), "sshPublicKey");
+    let ran = run_with_a_lock(&world, 3);
+    says(&ran, "exceeds max_ber_size = 67108864, so this attribute was not read");
+    let grown = |world: &World| world.kanidm.entry(ACCOUNT, &user_name(4)).unwrap();
+    assert_eq!((grown(&world).ssh_publickey.len(), grown(&world).account_expire), (0, None));
+    let dropped = ran.report["dropped"].as_array().unwrap();
+    assert!(dropped.len() == 1 && dropped[0]["dn"] == user_dn(4), "{dropped:?}");
+    // It is named by a run with nothing to do, and is still there after a full one.
+    let lock = "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n";
+    modify(&world, &user_dn(4), lock);
+    says(&world.run(&[], 3), "so this attribute was not read");
+    assert!(grown(&world).account_expire.is_some());
+    says(&world.run(&[], 3), "so this attribute was not read");
+    says(&world.run(&["--full-refresh"], 3), "so this attribute was not read");
+    modify(&world, &user_dn(4), "delete: sshPublicKey\n");
+    world.run(&[], 0);
+}
+
+/// A password may carry the mark of a lock: without it the entry is held, and another lock arrives.
+#[test]
+fn a_password_larger_than_any_message_unlocks_nobody() {
+    let world = world(|config| config);
+    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
+    world.run(&[], 0);
+    let expire = |world: &World| world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().account_expire;
+    assert!(expire(&world).is_some());
+    grow(&world, &user_dn(1), "userPassword");
+    for arguments in [&[][..], &[], &["--full-refresh"]] {
+        says(&world.run(arguments, 3), "held back uid=user00001");
+        assert!(expire(&world).is_some());
+    }
+    modify(&world, &user_dn(1), "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n");
+    let ran = run_with_a_lock(&world, 3);
+    assert!(!ran.outcome.stderr.contains("held back"), "{}", ran.outcome.stderr);
+}
+
+/// A group without its members would be an empty one.
+#[test]
+fn a_group_larger_than_any_message_keeps_its_members() {
+    let world = world(|config| config);
+    let members = |world: &World| world.kanidm.entry(ACCOUNT, "team001").unwrap().member.len();
+    let before = members(&world);
+    assert!(before > 0);
+    // slapd takes DNs of up to 8 KiB.
+    let long = "x".repeat(7_900);
+    for n in 0..7 {
+        let members: String = (0..1_300).map(|m| format!("member: cn={n}-{m}{long},{}\n", user_dn(1))).collect();
+        modify(&world, &group_dn("team001"), &format!("add: member\n{members}"));
+    }
+    for arguments in [&[][..], &["--full-refresh"]] {
+        says(&run_with_another_lock(&world, arguments, 3), "held back cn=team001");
+        assert_eq!(members(&world), before);
+    }
 }

@@ -697,3 +697,104 @@ fn nothing_shows_a_password_in_debug() {
     let shown = format!("{content:?}");
     assert!(!shown.contains("sLRx2RD5") && !shown.contains("marker"), "{shown}");
 }
+
+/// A limit of which a 64th is what the small attributes take.
+const LIMIT: usize = 64 * 200;
+
+fn large() -> String {
+    "x".repeat(LIMIT)
+}
+
+#[test]
+fn what_is_too_large_of_a_person_is_left_out_or_holds_it() {
+    let bob = || person(1, "bob").with("uidNumber", "20000").with("nsAccountLock", "false").with("userPassword", SSHA);
+    let rule = "bytes exceeds max_ber_size = 12800, so this attribute was not read";
+    let check = |entry: TestEntry, attribute: &str, is_sent: bool| {
+        let content = map_beyond(LIMIT, &policy(InvalidEntries::DropValue), &[entry]);
+        let dropped = content.dropped.iter().map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()));
+        let held = content.held.iter().flat_map(|held| &held.problems).map(|problem| (problem.attribute.clone(), problem.rule.clone()));
+        let named: Vec<_> = dropped.chain(held).collect();
+        assert!(named.iter().any(|(at, why)| at == attribute && why.contains(rule)), "{attribute}: {named:?}");
+        assert_eq!((content.persons, content.held.len()), if is_sent { (1, 0) } else { (0, 1) }, "{attribute}: {named:?}");
+        assert!(content.skipped.is_empty());
+        content
+    };
+    for optional in ["mail", "sshpublickey", "loginshell", "uidnumber"] {
+        check(bob().set(optional, large()), optional, true);
+    }
+    // What might lock the account holds it, unless something else locks it.
+    for lock in ["shadowExpire", "userpassword"] {
+        let grown = bob().without("userPassword").set(lock, large());
+        check(grown.clone(), lock, false);
+        assert_eq!(only(&check(grown.set("nsAccountLock", "true"), lock, true))["account_expire"], "1970-01-01T00:00:00Z");
+    }
+    // Its name to show does not keep an account from its end.
+    check(bob().set("cn", large()), "cn", false);
+    assert_eq!(only(&check(bob().set("cn", large()).set("nsAccountLock", "true"), "cn", true))["displayname"], "bob");
+    // Neither its name nor its classes say who it is.
+    check(bob().with("uid", large()), "uid", false);
+    check(bob().with("objectClass", large()), "objectClass", false);
+}
+
+#[test]
+fn what_was_not_read_is_not_taken_for_hidden() {
+    let cfg = policy(InvalidEntries::DropValue);
+    let roles = kanidm_ldap_sync::mapping::shown::roles(&cfg);
+    let shown = |content: Content, key: &str| {
+        let (_, kind, mask) = content.shown().next().unwrap();
+        roles.iter().filter(|role| role.kind == kind && role.key == key).any(|role| mask.has(role))
+    };
+    assert!(!shown(map(&cfg, &[person(1, "bob")]), "person_attr_mail"));
+    assert!(shown(map_beyond(LIMIT, &cfg, &[person(1, "bob").with("mail", large())]), "person_attr_mail"));
+    assert!(shown(map_beyond(LIMIT, &cfg, &[person(1, "bob").with("objectClass", large())]), "sync_account_lock"));
+    let group = group(1, "team").with("member", large());
+    assert!(shown(map_beyond(LIMIT, &cfg, &[group]), "group_attr_member"));
+}
+
+/// Values that an entry's author can make as long as a message. Of none is more kept than of others.
+#[test]
+fn long_values_are_kept_nowhere() {
+    let long = "x".repeat(1 << 20);
+    let cfg = MappingConfig {
+        person: kanidm_ldap_sync::config::sync::PersonMapping { legal_name: Some("sn".into()), ..config().person },
+        ..policy(InvalidEntries::DropValue)
+    };
+    let key = format!("{KEY_A} {long}");
+    for (attribute, value) in [
+        ("sn", &long),
+        ("loginShell", &long),
+        ("userPassword", &format!("{{SSHA}}{long}")),
+        ("mail", &format!("{long}@x")),
+        ("sshPublicKey", &key),
+    ] {
+        let content = map(&cfg, &[person(1, "bob").with("uidNumber", "20000").with(attribute, value)]);
+        assert_eq!((content.persons, content.dropped.len()), (1, 1), "{attribute}");
+        assert!(content.changes.byte_len() < 1_000, "{attribute}: {}", content.changes.byte_len());
+    }
+    // Keys that are as long as a line may be, and more of them than anybody needs.
+    let keys = |count: usize| {
+        (0..count).fold(person(1, "bob"), |entry, n| entry.with("sshPublicKey", format!("{} {}", another_key(n), &long[..16_000])))
+    };
+    assert_eq!(only(&map(&cfg, &[keys(60)]))["ssh_publickey"].as_array().map(Vec::len), Some(60));
+    let content = map(&cfg, &[keys(70)]);
+    assert_eq!(
+        (&only(&content)["ssh_publickey"], content.dropped[0].rule.as_str()),
+        (&Value::Null, "all keys together must be at most 1048576 bytes")
+    );
+    let mut far = person(1, "bob");
+    far.dn = format!("uid={long}");
+    let held = [person(1, "bob").set("cn", &long), person(1, "bob").set("uid", &long), far];
+    for entry in held {
+        let content = map(&cfg, &[entry]);
+        assert!(content.held.len() == 1 && content.changes.is_empty());
+        assert!(content.held[0].dn.len() < 300 && content.held[0].problems.iter().all(|problem| problem.rule.len() < 200));
+    }
+}
+
+/// A key that no other number gives.
+fn another_key(number: usize) -> String {
+    use base64::Engine as _;
+    let number = u32::try_from(number).unwrap().to_be_bytes();
+    let blob = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 4], &number].concat();
+    format!("ssh-ed25519 {}", base64::engine::general_purpose::STANDARD.encode(blob))
+}

@@ -441,3 +441,55 @@ fn names_in_another_unicode_form_are_the_same_where_the_directory_says_so() {
     [team, zoe.set("uid", composed)].iter().for_each(|entry| feed(&mut mapper, entry));
     assert_eq!(members(&mapper.finish(), "team"), [dn(composed)]);
 }
+
+/// Without its members, or without all of them, it would be an empty group, or a user's own.
+#[test]
+fn a_group_whose_members_were_not_read_is_held() {
+    let limit = 64 * 200;
+    let cfg = MappingConfig { invalid_entries: InvalidEntries::DropValue, ..config() };
+    let large = "x".repeat(limit);
+    let alice = group(1, "alice").with("member", dn("alice")).with("member", &large);
+    let content = map_beyond(limit, &cfg, &[person(2, "alice"), alice.clone()]);
+    assert_eq!((content.held.len(), content.groups, content.skipped.len()), (1, 0, 0));
+    let content = map_beyond(limit, &cfg, &[group(1, "team").with("member", dn("nobody")).with("description", large)]);
+    assert_eq!((content.dropped.len(), content.groups), (1, 1));
+    // One that is too long to be anybody's is none, but it is there: the group is not the user's own.
+    let content = map(&cfg, &[person(2, "alice"), alice]);
+    assert_eq!((content.held.len(), content.skipped.len()), (1, 0));
+    let content = map(&cfg, &[person(2, "alice"), group(1, "team").with("member", dn("alice")).with("member", "x".repeat(9_000))]);
+    assert_eq!((members(&content, "team"), content.members_out_of_scope), (vec![dn("alice")], 1));
+}
+
+/// Junk of one group's author must not hold the others.
+#[test]
+fn of_too_many_members_together_the_largest_group_is_held() {
+    let junk = |id: u128, count: usize| {
+        (0..count).fold(group(id, &format!("junk{id}")), |entry, n| entry.with("member", dn(&format!("nobody{n}"))))
+    };
+    let entries =
+        [junk(1, 40), group(2, "team").with("member", dn("alice")), junk(3, 10), junk(4, 40), group(5, "ours").with("member", dn("alice"))];
+    let cfg = config();
+    let mut mapper = Mapper::new(&cfg, true).with_member_bytes(1_500);
+    feed(&mut mapper, &person(9, "alice"));
+    entries.iter().for_each(|entry| feed(&mut mapper, entry));
+    let content = mapper.finish();
+    let mut held: Vec<&str> = content.held.iter().map(|held| held.dn.split(',').next().unwrap()).collect();
+    held.sort_unstable();
+    assert_eq!((held, content.groups), (vec!["cn=junk1", "cn=junk4"], 3));
+    assert_eq!((members(&content, "team"), members(&content, "ours")), (vec![dn("alice")], vec![dn("alice")]));
+    let rule = &content.held[0].problems[0].rule;
+    assert!(rule.starts_with("the members of all groups are more than 1500 bytes together"), "{rule}");
+}
+
+/// However much it names, what an incremental run asks about is bounded.
+#[test]
+fn a_group_of_very_many_strangers_has_everybody_looked_up() {
+    let cfg = config();
+    let mut mapper = Mapper::new(&cfg, false);
+    let long = "x".repeat(8_000);
+    let group = (0..2_200).fold(group(1, "junk"), |entry, n| entry.with("member", format!("cn={n}{long}")));
+    feed(&mut mapper, &group);
+    let questions = mapper.questions();
+    let bytes: usize = questions.member_dns.iter().map(String::len).sum();
+    assert!(questions.everybody && (15 << 20..17 << 20).contains(&bytes), "{bytes}");
+}

@@ -235,8 +235,9 @@ impl OversizedReader {
 
     fn header(&mut self, rest: &mut &[u8]) -> Result<Option<Header>, DecodeError> {
         loop {
-            let cut_off = self.cut_off.len();
-            let state = header(if cut_off == 0 { rest } else { &self.cut_off });
+            let (cut_off, room) = (self.cut_off.len(), self.container().saturating_sub(self.at));
+            let whole = rest.get(..room).unwrap_or(rest);
+            let state = header(if cut_off == 0 { whole } else { &self.cut_off });
             match state.map_err(|kind| self.error(self.production(), kind))? {
                 HeaderState::Complete(header) => {
                     if cut_off == 0 {
@@ -246,12 +247,27 @@ impl OversizedReader {
                     self.at = self.at.saturating_add(header.size);
                     return Ok(Some(header));
                 }
+                HeaderState::NeedMore(_) if cut_off >= room => {
+                    let kind = if cut_off == 0 { DecodeErrorKind::Missing } else { DecodeErrorKind::Truncated };
+                    return Err(self.error(self.production(), kind));
+                }
                 HeaderState::NeedMore(_) => {
                     let Some((first, behind)) = rest.split_first() else { return Ok(None) };
                     self.cut_off.push(*first);
                     *rest = behind;
                 }
             }
+        }
+    }
+
+    /// Where that ends in which the next element is.
+    fn container(&self) -> usize {
+        match self.step {
+            Step::Message => usize::MAX,
+            Step::Id | Step::Operation | Step::Controls | Step::End => self.ends.message,
+            Step::Name | Step::Attributes => self.ends.operation,
+            Step::Attribute => self.ends.attributes,
+            Step::Description | Step::Values | Step::Value => self.ends.attribute,
         }
     }
 

@@ -178,7 +178,8 @@ impl Directory {
     pub fn shows_any(&mut self, base: &str, filter: &Filter, attributes: &[&str]) -> Result<bool, DirectoryError> {
         let mut any = false;
         let shown = |entry: &SearchResultEntry<'_>| {
-            entry.attributes().any(|found| attributes.iter().any(|name| found.is(name)) && found.values().next().is_some())
+            let is_left_out = entry.oversized().is_some_and(|oversized| attributes.iter().any(|name| oversized.leaves_out(name)));
+            is_left_out || entry.attributes().any(|found| attributes.iter().any(|name| found.is(name)) && found.values().next().is_some())
         };
         self.first(base, filter, attributes, &mut |entry| any = shown(entry))?;
         Ok(any)

@@ -6,7 +6,8 @@
 use std::io;
 use std::time::Duration;
 
-use ldap_content_sync::{DecodeError, LdapMessage, Limits, ProtocolOp, ResultCode, request};
+use ldap_content_sync::oversized::{Oversized, OversizedReader, Progress};
+use ldap_content_sync::{DecodeError, DecodeErrorKind, LdapMessage, Limits, ProtocolOp, ResultCode, request};
 use rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
@@ -33,6 +34,8 @@ pub(super) struct Connection {
     /// `None` on a unix socket only.
     tls: Option<TlsSession>,
     frames: FrameBuffer,
+    /// The last message, where it was an entry beyond the limit.
+    oversized: Option<Oversized>,
     timeout: Duration,
     limits: Limits,
     /// The ID of the last request; 1 is left to StartTLS.
@@ -81,7 +84,7 @@ impl Connection {
             }
         };
         heartbeat.beat();
-        Ok(Connection { socket, tls, frames, timeout: cfg.timeout, limits, last_id: START_TLS_ID, heartbeat })
+        Ok(Connection { socket, tls, frames, oversized: None, timeout: cfg.timeout, limits, last_id: START_TLS_ID, heartbeat })
     }
 
     /// Sends a request, and says which message ID it was given.
@@ -96,8 +99,13 @@ impl Connection {
     /// The next message, whatever it answers.
     pub(super) fn message(&mut self, stage: Stage) -> Result<LdapMessage<'_>, Problem> {
         let (timeout, limits) = (self.timeout, self.limits);
-        let bytes = self.receive().map_err(|error| Problem::from_wire(error, stage, timeout))?;
-        LdapMessage::decode(bytes, &limits).map_err(|error| Problem::from_decode(error, stage))
+        self.oversized = None;
+        let len = self.receive().map_err(|error| Problem::from_wire(error, stage, timeout))?;
+        let message = match &self.oversized {
+            Some(entry) => entry.decode(&limits),
+            None => LdapMessage::decode(self.frames.take(len), &limits),
+        };
+        message.map_err(|error| Problem::from_decode(error, stage))
     }
 
     /// The peer's certificate chain, its own first; empty on a unix socket.
@@ -125,12 +133,30 @@ impl Connection {
         }
     }
 
-    fn receive(&mut self) -> Result<&[u8], WireError> {
+    /// Waits for a message: how long it is, or 0 and [`Connection::oversized`] has it.
+    fn receive(&mut self) -> Result<usize, WireError> {
         // The clock is asked only where there is something to wait for: most messages are here already.
-        let mut deadline = None;
+        let (mut deadline, mut oversized) = (None, None);
         loop {
-            if let Some(len) = self.frames.next_len(self.limits.max_message).map_err(WireError::Frame)? {
-                return Ok(self.frames.take(len));
+            if oversized.is_none() {
+                match self.frames.next_len(self.limits.max_message) {
+                    Ok(Some(len)) => return Ok(len),
+                    Ok(None) => {}
+                    Err(DecodeError { kind: DecodeErrorKind::MessageTooLarge { .. }, .. }) => {
+                        oversized = Some(OversizedReader::new(self.limits.max_message));
+                    }
+                    Err(error) => return Err(WireError::Frame(error)),
+                }
+            }
+            if let Some(reader) = &mut oversized {
+                match reader.feed(self.frames.waiting()).map_err(WireError::Frame)? {
+                    Progress::More => self.frames.take(usize::MAX),
+                    Progress::Done { used, entry } => {
+                        self.oversized = Some(entry);
+                        self.frames.take(used);
+                        return Ok(0);
+                    }
+                };
             }
             let deadline = deadline.get_or_insert_with(|| Deadline::message(self.timeout));
             match &mut self.tls {

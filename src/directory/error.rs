@@ -109,7 +109,7 @@ pub enum Problem {
         /// Its words.
         diagnostic: String,
     },
-    /// A message exceeds `max_ber_size`.
+    /// A message that is no entry exceeds `max_ber_size`.
     MessageTooLarge {
         /// Bytes it announces.
         size: usize,
@@ -327,8 +327,7 @@ impl fmt::Display for Problem {
             }
             Problem::MessageTooLarge { size, limit } => write!(
                 f,
-                "a message of {size} bytes exceeds the limit of {limit} bytes; an entry may be that large (a group with very many members): \
-                 raise max_ber_size to more than {size}"
+                "a message of {size} bytes exceeds the limit of {limit} bytes, and is no entry: raise max_ber_size to more than {size}"
             ),
             Problem::Malformed { stage, reason } => {
                 write!(f, "during {stage} the server sent what is not LDAP: {reason}; is this an LDAP server?")

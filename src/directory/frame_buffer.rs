@@ -38,11 +38,15 @@ impl FrameBuffer {
 
     /// The length of the next message, `None` while it is incomplete.
     pub(super) fn next_len(&self, max_message: usize) -> Result<Option<usize>, DecodeError> {
-        let waiting = self.bytes.get(self.start..).unwrap_or_default();
-        Ok(match frame(waiting, max_message)? {
+        Ok(match frame(self.waiting(), max_message)? {
             Frame::Complete { len } => Some(len),
             Frame::NeedMore { .. } => None,
         })
+    }
+
+    /// What was not handed out yet.
+    pub(super) fn waiting(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
     /// Hands out the next `len` bytes.

@@ -4,8 +4,8 @@
 //! and numbers are free, is decided at the end, because persons come first, in whatever order they were received.
 
 use std::collections::HashSet;
-use std::ops::Range;
 
+use ldap_content_sync::Oversized;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use super::shown::Mask;
 use super::validate::Rule;
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
-use crate::config::sync::{EntryConfig, GroupMapping, MAX_MEMBER_ATTRIBUTES};
+use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATTRIBUTES};
 use crate::kanidm::scim::{Schemas, ScimGroup};
 use crate::sync::changeset::{self, Member};
 
@@ -28,7 +28,7 @@ pub(super) struct Draft {
     pub(super) entry: u32,
     pub(super) gidnumber: Option<u32>,
     pub(super) description: Option<Box<str>>,
-    pub(super) members: Range<usize>,
+    pub(super) members: Members,
     /// Which of its attributes the directory shows.
     pub(super) shown: Mask,
     pub(super) findings: Findings,
@@ -45,11 +45,28 @@ impl Mapper<'_> {
         let name = &mut self.buffers.name;
         name.clear();
         let (gidnumber, description, members, shown, findings) =
-            read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, &mut self.members, findings);
+            read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, findings);
         let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
         let new = NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None };
         let position = self.index.add(&self.content.changes, &new);
+        self.member_bytes = self.member_bytes.saturating_add(members.bytes.len());
         self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, shown, findings });
+        while self.member_bytes > self.max_member_bytes && self.give_up_largest() {}
+    }
+
+    /// Holds the group with the most bytes of members: they are too many together, and the small groups are nobody's attack.
+    fn give_up_largest(&mut self) -> bool {
+        let with_members = self.drafts.iter_mut().filter(|draft| !draft.members.bytes.is_empty());
+        let Some(largest) = with_members.max_by_key(|draft| draft.members.bytes.len()) else { return false };
+        let bytes = largest.members.bytes.len();
+        self.member_bytes = self.member_bytes.saturating_sub(bytes);
+        largest.members = Members { bytes: Vec::new(), not_kept: 0, is_whole: false };
+        let rule = format!(
+            "the members of all groups are more than {} bytes together, and this group has {bytes} of them: raise max_ber_size",
+            self.max_member_bytes
+        );
+        largest.findings.required(&self.cfg.group.members.join(" or "), rule);
+        true
     }
 
     /// Decides over every group and writes those that are sent: private ones first, whatever their order, then names and numbers, then
@@ -89,20 +106,21 @@ impl Mapper<'_> {
     fn has_no_member_but(&self, draft: &Draft, owner: u32) -> bool {
         let resolver = self.resolver();
         let mut form = String::new();
-        self.members.of(&draft.members).all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
+        draft.members.are_all_here() && draft.members.iter().all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
     }
 
     /// Whether a person who is not in the run could make a group a user-private one.
     pub(super) fn may_be_private(&self, draft: &Draft) -> bool {
         let resolver = self.resolver();
         let (mut form, mut forms) = (String::new(), HashSet::new());
-        let mut members = self.members.of(&draft.members);
+        let mut members = draft.members.iter();
         let mut one_stranger_at_most = || {
-            members.all(|value| {
-                let target = resolver.resolve(value, &mut form);
-                forms.insert(form.clone());
-                forms.len() <= 1 && matches!(target, Target::Unknown(_))
-            })
+            draft.members.are_all_here()
+                && members.all(|value| {
+                    let target = resolver.resolve(value, &mut form);
+                    forms.insert(form.clone());
+                    forms.len() <= 1 && matches!(target, Target::Unknown(_))
+                })
         };
         !self.full && !self.cfg.group.send_user_private && one_stranger_at_most() && !self.is_private(draft)
     }
@@ -158,25 +176,26 @@ impl Mapper<'_> {
 
     /// The members of a group that are sent, by their positions in the index, each once.
     fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<u32> {
-        let Mapper { cfg, full, index, content, members, form, .. } = self;
+        let Mapper { cfg, full, index, content, form, .. } = self;
         let resolver = Resolver { schema: cfg.group.schema, full: *full, answered: true, index, changes: &content.changes };
         let mut seen = HashSet::new();
-        let mut strangers = Vec::new();
+        let mut strangers = draft.members.not_kept;
         let mut sent = Vec::new();
-        for value in members.of(&draft.members) {
+        for value in draft.members.iter() {
             match resolver.resolve(value, form) {
                 Target::Entry(position) if seen.insert(position) => sent.push(position),
                 Target::Entry(_) => {}
-                Target::Unknown(_) | Target::OutOfScope => strangers.push(value),
+                Target::Unknown(_) | Target::OutOfScope => {
+                    strangers += 1;
+                    if content.out_of_scope.len() < OUT_OF_SCOPE_LISTED {
+                        let member = String::from_utf8_lossy(value).into_owned();
+                        content.out_of_scope.push(OutOfScope { group: dn.to_string(), member });
+                    }
+                }
             }
         }
         content.members_resolved += sent.len() as u64;
-        content.members_out_of_scope += strangers.len() as u64;
-        let room = OUT_OF_SCOPE_LISTED.saturating_sub(content.out_of_scope.len());
-        let listed = strangers.iter().take(room);
-        content
-            .out_of_scope
-            .extend(listed.map(|member| OutOfScope { group: dn.to_string(), member: String::from_utf8_lossy(member).into_owned() }));
+        content.members_out_of_scope += strangers;
         sent
     }
 }
@@ -205,9 +224,8 @@ fn read(
     table: Option<&EntryConfig>,
     entry: &SearchResultEntry<'_>,
     name: &mut String,
-    members: &mut Members,
     mut findings: Findings,
-) -> (Option<u32>, Option<Box<str>>, Range<usize>, Mask, Findings) {
+) -> (Option<u32>, Option<Box<str>>, Members, Mask, Findings) {
     let picked = Names::new(names(cfg)).pick(entry);
     let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
     let [plain @ .., _, _, _] = &picked;
@@ -217,8 +235,37 @@ fn read(
     read_name(cfg, values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()), table, name, &mut findings);
     let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
     let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
-    let members = members.add(members_of.iter().flatten());
+    let mut members = Members::of(cfg.schema, members_of.iter().flatten());
+    let mut shown = shown;
+    if let Some(oversized) = entry.oversized() {
+        members.is_whole = !cfg.members.iter().any(|attribute| oversized.leaves_out(attribute));
+        note_left_out(cfg, oversized, &mut findings);
+        shown = shown.and(left_out(cfg, oversized));
+    }
     (gidnumber, description.map(Into::into), members, shown, findings)
+}
+
+/// The attributes that were not read because the entry is too large.
+fn left_out(cfg: &GroupMapping, oversized: &Oversized) -> Mask {
+    let [plain @ .., _, _, _] = names(cfg);
+    let has_member = cfg.members.iter().any(|attribute| oversized.leaves_out(attribute));
+    Mask::of(plain.iter().map(|name| !name.is_empty() && oversized.leaves_out(name)).chain([has_member]))
+}
+
+/// Names them. A group without its members would be an empty one.
+fn note_left_out(cfg: &GroupMapping, oversized: &Oversized, findings: &mut Findings) {
+    let rule = super::too_large(oversized);
+    if oversized.leaves_out(&cfg.name) {
+        // It is not missing.
+        findings.problems.retain(|problem| problem.attribute != cfg.name);
+        findings.required(&cfg.name, rule.clone());
+    }
+    for name in [&cfg.description, &cfg.gidnumber].into_iter().filter(|name| oversized.leaves_out(name)) {
+        findings.optional(name, rule.clone());
+    }
+    for name in cfg.members.iter().filter(|name| oversized.leaves_out(name)) {
+        findings.required(name, rule.clone());
+    }
 }
 
 fn read_name(
@@ -261,28 +308,43 @@ fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -
     if table.is_some_and(|table| table.map_gidnumber.is_some()) { "map_gidnumber" } else { &cfg.gidnumber }
 }
 
-/// Member values one behind the other, each behind its length.
-#[derive(Default)]
+/// Member values in one buffer, each after its length.
 pub(super) struct Members {
     bytes: Vec<u8>,
+    /// Values that are too long to be anybody's.
+    not_kept: u64,
+    /// All values were read.
+    is_whole: bool,
 }
 
 impl Members {
-    /// Adds the values that are not blank.
-    fn add<'a>(&mut self, attributes: impl Iterator<Item = &'a Picked<'a>>) -> Range<usize> {
-        let start = self.bytes.len();
+    /// The values that are not blank.
+    fn of<'a>(schema: GroupSchema, attributes: impl Iterator<Item = &'a Picked<'a>>) -> Members {
+        let longest = match schema {
+            GroupSchema::Rfc2307 => validate::MEMBER_NAME_LENGTH,
+            GroupSchema::Rfc2307Bis => validate::MEMBER_DN_LENGTH,
+        };
+        let mut members = Members { bytes: Vec::new(), not_kept: 0, is_whole: true };
         for value in attributes.flat_map(values::not_blank) {
-            // Longer than four gigabytes is longer than a message.
-            let Ok(length) = u32::try_from(value.len()) else { continue };
-            self.bytes.extend_from_slice(&length.to_ne_bytes());
-            self.bytes.extend_from_slice(value);
+            match u32::try_from(value.len()) {
+                Ok(length) if value.len() <= longest => {
+                    members.bytes.extend_from_slice(&length.to_ne_bytes());
+                    members.bytes.extend_from_slice(value);
+                }
+                _ => members.not_kept += 1,
+            }
         }
-        start..self.bytes.len()
+        members.bytes.shrink_to_fit();
+        members
     }
 
-    /// The values of one group.
-    pub(super) fn of(&self, members: &Range<usize>) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.bytes.get(members.clone()).unwrap_or_default();
+    /// Whether these are all members of the group.
+    fn are_all_here(&self) -> bool {
+        self.is_whole && self.not_kept == 0
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {
             let (length, behind) = rest.split_first_chunk()?;
             let (value, behind) = behind.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;

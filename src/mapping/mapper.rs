@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
-use super::group::{self, Draft, Members};
+use super::group::{self, Draft};
 use super::index::{Entry, Index, Kind, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
@@ -17,11 +17,14 @@ use super::person::{self, Buffers, Claims};
 use super::shown::Mask;
 use super::validate;
 use super::values::Names;
-use super::{Changed, Claimed, Content, Contested, Dropped, Findings, Held, Problem, Questions, SkipReason, Skipped};
+use super::{
+    Changed, Claimed, Content, Contested, Dropped, Findings, Held, MAX_ASKED, MAX_MEMBERS, Problem, Questions, SkipReason, Skipped,
+};
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{Schemas, ScimPerson};
 use crate::sync::changeset::{self, PushError};
 
+const OBJECT_CLASS: &str = "objectClass";
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
@@ -42,7 +45,9 @@ pub struct Mapper<'c> {
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
-    pub(super) members: Members,
+    /// Bytes of the members that the drafts have, and how many these may be.
+    pub(super) member_bytes: usize,
+    pub(super) max_member_bytes: usize,
     pub(super) buffers: Buffers,
     pub(super) form: String,
 }
@@ -61,7 +66,8 @@ impl<'c> Mapper<'c> {
             index: Index::default(),
             content: Content::default(),
             drafts: Vec::new(),
-            members: Members::default(),
+            member_bytes: 0,
+            max_member_bytes: MAX_MEMBERS * ldap_content_sync::Limits::default().max_message,
             buffers: Buffers::default(),
             form: String::new(),
         }
@@ -87,6 +93,12 @@ impl<'c> Mapper<'c> {
     /// ([`super::password::unusable_hash`]). Sent only where unix passwords are synchronised.
     pub fn with_unusable_hash(mut self, hash: Option<&'c str>) -> Self {
         self.unusable_hash = hash.filter(|_| self.cfg.person.password_as_unix);
+        self
+    }
+
+    /// The members of all groups together may have so many bytes while they wait to be resolved. The largest group is held that does not fit.
+    pub fn with_member_bytes(mut self, max: usize) -> Self {
+        self.max_member_bytes = max;
         self
     }
 
@@ -124,6 +136,11 @@ impl<'c> Mapper<'c> {
             }
             self.set_state(known, State::Replaced);
         }
+        if has_long_name(entry) {
+            self.form.clear();
+            self.hold(sync_uuid, &shortened(entry.dn()), "dn", validate::TOO_LONG.to_owned());
+            return true;
+        }
         let values = self.pick(entry);
         let kind = self.kind(&values);
         self.index.comparison_form(entry.dn(), &mut self.form);
@@ -133,9 +150,13 @@ impl<'c> Mapper<'c> {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::BindDn);
         } else {
             match kind {
-                Kind::Person => self.person(sync_uuid, entry.dn(), &values),
+                Kind::Person => self.person(sync_uuid, entry, &values),
                 Kind::Group => self.group(sync_uuid, entry),
                 Kind::Other => {
+                    if let Some(oversized) = entry.oversized().filter(|oversized| oversized.leaves_out(OBJECT_CLASS)) {
+                        self.hold(sync_uuid, entry.dn(), OBJECT_CLASS, super::too_large(oversized));
+                        return true;
+                    }
                     self.content.unmapped_users += u64::from(person::has_user_name(&values));
                     self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped);
                 }
@@ -147,6 +168,9 @@ impl<'c> Mapper<'c> {
     /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
     /// have it as a member, or be private to it.
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
+        if has_long_name(entry) {
+            return;
+        }
         let values = self.pick(entry);
         let kind = self.kind(&values);
         let table = self.table(sync_uuid);
@@ -192,10 +216,16 @@ impl<'c> Mapper<'c> {
             GroupSchema::Rfc2307Bis => &mut questions.member_dns,
         };
         let resolver = self.resolver();
-        for value in self.drafts.iter().flat_map(|draft| self.members.of(&draft.members)) {
+        let mut bytes = 0_usize;
+        for value in self.drafts.iter().flat_map(|draft| draft.members.iter()) {
             if let Target::Unknown(text) = resolver.resolve(value, &mut form)
                 && asked.insert(form.clone())
             {
+                bytes = bytes.saturating_add(text.len());
+                if bytes > MAX_ASKED {
+                    questions.everybody = true;
+                    break;
+                }
                 asked_for.push(if self.cfg.group.schema == GroupSchema::Rfc2307 { form.clone() } else { text.to_string() });
             }
         }
@@ -268,19 +298,36 @@ impl<'c> Mapper<'c> {
         self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn: dn.to_string(), reason });
     }
 
+    /// Holds an entry of which it is not known what it is.
+    fn hold(&mut self, sync_uuid: Uuid, dn: &str, attribute: &str, rule: String) {
+        let (dn_form, dn) = (self.form.as_str(), dn.to_owned());
+        let (kind, state, shown) = (changeset::Kind::Person, State::Held, Mask::ALL);
+        let new =
+            NewEntry { sync_uuid, kind: Kind::Other, state, gidnumber: None, record: None, dn: &dn, dn_form, name: "", user_name: None };
+        self.index.add(&self.content.changes, &new);
+        let problems = vec![Problem { attribute: attribute.to_owned(), rule }];
+        self.content.held.push(Held { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, kind, shown, dn, problems });
+    }
+
     pub(super) fn set_state(&mut self, position: u32, state: State) {
         if let Some(entry) = self.index.entry_mut(position) {
             entry.state = state;
         }
     }
 
-    fn person(&mut self, sync_uuid: Uuid, dn: &str, values: &person::Values<'_>) {
+    fn person(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>, values: &person::Values<'_>) {
+        let dn = entry.dn();
         let (cfg, table) = (&self.cfg.person, self.table(sync_uuid));
         let mut findings = Findings::new(self.cfg.invalid_entries);
         self.check_uuid(sync_uuid, &mut findings);
         let claims = Claims { index: &self.index, changes: &self.content.changes };
         person::check_dn(dn, &self.form, claims, &mut findings);
         let person = person::read(cfg, table, dn, values, claims, &mut self.buffers, &mut findings);
+        let mut shown = person::shown(values);
+        if let Some(oversized) = entry.oversized() {
+            person::note_left_out(cfg, oversized, person.window, &mut findings);
+            shown = shown.and(person::left_out(cfg, oversized));
+        }
 
         let sent = findings.settle(person.window.expire.is_some());
         if !sent && person.window != lock::Window::default() {
@@ -305,7 +352,6 @@ impl<'c> Mapper<'c> {
             },
         );
         person::user_names(values).for_each(|name| self.index.add_user_name(position, name));
-        let shown = person::shown(values);
         if record.is_some() {
             self.content.changes.mark_last(shown);
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
@@ -373,6 +419,17 @@ impl<'c> Mapper<'c> {
             self.content.held.push(Held { uuid, sync_uuid, kind, shown, dn: dn.to_string(), problems });
         }
     }
+}
+
+/// A DN that is longer than a server takes one is kept nowhere.
+fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
+    entry.dn().len() > validate::MEMBER_DN_LENGTH || entry.oversized().is_some_and(|oversized| oversized.without_name)
+}
+
+/// A long DN for messages.
+fn shortened(dn: &str) -> String {
+    const SHOWN: usize = 200;
+    dn.chars().take(SHOWN).chain("...".chars()).collect()
 }
 
 /// The position of what was written; what could not be is held.

@@ -22,6 +22,7 @@ mod values;
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use ldap_content_sync::Oversized;
 use uuid::Uuid;
 
 pub use mapper::Mapper;
@@ -265,6 +266,8 @@ pub struct Questions {
     pub member_uids: Vec<String>,
     /// Names of groups that may be private to a user of this name.
     pub private_group_names: Vec<String>,
+    /// There are more members than are asked about one by one.
+    pub everybody: bool,
 }
 
 impl Questions {
@@ -289,6 +292,12 @@ pub const MAX_PROBLEMS: usize = 100;
 /// Of an attribute that takes many values, an entry has no more: each is compared with what other entries have, how many there are is up to
 /// the entry's author, and nobody has a thousand mail addresses.
 pub const MAX_VALUES: usize = 1000;
+
+/// Bytes of the members that are asked about one by one: how many a group names is up to its author.
+const MAX_ASKED: usize = 16 << 20;
+
+/// Bytes of the members of all groups that wait for [`Mapper::finish`], by default and as a multiple of `max_ber_size`.
+pub const MAX_MEMBERS: usize = 16;
 
 /// Collects what is wrong with one entry, as the policy has it.
 struct Findings {
@@ -350,6 +359,12 @@ impl Findings {
         self.optional(attribute, rule);
         None
     }
+}
+
+/// Why an attribute was not read.
+fn too_large(oversized: &Oversized) -> String {
+    let Oversized { size, limit, .. } = oversized;
+    format!("the entry of {size} bytes exceeds max_ber_size = {limit}, so this attribute was not read: shrink it or raise max_ber_size")
 }
 
 fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {

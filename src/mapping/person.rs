@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use ldap_content_sync::Oversized;
+
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
 use super::shown::Mask;
@@ -83,6 +85,40 @@ pub(super) fn shown(values: &Values<'_>) -> Mask {
     let limits = |(name, values): (&&str, &Option<Picked<'_>>)| values.as_ref().is_some_and(|values| lock::limits(name, values));
     let limits = lock::ATTRIBUTES.iter().zip(locks).map(limits).chain([is_locked(password.as_ref())]);
     Mask::of(plain.iter().map(has_value).chain(limits).chain(locks.iter().map(has_value)).chain([has_value(password)]))
+}
+
+/// The attributes that were not read because the entry is too large. The directory shows them, and what they hold is not known.
+pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
+    let [_, names @ ..] = names(cfg);
+    let (plain, locks) = names.split_at(names.len() - lock::ATTRIBUTES.len());
+    let is_left_out = |name: &&str| !name.is_empty() && oversized.leaves_out(name);
+    let password = is_left_out(&cfg.password.as_str());
+    let limits = locks.iter().map(is_left_out).chain([password]);
+    Mask::of(plain.iter().map(is_left_out).chain(limits.clone()).chain(limits))
+}
+
+/// Names the attributes that were not read. What might lock the account holds it, unless something else locks it.
+pub(super) fn note_left_out(cfg: &PersonMapping, oversized: &Oversized, window: Window, findings: &mut Findings) {
+    let rule = super::too_large(oversized);
+    let [_, user_name, display_name, names @ ..] = names(cfg);
+    for name in [user_name, display_name].into_iter().filter(|name| oversized.leaves_out(name)) {
+        // It is not missing.
+        let reported = findings.problems.iter_mut().chain(&mut findings.drops).filter(|problem| problem.attribute == name);
+        reported.for_each(|problem| problem.rule.clone_from(&rule));
+    }
+    let mut is_unclear = false;
+    for name in names.into_iter().filter(|name| !name.is_empty() && oversized.leaves_out(name)) {
+        let locks = lock::ATTRIBUTES.contains(&name) || (name == cfg.password && cfg.account_lock);
+        if locks && !window.is_locked() {
+            is_unclear = true;
+            findings.required(name, rule.clone());
+        } else {
+            findings.optional(name, rule.clone());
+        }
+    }
+    if is_unclear {
+        findings.required("sync_account_lock", STILL_OPEN);
+    }
 }
 
 /// Whether one of the password's values carries the mark of a lock.
@@ -173,10 +209,7 @@ pub(super) fn read<'a>(
     let [_, user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key, lock @ ..] = values;
     let name = values::naming_text(user_name.as_ref(), &cfg.user_name, dn);
     read_name(&cfg.user_name, name, table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
-    let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING)).unwrap_or_else(|rule| {
-        findings.required(&cfg.display_name, rule);
-        Cow::Borrowed("")
-    });
+    let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING));
     let legal_name_attribute = cfg.legal_name.as_deref().unwrap_or_default();
     let legalname = read_text(legal_name.as_ref()).unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
     let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
@@ -187,6 +220,15 @@ pub(super) fn read<'a>(
     read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
     let window = read_window(lock, cfg.account_lock && is_locked(password.as_ref()), findings);
+    let displayname = displayname.unwrap_or_else(|rule| {
+        // The end of an account does not wait for its display name, which may be of its owner's making.
+        if window.expire.is_some() {
+            findings.optional(&cfg.display_name, rule);
+        } else {
+            findings.required(&cfg.display_name, rule);
+        }
+        Cow::Owned(buffers.name.clone())
+    });
     Person { displayname, legalname, gidnumber, loginshell, window }
 }
 
@@ -241,12 +283,16 @@ fn read_gidnumber(
 
 /// The first value, on one line.
 pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<Cow<'a, str>>, validate::Rule> {
-    values::first_text(values)?.map(validate::one_line).transpose()
+    values::first_text(values)?.map(|text| short(text).and_then(validate::one_line)).transpose()
 }
 
 fn read_shell<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
     let shell = values::first_text(values)?.map(str::trim);
-    shell.map_or(Ok(()), validate::text).map(|()| shell)
+    shell.map_or(Ok(()), |shell| short(shell).and_then(validate::text)).map(|()| shell)
+}
+
+fn short(text: &str) -> Result<&str, validate::Rule> {
+    if text.len() > validate::TEXT_LENGTH { Err(validate::TOO_LONG) } else { Ok(text) }
 }
 
 /// The first value that Kanidm can import: a directory may hold several hashes of one password.
@@ -256,7 +302,7 @@ fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut
     for value in values.into_iter().flat_map(values::not_blank) {
         buffers.password.clear();
         buffers.password.push_str(cfg.password_prefix.as_deref().unwrap_or_default());
-        let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(|value| {
+        let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(short).and_then(|value| {
             buffers.password.push_str(value.trim());
             password::check(&buffers.password, &mut buffers.hash)
         });
@@ -271,6 +317,10 @@ fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut
         findings.optional(&cfg.password, rule);
     }
 }
+
+/// All keys of a person together: a thousand RSA keys of 4096 bits are less than that.
+const MAX_KEY_BYTES: usize = 1 << 20;
+const KEYS_TOO_LONG: &str = "all keys together must be at most 1048576 bytes";
 
 /// Whether there are more values than are sent; then none is.
 fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
@@ -323,6 +373,12 @@ fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers
                     keys.push(line);
                     labels.push(label);
                 }
+            }
+            if keys.len() > MAX_KEY_BYTES {
+                keys.clear();
+                labels.clear();
+                findings.optional(attribute, KEYS_TOO_LONG);
+                return;
             }
         }
     }

@@ -26,6 +26,14 @@ impl Mask {
         self.0 & (1 << role.value_bit) != 0
     }
 
+    /// Every attribute: of an entry that was not read it is not known that it lacks any.
+    pub(super) const ALL: Mask = Mask(u32::MAX);
+
+    /// The attributes of both.
+    pub(super) fn and(self, other: Mask) -> Mask {
+        Mask(self.0 | other.0)
+    }
+
     /// From what is asked of each attribute, in order.
     pub(super) fn of(shown: impl Iterator<Item = bool>) -> Mask {
         Mask(shown.zip(0..u32::BITS).fold(0, |mask, (shown, bit)| mask | u32::from(shown) << bit))

@@ -17,6 +17,7 @@ const TYPE: Rule =
     "must be an OpenSSH public key: type, base64, comment; the types are RSA, DSA, ECDSA, Ed25519 and their security key kinds";
 const OPTIONS: Rule = "must be an OpenSSH public key without options before it";
 const CERTIFICATE: Rule = "must be an OpenSSH public key, not a certificate";
+const TOO_LONG: Rule = "must be an OpenSSH public key of at most 16384 bytes";
 const DAMAGED: Rule = "the key is damaged: its base64 part does not hold a key of its type";
 
 /// What stands behind the type in the binary form of a key, RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4, OpenSSH's PROTOCOL.u2f.
@@ -54,8 +55,14 @@ const CURVES: &[&[u8]] = &[b"nistp256", b"nistp384", b"nistp521"];
 const FINGERPRINT: usize = 12;
 const FINGERPRINT_LENGTH: usize = FINGERPRINT / 3 * 4;
 
+/// sshd reads lines of 16 KiB.
+const LENGTH: usize = 16 * 1024;
+
 /// Checks one line (trimmed, not empty) and writes its label behind `label`. `blob` is a buffer.
 pub fn check(line: &str, blob: &mut Vec<u8>, label: &mut String) -> Result<(), Rule> {
+    if line.len() > LENGTH {
+        return Err(TOO_LONG);
+    }
     let (type_name, rest) = split_word(line);
     let (_, short, fields) = KEY_TYPES.iter().find(|(name, ..)| *name == type_name).ok_or_else(|| not_a_type(type_name, rest))?;
     let (data, _comment) = split_word(rest);

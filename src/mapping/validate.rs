@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub type Rule = &'static str;
 
 pub(crate) const NOT_UTF8: Rule = "must be UTF-8 text";
-const NAME: Rule = "must be 1 to 64 of the characters a-z 0-9 - _ . and begin with a letter";
+pub(crate) const NAME: Rule = "must be 1 to 64 of the characters a-z 0-9 - _ . and begin with a letter";
 const NAME_UUID: Rule = "must not be a UUID";
 const NAME_RESERVED: Rule = "is reserved by Kanidm";
 const CONTROL: Rule = "must not contain line breaks or other control characters";
@@ -28,6 +28,10 @@ const GIDNUMBERS: &[std::ops::RangeInclusive<u32>] = &[1000..=60000, 60578..=611
 
 /// The longest name.
 const NAME_LENGTH: usize = 64;
+
+/// No text is longer: a name to show, a description, a shell, a password hash.
+pub const TEXT_LENGTH: usize = 8 * 1024;
+pub(crate) const TOO_LONG: Rule = "must be at most 8192 bytes";
 
 /// An address, RFC 5321 §4.5.3.1.3 without its angle brackets.
 const MAIL_LENGTH: usize = 254;

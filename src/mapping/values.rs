@@ -10,7 +10,7 @@
 use ldap_content_sync::dn;
 use ldap_content_sync::search::{Attribute, SearchResultEntry};
 
-use super::validate::{NOT_UTF8, Rule};
+use super::validate::{MEMBER_NAME_LENGTH, NAME, NOT_UTF8, Rule};
 
 /// An attribute of an entry, all its parts together.
 #[derive(Clone, Copy)]
@@ -97,6 +97,7 @@ pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'
 
 /// The value that names the entry: of several the one in the RDN, so that another value that is
 /// added or removed renames nobody. Without such a value the first counts, in the server's order.
+/// A name that is far too long is not copied any further.
 pub(crate) fn naming_text<'a>(attribute: Option<&Picked<'a>>, name: &str, dn: &str) -> Result<Option<&'a str>, Rule> {
     let in_rdn = match attribute {
         Some(attribute) if not_blank(attribute).nth(1).is_some() => {
@@ -105,7 +106,8 @@ pub(crate) fn naming_text<'a>(attribute: Option<&Picked<'a>>, name: &str, dn: &s
         }
         _ => None,
     };
-    in_rdn.map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8)).unwrap_or_else(|| first_text(attribute))
+    let text = in_rdn.map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8)).unwrap_or_else(|| first_text(attribute))?;
+    if text.is_some_and(|name| name.len() > MEMBER_NAME_LENGTH) { Err(NAME) } else { Ok(text) }
 }
 
 /// Texts one behind the other in one buffer, used again for every entry.
@@ -124,6 +126,11 @@ impl Texts {
     pub(crate) fn push(&mut self, text: &str) {
         self.text.push_str(text);
         self.ends.push(self.text.len());
+    }
+
+    /// Bytes of all texts.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len()
     }
 
     /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than three.

@@ -207,13 +207,16 @@ impl Lookup<'_> {
     pub fn answer(&mut self, questions: &Questions, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let below = Below::new(&self.config.base_dn, self.directory.provider() != Provider::Ds389);
         let member_dns: Vec<&str> = questions.member_dns.iter().map(String::as_str).filter(|dn| below.has(dn)).collect();
-        if member_dns.len() > MANY_MEMBERS {
+        if questions.everybody || member_dns.len() > MANY_MEMBERS {
             let filter = self.config.filter.clone();
             self.know(&filter, mapper)?;
         } else {
             self.know_by_dn(&member_dns, mapper)?;
         }
         let person = &self.mapping.person;
+        if questions.everybody {
+            return Ok(());
+        }
         let names = questions.member_uids.iter().chain(&questions.private_group_names);
         let terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
         let persons = any_object_class(&person.object_classes);

@@ -24,7 +24,7 @@ use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
 use crate::mapping::shown::{Mask, Role, roles};
-use crate::mapping::{Changed, Content, Contested, Dropped, Held, Mapper, Problem};
+use crate::mapping::{Changed, Content, Contested, Dropped, Held, MAX_MEMBERS, Mapper, Problem};
 use crate::sync::changeset::Kind;
 
 /// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
@@ -102,6 +102,7 @@ pub fn read_from(
         let prepares = directory.provider() != Provider::Ds389;
         let bound_as = directory.bound_as().map(str::to_owned);
         let mapper = Mapper::new(&config.mapping, full).preparing(prepares).bound_as(bound_as.as_deref());
+        let mapper = mapper.with_member_bytes(config.directory.max_message.saturating_mul(MAX_MEMBERS));
         let mut mapper = mapper.with_unusable_hash(start.unusable_hash.as_deref());
         let mut read = 0;
         let mut observer = |step: Step<'_>| {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use kanidm_ldap_sync::config::sync::{EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping};
 use kanidm_ldap_sync::mapping::{Content, Mapper};
+use ldap_content_sync::oversized::{OversizedReader, Progress};
 use ldap_content_sync::{LdapMessage, Limits, ProtocolOp};
 use serde_json::Value;
 use uuid::Uuid;
@@ -144,6 +145,18 @@ fn read(entry: &TestEntry, give: impl FnOnce(Uuid, &ldap_content_sync::SearchRes
 pub fn map(cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
     let mut mapper = Mapper::new(cfg, true);
     entries.iter().for_each(|entry| feed(&mut mapper, entry));
+    mapper.finish()
+}
+
+/// Maps the entries of a full run, each as what is left of an entry that was larger than this limit.
+pub fn map_beyond(limit: usize, cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
+    let mut mapper = Mapper::new(cfg, true);
+    for entry in entries {
+        let Ok(Progress::Done { entry: left, .. }) = OversizedReader::new(limit).feed(&entry.message()) else { panic!("not an entry") };
+        let message = left.decode(&Limits::default()).unwrap();
+        let ProtocolOp::SearchResultEntry(decoded) = &message.op else { panic!("not an entry") };
+        mapper.entry(entry.uuid, decoded);
+    }
     mapper.finish()
 }
 
