@@ -21,3 +21,4 @@ mod bench;
 mod cut;
 mod flood;
 mod odd;
+mod weight;
