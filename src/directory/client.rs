@@ -324,8 +324,9 @@ impl Directory {
             }
             match search_answer(&message, stage)? {
                 SearchAnswer::Entry(entry) => {
-                    answered.count(stage, search.base)?;
-                    on_entry(entry);
+                    if answered.count(stage, search.base)? {
+                        on_entry(entry);
+                    }
                 }
                 SearchAnswer::Ignored => {}
                 // The limit of the client, reached.
@@ -403,21 +404,25 @@ impl fmt::Debug for Directory {
 
 /// Counts the entries that answer a search. A server that answers without end would fill memory.
 struct Answered {
-    left: usize,
+    entries: usize,
     most: usize,
+    /// The size limit of the request. A server need not keep to it.
+    wanted: usize,
 }
 
 impl Answered {
     fn of(search: &SearchRequest<'_>, limits: &Limits) -> Self {
-        let asked_for = usize::try_from(search.size_limit).ok().filter(|limit| *limit > 0);
-        let in_scope = if search.scope == Scope::Base { 1 } else { limits.max_uuids };
-        let most = asked_for.map_or(in_scope, |limit| limit.min(in_scope));
-        Answered { left: most, most }
+        let wanted = usize::try_from(search.size_limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+        Answered { entries: 0, most: if search.scope == Scope::Base { 1 } else { limits.max_uuids }, wanted }
     }
 
-    fn count(&mut self, stage: Stage, base: &str) -> Result<(), Problem> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| Problem::TooManyEntries { stage, base: base.to_owned(), most: self.most })?;
-        Ok(())
+    /// Whether an entry is within the size limit.
+    fn count(&mut self, stage: Stage, base: &str) -> Result<bool, Problem> {
+        if self.entries == self.most {
+            return Err(Problem::TooManyEntries { stage, base: base.to_owned(), most: self.most });
+        }
+        self.entries += 1;
+        Ok(self.entries <= self.wanted)
     }
 }
 

@@ -116,7 +116,13 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
     let mut required = broken(Broken::Name) || broken(Broken::Taken);
     let mut optional = broken(Broken::Gid) && entry.gid.is_some();
     if !entry.group {
-        required |= broken(Broken::Display);
+        // Nor does a lock wait for a display name.
+        let ends = entry.locked || entry.marked;
+        required |= broken(Broken::Display) && !ends;
+        optional |= broken(Broken::Display) && ends;
+        if broken(Broken::Display) && ends {
+            expected.displayname = Some(expected.name.clone());
+        }
         // Of a locked password nobody says that it is wrong.
         optional |= (broken(Broken::Password) && !entry.is_marked()) || broken(Broken::Mail);
     }
