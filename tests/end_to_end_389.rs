@@ -332,3 +332,25 @@ fn ds389_with_more_plugins() {
     world.run_and_compare("added, and added again", "incremental");
     interrupted_between_two_posts(world);
 }
+
+/// 389 sends a changed entry with all its attributes, and it is read again by its UUID: both are larger than any message.
+#[test]
+fn an_entry_larger_than_any_message_stops_nobody_on_389() {
+    let seed = Seed::Generated(SeedOptions { users: 12, groups: 4, specials: false, ..SeedOptions::default() });
+    let world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
+    world.run(&[], 0);
+    world.admin.modify("dn: cn=config\nchangetype: modify\nreplace: nsslapd-maxbersize\nnsslapd-maxbersize: 200000000\n");
+    let modify = |number: usize, what: &str| world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}\n", user_dn(number)));
+    for n in 0..6 {
+        modify(4, &format!("add: sshPublicKey\nsshPublicKey: {n}{}\n", "x".repeat(11_500_000)));
+    }
+    modify(4, "replace: nsAccountLock\nnsAccountLock: true\n");
+    modify(2, "replace: nsAccountLock\nnsAccountLock: true\n");
+    for arguments in [&[][..], &[], &["--full-refresh"]] {
+        let ran = world.run(arguments, 3);
+        assert!(ran.outcome.stderr.contains("so this attribute was not read"), "{}", ran.outcome.stderr);
+        for number in [2, 4] {
+            assert!(world.kanidm.entry(ACCOUNT, &user_name(number)).unwrap().account_expire.is_some(), "{}", ran.outcome.stderr);
+        }
+    }
+}
