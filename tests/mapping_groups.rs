@@ -184,7 +184,7 @@ fn changed_entries_are_named_as_groups_name_them() {
         feed(&mut mapper, &entry);
     }
     answer(&mut mapper, &person(5, "known"));
-    let changed: Vec<Changed> = mapper.changed().collect();
+    let changed: Vec<Changed> = mapper.changed(false).collect();
     let person = |name: &str, user: &str| Changed { dn: dn(name), user_names: vec![user.to_string()] };
     let team = Changed { dn: "cn=team,ou=groups,dc=example,dc=com".to_string(), user_names: Vec::new() };
     assert_eq!(changed, [person("Alice", "alice"), team, person("Bob", "bob")]);
@@ -409,7 +409,7 @@ fn a_person_is_a_member_by_any_of_several_names() {
 
     let mut mapper = Mapper::new(&cfg, false);
     feed(&mut mapper, &alias(1, "login"));
-    assert_eq!(mapper.changed().next().unwrap().user_names, ["login", "alias"]);
+    assert_eq!(mapper.changed(false).next().unwrap().user_names, ["login", "alias"]);
 }
 
 #[test]

@@ -236,10 +236,11 @@ impl<'c> Mapper<'c> {
         questions
     }
 
-    /// The persons that are sent and the groups that were received, by what groups may name them.
-    pub fn changed(&self) -> impl Iterator<Item = Changed> {
+    /// The persons that are sent, the groups that were received, and if `held_too` the entries that are held, by what groups may name them.
+    pub fn changed(&self, held_too: bool) -> impl Iterator<Item = Changed> {
         let changes = &self.content.changes;
-        self.index.iter().filter(|(_, entry)| matches!(entry.state, State::Sent | State::Draft)).map(|(position, entry)| {
+        let counts = move |state| matches!(state, State::Sent | State::Draft) || (held_too && state == State::Held);
+        self.index.iter().filter(move |(_, entry)| counts(entry.state)).map(|(position, entry)| {
             let person = entry.kind == Kind::Person;
             Changed {
                 dn: self.index.dn(changes, position).into_owned(),

@@ -158,7 +158,9 @@ pub fn read_from(
         if !full {
             let held_before: Vec<Uuid> = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             let contested: Vec<Contested>;
-            (contested, contested_before) = still_contested(&mut lookup, &held_before, prepares)?;
+            let sent: HashSet<&Uuid> = start.dropped.iter().collect();
+            let sent: Vec<Uuid> = held_before.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
+            (contested, contested_before) = still_contested(&mut lookup, &sent, prepares)?;
             read_again = held_before.into_iter().filter(|uuid| !contested.iter().any(|entry| entry.sync_uuid == *uuid)).collect();
             still_without_value = contested;
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
@@ -348,13 +350,16 @@ fn complete(
     held: &[Uuid],
     observer: &mut Observer<'_>,
 ) -> Result<HashSet<Uuid>, DirectoryError> {
+    // A held entry that has moved may have the DN by which groups name another one.
+    let mut changed: Vec<Changed> = mapper.changed(true).collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
         lookup.owners(held, mapper)?;
         lookup.read_again(held, mapper, observer)?;
     }
     // Taken before the groups that name them are added: those have not changed themselves.
-    let changed: Vec<Changed> = mapper.changed().collect();
+    let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
+    changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
     let known: HashSet<Uuid> = mapper.received().collect();
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
@@ -364,8 +369,8 @@ fn complete(
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
 }
 
-/// Of the entries that an earlier run held, or sent without a value that another one has, those that
-/// it would send without the value again: they are named again, and not sent again.
+/// Of the entries that an earlier run sent without a value, those that would be sent without it again because another one has it: they are
+/// named again, and not sent again.
 fn still_contested(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
     if uuids.is_empty() {
         return Ok(Default::default());

@@ -322,7 +322,10 @@ fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[He
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
     // Only a full refresh tells the kinds of what version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
-    let mut dropped: Vec<Uuid> = reading.content.dropped.iter().map(|entry| entry.sync_uuid).collect();
+    // What Kanidm refused was not sent without a value, but not at all.
+    let refused: HashSet<Uuid> = refused.iter().filter(|entry| !entry.is_partial).map(|entry| entry.uuid).collect();
+    let sent = reading.content.dropped.iter().filter(|entry| !refused.contains(&entry.uuid));
+    let mut dropped: Vec<Uuid> = sent.map(|entry| entry.sync_uuid).collect();
     dropped.sort_unstable();
     dropped.dedup();
     dropped.truncate(MAX_HELD);

@@ -16,8 +16,11 @@ const PASSWORD: &str = "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0";
 /// Attributes that an access rule may hide.
 pub const HIDEABLE: [&str; 5] = ["userpassword", "mail", "member", "pwdaccountlockedtime", "nsaccountlock"];
 
+/// An attribute, and values of it.
+type Junk = (&'static str, fn() -> Vec<String>);
+
 /// What somebody may write who may write into the own entry.
-pub const JUNK: [(&str, fn() -> Vec<String>); 9] = [
+pub const JUNK: [Junk; 9] = [
     ("mail", || vec![format!("{}@d.example", "x".repeat(300))]),
     ("mail", || (0..2_000).map(|n| format!("many{n}@d.example")).collect()),
     ("mail", || vec!["a\u{0}b@d.example".to_owned(), "x".repeat(100_000)]),

@@ -117,7 +117,7 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
     let mut optional = broken(Broken::Gid) && entry.gid.is_some();
     if !entry.group {
         // Nor does a lock wait for a display name.
-        let ends = entry.locked || entry.marked;
+        let ends = entry.locked || entry.is_marked();
         required |= broken(Broken::Display) && !ends;
         optional |= broken(Broken::Display) && ends;
         if broken(Broken::Display) && ends {
