@@ -133,6 +133,28 @@ fn a_password_larger_than_any_message_unlocks_nobody() {
     assert!(!ran.outcome.stderr.contains("held back"), "{}", ran.outcome.stderr);
 }
 
+/// A name that Kanidm does not take, or that is one of its own, holds the entry. The lock that follows arrives all the same.
+#[test]
+fn a_name_keeps_no_account_open() {
+    for (name, rule) in [("1st", "uid: must"), ("admin", "the name \"admin\" is that of an account or group of Kanidm's own")] {
+        let world = world(|config| config);
+        let uuid = world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().uuid;
+        let entry = |world: &World| world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap();
+        world.slapd.modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n", user_dn(1)));
+        says(&world.run(&[], 3), rule);
+        assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
+        let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), &format!("uid={name}"));
+        modify(&world, &dn, "replace: userPassword\nuserPassword: !{SSHA}locked\n");
+        says(&run_with_a_lock(&world, 3), "the account is locked in Kanidm, by a temporary name");
+        assert_eq!((entry(&world).name, entry(&world).account_expire.is_some()), (Some(format!("tmp-{}", uuid.simple())), true));
+        world.run(&["--full-refresh"], 3);
+        assert!(entry(&world).account_expire.is_some());
+        world.slapd.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: uid=first\ndeleteoldrdn: 1\n"));
+        world.run(&[], 0);
+        assert_eq!((entry(&world).name.as_deref(), entry(&world).account_expire.is_some()), (Some("first"), true));
+    }
+}
+
 /// A group without its members would be an empty one.
 #[test]
 fn a_group_larger_than_any_message_keeps_its_members() {

@@ -467,9 +467,17 @@ fn a_locked_account_that_is_held_says_so() {
     assert!(!says(held.clone()));
     assert!(!says(held.clone().with("nsAccountLock", "false")));
     assert!(says(held.with("pwdStartTime", "20240101000000Z")));
-    assert!(says(person(1, "1bob").with("pwdEndTime", "20240101000000Z")));
+    assert!(says(person(1, "1bob").with("pwdEndTime", "90000101000000Z")));
     assert!(says(person(1, "bob").with("nsAccountLock", "perhaps")));
-    assert!(says(person(1, "1bob").with("nsAccountLock", "true")));
+    assert!(says(TestEntry { dn: "cn=\u{1}".to_owned(), ..person(1, "bob").with("nsAccountLock", "true") }));
+    // The upload closes these.
+    for (ended, at) in [(("nsAccountLock", "true"), "1970-01-01T00:00:00Z"), (("pwdEndTime", "20240101000000Z"), "2024-01-01T00:00:00Z")] {
+        let entry = person(1, "1bob").with(ended.0, ended.1);
+        assert!(!says(entry.clone()));
+        let ended = map(&config(), &[entry]).held[0].ended.clone().unwrap();
+        assert_eq!((ended.account_expire.as_str(), ended.displayname.as_str()), (at, "Person 1bob"));
+    }
+    assert_eq!(map(&config(), &[person(1, "1bob")]).held[0].ended, None);
 }
 
 /// Values that need no complaint.

@@ -6,18 +6,16 @@
 //! all of them if they are not many and the run has changed something, which may have made room. A
 //! full refresh tries each in any case.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
+
+use uuid::Uuid;
 
 use super::collide::SEVERAL;
 use super::error::Fault;
 use super::item::{Form, Item};
-use super::limit::limits_alone;
-use super::request::Retention;
 use super::send::{Refusal, Sent};
-use super::state::SyncState;
 use super::upload::UploadError;
 use super::write::{Together, Writer};
-use crate::mapping::STILL_OPEN;
 
 /// Maximum entries that are tried alone in a run that has changed nothing.
 const ALONE: usize = 5;
@@ -45,7 +43,8 @@ impl Writer<'_> {
         for item in alone {
             self.write_alone(item)?;
         }
-        let locks_are_open = self.send_limits(together.iter().map(|(item, _)| *item))?;
+        let waiting: Vec<Item> = together.iter().map(|(item, _)| *item).collect();
+        let notes: HashMap<Uuid, &str> = self.send_limits(&waiting)?.into_iter().collect();
         for (item, refusal) in together {
             let mut reason = format!(
                 "Kanidm refused it in an earlier run, and still refuses one of the {} entries like it at least: {}. A full refresh \
@@ -53,9 +52,9 @@ impl Writer<'_> {
                 items.len(),
                 refusal.answer
             );
-            if locks_are_open && limits_alone(&self.rendered(item, Form::Full)).is_some() {
+            if let Some(note) = notes.get(&self.uuid(item)) {
                 reason.push_str("; ");
-                reason.push_str(STILL_OPEN);
+                reason.push_str(note);
             }
             // Which of them is at fault is not known.
             self.hold_for(item, reason, Fault::Conflict)?;
@@ -94,15 +93,6 @@ impl Writer<'_> {
             rest = more;
         }
         Ok(refused)
-    }
-
-    /// Sends their locks and limits in time together. True if Kanidm does not take them.
-    fn send_limits(&mut self, items: impl Iterator<Item = Item>) -> Result<bool, UploadError> {
-        let limits: Vec<Cow<'_, [u8]>> = items.filter_map(|item| limits_alone(&self.rendered(item, Form::Full))).map(Cow::Owned).collect();
-        if limits.is_empty() || *self.sender.current() == SyncState::Refresh {
-            return Ok(!limits.is_empty());
-        }
-        Ok(!matches!(self.sender.send_aside(&limits.into(), &Retention::Ignore)?, Sent::Applied(_)))
     }
 }
 

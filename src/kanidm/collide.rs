@@ -135,8 +135,10 @@ impl Writer<'_> {
         let (collided, waiting) = (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
         let again = self.take_again();
         let all = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone())).chain(again.clone());
-        // Persons before groups, which have them as members.
-        let (groups, persons): (Vec<Item>, Vec<Item>) = all.partition(|item| self.is_group(*item));
+        let (held, all): (Vec<Item>, Vec<Item>) = all.partition(|item| matches!(item, Item::Held(_)));
+        // They have nothing but a DN to give up. Persons before groups, which have them as members.
+        self.attempt_in_chunks(&held, Form::Full, false)?;
+        let (groups, persons): (Vec<Item>, Vec<Item>) = all.into_iter().partition(|item| self.is_group(*item));
         match self.exchange(&[persons, groups].concat())? {
             Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
             None => {
@@ -211,7 +213,7 @@ impl Writer<'_> {
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
         let held: Vec<Item> = self.order.iter().copied().filter(|i| matches!(i, Item::Record(at) if !written.contains(at))).collect();
         for item in &held {
-            self.stays_open(*item, Fault::Conflict)?;
+            self.send_limit(*item, Fault::Conflict)?;
         }
         self.held = held;
         self.settle_members()

@@ -28,7 +28,7 @@ use super::state::{Envelope, SyncState};
 use super::transport::{Clock, SyncServer};
 use super::write::Writer;
 use super::yielded::Yielded;
-use crate::mapping::Claimed;
+use crate::mapping::{Claimed, Ended};
 use crate::sync::changeset::ChangeSet;
 
 /// Everything an upload needs to know.
@@ -47,6 +47,8 @@ pub struct Upload<'a> {
     pub changes: &'a ChangeSet,
     /// Held entries (UUID in Kanidm, DN): in the state Refresh they are listed, so that Kanidm keeps what it has of them.
     pub stubs: &'a [(Uuid, String)],
+    /// Of these, the persons whose accounts have ended.
+    pub ended: &'a [EndedPerson<'a>],
     /// Entries of `changes` (UUIDs in Kanidm) that were held before and have not changed since: refusing them once more says nothing new.
     pub tried_before: &'a HashSet<Uuid>,
     /// Attributes that are known to be yielded to Kanidm.
@@ -60,6 +62,17 @@ pub struct Upload<'a> {
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
     /// How much at once.
     pub limits: Limits,
+}
+
+/// A person who is held, and whose account is to be closed all the same.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedPerson<'a> {
+    /// The UUID in Kanidm.
+    pub uuid: Uuid,
+    /// The DN.
+    pub dn: &'a str,
+    /// Since when.
+    pub ended: &'a Ended,
 }
 
 /// How much at once.
@@ -110,6 +123,8 @@ pub struct UploadReport {
     pub written: Vec<usize>,
     /// Entries that Kanidm did not accept, and, without a DN, those that it did not delete.
     pub held: Vec<HeldByKanidm>,
+    /// Of [`Upload::ended`], those that could not be closed, by UUID in Kanidm.
+    pub open: HashSet<Uuid>,
     /// Entries that got a temporary name on the way to their new one.
     pub staged: u64,
     /// Attributes that are yielded to Kanidm, as far as this upload knows.
@@ -237,7 +252,11 @@ pub fn upload(
     let sender = Sender::new(server, clock, input);
     let mut writer = Writer::new(sender, input, progress);
     writer.timed(Step::Delete, Writer::clear)?;
-    let written = writer.timed(Step::Write, Writer::write_all).and_then(|()| writer.timed(Step::Collisions, Writer::resolve_collisions));
+    let written = writer.timed(Step::Write, Writer::write_all);
+    if matches!(written, Ok(()) | Err(UploadError::TooManyRefused { .. })) {
+        writer.timed(Step::Write, Writer::close_ended)?;
+    }
+    let written = written.and_then(|()| writer.timed(Step::Collisions, Writer::resolve_collisions));
     if let Err(error @ UploadError::TooManyRefused { .. }) = written {
         writer.timed(Step::Collisions, Writer::settle_what_was_given_up)?;
         return Err(error);

@@ -19,7 +19,6 @@ use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::state::{Envelope, MAX_HELD, SyncState};
 use super::upload::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
 use super::yielded::{self, Yielded};
-use crate::mapping::STILL_OPEN;
 use crate::sync::changeset::Kind;
 
 /// With so many refused and none accepted, it is not the entries.
@@ -58,6 +57,8 @@ pub(super) struct Writer<'a> {
     pub(super) written_before: usize,
     /// Those that no earlier run could write.
     pub(super) again: Vec<Item>,
+    /// Whether the ended accounts of persons whom the mapping holds are closed.
+    pub(super) ended_closed: bool,
     /// Entries that have or had temporary values.
     pub(super) staged: HashSet<Item>,
     /// Whether it was tried to write many entries that pass values round.
@@ -114,6 +115,7 @@ impl<'a> Writer<'a> {
             collided: Vec::new(),
             written_before: 0,
             again: Vec::new(),
+            ended_closed: input.ended.is_empty(),
             staged: HashSet::new(),
             exchange_tried: false,
             exchange_failed: false,
@@ -336,9 +338,9 @@ impl<'a> Writer<'a> {
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
         }
-        if self.stays_open(item, fault)? {
+        if let Some(note) = self.send_limit(item, fault)? {
             reason.push_str("; ");
-            reason.push_str(STILL_OPEN);
+            reason.push_str(note);
         }
         self.hold_for(item, reason, fault)
     }
@@ -420,7 +422,7 @@ impl<'a> Writer<'a> {
             }
         };
         let waiting = !self.waiting.is_empty() || !self.collided.is_empty() || !self.again.is_empty();
-        let clean = self.sender.report.held.is_empty() && !waiting && !self.members_late && !self.stub_refused;
+        let clean = self.sender.report.held.is_empty() && !waiting && !self.members_late && !self.stub_refused && self.ended_closed;
         let envelope = (last && clean).then(|| self.envelope(&[]));
         let leave = envelope.as_ref().map_or(Leave::Interim, Leave::Final);
         let sent = match items {

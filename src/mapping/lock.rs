@@ -14,6 +14,8 @@
 //!
 //! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of its own that a synchronisation may set.
 
+use std::time::SystemTime;
+
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::validate::Rule;
@@ -203,6 +205,12 @@ pub(crate) fn rfc3339(time: Seconds) -> String {
     use chrono::{Datelike, Timelike};
     let t: DateTime<Utc> = DateTime::from_timestamp(time.clamp(LOCKED, LAST), 0).unwrap_or_default();
     format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
+}
+
+/// Whether this time, as [`rfc3339`] writes it, has come.
+pub(crate) fn has_ended(time: &str) -> bool {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    time <= rfc3339(Seconds::try_from(now.as_secs()).unwrap_or(LAST)).as_str()
 }
 
 #[cfg(test)]

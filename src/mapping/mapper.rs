@@ -18,7 +18,8 @@ use super::shown::Mask;
 use super::validate;
 use super::values::Names;
 use super::{
-    Changed, Claimed, Content, Contested, Dropped, Findings, Held, MAX_ASKED, MAX_MEMBERS, Problem, Questions, SkipReason, Skipped,
+    Changed, Claimed, Content, Contested, DN, Dropped, Findings, Held, MAP_UUID, MAX_ASKED, MAX_MEMBERS, Problem, Questions, SkipReason,
+    Skipped,
 };
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::kanidm::scim::{Schemas, ScimPerson};
@@ -138,7 +139,7 @@ impl<'c> Mapper<'c> {
         }
         if has_long_name(entry) {
             self.form.clear();
-            self.hold(sync_uuid, &shortened(entry.dn()), "dn", validate::TOO_LONG.to_owned());
+            self.hold(sync_uuid, &shortened(entry.dn()), DN, validate::TOO_LONG.to_owned());
             return true;
         }
         let values = self.pick(entry);
@@ -307,7 +308,7 @@ impl<'c> Mapper<'c> {
             NewEntry { sync_uuid, kind: Kind::Other, state, gidnumber: None, record: None, dn: &dn, dn_form, name: "", user_name: None };
         self.index.add(&self.content.changes, &new);
         let problems = vec![Problem { attribute: attribute.to_owned(), rule }];
-        self.content.held.push(Held { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, kind, shown, dn, problems });
+        self.content.held.push(Held { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, kind, shown, dn, problems, ended: None });
     }
 
     pub(super) fn set_state(&mut self, position: u32, state: State) {
@@ -331,8 +332,11 @@ impl<'c> Mapper<'c> {
         }
 
         let sent = findings.settle(person.window.expire.is_some());
-        if !sent && person.window != lock::Window::default() {
-            findings.required("sync_account_lock", person::STILL_OPEN);
+        if !sent {
+            findings.ended = person.ended(&findings.problems);
+            if findings.ended.is_none() && person.window != lock::Window::default() {
+                findings.required("sync_account_lock", person::STILL_OPEN);
+            }
         }
         let record = if sent { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
         let Buffers { user_name, name, mails, .. } = &self.buffers;
@@ -402,14 +406,14 @@ impl<'c> Mapper<'c> {
     /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has it, whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
         if self.claimed.contains(&sync_uuid) {
-            findings.required("map_uuid", CLAIMED);
+            findings.required(MAP_UUID, CLAIMED);
         }
     }
 
     /// Names what was held or dropped.
     pub(super) fn report(&mut self, sync_uuid: Uuid, (kind, shown): (changeset::Kind, Mask), dn: &str, findings: Findings) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
-        let Findings { mut problems, drops, contested, .. } = findings;
+        let Findings { mut problems, drops, contested, ended, .. } = findings;
         if problems.is_empty() {
             self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
             let dropped = |Problem { attribute, rule }| Dropped { uuid, sync_uuid, dn: dn.to_string(), attribute, rule };
@@ -417,7 +421,7 @@ impl<'c> Mapper<'c> {
             self.content.dropped.extend(dropped);
         } else {
             problems.extend(drops);
-            self.content.held.push(Held { uuid, sync_uuid, kind, shown, dn: dn.to_string(), problems });
+            self.content.held.push(Held { uuid, sync_uuid, kind, shown, dn: dn.to_string(), problems, ended });
         }
     }
 }
@@ -437,7 +441,7 @@ fn shortened(dn: &str) -> String {
 pub(super) fn position_of(written: Result<usize, PushError>, findings: &mut Findings) -> Option<u32> {
     let position = written.ok().and_then(|position| u32::try_from(position).ok());
     if position.is_none() {
-        findings.required("dn", UNWRITABLE);
+        findings.required(DN, UNWRITABLE);
     }
     position
 }

@@ -25,9 +25,10 @@ use std::collections::{HashMap, HashSet};
 use ldap_content_sync::Oversized;
 use uuid::Uuid;
 
+pub(crate) use lock::has_ended;
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
-pub(crate) use person::{MISSING, STILL_OPEN};
+pub(crate) use person::{LOCKED, MISSING, STILL_OPEN};
 use shown::Mask;
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
@@ -222,7 +223,23 @@ pub struct Held {
     pub dn: String,
     /// Never empty, and not much longer than [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
+    /// Of a person whose account the directory has ended, where nothing but this stands in the way of saying so.
+    pub ended: Option<Ended>,
 }
+
+/// What Kanidm needs to close the account of a person who is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The display name, or what stands in its place.
+    pub displayname: String,
+    /// When the account ended, RFC 3339.
+    pub account_expire: String,
+}
+
+/// [`Problem::attribute`] of a bad DN.
+const DN: &str = "dn";
+/// The same, of a UUID that the configuration gives to another entry.
+const MAP_UUID: &str = "map_uuid";
 
 /// What is wrong with an entry. Never repeats a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,11 +327,13 @@ struct Findings {
     contested: bool,
     /// The mail addresses among those values, and the positions in the index of those who have them.
     claimed: Vec<(String, u32)>,
+    /// Of a person that is held.
+    ended: Option<Ended>,
 }
 
 impl Findings {
     fn new(policy: InvalidEntries) -> Self {
-        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false, claimed: Vec::new() }
+        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false, claimed: Vec::new(), ended: None }
     }
 
     /// The entry cannot do without.
@@ -344,8 +363,7 @@ impl Findings {
     }
 
     /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent without what offends also where the policy
-    /// holds entries: its lock must not wait for somebody to mend a mail address, which may be one of the owner's making. There is no clock
-    /// here to tell today from the day after.
+    /// holds entries: its lock must not wait for somebody to mend a mail address, which may be one of the owner's making.
     fn settle(&mut self, ends: bool) -> bool {
         let drop = self.policy == InvalidEntries::DropValue || (ends && self.policy == InvalidEntries::Hold);
         if !drop || !self.problems.is_empty() {

@@ -10,13 +10,14 @@ use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
 use super::shown::Mask;
 use super::values::{self, Picked, Texts};
-use super::{Findings, MAX_PROBLEMS, MAX_VALUES, password, ssh_key, validate};
+use super::{DN, Ended, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, Problem, password, ssh_key, validate};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::sync::changeset::ChangeSet;
 
 pub(crate) const MISSING: &str = "is missing";
 pub(crate) const STILL_OPEN: &str =
     "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
+pub(crate) const LOCKED: &str = "note: the account is locked in Kanidm, by a temporary name (tmp-...) until the entry is mended";
 
 const OBJECT_CLASS: &str = "objectClass";
 pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
@@ -138,6 +139,16 @@ pub(super) struct Person<'a> {
     pub(super) gidnumber: Option<u32>,
     pub(super) loginshell: Option<&'a str>,
     pub(super) window: Window,
+}
+
+impl Person<'_> {
+    /// Whether the account has ended, and can be closed though the person is held: everything but the DN and the UUID can stay as it is.
+    pub(super) fn ended(&self, problems: &[Problem]) -> Option<Ended> {
+        let is_known = !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));
+        let account_expire = lock::rfc3339(self.window.expire?);
+        let displayname = if self.displayname.is_empty() { "-".to_owned() } else { self.displayname.to_string() };
+        (is_known && lock::has_ended(&account_expire)).then_some(Ended { displayname, account_expire })
+    }
 }
 
 /// What is used again for every person.
@@ -424,6 +435,6 @@ pub(super) fn lower_case(text: &str, lower: &mut String) {
 pub(super) fn check_dn(dn: &str, form: &str, claims: Claims<'_>, findings: &mut Findings) {
     let rule = validate::text(dn).err().map(Cow::Borrowed).or_else(|| claims.dn(form).map(Cow::Owned));
     if let Some(rule) = rule {
-        findings.required("dn", rule);
+        findings.required(DN, rule);
     }
 }

@@ -340,7 +340,8 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     let rule = "the directory sent this entry more than once in one refresh; the next run reads it again".to_owned();
     let problems = vec![Problem { attribute: "dn".to_owned(), rule }];
     // The kind is that of what was received; Content::hold fills it in.
-    Held { uuid: config.mapping.kanidm_uuid(sync_uuid), sync_uuid, kind: Kind::Person, shown: Mask::default(), dn, problems }
+    let (uuid, kind, shown) = (config.mapping.kanidm_uuid(sync_uuid), Kind::Person, Mask::default());
+    Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None }
 }
 
 /// What an incremental run reads beside the refresh: which groups that were, and no earlier run need have read them.

@@ -32,7 +32,7 @@ use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
-use crate::kanidm::upload::{self, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
+use crate::kanidm::upload::{self, EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
 use crate::kanidm::yielded::{Yielded, words};
 use crate::mapping::shown::{LOCK_KEY, roles};
 use crate::mapping::{Content, Held, password};
@@ -257,6 +257,8 @@ fn send(
     // An entry whose UUID another one has in Kanidm keeps nothing there.
     let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
     let stubs: Vec<(Uuid, String)> = content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
+    let ended: Vec<EndedPerson<'_>> =
+        content.held.iter().filter_map(|h| Some(EndedPerson { uuid: h.uuid, dn: &h.dn, ended: h.ended.as_ref()? })).collect();
     let tried_before: HashSet<Uuid> = reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
@@ -272,6 +274,7 @@ fn send(
         retention: reading.retention.clone(),
         changes: &content.changes,
         stubs: &stubs,
+        ended: &ended,
         tried_before: &tried_before,
         yielded: yielded(start, reading),
         claimed: &content.claimed,

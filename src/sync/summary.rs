@@ -10,7 +10,7 @@ use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedE
 use super::run::Job;
 use super::start::Start;
 use crate::kanidm::upload::{HeldByKanidm, UploadReport};
-use crate::mapping::Content;
+use crate::mapping::{Content, Held, LOCKED, STILL_OPEN};
 use crate::sync::changeset::Kind;
 
 const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
@@ -39,6 +39,9 @@ pub(super) fn report(
         false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
     };
     let mut held = held_by_us(content);
+    if uploaded.posts > 0 {
+        held.iter_mut().zip(&content.held).for_each(|(entry, by_us)| entry.problems.extend(note_of_lock(by_us, uploaded)));
+    }
     held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
         uuid: job.config.mapping.kanidm_uuid(*uuid),
         dn: String::new(),
@@ -86,6 +89,13 @@ pub(super) fn report(
 pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
     let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
     content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
+}
+
+/// Whether the account of a person whom the mapping holds was closed.
+fn note_of_lock(held: &Held, uploaded: &UploadReport) -> Option<ReportProblem> {
+    held.ended.as_ref()?;
+    let rule = if uploaded.open.contains(&held.uuid) { STILL_OPEN } else { LOCKED };
+    Some(ReportProblem { attribute: Some("sync_account_lock".to_owned()), rule: rule.to_owned() })
 }
 
 /// What Kanidm did not accept.

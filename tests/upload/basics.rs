@@ -467,6 +467,7 @@ fn another_run_ends_this_one() {
         retention: Retention::Ignore,
         changes: &set,
         stubs: &[],
+        ended: &[],
         tried_before: &std::collections::HashSet::new(),
         yielded: Yielded::new(),
         claimed: &[],

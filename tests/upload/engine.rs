@@ -208,23 +208,26 @@ fn a_lock_is_applied_while_the_rest_is_held() {
     let kanidm = KanidmServer::start();
     kanidm.create_person("native", Some(7777), Some("native@x.org"));
     let mut engine = Engine::new(&kanidm, "sync");
-    fill(&mut engine, &[person(0), person(1)]);
+    fill(&mut engine, &[person(0), person(1), person(3)]);
     let mut set = ChangeSet::default();
+    add_person(&mut set, &Account { locked: true, name: "native".to_owned(), ..person(3) });
     add_person(&mut set, &Account { locked: true, mail: "native@x.org".to_owned(), ..person(0) });
     add_person(&mut set, &Account { locked: true, bad: true, gid: 20_001, ..person(1) });
     add_person(&mut set, &Account { locked: true, mail: "native@x.org".to_owned(), ..person(2) });
     let report = Job::new(&set).run(&mut engine).unwrap();
     let reasons: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
-    assert_eq!(reasons.len(), 3, "{reasons:#?}");
+    assert_eq!(reasons.len(), 4, "{reasons:#?}");
+    assert!(reasons[&id(3)].contains("locked in Kanidm, by a temporary name"), "{reasons:#?}");
     let open = |n: u32| reasons[&id(n)].contains("Kanidm keeps the state it has");
     assert_eq!([0, 1, 2].map(open), [false, false, true], "{reasons:#?}");
-    for (n, entry) in kanidm.entries("sync").iter().enumerate() {
-        let expected = person(u32::try_from(n).unwrap());
+    for (n, entry) in [0, 1, 3].into_iter().zip(kanidm.entries("sync")) {
+        let expected = person(n);
+        let name = if n == 3 { format!("tmp-{}", id(3).simple()) } else { expected.name };
         assert_eq!(entry.account_expire.as_deref(), Some("1970-01-01T00:00:00Z"));
-        assert_eq!((entry.name.as_ref(), entry.gidnumber), (Some(&expected.name), Some(expected.gid)));
+        assert_eq!((entry.name.as_ref(), entry.gidnumber), (Some(&name), Some(expected.gid)));
         assert_eq!(entry.mail.iter().map(|m| &m.value).collect::<Vec<_>>(), [&expected.mail]);
     }
-    assert_eq!(engine.content().len(), 2, "nobody comes into being by a lock");
+    assert_eq!(engine.content().len(), 3, "nobody comes into being by a lock");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
+use kanidm_ldap_sync::kanidm::upload::{EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
 use kanidm_ldap_sync::kanidm::yielded::Yielded;
 use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
 use uuid::Uuid;
@@ -93,6 +93,7 @@ pub struct Job<'a> {
     pub set: &'a ChangeSet,
     pub retention: Retention,
     pub stubs: &'a [(Uuid, String)],
+    pub ended: &'a [EndedPerson<'a>],
     pub full: bool,
     pub tried_before: HashSet<Uuid>,
     pub limits: Limits,
@@ -109,6 +110,7 @@ impl<'a> Job<'a> {
             set,
             retention: Retention::Ignore,
             stubs: &[],
+            ended: &[],
             full: false,
             tried_before: HashSet::new(),
             limits: limits(1000),
@@ -140,6 +142,7 @@ impl<'a> Job<'a> {
             retention: self.retention.clone(),
             changes: self.set,
             stubs: self.stubs,
+            ended: self.ended,
             tried_before: &self.tried_before,
             yielded,
             claimed: &[],

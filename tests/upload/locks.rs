@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, UploadError};
+use kanidm_ldap_sync::kanidm::upload::{EndedPerson, HeldByKanidm, Limits, UploadError};
+use kanidm_ldap_sync::mapping::Ended;
 use kanidm_ldap_sync::sync::changeset::ChangeSet;
 use uuid::Uuid;
 
@@ -42,19 +43,88 @@ fn a_lock_is_applied_while_the_rest_is_held() {
     }
 }
 
+const LOCKED: &str = "locked in Kanidm, by a temporary name";
+
+/// Whoever is locked cannot keep the account open by a name that is somebody else's.
+#[test]
+fn a_lock_does_not_wait_for_a_name() {
+    for from_refresh in [false, true] {
+        let mut model = active(&[person(0), person(1), person(2), person(5)]);
+        let before = model.entries[&id(0)].clone();
+        model.foreign_names.insert("admin".to_owned());
+        if from_refresh {
+            model.state = None;
+        }
+        let mut set = ChangeSet::default();
+        add_person(&mut set, &Account { locked: true, name: "admin".to_owned(), ..person(0) });
+        // Who may still log in keeps the name.
+        add_person(&mut set, &Account { name: "admin".to_owned(), ..person(1) });
+        add_person(&mut set, &person(2));
+        add_person(&mut set, &person(5));
+        let report = Job { full: from_refresh, ..Job::new(&set) }.run(&mut model).unwrap();
+        let closed: BTreeSet<Uuid> = report.held.iter().filter(|h| h.reason.contains(LOCKED)).map(|h| h.uuid).collect();
+        assert_eq!((uuids(&report.held), closed), ([0, 1].map(id).into(), [id(0)].into()), "{:#?}", report.held);
+        let mut after = model.entries[&id(0)].clone();
+        assert_eq!(after.attributes.remove("account_expire"), Some("1970-01-01T00:00:00Z".into()));
+        assert_eq!(after.attributes.insert("name".into(), before.text("name").into()), Some(temporary_name(0).into()));
+        assert_eq!(after, before, "nothing else of it changes");
+        assert_eq!(model.entries[&id(1)].text("name"), Some("user1"));
+
+        // With a name of its own it is as any other.
+        let mut mended = ChangeSet::default();
+        add_person(&mut mended, &Account { locked: true, ..person(0) });
+        let report = Job { cookie: "newer", ..Job::new(&mended) }.run(&mut model).unwrap();
+        assert_eq!((report.held, model.entries[&id(0)].text("name")), (vec![], Some("user0")));
+    }
+}
+
+/// Those that are held by the mapping, which has no record of them.
+#[test]
+fn accounts_that_have_ended_are_closed_though_the_mapping_holds_them() {
+    for (from_refresh, tried) in [(false, false), (true, false), (false, true)] {
+        let mut model = active(&[person(0), person(1), person(5)]);
+        let before = model.entries[&id(0)].clone();
+        if from_refresh {
+            model.state = None;
+        }
+        let mut set = ChangeSet::default();
+        add_person(&mut set, &person(1));
+        add_person(&mut set, &person(5));
+        let gone = Ended { displayname: "User 0".to_owned(), account_expire: "2020-01-01T00:00:00Z".to_owned() };
+        // Kanidm does not have the second; the third has the DN of somebody else.
+        let ended = [(id(0), person(0).dn), (id(8), person(8).dn), (id(9), person(5).dn)];
+        let stubs: Vec<(Uuid, String)> = ended[..2].to_vec();
+        let ended: Vec<EndedPerson<'_>> = ended.iter().map(|(uuid, dn)| EndedPerson { uuid: *uuid, dn, ended: &gone }).collect();
+        let tried_before = if tried { [id(0), id(8), id(9)].into() } else { Default::default() };
+        let job = Job { full: from_refresh, stubs: &stubs, ended: &ended, tried_before, ..Job::new(&set) };
+        let report = job.run(&mut model).unwrap();
+        assert_eq!((report.open, report.held), ([8, 9].map(id).into(), vec![]));
+        let mut after = model.entries[&id(0)].clone();
+        assert_eq!(after.attributes.remove("account_expire"), Some("2020-01-01T00:00:00Z".into()));
+        assert_eq!(after.attributes.remove("name"), Some(temporary_name(0).into()));
+        assert_eq!(after.text("displayname"), Some("User 0"));
+        assert_eq!(after.attributes.get("mail"), before.attributes.get("mail"));
+        assert!(model.entries.get(&id(8)).is_none_or(|entry| entry.text("name").is_none()), "nobody comes into being by a lock");
+        assert_eq!(stored(&model).cookie.as_deref(), Some(&b"new"[..]));
+    }
+}
+
+fn temporary_name(n: u32) -> String {
+    format!("tmp-{}", id(n).simple())
+}
+
 #[test]
 fn a_lock_that_kanidm_does_not_take_is_said_to_be_open() {
     for from_refresh in [false, true] {
         let mut model = active(&[person(0), person(1), person(5)]);
-        model.foreign_names.insert("admin".to_owned());
         model.foreign.insert(id(9));
         if from_refresh {
             model.state = None;
         }
         let locked = |p: Account| Account { locked: true, ..p };
         let mut set = ChangeSet::default();
-        // The name itself is taken; not in Kanidm yet; not ours; and not locked.
-        add_person(&mut set, &locked(Account { name: "admin".to_owned(), ..person(0) }));
+        // The DN is taken; not in Kanidm yet; not ours; and not locked.
+        add_person(&mut set, &locked(Account { dn: person(5).dn, ..person(0) }));
         add_person(&mut set, &locked(Account { mail: person(5).mail, ..person(8) }));
         add_person(&mut set, &locked(person(9)));
         add_person(&mut set, &Account { mail: person(5).mail, ..person(1) });

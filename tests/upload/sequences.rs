@@ -339,6 +339,7 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
         retention,
         changes: &set,
         stubs: &[],
+        ended: &[],
         tried_before: &std::collections::HashSet::new(),
         yielded,
         claimed: &[],
