@@ -21,11 +21,6 @@ use super::write::{Together, Writer};
 const ALONE: usize = 5;
 
 impl Writer<'_> {
-    /// Those of them that are not many, for a search among all that collide.
-    pub(super) fn take_again(&mut self) -> Vec<Item> {
-        if self.again.len() > SEVERAL { Vec::new() } else { std::mem::take(&mut self.again) }
-    }
-
     /// Tries them, after the entries that are new. `changed`: the run has written or deleted something, or wants to.
     pub(super) fn write_again(&mut self, changed: bool) -> Result<(), UploadError> {
         let alone = if changed { SEVERAL } else { ALONE };
@@ -47,9 +42,9 @@ impl Writer<'_> {
         let notes: HashMap<Uuid, &str> = self.send_limits(&waiting)?.into_iter().collect();
         for (item, refusal) in together {
             let mut reason = format!(
-                "Kanidm refused it in an earlier run, and still refuses one of the {} entries like it at least: {}. A full refresh \
-                 (`--full-refresh`) tries each",
-                items.len(),
+                "Kanidm refused it in an earlier run, and in this one it was not tried alone, but with {} others like it: {}. `--full-refresh` \
+                 tries each",
+                items.len().saturating_sub(1),
                 refusal.answer
             );
             if let Some(note) = notes.get(&self.uuid(item)) {

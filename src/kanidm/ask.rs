@@ -72,7 +72,11 @@ impl Writer<'_> {
                 }
             }
         }
-        Ok(Candidate::new(item, refusal, values, wants, true))
+        let mut candidate = Candidate::new(item, refusal, values, wants, true);
+        // After an exchange it is known that nobody of this run has it.
+        let holder = if self.exchange_tried && !self.exchange_failed { Holder::Another } else { Holder::Unknown };
+        candidate.wants.iter_mut().for_each(|(_, of)| *of = holder);
+        Ok(candidate)
     }
 
     /// Who of them has what the others want.

@@ -28,6 +28,8 @@ use super::write::{Block, Together, Writer};
 
 /// So few entries are asked for one by one who of them has what another one wants.
 const FEW: usize = 5;
+/// The same, where an exchange of many was not possible.
+const PAIRED: usize = 40;
 /// So many are tried one by one as often as it helps.
 pub(super) const SEVERAL: usize = 50;
 
@@ -82,7 +84,7 @@ impl Writer<'_> {
         }
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = Vec::new();
-        if waiting.len() <= FEW {
+        if waiting.len() <= if self.exchange_failed { PAIRED } else { FEW } {
             candidates = self.candidates(waiting)?;
             // Entries that could not be helped in an earlier run cannot be helped as long as nothing changes, neither they nor others;
             // asking costs much.
@@ -132,21 +134,24 @@ impl Writer<'_> {
     /// Many want values that are taken: perhaps by one another. Those that earlier runs could not write may be among them.
     fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
         self.exchange_tried = true;
+        self.write_again(true)?;
         let (collided, waiting) = (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
-        let again = self.take_again();
-        let all = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone())).chain(again.clone());
+        let all = collided.iter().map(|(item, _)| *item).chain(waiting.iter().flat_map(|block| block.items.clone()));
         let (held, all): (Vec<Item>, Vec<Item>) = all.partition(|item| matches!(item, Item::Held(_)));
-        // They have nothing but a DN to give up. Persons before groups, which have them as members.
+        // They have nothing but a DN to give up.
         self.attempt_in_chunks(&held, Form::Full, false)?;
-        let (groups, persons): (Vec<Item>, Vec<Item>) = all.into_iter().partition(|item| self.is_group(*item));
-        match self.exchange(&[persons, groups].concat())? {
+        match self.exchange(&all)? {
             Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
             None => {
-                log::debug!("many values are taken, and who has them is not asked");
+                log::debug!("many values are taken, and it was not found out by whom");
                 self.exchange_failed = true;
                 self.collided.splice(0..0, collided);
-                self.waiting.splice(0..0, waiting);
-                self.again.extend(again);
+                // Some may have been written before it failed.
+                let written: HashSet<usize> = self.sender.report.written.iter().copied().collect();
+                let is_left = |item: &Item| matches!(item, Item::Record(at) if !written.contains(at));
+                self.collided.retain(|(item, _)| is_left(item));
+                let left = |block: Block| Block { items: block.items.into_iter().filter(is_left).collect(), written: usize::MAX };
+                self.waiting.splice(0..0, waiting.into_iter().map(left).filter(|block| !block.items.is_empty()));
                 Ok(())
             }
         }
@@ -284,10 +289,11 @@ impl Writer<'_> {
             return stub(uuid, Some(&temporary_id(uuid)));
         }
         let mut entry: Map<String, Value> = serde_json::from_slice(&self.rendered(item, Form::Full)).unwrap_or_default();
-        entry.insert("externalId".to_owned(), format!("tmp-{uuid}").into());
         for attribute in attributes {
             match attribute {
-                Attribute::Dn => {}
+                Attribute::Dn => {
+                    entry.insert("externalId".to_owned(), format!("tmp-{uuid}").into());
+                }
                 Attribute::Name => {
                     entry.insert("name".to_owned(), temporary_name(uuid).into());
                 }
@@ -375,9 +381,9 @@ impl Writer<'_> {
         match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
             Some(item) => format!("{words} is already that of {}", self.dn(item)),
             None if is_kanidms_own(value) => format!("{words} is that of an account or group of Kanidm's own: {remedy}"),
-            None if holder == Holder::Unknown || self.exchange_failed => {
+            None if holder == Holder::Unknown => {
                 format!(
-                    "{words} is taken in Kanidm (by {LOCAL}). So many are taken that the holder is not asked for. Rename it, or {remedy}"
+                    "{words} is taken in Kanidm, and so many are that the holder is not known. Run `--full-refresh`; if it stays, {remedy}"
                 )
             }
             None if self.input.full => {

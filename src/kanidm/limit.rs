@@ -75,6 +75,8 @@ impl Writer<'_> {
         if let Sent::Applied(_) = self.sender.send_aside(&together.into(), &Retention::Ignore)? {
             return Ok(Vec::new());
         }
+        let refused = self.close_all(&limits, &mut { SEARCH_AGAIN })?;
+        let limits: Vec<(Uuid, Vec<u8>)> = limits.into_iter().filter(|(uuid, _)| refused.contains(uuid)).collect();
         let closed: Vec<(Uuid, Vec<u8>)> =
             limits.iter().filter_map(|(uuid, limit)| Some((*uuid, under_temporary_name(limit, *uuid)?))).collect();
         let mut open: HashSet<Uuid> = limits.into_iter().map(|(uuid, _)| uuid).collect();

@@ -20,8 +20,8 @@ const ATTEMPTS: u32 = 5;
 const SLOW_ATTEMPTS: u32 = 3;
 /// So many questions about who has a value are asked in an upload.
 const MAX_QUESTIONS: u64 = 20_000;
-/// Every Kanidm has it, and no synchronisation may delete it: the account `admin`.
-const KANIDMS_OWN: Uuid = Uuid::nil();
+/// Every Kanidm has it, and no synchronisation may delete it: the account `anonymous`.
+const KANIDMS_OWN: Uuid = Uuid::from_u128(0xffff_ffff_ffff);
 /// Before the second attempt; doubled before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -103,6 +103,11 @@ impl<'a> Sender<'a> {
         self.mark.full = true;
     }
 
+    /// The mark of a run after which only a full refresh will do.
+    pub(super) fn unfinished(&self) -> Unfinished {
+        Unfinished { full: true, seq: self.mark.seq.saturating_add(1), ..self.mark }
+    }
+
     /// Sends one POST.
     pub(super) fn send(&mut self, entries: &Entries<'_>, retain: &Retention, leave: Leave<'_>) -> Result<Sent, UploadError> {
         let mut attempt = 1;
@@ -180,7 +185,11 @@ impl<'a> Sender<'a> {
         };
         self.questions = left;
         self.max_refused = self.max_refused.saturating_add(1);
-        self.probe(entries).map(Some)
+        match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {
+            Sent::Refused(refusal) => Ok(Some(refusal)),
+            Sent::Applied(_) => Err(UploadError::ImpossibleSuccess),
+            Sent::TooMuch(_) => Ok(None),
+        }
     }
 
     /// A question that Kanidm answers as if it had deleted every entry of this sync account that `entries` does not list: the state it starts
@@ -198,8 +207,8 @@ impl<'a> Sender<'a> {
 
     /// Whether Kanidm refuses the deletion of an account of its own. No question that rests on it may be sent before.
     pub(super) fn is_guarded(&mut self) -> Result<bool, UploadError> {
-        let sent = self.send(&Entries::none(), &Retention::Delete(vec![KANIDMS_OWN]), Leave::Interim)?;
-        Ok(matches!(sent, Sent::Refused(Refusal { fault: Fault::Foreign, .. })))
+        let refusal = self.question_once(&Entries::none(), &Retention::Delete(vec![KANIDMS_OWN]))?;
+        Ok(refusal.is_some_and(|refusal| refusal.fault == Fault::Foreign))
     }
 
     /// A question that is not repeated, however many there are. It brings what Kanidm refuses. Nothing if no answer came in time.
@@ -247,7 +256,7 @@ impl<'a> Sender<'a> {
             self.refused_for_data = self.refused_for_data.saturating_add(1);
         }
         if self.refused_for_data > self.max_refused {
-            return Err(UploadError::TooManyRefused { posts: self.report.refused, held: self.report.held.clone() });
+            return Err(UploadError::TooManyRefused { posts: self.refused_for_data, held: self.report.held.clone() });
         }
         match error {
             KanidmError::Refused(answer) => Ok(Sent::Refused(Refusal { fault, answer })),

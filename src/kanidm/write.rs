@@ -61,6 +61,8 @@ pub(super) struct Writer<'a> {
     pub(super) ended_closed: bool,
     /// Entries that have or had temporary values.
     pub(super) staged: HashSet<Item>,
+    /// The next run has to be a full one.
+    pub(super) repeat_in_full: bool,
     /// Whether it was tried to write many entries that pass values round.
     pub(super) exchange_tried: bool,
     /// Whether it could not be done.
@@ -117,6 +119,7 @@ impl<'a> Writer<'a> {
             again: Vec::new(),
             ended_closed: input.ended.is_empty(),
             staged: HashSet::new(),
+            repeat_in_full: false,
             exchange_tried: false,
             exchange_failed: false,
             written_groups: Vec::new(),
@@ -438,9 +441,13 @@ impl<'a> Writer<'a> {
 
     fn envelope(&self, held: &[HeldByKanidm]) -> Envelope {
         let envelope = (self.input.finish)(held);
-        // Held entries that cannot be remembered are read again by a full refresh.
-        let cookie = envelope.cookie.filter(|_| !self.given_back && envelope.held.len() <= MAX_HELD);
-        Envelope { cookie, yielded: self.yielded.clone(), ..envelope }
+        let written: HashSet<usize> = self.sender.report.written.iter().copied().collect();
+        let is_temporary = self.staged.iter().any(|item| !matches!(item, Item::Record(at) if written.contains(at)));
+        let is_unsent = !self.waiting.is_empty() || !self.collided.is_empty() || !self.again.is_empty();
+        // Held entries that cannot be remembered, and temporary values, are what a full refresh is for.
+        let in_full = self.repeat_in_full || self.given_back || envelope.held.len() > MAX_HELD || is_temporary || is_unsent;
+        let unfinished = in_full.then(|| self.sender.unfinished());
+        Envelope { unfinished, yielded: self.yielded.clone(), ..envelope }
     }
 
     /// Notes what Kanidm has now.

@@ -295,7 +295,11 @@ fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
     let listed = Directory::connect_watched(config, job.heartbeat.clone())
         .and_then(|mut directory| listing::matching(&mut directory, &config.base_dn, &config.filter));
     match listed {
-        Ok(uuids) => Some(uuids.into_iter().map(|uuid| job.config.mapping.kanidm_uuid(uuid)).collect()),
+        Ok(uuids) => {
+            let mapping = &job.config.mapping;
+            let is_excluded = |uuid: &Uuid| mapping.entries.get(uuid).is_some_and(|table| table.exclude);
+            Some(uuids.into_iter().filter(|uuid| !is_excluded(uuid)).map(|uuid| mapping.kanidm_uuid(uuid)).collect())
+        }
         Err(error) => {
             debug!("the entries cannot be listed once more: {error}");
             None

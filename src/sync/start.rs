@@ -98,7 +98,7 @@ pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result
 
 fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
     if envelope.unfinished.is_some_and(|u| u.full) {
-        Some("the last full refresh was interrupted")
+        Some("the last full refresh was interrupted, or the last run has left something that only a full one settles")
     } else if envelope.unfinished.is_some() && !tells_every_deletion(envelope.cookie.as_deref()) {
         Some("the last run was interrupted, and what it has written may be gone without a word")
     } else if envelope.fingerprint.is_empty() {

@@ -38,6 +38,8 @@ pub struct Model {
     pub remembered: BTreeMap<String, Uuid>,
     /// Names of entries that are not of this sync account.
     pub foreign_names: BTreeSet<String>,
+    /// Groups that an application of Kanidm needs.
+    pub linked: BTreeSet<Uuid>,
     /// Entries of another sync account.
     pub foreign: BTreeSet<Uuid>,
     /// Attributes that are yielded to Kanidm.
@@ -124,6 +126,9 @@ impl Model {
         }
         if refresh {
             let gone: Vec<Uuid> = tables.entries.keys().copied().filter(|u| !entries.contains_key(u)).collect();
+            if gone.iter().any(|u| self.linked.contains(u)) {
+                return Err((400, r#"{"schemaviolation":{"missingmustattribute":["linked_group"]}}"#.to_owned()));
+            }
             tables.delete(&gone);
         }
         if !entries.is_empty() {
@@ -138,8 +143,8 @@ impl Model {
             let gone: Vec<Uuid> = tables.entries.keys().copied().filter(|u| !kept.contains(u)).collect();
             tables.delete(&gone);
         } else if let Some(gone) = list("Delete") {
-            // The nil UUID is that of Kanidm's own `admin`.
-            if gone.iter().any(|u| self.foreign.contains(u) || u.is_nil()) {
+            // Kanidm's own `anonymous` is there, too.
+            if gone.iter().any(|u| self.foreign.contains(u) || *u == Uuid::from_u128(0xffff_ffff_ffff)) {
                 return Err((403, r#""accessdenied""#.to_owned()));
             }
             let gone: Vec<Uuid> = gone.into_iter().filter(|u| tables.entries.contains_key(u)).collect();
@@ -242,7 +247,7 @@ impl Tables {
                 "mail" | "member" | "ssh_publickey" => value.as_array().is_some_and(|list| !list.is_empty()),
                 _ => value.is_string(),
             };
-            if !fits {
+            if !fits || (name == "mail" && value.to_string().contains("bad!")) {
                 return Err(invalid(name));
             }
             if name == "member" {
@@ -282,7 +287,8 @@ impl Tables {
             }
         }
         for value in next.values().flat_map(unique_values) {
-            let foreign = value.0 == "name" && foreign_names.contains(&value.1);
+            // Every Kanidm has an `admin`.
+            let foreign = value.0 == "name" && (value.1 == "admin" || foreign_names.contains(&value.1));
             if foreign || holders[&value].len() > 1 {
                 return Err(self.conflict(value.0));
             }

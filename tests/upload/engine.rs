@@ -267,7 +267,7 @@ fn a_renaming_of_many_takes_a_few_posts() {
         }
         (60..80).for_each(|n| assert_eq!(content[&id(n)].name, Some(person(n).name)));
         assert_eq!(content[&id(100)].members, [59, 60, 70].map(id).into());
-        assert!(report.posts < 100 && engine.recycled().is_empty(), "{} POSTs", report.posts);
+        assert!(report.posts < 150 && engine.recycled().is_empty(), "{} POSTs", report.posts);
     }
 }
 

@@ -9,6 +9,7 @@ mod jobs;
 mod locks;
 #[path = "../support/model.rs"]
 mod model;
+mod outsiders;
 mod refused;
 mod search;
 mod sequences;

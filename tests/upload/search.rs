@@ -20,7 +20,8 @@ fn many_collisions_are_held_and_fail_no_run() {
     let mut set = ChangeSet::default();
     (0..60).for_each(|n| add_person(&mut set, &Account { n, dn: person(n).dn, ..person(500 + n) }));
     add_person(&mut set, &person(90));
-    let report = Job::new(&set).run(&mut model).unwrap();
+    let others: Vec<Uuid> = (500..560).map(id).collect();
+    let report = Job { others: &others, ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!(uuids(&report.held), (0..60).map(id).collect());
     assert!(names(&model).contains("user90"));
     assert_eq!(stored(&model).unfinished, None, "the cookie has moved");
