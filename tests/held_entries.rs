@@ -447,6 +447,12 @@ fn rotate_dns(keys: &[&str]) -> String {
     ldif + &rename("nobody", free)
 }
 
+/// Each gets the address and the number of the next but one.
+fn go_round(number: usize) -> String {
+    let of = |n: usize| (n, format!("p{}@example.com", (n + 2) % number), format!("{}", 30100 + (n + 2) % number));
+    (0..number).map(of).map(|(n, mail, uid_number)| give(&[(n, "mail", &mail), (n, "uidNumber", &uid_number)])).collect()
+}
+
 #[test]
 fn renames_that_collide_are_applied_in_one_run() {
     for (sessionlog, at_once) in [(None, 1000), (Some(100), 1000), (Some(100), 3)] {
@@ -465,6 +471,7 @@ fn renames_that_collide_are_applied_in_one_run() {
             ("two DNs are swapped", rotate_dns(&["p0", "p1"])),
             ("three DNs rotate", rotate_dns(&["p2", "p3", "p4"])),
             ("DNs and names rotate", rotate_dns(&["p5", "p6", "p7"]) + &give(&[(5, "uid", "p6"), (6, "uid", "p7"), (7, "uid", "p5")])),
+            ("the addresses and numbers of nine go round", go_round(9)),
             ("a name is given up and taken", give(&[(8, "uid", "p8-renamed"), (7, "uid", "p8")])),
             ("a chain of names", give(&[(8, "uid", "p8-again"), (7, "uid", "p8-renamed"), (6, "uid", "p8")])),
             ("name, number and address of a deleted entry are used again", reuse(9)),
