@@ -1,27 +1,24 @@
-//! The program: from the command line to the exit code. The map of what happens is here; every step is a module of its own.
+//! The program: from the command line to the exit code. The map of what happens is here; every step
+//! is a module of its own.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
 use log::{error, info, warn};
 
 use crate::cli::{self, Cli, Mode};
-use crate::config::client::ClientConfig;
-use crate::config::fingerprint::fingerprint;
-use crate::config::sync::SyncConfig;
-use crate::config::{self, ConfigError, Env, Warning};
-use crate::directory::tls::{self, Roots, TlsOptions};
-use crate::error::ExitCode;
+use crate::env::Env;
+use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
-use crate::kanidm::client::KanidmClient;
 use crate::kanidm::transport::SystemClock;
 use crate::log::{self as logging, Style, Verbosity};
+use crate::output::written;
 use crate::progress::Display;
 use crate::service::lock::{LockError, RunLock};
 use crate::service::notify::Notifier;
 use crate::service::signals;
+use crate::settings::{Settings, kanidm};
 use crate::sync::dump::Dump;
 use crate::sync::observe::Step;
 use crate::sync::report::{HeldEntry, JsonReport};
@@ -56,7 +53,9 @@ fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
     let style = match Style::detect(stream.as_deref()) {
         // A service wants its times there as well: in a container its output may be a terminal.
-        Style::Plain if mode != Mode::Schedule && io::stderr().is_terminal() => Style::Terminal(terminal::columns(env)),
+        Style::Plain if mode != Mode::Schedule && io::stderr().is_terminal() => {
+            Style::Terminal(terminal::columns(env))
+        }
         style => style,
     };
     logging::init(verbosity, style);
@@ -67,70 +66,23 @@ pub(crate) fn print(text: &str) -> ExitCode {
     written(terminal::print(text))
 }
 
-/// Says why an answer was not written.
-pub(crate) fn written(answer: io::Result<()>) -> ExitCode {
-    match answer {
-        Ok(()) => ExitCode::Success,
-        Err(error) => {
-            error!("standard output cannot be written: {error}; make room there, or redirect it");
-            ExitCode::Failure
-        }
-    }
-}
-
-/// Everything that reads the configuration refuses to be root: the files then need no rights that the service does not have.
+/// Everything that reads the configuration refuses to be root: the files then need no rights that
+/// the service does not have.
 fn as_user(cli: &Cli, then: impl FnOnce() -> u8) -> u8 {
     if is_root() && !cli.skip_root_check {
-        error!("refusing to run as root: use the service's own user, or --skip-root-check where that is not possible");
+        error!(
+            "refusing to run as root: use the service's own user, or --skip-root-check where that is not possible"
+        );
         return ExitCode::Usage.code();
     }
     then()
 }
 
-/// By the effective user id of this process, which the kernel shows as the owner of its folder in /proc.
+/// By the effective user id of this process, which the kernel shows as the owner of its folder in
+/// /proc.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
-}
-
-/// Both files, read and valid.
-pub(crate) struct Settings {
-    pub sync: SyncConfig,
-    pub client: ClientConfig,
-    pub fingerprint: String,
-}
-
-impl Settings {
-    /// Reads and validates both files; what should not stay so is warned about.
-    pub fn load(cli: &Cli, env: Env<'_>) -> Result<Settings, ConfigError> {
-        let (settings, warnings) = Settings::read(cli, env)?;
-        warnings.iter().for_each(|warning| warn!("{warning}"));
-        Ok(settings)
-    }
-
-    /// Reads and validates both files.
-    pub fn read(cli: &Cli, env: Env<'_>) -> Result<(Settings, Vec<Warning>), ConfigError> {
-        let (sync, mut warnings) = config::sync::load(&cli.sync_config, env)?;
-        let (client, more) = config::client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env)?;
-        warnings.extend(more);
-        let fingerprint = fingerprint(&sync);
-        Ok((Settings { sync, client, fingerprint }, warnings))
-    }
-
-    /// How long a run may go without a sign of life. Its longest waits without one are two of `ldap_timeout` (name resolution, then
-    /// connecting) and one request to Kanidm: the sum of them all leaves room for the work in between.
-    pub fn time_outs(&self) -> Duration {
-        self.sync.directory.timeout.saturating_mul(2).saturating_add(self.sync.upload.timeout).saturating_add(self.client.connect_timeout)
-    }
-}
-
-/// The client for Kanidm that the settings describe.
-pub(crate) fn kanidm(settings: &Settings) -> Result<KanidmClient, String> {
-    let client = &settings.client;
-    let roots = client.ca_path.as_deref().map_or(Roots::System, Roots::SystemPlus);
-    let options = TlsOptions { roots, verify_ca: client.verify_ca, verify_hostnames: client.verify_hostnames, client_cert: None };
-    let tls = tls::client_config(&options).map_err(|error| format!("TLS for Kanidm at {}: {error}", client.uri))?;
-    Ok(KanidmClient::new(client, settings.sync.token.clone(), settings.sync.upload.timeout, tls))
 }
 
 /// A run on its own.
@@ -146,7 +98,8 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
     synchronise(cli, &settings, full, Heartbeat::default()).code.code()
 }
 
-/// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run makes.
+/// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run
+/// makes.
 fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> Ended {
     let config = &cli.sync_config;
     let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
@@ -159,7 +112,9 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
             }
             lock
         }
-        Err(error @ LockError::Busy { .. }) => return failure(cli, ExitCode::Busy, &error.to_string()).into(),
+        Err(error @ LockError::Busy { .. }) => {
+            return failure(cli, ExitCode::Busy, &error.to_string()).into();
+        }
         Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()).into(),
     };
     let mut server = match kanidm(settings) {
@@ -216,13 +171,17 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
     match (cli.mode, cli.json) {
         (Mode::ProtoDump, _) => {
             if let Some(dump) = dump {
-                out = pretty(&dump.finish(&outcome.reading.content.changes, &outcome.reading.retention));
+                out = pretty(
+                    &dump.finish(&outcome.reading.content.changes, &outcome.reading.retention),
+                );
             }
         }
         (_, true) => out = pretty(&report.json(code.code())),
         (_, false) => {
             let columns = terminal::of_stdout(cli.columns);
-            out.extend(outcome.preview.iter().map(|line| terminal::wrapped("", &logging::escaped(line), logging::INDENT, columns)));
+            out.extend(outcome.preview.iter().map(|line| {
+                terminal::wrapped("", &logging::escaped(line), logging::INDENT, columns)
+            }));
         }
     }
     let answered = print(&out);
@@ -237,7 +196,8 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
 
 fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
     // The directory's errors name their server themselves.
-    let place = if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
+    let place =
+        if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
     let code = error.exit_code();
     report_failure_of(cli, code, &format!("{place}{error}"), &error.held());
     code
@@ -256,12 +216,20 @@ fn report_failure(cli: &Cli, code: ExitCode, message: &str) -> u8 {
 fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldEntry]) -> u8 {
     message.lines().for_each(|line| error!("{line}"));
     if cli.json {
-        print(&pretty(&JsonReport { exit_code: code.code(), result: "failed", error: Some(message.to_owned()), at_fault, run: None }));
+        print(&pretty(&JsonReport {
+            exit_code: code.code(),
+            result: "failed",
+            error: Some(message.to_owned()),
+            at_fault,
+            run: None,
+        }));
     }
     code.code()
 }
 
 fn pretty(value: &impl serde::Serialize) -> String {
     // Strings, numbers and lists: serialising them cannot fail.
-    serde_json::to_string_pretty(value).map(|text| logging::escaped_json(&text) + "\n").unwrap_or_default()
+    serde_json::to_string_pretty(value)
+        .map(|text| logging::escaped_json(&text) + "\n")
+        .unwrap_or_default()
 }

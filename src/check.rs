@@ -1,4 +1,5 @@
-//! `--check`: everything a run needs, tried one by one. A line a step; nothing is sent to Kanidm, nothing is changed anywhere.
+//! `--check`: everything a run needs, tried one by one. A line a step; nothing is sent to Kanidm,
+//! nothing is changed anywhere.
 //!
 //! Scope: the order of the steps. They use what a run uses: a step that passes here passes there.
 
@@ -17,18 +18,20 @@ use rustls::pki_types::CertificateDer;
 
 use self::certificate::Certificate;
 use self::list::Checklist;
-use crate::app::Settings;
 use crate::cli::Cli;
 use crate::config::client::{self, ClientConfig};
 use crate::config::fingerprint::fingerprint;
 use crate::config::sync::{self, SyncConfig};
-use crate::config::{ConfigError, Env, Warning};
-use crate::error::ExitCode;
+use crate::config::{ConfigError, Warning};
+use crate::env::Env;
+use crate::exit::ExitCode;
 use crate::service::notify::Notifier;
 use crate::service::signals;
-use crate::service::supervise::utc;
+use crate::settings::Settings;
+use crate::text::utc;
 
-/// Runs the checks. 0: all passed; 1: the directory or Kanidm is not as it has to be; 2: a configuration file is wrong.
+/// Runs the checks. 0: all passed; 1: the directory or Kanidm is not as it has to be; 2: a
+/// configuration file is wrong.
 pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
     let mut list = Checklist::new(cli.verbosity, env);
     if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::default()) {
@@ -57,15 +60,29 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
 }
 
 /// Both configuration files, and the files they name.
-fn files(list: &mut Checklist, cli: &Cli, env: Env<'_>) -> (Option<SyncConfig>, Option<ClientConfig>) {
+fn files(
+    list: &mut Checklist,
+    cli: &Cli,
+    env: Env<'_>,
+) -> (Option<SyncConfig>, Option<ClientConfig>) {
     let path = &cli.sync_config;
     let sync = file(list, "sync config", path, sync::load(path, env));
     let path = cli.client_config.as_deref().unwrap_or(Path::new(client::DEFAULT_PATH));
-    let client = file(list, "client config", path, client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env));
+    let client = file(
+        list,
+        "client config",
+        path,
+        client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env),
+    );
     (sync, client)
 }
 
-fn file<T>(list: &mut Checklist, step: &str, path: &Path, loaded: Result<(T, Vec<Warning>), ConfigError>) -> Option<T> {
+fn file<T>(
+    list: &mut Checklist,
+    step: &str,
+    path: &Path,
+    loaded: Result<(T, Vec<Warning>), ConfigError>,
+) -> Option<T> {
     match loaded {
         Err(error) => {
             error.to_string().lines().for_each(|line| list.failed(step, line));
@@ -73,8 +90,13 @@ fn file<T>(list: &mut Checklist, step: &str, path: &Path, loaded: Result<(T, Vec
         }
         Ok((config, warnings)) => {
             match mode(path) {
-                Some(mode) => list.passed(step, format_args!("{}, mode {mode:04o}", path.display())),
-                None => list.passed(step, format_args!("{} is absent, the environment takes its place", path.display())),
+                Some(mode) => {
+                    list.passed(step, format_args!("{}, mode {mode:04o}", path.display()))
+                }
+                None => list.passed(
+                    step,
+                    format_args!("{} is absent, the environment takes its place", path.display()),
+                ),
             }
             warnings.iter().for_each(|warning| list.advice(step, warning));
             Some(config)
@@ -91,12 +113,27 @@ fn mode(path: &Path) -> Option<u32> {
 const RENEW_DAYS: i64 = 14;
 
 /// The step in which the server's certificate was verified.
-fn tls(list: &Checklist, step: impl Display + Copy, chain: &[CertificateDer<'static>], verified: bool) {
-    let Some(certificate) = chain.first().and_then(|own| Certificate::read(own)) else { return list.passed(step, "") };
+fn tls(
+    list: &Checklist,
+    step: impl Display + Copy,
+    chain: &[CertificateDer<'static>],
+    verified: bool,
+) {
+    let Some(certificate) = chain.first().and_then(|own| Certificate::read(own)) else {
+        return list.passed(step, "");
+    };
     let now = utc(SystemTime::now());
-    list.passed(step, format_args!("{}{}", certificate.describe(now), if verified { "" } else { "; NOT verified, as configured" }));
+    list.passed(
+        step,
+        format_args!(
+            "{}{}",
+            certificate.describe(now),
+            if verified { "" } else { "; NOT verified, as configured" }
+        ),
+    );
     if let Some(days) = certificate.days_left(now).filter(|days| *days < RENEW_DAYS) {
-        let when = if days < 0 { "has expired".to_owned() } else { format!("expires in {days} days") };
+        let when =
+            if days < 0 { "has expired".to_owned() } else { format!("expires in {days} days") };
         list.advice(step, format_args!("the server's certificate {when}: renew it"));
     }
 }

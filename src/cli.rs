@@ -1,4 +1,5 @@
-//! The command line. One table of options: parsing, `--help`, and whatever else tells about them, is made from it.
+//! The command line. One table of options: parsing, `--help`, and whatever else tells about them,
+//! is made from it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,8 +7,9 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
-use crate::config::{self, Env};
-use crate::error::ExitCode;
+use crate::config;
+use crate::env::Env;
+use crate::exit::ExitCode;
 use crate::log::Verbosity;
 use crate::terminal;
 
@@ -66,14 +68,23 @@ impl Cli {
     ///
     /// # Errors
     /// On the first argument that cannot be, or on options that exclude each other.
-    pub fn parse(arguments: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<Cli, CliError> {
+    pub fn parse(
+        arguments: impl IntoIterator<Item = OsString>,
+        env: Env<'_>,
+    ) -> Result<Cli, CliError> {
         let mut given = Given::default();
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             let option = match argument {
-                Arg::Short(short) => by_short(short).ok_or_else(|| CliError::unknown(&format!("-{short}")))?,
-                Arg::Long(long) => by_long(long).ok_or_else(|| CliError::unknown(&format!("--{long}")))?,
-                Arg::Value(value) => return Err(CliError(format!("unexpected argument {value:?}"))),
+                Arg::Short(short) => {
+                    by_short(short).ok_or_else(|| CliError::unknown(&format!("-{short}")))?
+                }
+                Arg::Long(long) => {
+                    by_long(long).ok_or_else(|| CliError::unknown(&format!("--{long}")))?
+                }
+                Arg::Value(value) => {
+                    return Err(CliError(format!("unexpected argument {value:?}")));
+                }
             };
             let value = if option.value.is_some() { Some(parser.value()?) } else { None };
             given.add(option, value)?;
@@ -90,7 +101,10 @@ impl CliError {
     fn unknown(option: &str) -> Self {
         let known = OPTIONS.iter().flat_map(|option| option.long.iter().copied());
         let hint = option.strip_prefix("--").and_then(|long| config::suggest(long, known));
-        CliError(format!("unknown option {option:?}{}", hint.map(|near| format!("; did you mean --{near}?")).unwrap_or_default()))
+        CliError(format!(
+            "unknown option {option:?}{}",
+            hint.map(|near| format!("; did you mean --{near}?")).unwrap_or_default()
+        ))
     }
 }
 
@@ -138,7 +152,12 @@ pub enum Action {
     SkipRootCheck,
 }
 
-const fn flag(action: Action, short: &'static [char], long: &'static [&'static str], help: &'static str) -> CliOption {
+const fn flag(
+    action: Action,
+    short: &'static [char],
+    long: &'static [&'static str],
+    help: &'static str,
+) -> CliOption {
     CliOption { action, short, long, value: None, help }
 }
 
@@ -154,19 +173,61 @@ const fn valued(
 
 /// The options, in the order `--help` shows them.
 pub const OPTIONS: &[CliOption] = &[
-    valued(Action::ClientConfig, &['c'], &["client-config"], "PATH", "Kanidm client config [default: /etc/kanidm/config]"),
-    valued(Action::SyncConfig, &['i', 'l'], &["ldap-sync-config"], "PATH", "sync config [default: /etc/kanidm/ldap-sync]"),
+    valued(
+        Action::ClientConfig,
+        &['c'],
+        &["client-config"],
+        "PATH",
+        "Kanidm client config [default: /etc/kanidm/config]",
+    ),
+    valued(
+        Action::SyncConfig,
+        &['i', 'l'],
+        &["ldap-sync-config"],
+        "PATH",
+        "sync config [default: /etc/kanidm/ldap-sync]",
+    ),
     valued(Action::Instance, &['I'], &["instance"], "NAME", "instance table of the client config"),
-    flag(Action::Mode(Mode::DryRun), &['n'], &["dry-run"], "read, map, validate and guard; print what would be sent; send nothing"),
-    flag(Action::Mode(Mode::Schedule), &[], &["schedule"], "stay and run by the cron expression; status_bind answers"),
+    flag(
+        Action::Mode(Mode::DryRun),
+        &['n'],
+        &["dry-run"],
+        "read, map, validate and guard; print what would be sent; send nothing",
+    ),
+    flag(
+        Action::Mode(Mode::Schedule),
+        &[],
+        &["schedule"],
+        "stay and run by the cron expression; status_bind answers",
+    ),
     flag(Action::FullRefresh, &[], &["full-refresh"], "ignore the cookie for this run"),
     flag(Action::AcceptDeletes, &[], &["accept-deletes"], "let this run exceed the deletion guard"),
-    flag(Action::Mode(Mode::Check), &[], &["check"], "test configuration, files, directory and Kanidm one by one"),
-    flag(Action::Mode(Mode::Status), &[], &["status"], "ask the configured status_bind; exit 0, 2 or 3 as a Nagios plugin"),
+    flag(
+        Action::Mode(Mode::Check),
+        &[],
+        &["check"],
+        "test configuration, files, directory and Kanidm one by one",
+    ),
+    flag(
+        Action::Mode(Mode::Status),
+        &[],
+        &["status"],
+        "ask the configured status_bind; exit 0, 2 or 3 as a Nagios plugin",
+    ),
     flag(Action::Json, &[], &["json"], "the run's report as one JSON object on stdout"),
     flag(Action::Verbosity(Verbosity::Debug), &['d'], &["debug"], "log more [also: KANIDM_DEBUG]"),
-    flag(Action::Verbosity(Verbosity::Quiet), &['q'], &["quiet"], "log only warnings and errors, for cron"),
-    flag(Action::Mode(Mode::ProtoDump), &['p'], &["proto-dump"], "print LDAP input and SCIM request as JSON; send nothing"),
+    flag(
+        Action::Verbosity(Verbosity::Quiet),
+        &['q'],
+        &["quiet"],
+        "log only warnings and errors, for cron",
+    ),
+    flag(
+        Action::Mode(Mode::ProtoDump),
+        &['p'],
+        &["proto-dump"],
+        "print LDAP input and SCIM request as JSON; send nothing",
+    ),
     flag(Action::SkipRootCheck, &['s'], &["skip-root-check"], "run as root all the same"),
     flag(Action::Mode(Mode::Help), &['h'], &["help"], "print this help"),
     flag(Action::Mode(Mode::Version), &['V'], &["version"], "print the version"),
@@ -207,8 +268,12 @@ pub fn help() -> String {
 
 /// `-i, -l, --ldap-sync-config PATH`.
 fn synopsis(option: &CliOption) -> String {
-    let names: Vec<String> =
-        option.short.iter().map(|c| format!("-{c}")).chain(option.long.iter().map(|long| format!("--{long}"))).collect();
+    let names: Vec<String> = option
+        .short
+        .iter()
+        .map(|c| format!("-{c}"))
+        .chain(option.long.iter().map(|long| format!("--{long}")))
+        .collect();
     let indent = if option.short.is_empty() { "    " } else { "" };
     let value = option.value.map(|value| format!(" {value}")).unwrap_or_default();
     format!("{indent}{}{value}", names.join(", "))
@@ -255,7 +320,10 @@ impl Given {
         Ok(Cli {
             mode,
             client_config: self.value(Action::ClientConfig).map(PathBuf::from),
-            sync_config: self.value(Action::SyncConfig).unwrap_or(OsStr::new(DEFAULT_SYNC_CONFIG)).into(),
+            sync_config: self
+                .value(Action::SyncConfig)
+                .unwrap_or(OsStr::new(DEFAULT_SYNC_CONFIG))
+                .into(),
             instance: self.instance()?,
             full_refresh: self.has(Action::FullRefresh),
             accept_deletes: self.has(Action::AcceptDeletes),
@@ -266,9 +334,14 @@ impl Given {
         })
     }
 
-    /// The one mode that is asked for. Help wins over all, then the version; `-p` sends nothing, so `-n` beside it says nothing new.
+    /// The one mode that is asked for. Help wins over all, then the version; `-p` sends nothing, so
+    /// `-n` beside it says nothing new.
     fn mode(&self) -> Result<Mode, CliError> {
-        let modes: Vec<(&CliOption, Mode)> = self.0.iter().filter_map(|(option, _)| Some((*option, option.action.mode()?))).collect();
+        let modes: Vec<(&CliOption, Mode)> = self
+            .0
+            .iter()
+            .filter_map(|(option, _)| Some((*option, option.action.mode()?)))
+            .collect();
         let asked = |mode: Mode| modes.iter().any(|(_, asked)| *asked == mode);
         if let Some(mode) = [Mode::Help, Mode::Version].into_iter().find(|mode| asked(*mode)) {
             return Ok(mode);
@@ -282,11 +355,14 @@ impl Given {
         }
     }
 
-    /// Options about one run have no place where there is no run, or more than one; and stdout has room for one kind of output.
+    /// Options about one run have no place where there is no run, or more than one; and stdout has
+    /// room for one kind of output.
     fn refuse_conflicts(&self, mode: Mode) -> Result<(), CliError> {
         let excluded: &[Action] = match mode {
             Mode::Schedule => &[Action::FullRefresh, Action::AcceptDeletes],
-            Mode::Check | Mode::Status => &[Action::FullRefresh, Action::AcceptDeletes, Action::Json],
+            Mode::Check | Mode::Status => {
+                &[Action::FullRefresh, Action::AcceptDeletes, Action::Json]
+            }
             Mode::ProtoDump => &[Action::Json],
             Mode::Once | Mode::DryRun | Mode::Help | Mode::Version => &[],
         };
@@ -299,18 +375,25 @@ impl Given {
     }
 
     fn verbosity(&self, env: Env<'_>) -> Result<Verbosity, CliError> {
-        let [debug, quiet] = [Verbosity::Debug, Verbosity::Quiet].map(|verbosity| self.has(Action::Verbosity(verbosity)));
+        let [debug, quiet] = [Verbosity::Debug, Verbosity::Quiet]
+            .map(|verbosity| self.has(Action::Verbosity(verbosity)));
         match (debug, quiet) {
             (true, true) => Err(CliError("--debug and --quiet exclude each other".to_owned())),
             (true, false) => Ok(Verbosity::Debug),
             (false, true) => Ok(Verbosity::Quiet),
-            (false, false) => Ok(if env("KANIDM_DEBUG").is_some_and(|value| is_on(&value)) { Verbosity::Debug } else { Verbosity::Normal }),
+            (false, false) => Ok(if env("KANIDM_DEBUG").is_some_and(|value| is_on(&value)) {
+                Verbosity::Debug
+            } else {
+                Verbosity::Normal
+            }),
         }
     }
 
     fn instance(&self) -> Result<Option<String>, CliError> {
         let Some(name) = self.value(Action::Instance) else { return Ok(None) };
-        name.to_str().map(|name| Some(name.to_owned())).ok_or_else(|| CliError("--instance is not UTF-8 text".to_owned()))
+        name.to_str()
+            .map(|name| Some(name.to_owned()))
+            .ok_or_else(|| CliError("--instance is not UTF-8 text".to_owned()))
     }
 
     fn has(&self, action: Action) -> bool {
@@ -318,7 +401,10 @@ impl Given {
     }
 
     fn value(&self, action: Action) -> Option<&OsStr> {
-        self.0.iter().find(|(option, _)| option.action == action).and_then(|(_, value)| value.as_deref())
+        self.0
+            .iter()
+            .find(|(option, _)| option.action == action)
+            .and_then(|(_, value)| value.as_deref())
     }
 }
 

@@ -1,11 +1,14 @@
-//! Signs of life: what the parts of a run that wait for somebody else call whenever there is progress, be it ever so small.
+//! Signs of life: what the parts of a run that wait for somebody else call whenever there is
+//! progress, be it ever so small.
 //!
-//! Scope: the call. Who listens (the record of the scheduled service) is told where a run is started; a run on its own tells nobody.
+//! Scope: the call. Who listens (the record of the scheduled service) is told where a run is
+//! started; a run on its own tells nobody.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Called with every piece of data from the directory and every answer of Kanidm. Clones tell the same listener.
+/// Called with every piece of data from the directory and every answer of Kanidm. Clones tell the
+/// same listener.
 #[derive(Clone, Default)]
 pub struct Heartbeat(Option<Arc<dyn Fn() + Send + Sync>>);
 

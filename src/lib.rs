@@ -1,22 +1,46 @@
-//! Copies persons and groups from an LDAP directory into Kanidm. The folders stand in the order the data passes them:
-//! [`cli`] → [`config`] → [`directory`] → [`mapping`] → [`sync`] → [`kanidm`] → [`service`].
+//! Copies persons and groups from an LDAP directory into Kanidm. Rooms, from the ground up: a room
+//! uses those above it in this list only.
 
 // What is shipped does not panic on data from outside. Tests say what they expect by failing.
-#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::dbg_macro
+)]
 
-pub mod app;
-mod check;
-pub mod cli;
-pub mod config;
-pub mod directory;
-pub mod error;
+mod env;
+pub mod exit;
 mod file;
 pub mod heartbeat;
-pub mod kanidm;
-pub mod log;
-pub mod mapping;
-mod progress;
-pub mod service;
-pub mod sync;
 mod terminal;
+mod text;
 mod within;
+
+pub mod log;
+
+pub mod content;
+pub mod net;
+pub mod schedule;
+
+pub mod config;
+
+pub mod directory;
+pub mod kanidm;
+pub mod mapping;
+
+pub mod upload;
+
+pub mod sync;
+
+pub mod service;
+
+mod check;
+pub mod cli;
+mod output;
+mod progress;
+mod settings;
+
+pub mod app;

@@ -1,12 +1,13 @@
 //! Where log records go: a line each on stderr.
 //!
-//! Scope: records of this crate only. Libraries log what they like, ureq the headers of a request with the token in them; none of it is
-//! printed at any level.
+//! Scope: records of this crate only. Libraries log what they like, ureq the headers of a request
+//! with the token in them; none of it is printed at any level.
 //!
-//! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and has no time, which the journal adds.
-//! On a terminal it begins with what it is, unless it only informs, and a long one goes on below, indented; elsewhere it begins with the
-//! time (RFC 3339, UTC) and the level. Control characters in a message, which may come from a directory, are escaped: one record is one
-//! line, and no terminal is led astray.
+//! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and
+//! has no time, which the journal adds. On a terminal it begins with what it is, unless it only
+//! informs, and a long one goes on below, indented; elsewhere it begins with the time (RFC 3339,
+//! UTC) and the level. Control characters in a message, which may come from a directory, are
+//! escaped: one record is one line, and no terminal is led astray.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -47,16 +48,18 @@ pub enum Style {
     Journal,
     /// With time and level, for files.
     Plain,
-    /// With the level in a word, for somebody who runs the program by hand; so many columns wide. No colours, so there is nothing for
-    /// `NO_COLOR` to turn off.
+    /// With the level in a word, for somebody who runs the program by hand; so many columns wide.
+    /// No colours, so there is nothing for `NO_COLOR` to turn off.
     Terminal(usize),
 }
 
 impl Style {
-    /// By `JOURNAL_STREAM`, which systemd sets to the device and inode of the stream it has connected to stderr; the variable is
-    /// inherited, so it counts only as long as that is still what stderr is.
+    /// By `JOURNAL_STREAM`, which systemd sets to the device and inode of the stream it has
+    /// connected to stderr; the variable is inherited, so it counts only as long as that is still
+    /// what stderr is.
     pub fn detect(journal_stream: Option<&str>) -> Style {
-        let stderr = std::fs::metadata("/proc/self/fd/2").map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
+        let stderr = std::fs::metadata("/proc/self/fd/2")
+            .map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
         match (journal_stream, stderr) {
             (Some(stream), Ok(stderr)) if stream == stderr => Style::Journal,
             _ => Style::Plain,
@@ -90,7 +93,8 @@ static PROGRESS: AtomicBool = AtomicBool::new(false);
 /// To the start of the line, and away with what stands there.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Writes a line on the terminal that the next one, or the next record, replaces; `None`: takes it away. Only for a stderr that is one.
+/// Writes a line on the terminal that the next one, or the next record, replaces; `None`: takes it
+/// away. Only for a stderr that is one.
 pub fn progress(text: Option<&str>) {
     let mut stderr = std::io::stderr().lock();
     if PROGRESS.swap(text.is_some(), Ordering::Relaxed) || text.is_some() {
@@ -107,12 +111,16 @@ struct Stderr {
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().strip_prefix(OUR_TARGET).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        metadata
+            .target()
+            .strip_prefix(OUR_TARGET)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     }
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let line = line(self.style, record.level(), SystemTime::now(), &record.args().to_string());
+            let line =
+                line(self.style, record.level(), SystemTime::now(), &record.args().to_string());
             let mut stderr = std::io::stderr().lock();
             let clear = if PROGRESS.swap(false, Ordering::Relaxed) { CLEAR_LINE } else { "" };
             // With stderr gone there is nobody left to tell.
@@ -145,24 +153,34 @@ fn word(level: Level) -> &'static str {
 
 /// `2026-07-01T12:00:00Z`.
 fn timestamp(now: SystemTime) -> String {
-    let seconds = now.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default();
+    let seconds = now
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default();
     let time: DateTime<Utc> = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     format!("{time:?}")
 }
 
-/// Whether a character can do more than be seen: control characters (U+009B begins a sequence as ESC [ does), the end of a line or of a
-/// paragraph, and those that turn the direction of what stands around them.
+/// Whether a character can do more than be seen: control characters (U+009B begins a sequence as
+/// ESC [ does), the end of a line or of a paragraph, and those that turn the direction of what
+/// stands around them.
 fn drives_a_terminal(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Serialised JSON of the same value, to be shown on a terminal. JSON itself demands an escape of the first 32 characters only, and outside
-/// of its strings it has line breaks.
+/// Serialised JSON of the same value, to be shown on a terminal. JSON itself demands an escape of
+/// the first 32 characters only, and outside of its strings it has line breaks.
 pub fn escaped_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         // All of them have four digits.
-        if c > ' ' && drives_a_terminal(c) { text.push_str(&format!("\\u{:04x}", u32::from(c))) } else { text.push(c) }
+        if c > ' ' && drives_a_terminal(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)))
+        } else {
+            text.push(c)
+        }
     }
     text
 }
@@ -185,30 +203,54 @@ mod tests {
     #[test]
     fn a_line_begins_as_its_reader_needs_it() {
         let noon = UNIX_EPOCH + Duration::from_millis(1_782_907_200_999);
-        assert_eq!(line(Style::Plain, Level::Info, noon, "done"), "2026-07-01T12:00:00Z INFO  done\n");
-        assert_eq!(line(Style::Plain, Level::Error, noon, "failed"), "2026-07-01T12:00:00Z ERROR failed\n");
-        let priorities = [(Level::Error, "<3>x\n"), (Level::Warn, "<4>x\n"), (Level::Info, "<6>x\n"), (Level::Debug, "<7>x\n")];
+        assert_eq!(
+            line(Style::Plain, Level::Info, noon, "done"),
+            "2026-07-01T12:00:00Z INFO  done\n"
+        );
+        assert_eq!(
+            line(Style::Plain, Level::Error, noon, "failed"),
+            "2026-07-01T12:00:00Z ERROR failed\n"
+        );
+        let priorities = [
+            (Level::Error, "<3>x\n"),
+            (Level::Warn, "<4>x\n"),
+            (Level::Info, "<6>x\n"),
+            (Level::Debug, "<7>x\n"),
+        ];
         for (level, expected) in priorities {
             assert_eq!(line(Style::Journal, level, noon, "x"), expected);
         }
-        let words = [(Level::Error, "error: x\n"), (Level::Warn, "warning: x\n"), (Level::Info, "x\n"), (Level::Debug, "debug: x\n")];
+        let words = [
+            (Level::Error, "error: x\n"),
+            (Level::Warn, "warning: x\n"),
+            (Level::Info, "x\n"),
+            (Level::Debug, "debug: x\n"),
+        ];
         for (level, expected) in words {
             assert_eq!(line(Style::Terminal(80), level, noon, "x"), expected);
         }
-        assert_eq!(line(Style::Terminal(12), Level::Error, noon, "one two three"), "error: one\n  two three\n");
+        assert_eq!(
+            line(Style::Terminal(12), Level::Error, noon, "one two three"),
+            "error: one\n  two three\n"
+        );
     }
 
     #[test]
     fn a_message_cannot_forge_a_line_or_drive_a_terminal() {
-        let forged = line(Style::Journal, Level::Info, UNIX_EPOCH, "cn=a\n<3>forged\u{1b}[2J\u{9b}é");
+        let forged =
+            line(Style::Journal, Level::Info, UNIX_EPOCH, "cn=a\n<3>forged\u{1b}[2J\u{9b}é");
         assert_eq!(forged, "<6>cn=a\\n<3>forged\\u{1b}[2J\\u{9b}é\n");
     }
 
     #[test]
     fn a_message_does_not_turn_its_direction() {
-        let turned = "a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b";
+        let turned =
+            "a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b";
         let shown = escaped(turned);
-        assert_eq!(shown, r"a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b");
+        assert_eq!(
+            shown,
+            r"a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b"
+        );
         // What joins letters and emojis is text.
         assert_eq!(escaped("\u{200c}\u{200d}ש"), "\u{200c}\u{200d}ש");
     }
@@ -226,7 +268,10 @@ mod tests {
 
     #[test]
     fn only_our_own_records_are_printed() {
-        let enabled = |target| Stderr { style: Style::Plain }.enabled(&Metadata::builder().level(Level::Error).target(target).build());
+        let enabled = |target| {
+            Stderr { style: Style::Plain }
+                .enabled(&Metadata::builder().level(Level::Error).target(target).build())
+        };
         for ours in ["kanidm_ldap_sync", "kanidm_ldap_sync::sync::run"] {
             assert!(enabled(ours), "{ours}");
         }
@@ -238,7 +283,10 @@ mod tests {
     #[test]
     fn the_journal_is_recognised_by_its_stream() {
         let stderr = std::fs::metadata("/proc/self/fd/2").unwrap();
-        assert_eq!(Style::detect(Some(&format!("{}:{}", stderr.dev(), stderr.ino()))), Style::Journal);
+        assert_eq!(
+            Style::detect(Some(&format!("{}:{}", stderr.dev(), stderr.ino()))),
+            Style::Journal
+        );
         assert_eq!(Style::detect(Some("1:1")), Style::Plain);
         assert_eq!(Style::detect(None), Style::Plain);
     }

@@ -3,10 +3,10 @@
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
-use crate::kanidm::upload::Progress;
 use crate::log;
-use crate::sync::guard::thousands;
 use crate::sync::observe::Step;
+use crate::text::thousands;
+use crate::upload::Progress;
 
 /// Shorter runs show nothing, and the line changes no more often than this.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -28,8 +28,13 @@ impl Default for Display {
 impl Display {
     /// Shows something if stderr is a terminal that can clear a line.
     pub fn new() -> Self {
-        let can_clear = std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
-        Display { terminal: can_clear && std::io::stderr().is_terminal(), last: Instant::now(), received: 0 }
+        let can_clear =
+            std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
+        Display {
+            terminal: can_clear && std::io::stderr().is_terminal(),
+            last: Instant::now(),
+            received: 0,
+        }
     }
 
     /// A step of reading.
@@ -47,7 +52,13 @@ impl Display {
 
     /// A step of the upload.
     pub fn uploaded(&mut self, progress: Progress) {
-        self.show(|| format!("{} of {} entries uploaded", thousands(progress.done as u64), thousands(progress.total as u64)));
+        self.show(|| {
+            format!(
+                "{} of {} entries uploaded",
+                thousands(progress.done as u64),
+                thousands(progress.total as u64)
+            )
+        });
     }
 
     /// Clears the line.

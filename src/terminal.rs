@@ -1,24 +1,26 @@
-//! Text for a person at a terminal: broken between words, where a terminal would break inside of them. Whatever is no terminal (a pipe, a
-//! file, cron) gets one line a message, for grep.
+//! Text for a person at a terminal: broken between words, where a terminal would break inside of
+//! them. Whatever is no terminal (a pipe, a file, cron) gets one line a message, for grep.
 //!
 //! Scope: how wide a terminal is, where lines end, and writing them. Colours there are none.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stdout};
 use std::iter::repeat_n;
 
-use crate::config::Env;
+use crate::env::Env;
 
 /// Of a terminal that does not say.
 const COLUMNS: usize = 80;
 
-/// How wide terminals are: `COLUMNS`, where it is set to a number. Asking the terminal itself (`TIOCGWINSZ`) would take unsafe code, or
-/// another crate, for lines that are hard to read when they are longer.
+/// How wide terminals are: `COLUMNS`, where it is set to a number. Asking the terminal itself
+/// (`TIOCGWINSZ`) would take unsafe code, or another crate, for lines that are hard to read when
+/// they are longer.
 pub fn columns(env: Env<'_>) -> usize {
     let set = env("COLUMNS").and_then(|text| text.to_str()?.parse().ok());
     set.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
-/// How wide standard output is, where terminals have so many columns; `None`: it is none, and lines may have any length.
+/// How wide standard output is, where terminals have so many columns; `None`: it is none, and lines
+/// may have any length.
 pub fn of_stdout(columns: usize) -> Option<usize> {
     stdout().is_terminal().then_some(columns)
 }
@@ -33,8 +35,9 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// `start` and `text`, in lines of at most `columns` that end between words; those after the first begin with `indent` spaces. A word that
-/// is longer (a DN, an address) is not broken: it has to be copied as a whole.
+/// `start` and `text`, in lines of at most `columns` that end between words; those after the first
+/// begin with `indent` spaces. A word that is longer (a DN, an address) is not broken: it has to be
+/// copied as a whole.
 pub fn wrapped(start: &str, text: &str, indent: usize, columns: Option<usize>) -> String {
     let most = columns.unwrap_or(usize::MAX);
     let mut lines = start.to_owned();
@@ -87,7 +90,10 @@ mod tests {
     #[test]
     fn a_terminal_is_as_wide_as_columns_says() {
         let with = |value: &str| columns(&|name| (name == "COLUMNS").then(|| value.into()));
-        assert_eq!((with("132"), with("0"), with("-1"), with("wide"), with("")), (132, 80, 80, 80, 80));
+        assert_eq!(
+            (with("132"), with("0"), with("-1"), with("wide"), with("")),
+            (132, 80, 80, 80, 80)
+        );
         assert_eq!(columns(&|_| None), 80);
     }
 }

@@ -13,14 +13,19 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The thread cannot be started: too many of them, or too little memory.
-pub(crate) fn within<T: Send + 'static>(timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> io::Result<Option<T>> {
+pub(crate) fn within<T: Send + 'static>(
+    timeout: Duration,
+    call: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<Option<T>> {
     let (sender, receiver) = mpsc::channel();
     let run = move || {
         // Nobody listens any more once the time is over.
         let _ = sender.send(call());
     };
     let started = thread::Builder::new().name("within".into()).spawn(run);
-    let thread = started.map_err(|error| io::Error::new(error.kind(), format!("no thread can be started for it: {error}")))?;
+    let thread = started.map_err(|error| {
+        io::Error::new(error.kind(), format!("no thread can be started for it: {error}"))
+    })?;
     match receiver.recv_timeout(timeout) {
         Ok(value) => Ok(Some(value)),
         Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -56,7 +61,11 @@ impl OneAtATime {
     }
 
     /// [`within`], unless an earlier call has not ended.
-    pub(crate) fn call<T: Send + 'static>(&mut self, timeout: Duration, call: impl FnOnce() -> T + Send + 'static) -> Result<T, NoResult> {
+    pub(crate) fn call<T: Send + 'static>(
+        &mut self,
+        timeout: Duration,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoResult> {
         if self.last.strong_count() > 0 {
             return Err(NoResult::EarlierHangs);
         }

@@ -1,7 +1,12 @@
 //! Access that the directory takes away ends in Kanidm, however the directory says it, and one bad
 //! value holds up nothing else. On a real slapd and the real Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -15,18 +20,32 @@ use support::world::{ACCOUNT, FILTER, Ran, World};
 const USERS: usize = 12;
 
 fn seed() -> Seed {
-    Seed::Generated(SeedOptions { users: USERS, groups: 4, specials: false, ..SeedOptions::default() })
+    Seed::Generated(SeedOptions {
+        users: USERS,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    })
 }
 
 /// After a first refresh.
 fn world(configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
-    let options = SlapdOptions { seed: seed(), sessionlog: Some(100), extra_global: SAMBA.to_owned(), ..SlapdOptions::default() };
+    let options = SlapdOptions {
+        seed: seed(),
+        sessionlog: Some(100),
+        extra_global: SAMBA.to_owned(),
+        ..SlapdOptions::default()
+    };
     started(World::with(options, GROUPS_OF_NAMES, FILTER, configure))
 }
 
 /// The same, with members by user name.
 fn rfc2307() -> World {
-    started(World::rfc2307(SlapdOptions { seed: seed(), sessionlog: Some(100), ..SlapdOptions::default() }))
+    started(World::rfc2307(SlapdOptions {
+        seed: seed(),
+        sessionlog: Some(100),
+        ..SlapdOptions::default()
+    }))
 }
 
 fn started(world: World) -> World {
@@ -69,10 +88,19 @@ fn a_mark_in_the_password_ends_the_account_at_once_and_until_it_goes() {
     let world = world(|config| config);
     let hash = hash(&world);
     let bare = hash.split_once('}').unwrap().1;
-    for locked in [format!("!{hash}"), format!("{{SSHA}}!{bare}"), "{CRYPT}!$6$salt$hash".to_owned(), "{CRYPT}*".to_owned()] {
+    for locked in [
+        format!("!{hash}"),
+        format!("{{SSHA}}!{bare}"),
+        "{CRYPT}!$6$salt$hash".to_owned(),
+        "{CRYPT}*".to_owned(),
+    ] {
         modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {locked}\n"));
         world.run(&[], 0);
-        assert_eq!(user(&world, 1).account_expire.as_deref(), Some("1970-01-01T00:00:00Z"), "{locked}");
+        assert_eq!(
+            user(&world, 1).account_expire.as_deref(),
+            Some("1970-01-01T00:00:00Z"),
+            "{locked}"
+        );
         assert!(!world.kanidm.verify_password(&user_name(1), PASSWORD), "{locked}");
         modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}\n"));
         world.run(&[], 0);
@@ -85,7 +113,10 @@ fn a_mark_in_the_password_ends_the_account_at_once_and_until_it_goes() {
 fn sambas_flag_for_a_disabled_account_ends_it() {
     let world = world(|config| config);
     for (change, locked) in [
-        ("add: objectClass\nobjectClass: sambaSamAccount\n-\nadd: sambaAcctFlags\nsambaAcctFlags: [UD         ]\n", true),
+        (
+            "add: objectClass\nobjectClass: sambaSamAccount\n-\nadd: sambaAcctFlags\nsambaAcctFlags: [UD         ]\n",
+            true,
+        ),
         ("replace: sambaAcctFlags\nsambaAcctFlags: [U          ]\n", false),
         ("replace: sambaAcctFlags\nsambaAcctFlags: [UXD        ]\n", true),
         ("delete: sambaAcctFlags\n", false),
@@ -102,10 +133,16 @@ fn a_marked_password_that_is_hidden_unlocks_nobody() {
     let mut world = world(|config| config);
     modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
     world.run(&[], 0);
-    world.slapd.reconfigure(|options| options.extra_database = "access to attrs=userPassword by anonymous auth by * none\n".to_owned());
+    world.slapd.reconfigure(|options| {
+        options.extra_database =
+            "access to attrs=userPassword by anonymous auth by * none\n".to_owned()
+    });
     modify(&world, &user_dn(1), "replace: cn\ncn: Still locked\n");
     for arguments in [&[][..], &["--full-refresh"]] {
-        says(&world.run(arguments, 4), "userpassword locked 1 person, and the sync account cannot read it any more");
+        says(
+            &world.run(arguments, 4),
+            "userpassword locked 1 person, and the sync account cannot read it any more",
+        );
         assert!(user(&world, 1).account_expire.is_some());
     }
 }
@@ -113,7 +150,12 @@ fn a_marked_password_that_is_hidden_unlocks_nobody() {
 #[test]
 fn a_unix_password_ends_with_the_password() {
     let world = world(|config| config.set("sync_password_as_unix_password", true));
-    let may = || [world.kanidm.verify_password(&user_name(1), PASSWORD), world.kanidm.verify_unix_password(&user_name(1), PASSWORD)];
+    let may = || {
+        [
+            world.kanidm.verify_password(&user_name(1), PASSWORD),
+            world.kanidm.verify_unix_password(&user_name(1), PASSWORD),
+        ]
+    };
     let hash = hash(&world);
     assert_eq!(may(), [true, true]);
     modify(&world, &user_dn(1), "delete: userPassword\n");
@@ -125,13 +167,18 @@ fn a_unix_password_ends_with_the_password() {
     world.run(&[], 0);
     assert_eq!(may(), [true, true]);
     // A hash that Kanidm cannot import ends the one before.
-    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: {MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==\n");
+    modify(
+        &world,
+        &user_dn(1),
+        "replace: userPassword\nuserPassword: {MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==\n",
+    );
     says(&world.run(&[], 3), "Kanidm does not import {MD5}");
     assert_eq!(may(), [false, false]);
 }
 
 /// One of each kind of bad value; with each comes a revocation.
-const BAD: [(usize, &str); 3] = [(1, "mail: someone at home"), (7, "loginShell:: L2Jpbi8BcwA="), (10, "sshPublicKey: no key")];
+const BAD: [(usize, &str); 3] =
+    [(1, "mail: someone at home"), (7, "loginShell:: L2Jpbi8BcwA="), (10, "sshPublicKey: no key")];
 /// The hash of a password that nobody has told.
 const OTHER_PASSWORD: &str = "sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==";
 
@@ -143,23 +190,39 @@ fn a_revocation_does_not_wait_for_a_bad_value() {
     for (number, bad) in BAD {
         let (attribute, _) = bad.split_once(':').unwrap();
         let add = if attribute == "loginShell" { "replace" } else { "add" };
-        let change = format!("{add}: {attribute}\n{bad}\n-\nreplace: userPassword\nuserPassword: {{SSHA}}{}\n", OTHER_PASSWORD);
+        let change = format!(
+            "{add}: {attribute}\n{bad}\n-\nreplace: userPassword\nuserPassword: {{SSHA}}{}\n",
+            OTHER_PASSWORD
+        );
         modify(&world, &user_dn(number), &change);
     }
     modify(&world, &user_dn(4), "delete: sshPublicKey\n-\nadd: mail\nmail: someone at home\n");
-    let member = world.slapd.search(&team, "(objectClass=*)", &["member"])[0].values("member")[0].clone();
+    let member =
+        world.slapd.search(&team, "(objectClass=*)", &["member"])[0].values("member")[0].clone();
     let member = String::from_utf8(member).unwrap();
-    modify(&world, &team, &format!("delete: member\nmember: {member}\n-\nreplace: description\ndescription:: YQFi\n"));
+    modify(
+        &world,
+        &team,
+        &format!("delete: member\nmember: {member}\n-\nreplace: description\ndescription:: YQFi\n"),
+    );
     let ran = world.run(&[], 3);
     for (number, attribute) in [(1, "mail"), (7, "loginshell"), (10, "sshpublickey"), (4, "mail")] {
         says(&ran, &format!("left out of {} (", user_dn(number)));
         says(&ran, &format!("): {attribute}: "));
     }
     says(&ran, &format!("left out of {team} ("));
-    says(&ran, "5 entries sent without a bad value; they are named above. That is few enough for a good status");
+    says(
+        &ran,
+        "5 entries sent without a bad value; they are named above. That is few enough for a good status",
+    );
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0);
     for (number, _) in BAD {
-        assert!(!world.kanidm.verify_password(&user_name(number), &format!("Passw0rd-{}", user_name(number))), "{number}");
+        assert!(
+            !world
+                .kanidm
+                .verify_password(&user_name(number), &format!("Passw0rd-{}", user_name(number))),
+            "{number}"
+        );
     }
     assert!(user(&world, 4).ssh_publickey.is_empty());
     assert_eq!(members(&world, "team001"), before - 1);
@@ -184,7 +247,10 @@ fn with_hold_the_run_says_what_stays_valid() {
     modify(&world, &group_dn("team001"), "replace: description\ndescription:: YQFi\n");
     let keys = user(&world, 4).ssh_publickey;
     let ran = world.run(&[], 3);
-    says(&ran, "1 person held back: their old passwords, SSH keys and addresses stay valid in Kanidm until the entries are mended");
+    says(
+        &ran,
+        "1 person held back: their old passwords, SSH keys and addresses stay valid in Kanidm until the entries are mended",
+    );
     says(&ran, "1 group held back: their old members stay valid in Kanidm");
     assert!(!keys.is_empty() && user(&world, 4).ssh_publickey == keys);
 }
@@ -195,12 +261,21 @@ fn values_that_need_no_complaint_get_none() {
     let text = |text: &str| world.slapd.modify(text);
     // "Two\nLines\t", "{SSHA}…\n"
     text(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn:: VHdvCkxpbmVzCQ==\n", user_dn(1)));
-    text(&format!("dn: {}\nchangetype: modify\nreplace: description\ndescription:: VHdvCkxpbmVz\n", group_dn("team001")));
-    text(&format!("dn: {}\nchangetype: modify\nreplace: mail\nmail:: IHVzZXIwMDAwMkBleGFtcGxlLmNvbQ==\n", user_dn(2)));
+    text(&format!(
+        "dn: {}\nchangetype: modify\nreplace: description\ndescription:: VHdvCkxpbmVz\n",
+        group_dn("team001")
+    ));
+    text(&format!(
+        "dn: {}\nchangetype: modify\nreplace: mail\nmail:: IHVzZXIwMDAwMkBleGFtcGxlLmNvbQ==\n",
+        user_dn(2)
+    ));
     let ran = world.run(&[], 0);
     assert!(!ran.outcome.stderr.contains("left out"), "{}", ran.outcome.stderr);
     assert_eq!(user(&world, 1).displayname.as_deref(), Some("Two Lines"));
-    assert_eq!(world.kanidm.entry(ACCOUNT, "team001").unwrap().description.as_deref(), Some("Two Lines"));
+    assert_eq!(
+        world.kanidm.entry(ACCOUNT, "team001").unwrap().description.as_deref(),
+        Some("Two Lines")
+    );
 }
 
 #[test]
@@ -217,7 +292,11 @@ fn a_second_user_name_renames_nobody_and_memberuid_finds_both() {
     assert_eq!(members(&world, group), 1);
     let uuid = user(&world, 1).uuid;
     // The alias first: slapd appends what is added.
-    modify(&world, &user_dn(1), &format!("delete: uid\nuid: {0}\n-\nadd: uid\nuid: nick\nuid: {0}\n", user_name(1)));
+    modify(
+        &world,
+        &user_dn(1),
+        &format!("delete: uid\nuid: {0}\n-\nadd: uid\nuid: nick\nuid: {0}\n", user_name(1)),
+    );
     for arguments in [&[][..], &["--full-refresh"]] {
         world.run(arguments, 0);
         assert_eq!((user(&world, 1).uuid, members(&world, group)), (uuid, 2), "{arguments:?}");
@@ -234,7 +313,10 @@ fn a_second_user_name_renames_nobody_and_memberuid_finds_both() {
 fn a_group_whose_number_is_a_persons_is_kept() {
     let world = rfc2307();
     let number = 341_500;
-    world.slapd.modify(&format!("dn: {}\nchangetype: add\nobjectClass: posixGroup\ncn: staff\ngidNumber: {number}\n\n", group_dn("staff")));
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: add\nobjectClass: posixGroup\ncn: staff\ngidNumber: {number}\n\n",
+        group_dn("staff")
+    ));
     world.run(&[], 0);
     let staff = world.kanidm.entry(ACCOUNT, "staff").unwrap().uuid;
     world.slapd.modify(&format!(
@@ -243,7 +325,12 @@ fn a_group_whose_number_is_a_persons_is_kept() {
     ));
     for arguments in [&[][..], &[], &["--full-refresh"]] {
         let ran = world.run(arguments, 3);
-        assert_eq!(world.kanidm.entry(ACCOUNT, "staff").unwrap().uuid, staff, "{}", ran.outcome.stderr);
+        assert_eq!(
+            world.kanidm.entry(ACCOUNT, "staff").unwrap().uuid,
+            staff,
+            "{}",
+            ran.outcome.stderr
+        );
         says(&ran, &number.to_string());
     }
 }
@@ -258,7 +345,9 @@ fn members_in_another_unicode_form_are_members() {
         zoe("\u{eb}")
     ));
     // The name in the DN is none for Kanidm.
-    let uuid = world.slapd.search(&zoe("\u{eb}"), "(objectClass=*)", &["entryUUID"])[0].values("entryUUID")[0].clone();
+    let uuid = world.slapd.search(&zoe("\u{eb}"), "(objectClass=*)", &["entryUUID"])[0]
+        .values("entryUUID")[0]
+        .clone();
     let mut world = world;
     world.reconfigure(|config| config.set_in(str::from_utf8(&uuid).unwrap(), "map_name", "zoe"));
     world.run(&[], 0);
@@ -272,13 +361,15 @@ fn members_in_another_unicode_form_are_members() {
 
 #[test]
 fn members_come_from_both_attributes_of_a_list() {
-    let filter = "(|(objectClass=posixAccount)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))";
+    let filter =
+        "(|(objectClass=posixAccount)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))";
     let options = SlapdOptions { seed: seed(), sessionlog: Some(100), ..SlapdOptions::default() };
     let world = started(World::with(options, GROUPS_OF_NAMES, filter, |config| {
         let both = toml::Value::Array(vec!["member".into(), "uniqueMember".into()]);
-        config
-            .set("group_attr_member", both)
-            .set("group_objectclass", toml::Value::Array(vec!["groupOfNames".into(), "groupOfUniqueNames".into()]))
+        config.set("group_attr_member", both).set(
+            "group_objectclass",
+            toml::Value::Array(vec!["groupOfNames".into(), "groupOfUniqueNames".into()]),
+        )
     }));
     world.slapd.modify(&format!(
         "dn: {}\nchangetype: add\nobjectClass: groupOfUniqueNames\ncn: unique\nuniqueMember: {}\n\n",
@@ -288,8 +379,15 @@ fn members_come_from_both_attributes_of_a_list() {
     world.run(&[], 0);
     assert_eq!((members(&world, "unique"), members(&world, "team001") > 0), (1, true));
     // Who changes is looked for in both.
-    world.slapd.modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n\n", user_dn(1)));
-    modify(&world, &group_dn("unique"), &format!("replace: uniqueMember\nuniqueMember: uid=renamed,ou=people,{SUFFIX}\n"));
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n\n",
+        user_dn(1)
+    ));
+    modify(
+        &world,
+        &group_dn("unique"),
+        &format!("replace: uniqueMember\nuniqueMember: uid=renamed,ou=people,{SUFFIX}\n"),
+    );
     world.run(&[], 0);
     assert_eq!(members(&world, "unique"), 1);
 }
@@ -298,9 +396,12 @@ fn members_come_from_both_attributes_of_a_list() {
 #[test]
 fn who_is_a_person_to_the_directory_is_one_to_kanidm() {
     let filter = "(|(&(objectClass=person)(uid=*))(objectClass=groupOfNames))";
-    let world = World::with(SlapdOptions { seed: seed(), ..SlapdOptions::default() }, GROUPS_OF_NAMES, filter, |config| {
-        config.without("person_objectclass")
-    });
+    let world = World::with(
+        SlapdOptions { seed: seed(), ..SlapdOptions::default() },
+        GROUPS_OF_NAMES,
+        filter,
+        |config| config.without("person_objectclass"),
+    );
     world
         .slapd
         .modify(&format!("dn: uid=new,ou=people,{SUFFIX}\nchangetype: add\nobjectClass: inetOrgPerson\nuid: new\ncn: New\nsn: New\n\n"));
@@ -313,13 +414,19 @@ fn a_yielded_attribute_is_left_out_and_said_once() {
     for at_once in [10_000, 3] {
         let world = world(|config| config.set("upload_max_entries", at_once));
         world.kanidm.yield_attributes(ACCOUNT, &["mail"]);
-        let change = |number: usize, name: &str| modify(&world, &user_dn(number), &format!("replace: cn\ncn: {name}\n"));
+        let change = |number: usize, name: &str| {
+            modify(&world, &user_dn(number), &format!("replace: cn\ncn: {name}\n"))
+        };
         change(1, "First");
         change(2, "Second");
-        let words = "mail is yielded to Kanidm for this sync account, so it is left out of every entry";
+        let words =
+            "mail is yielded to Kanidm for this sync account, so it is left out of every entry";
         let ran = world.run(&[], 0);
         says(&ran, words);
-        assert_eq!((user(&world, 1).displayname.as_deref(), user(&world, 2).displayname.as_deref()), (Some("First"), Some("Second")));
+        assert_eq!(
+            (user(&world, 1).displayname.as_deref(), user(&world, 2).displayname.as_deref()),
+            (Some("First"), Some("Second"))
+        );
         assert!(!user(&world, 1).mail.is_empty(), "Kanidm's own business now");
         change(1, "Third");
         let ran = world.run(&[], 0);
@@ -346,19 +453,30 @@ fn a_yielded_attribute_is_left_out_and_said_once() {
         assert!(user(&world, 1).account_expire.is_some());
         world.kanidm.yield_attributes(ACCOUNT, &[]);
         world.run(&["--full-refresh"], 0);
-        assert_eq!(world.kanidm.entry(ACCOUNT, "team001").unwrap().description.as_deref(), Some("other"));
+        assert_eq!(
+            world.kanidm.entry(ACCOUNT, "team001").unwrap().description.as_deref(),
+            Some("other")
+        );
     }
 }
 
 /// The same from nothing, and an entry in the recycle bin is still told as what it is.
 #[test]
 fn a_yielded_attribute_does_not_hide_an_entry_in_the_recycle_bin() {
-    let world = World::with(SlapdOptions { seed: seed(), ..SlapdOptions::default() }, GROUPS_OF_NAMES, FILTER, |config| config);
+    let world = World::with(
+        SlapdOptions { seed: seed(), ..SlapdOptions::default() },
+        GROUPS_OF_NAMES,
+        FILTER,
+        |config| config,
+    );
     world.kanidm.yield_attributes(ACCOUNT, &["mail", "ssh_publickey"]);
     let ran = world.run(&[], 0);
     says(&ran, "mail, ssh_publickey is yielded");
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0);
-    assert!(user(&world, 1).mail.is_empty() && user(&world, 2).gidnumber == u32::try_from(user_number(2)).ok());
+    assert!(
+        user(&world, 1).mail.is_empty()
+            && user(&world, 2).gidnumber == u32::try_from(user_number(2)).ok()
+    );
     let ldif = world.slapd.dump();
     modify(&world, &user_dn(1), "add: description\ndescription: x\n");
     world.slapd.modify(&format!("dn: {}\nchangetype: delete\n\n", user_dn(1)));

@@ -1,7 +1,13 @@
-//! The audit sheet says what there is: every crate that is shipped, in its version, with what a reviewer wants to know before reading it.
-//! `BLESS=1 cargo test --test audit` writes the tables of docs/audit.md anew.
+//! The audit sheet says what there is: every crate that is shipped, in its version, with what a
+//! reviewer wants to know before reading it. `BLESS=1 cargo test --test audit` writes the tables of
+//! docs/audit.md anew.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 #[path = "audit/sources.rs"]
 mod sources;
@@ -28,41 +34,62 @@ fn shipped() -> &'static [Crate] {
 fn the_tables_are_what_is_shipped() {
     let crates = shipped();
     // Our own two change with every commit, and are to be read as a whole.
-    let (program, build): (Vec<&Crate>, Vec<&Crate>) = crates.iter().filter(|one| !one.own).partition(|one| one.role == Role::InProgram);
+    let (program, build): (Vec<&Crate>, Vec<&Crate>) =
+        crates.iter().filter(|one| !one.own).partition(|one| one.role == Role::InProgram);
     let sheet = fs::read_to_string(SHEET).unwrap();
-    let fresh = replaced(&replaced(&sheet, "in the program", &table(&program)), "while it is built", &table(&build));
+    let fresh = replaced(
+        &replaced(&sheet, "in the program", &table(&program)),
+        "while it is built",
+        &table(&build),
+    );
     if env::var_os("BLESS").is_some() {
         return fs::write(SHEET, &fresh).unwrap();
     }
-    assert!(fresh == sheet, "docs/audit.md is not what Cargo.lock ships; with BLESS=1 this test writes it anew:\n{fresh}");
+    assert!(
+        fresh == sheet,
+        "docs/audit.md is not what Cargo.lock ships; with BLESS=1 this test writes it anew:\n{fresh}"
+    );
 }
 
 /// What the sheet says beside its tables, and what would be a defect if it came about.
 #[test]
 fn what_the_sheet_says_of_them_is_so() {
     let crates = shipped();
-    let with = |what: &dyn Fn(&Crate) -> bool| crates.iter().filter(|one| what(one)).map(|one| one.name.as_str()).collect::<BTreeSet<_>>();
+    let with = |what: &dyn Fn(&Crate) -> bool| {
+        crates.iter().filter(|one| what(one)).map(|one| one.name.as_str()).collect::<BTreeSet<_>>()
+    };
     assert_eq!(
         with(&|one| one.counts.foreign_files > 0),
         BTreeSet::from(["cc", "ring", "signal-hook"]),
         "crates with code in another language"
     );
-    assert_eq!(with(&|one| one.own && one.counts.unsafe_tokens > 0), BTreeSet::new(), "our own crates with unsafe code");
+    assert_eq!(
+        with(&|one| one.own && one.counts.unsafe_tokens > 0),
+        BTreeSet::new(),
+        "our own crates with unsafe code"
+    );
     let sheet = fs::read_to_string(SHEET).unwrap();
     let explained = section(&sheet, "Build scripts");
     let beginning = sheet.split("\n## ").next().unwrap().replace('\n', " ");
-    let only = tree::for_build_scripts_only().into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let only = tree::for_build_scripts_only()
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>();
     let (last, others) = only.split_last().unwrap();
     let told = format!("the rest, {} and {last}, serve build scripts only.", others.join(", "));
     assert!(beginning.contains(&told), "docs/audit.md does not say: {told}");
     for name in with(&|one| one.build_script) {
-        assert!(explained.contains(&format!("`{name}`")), "docs/audit.md does not say what the build script of {name} does");
+        assert!(
+            explained.contains(&format!("`{name}`")),
+            "docs/audit.md does not say what the build script of {name} does"
+        );
     }
 }
 
 fn table(crates: &[&Crate]) -> String {
     let mut rows = vec![
-        "| crate | version | licence | lines | `unsafe` | C, assembly | runs while it is built |".to_owned(),
+        "| crate | version | licence | lines | `unsafe` | C, assembly | runs while it is built |"
+            .to_owned(),
         "|---|---|---|--:|--:|--:|---|".to_owned(),
     ];
     rows.extend(crates.iter().map(|one| {
@@ -80,7 +107,8 @@ fn table(crates: &[&Crate]) -> String {
 }
 
 fn row(name: &str, counts: Counts, runs: &str) -> String {
-    let (lines, unsafe_tokens, foreign) = (counts.lines, number(counts.unsafe_tokens), number(counts.foreign_files));
+    let (lines, unsafe_tokens, foreign) =
+        (counts.lines, number(counts.unsafe_tokens), number(counts.foreign_files));
     format!("| {name} | {lines} | {unsafe_tokens} | {foreign} | {runs} |")
 }
 
@@ -98,7 +126,10 @@ fn replaced(text: &str, name: &str, table: &str) -> String {
 }
 
 fn section<'a>(text: &'a str, headline: &str) -> &'a str {
-    let after = text.split_once(&format!("\n## {headline}\n")).unwrap_or_else(|| panic!("no section {headline}")).1;
+    let after = text
+        .split_once(&format!("\n## {headline}\n"))
+        .unwrap_or_else(|| panic!("no section {headline}"))
+        .1;
     after.split("\n## ").next().unwrap()
 }
 

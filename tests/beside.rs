@@ -1,7 +1,13 @@
-//! README.md, "Beside Kanidm's own tool", row by row: Kanidm's own tool and this one in the same trouble, on a real slapd, into the real
-//! engine. Kanidm's ends with code 0 whatever happens to a run.
+//! README.md, "Beside Kanidm's own tool", row by row: Kanidm's own tool and this one in the same
+//! trouble, on a real slapd, into the real engine. Kanidm's ends with code 0 whatever happens to a
+//! run.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -17,10 +23,20 @@ use support::world::{ACCOUNT, FILTER, World};
 
 /// Both have synchronised a small directory in which nothing is wrong.
 fn world() -> World {
-    let seed = Seed::Generated(SeedOptions { users: 20, groups: 4, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 20,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    });
     // As Kanidm's own tool wants it: object classes in lower case.
     let configure = |config: ConfigText| config.set("person_objectclass", "posixaccount");
-    let world = World::with(SlapdOptions { seed, ..SlapdOptions::default() }, GROUPS_OF_NAMES, FILTER, configure);
+    let world = World::with(
+        SlapdOptions { seed, ..SlapdOptions::default() },
+        GROUPS_OF_NAMES,
+        FILTER,
+        configure,
+    );
     theirs(&world);
     assert_eq!(world.kanidm.entries(ACCOUNT).len(), 22, "{}", world.tool.sync_config().display());
     world
@@ -32,14 +48,18 @@ fn theirs(world: &World) -> String {
 }
 
 fn replace(world: &World, user: usize, attribute: &str, value: &str) {
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n", user_dn(user)));
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n",
+        user_dn(user)
+    ));
 }
 
 fn shell(world: &World, user: usize) -> Option<String> {
     world.kanidm.entry(ACCOUNT, &format!("user{user:05}")).unwrap().loginshell
 }
 
-/// One account has got `value`, another one a new shell: Kanidm's tool brings the second one nothing, this one does, and names the first.
+/// One account has got `value`, another one a new shell: Kanidm's tool brings the second one
+/// nothing, this one does, and names the first.
 #[track_caller]
 fn stops_everybody(attribute: &str, value: &str) {
     let world = world();
@@ -50,7 +70,11 @@ fn stops_everybody(attribute: &str, value: &str) {
         assert_ne!(shell(&world, 2).as_deref(), Some("/bin/other"), "{said}");
     }
     let ours = world.tool.run(&[]).expect_code(3);
-    assert!(ours.stderr.contains("left out of") && ours.stderr.contains(&user_dn(1)), "{}", ours.stderr);
+    assert!(
+        ours.stderr.contains("left out of") && ours.stderr.contains(&user_dn(1)),
+        "{}",
+        ours.stderr
+    );
     assert_eq!(shell(&world, 2).as_deref(), Some("/bin/other"));
 }
 
@@ -84,7 +108,9 @@ fn two_users_swap_their_names() {
     let first = user_dn(1);
     let interim = first.replace("user00001", "interim");
     for (dn, name) in [(&first, "interim"), (&user_dn(2), "user00001"), (&interim, "user00002")] {
-        world.slapd.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n"));
+        world.slapd.modify(&format!(
+            "dn: {dn}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n"
+        ));
     }
     for _ in 0..2 {
         let said = theirs(&world);
@@ -107,7 +133,10 @@ fn a_failed_run() {
 fn a_bundle_of_two_authorities() {
     let mut world = world();
     let others = fs::read_to_string(Pki::new().ca()).unwrap();
-    let bundle = world.tool.dir().write("bundle.pem", others + &fs::read_to_string(world.slapd.ca()).unwrap());
+    let bundle = world
+        .tool
+        .dir()
+        .write("bundle.pem", others + &fs::read_to_string(world.slapd.ca()).unwrap());
     world.reconfigure(|config| config.set("ldap_ca", bundle.to_str().unwrap()));
     replace(&world, 2, "loginShell", "/bin/other");
     let said = theirs(&world);
@@ -119,8 +148,12 @@ fn a_bundle_of_two_authorities() {
 #[test]
 fn a_mistake_in_the_configuration() {
     let mut world = world();
-    world
-        .reconfigure(|config| config.set("sync_token", "TOKEN-MARKER").set("ldap_sync_pw", "PASSWORD-MARKER").without("ldap_sync_base_dn"));
+    world.reconfigure(|config| {
+        config
+            .set("sync_token", "TOKEN-MARKER")
+            .set("ldap_sync_pw", "PASSWORD-MARKER")
+            .without("ldap_sync_base_dn")
+    });
     let said = kanidms_tool::run(&world.tool, &[]).all();
     assert!(said.contains("TOKEN-MARKER") && said.contains("PASSWORD-MARKER"), "{said}");
     let ours = world.tool.run(&[]).expect_code(2).all();

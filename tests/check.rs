@@ -1,7 +1,12 @@
-//! `--check` against real servers: each step passes or fails on a line of its own, what depends on a failed one is not tried, and nothing
-//! is sent.
+//! `--check` against real servers: each step passes or fails on a line of its own, what depends on
+//! a failed one is not tried, and nothing is sent.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -46,7 +51,8 @@ fn marks(outcome: &Outcome) -> String {
     let of = |step: &str| {
         let line = lines.iter().find_map(|line| {
             let (mark, rest) = line.split_once(' ')?;
-            let is_step = rest == step || rest.strip_prefix(step).is_some_and(|rest| rest.starts_with(": "));
+            let is_step =
+                rest == step || rest.strip_prefix(step).is_some_and(|rest| rest.starts_with(": "));
             (mark != "!" && is_step).then_some(mark)
         });
         line.unwrap_or("?")
@@ -56,7 +62,11 @@ fn marks(outcome: &Outcome) -> String {
 
 #[track_caller]
 fn line<'o>(outcome: &'o Outcome, start: &str) -> &'o str {
-    outcome.stdout.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("no line {start:?} in\n{}", outcome.all()))
+    outcome
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(start))
+        .unwrap_or_else(|| panic!("no line {start:?} in\n{}", outcome.all()))
 }
 
 #[test]
@@ -71,16 +81,31 @@ fn all_is_well_and_nothing_is_sent() {
     assert!(line(&outcome, "✓ sync config").ends_with("ldap-sync, mode 0600"), "{}", outcome.all());
     for step in ["✓ directory, TLS: ", "✓ Kanidm, TLS: "] {
         let tls = line(&outcome, step);
-        assert!(tls.starts_with(&format!("{step}issued by Test CA, for localhost, 127.0.0.1, ::1, valid until ")), "{tls}");
+        assert!(
+            tls.starts_with(&format!(
+                "{step}issued by Test CA, for localhost, 127.0.0.1, ::1, valid until "
+            )),
+            "{tls}"
+        );
         assert!(tls.ends_with(" days)"), "{tls}");
     }
     assert!(line(&outcome, "✓ directory, bind").ends_with(&format!(": as cn=sync,{SUFFIX}")));
     assert!(line(&outcome, "✓ directory, content").ends_with("offered by OpenLDAP slapd"));
     let count = world.directory().len();
     let entries = line(&outcome, "✓ directory, filter and entries");
-    assert!(entries.contains(&format!(": {count} match: ")) && entries.contains(", 1 held back, 0 skipped"), "{entries}");
-    assert!(line(&outcome, "! directory, filter and entries").contains("1 would be held back for uid: "));
-    assert!(line(&outcome, "✓ Kanidm, state").contains("the next run reads everything: Kanidm has no state yet"));
+    assert!(
+        entries.contains(&format!(": {count} match: "))
+            && entries.contains(", 1 held back, 0 skipped"),
+        "{entries}"
+    );
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("1 would be held back for uid: ")
+    );
+    assert!(
+        line(&outcome, "✓ Kanidm, state")
+            .contains("the next run reads everything: Kanidm has no state yet")
+    );
     assert!(line(&outcome, "– syncprov-checkpoint").contains("cannot read cn=config"));
 
     world.run(&[], 3);
@@ -96,8 +121,13 @@ fn in_other_locales_and_quietly() {
     assert!(ascii.stdout.is_ascii() || ascii.stdout.contains("zo"), "{}", ascii.stdout);
     assert!(ascii.stdout.lines().all(|line| line.starts_with('[')), "{}", ascii.stdout);
     line(&ascii, "[ok] directory, bind");
-    let quiet = run_command(world.tool.command().args(["--check", "--quiet"]).env("LC_ALL", "C")).expect_code(0);
-    assert!(!quiet.stdout.is_empty() && quiet.stdout.lines().all(|line| line.starts_with("[note]")), "{}", quiet.stdout);
+    let quiet = run_command(world.tool.command().args(["--check", "--quiet"]).env("LC_ALL", "C"))
+        .expect_code(0);
+    assert!(
+        !quiet.stdout.is_empty() && quiet.stdout.lines().all(|line| line.starts_with("[note]")),
+        "{}",
+        quiet.stdout
+    );
 }
 
 #[test]
@@ -108,14 +138,49 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
     let set = |key: &str, value: &str| world.config.clone().set(key, value);
     for (config, code, expected, remedy) in [
         (set("ldap_ur", "x"), 2, "✗✓??????????????", "did you mean ldap_uri?"),
-        (set("ldap_ca", "/nonexistent/ca.pem"), 1, "✓✓✗–––––––✓✓✓✓✓✓", "cannot read /nonexistent/ca.pem"),
+        (
+            set("ldap_ca", "/nonexistent/ca.pem"),
+            1,
+            "✓✓✗–––––––✓✓✓✓✓✓",
+            "cannot read /nonexistent/ca.pem",
+        ),
         (set("ldap_uri", "ldaps://host.invalid"), 1, "✓✓✓✗––––––✓✓✓✓✓✓", "name resolution"),
-        (set("ldap_uri", &format!("ldaps://localhost:{closed}")), 1, "✓✓✓✓✗–––––✓✓✓✓✓✓", "is the server running"),
-        (set("ldap_ca", other_ca.ca().to_str().unwrap()), 1, "✓✓✓✓✓✗––––✓✓✓✓✓✓", "add the CA to ldap_ca"),
-        (set("ldap_sync_pw", "wrong"), 1, "✓✓✓✓✓✓✗–––✓✓✓✓✓✓", "check ldap_sync_dn and its password"),
-        (set("ldap_sync_dn", &format!("cn=noright,{SUFFIX}")), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "read access to the base"),
-        (set("ldap_sync_dn", &format!("cn=limited,{SUFFIX}")), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "size=unlimited"),
-        (set("ldap_sync_base_dn", "dc=elsewhere"), 1, "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓", "check ldap_sync_base_dn"),
+        (
+            set("ldap_uri", &format!("ldaps://localhost:{closed}")),
+            1,
+            "✓✓✓✓✗–––––✓✓✓✓✓✓",
+            "is the server running",
+        ),
+        (
+            set("ldap_ca", other_ca.ca().to_str().unwrap()),
+            1,
+            "✓✓✓✓✓✗––––✓✓✓✓✓✓",
+            "add the CA to ldap_ca",
+        ),
+        (
+            set("ldap_sync_pw", "wrong"),
+            1,
+            "✓✓✓✓✓✓✗–––✓✓✓✓✓✓",
+            "check ldap_sync_dn and its password",
+        ),
+        (
+            set("ldap_sync_dn", &format!("cn=noright,{SUFFIX}")),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "read access to the base",
+        ),
+        (
+            set("ldap_sync_dn", &format!("cn=limited,{SUFFIX}")),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "size=unlimited",
+        ),
+        (
+            set("ldap_sync_base_dn", "dc=elsewhere"),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "check ldap_sync_base_dn",
+        ),
         (set("ldap_filter", "(uid=nobody)"), 1, "✓✓✓✓✓✓✓✓✓✗✓✓✓✓✓✓", "none matches (uid=nobody)"),
         (set("ldap_filter", "(ou=*)"), 1, "✓✓✓✓✓✓✓✓✓✗✓✓✓✓✓✓", "check person_objectclass"),
         (set("sync_token", "abc"), 1, "✓✓✓✓✓✓✓✓✓✓✓✓✓✓✗–", "generate-token"),
@@ -129,10 +194,25 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
     let client = || ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca());
     for (client, code, expected, remedy) in [
         (client().set("ca_path", 1), 2, "✓✗✓✓✓✓✓✓✓✓??????", "must be a string"),
-        (client().set("ca_path", "/nonexistent/ca.pem"), 1, "✓✓✓✓✓✓✓✓✓✓✗–––––", "cannot read /nonexistent/ca.pem"),
+        (
+            client().set("ca_path", "/nonexistent/ca.pem"),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✗–––––",
+            "cannot read /nonexistent/ca.pem",
+        ),
         (client().set("uri", "https://host.invalid"), 1, "✓✓✓✓✓✓✓✓✓✓✓✗––––", "check `uri`"),
-        (client().set("uri", format!("https://localhost:{closed}")), 1, "✓✓✓✓✓✓✓✓✓✓✓✓✗–––", "check `uri`"),
-        (client().set("ca_path", other_ca.ca().to_str().unwrap()), 1, "✓✓✓✓✓✓✓✓✓✓✓✓✓✗––", "check `ca_path`"),
+        (
+            client().set("uri", format!("https://localhost:{closed}")),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✓✓✗–––",
+            "check `uri`",
+        ),
+        (
+            client().set("ca_path", other_ca.ca().to_str().unwrap()),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✓✓✓✗––",
+            "check `ca_path`",
+        ),
     ] {
         world.tool.write_client_config(&client);
         let outcome = check(&world.tool).expect_code(code);
@@ -146,7 +226,12 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
 #[test]
 fn over_a_unix_socket() {
     let world = World::new(SlapdOptions::default());
-    let config = world.config.clone().set("ldap_uri", world.slapd.ldapi_uri()).without("ldap_sync_dn").without("ldap_sync_pw");
+    let config = world
+        .config
+        .clone()
+        .set("ldap_uri", world.slapd.ldapi_uri())
+        .without("ldap_sync_dn")
+        .without("ldap_sync_pw");
     world.tool.write_sync_config(&config.without("ldap_ca"));
     let outcome = check(&world.tool).expect_code(0);
     assert_eq!(marks(&outcome), "✓✓??✓?✓✓✓✓✓✓✓✓✓✓", "{}", outcome.all());
@@ -158,13 +243,18 @@ fn what_works_and_could_be_better() {
     let pki = Pki::new();
     let options = SlapdOptions {
         tls: Some(ServerTls::new(&pki, pki.expiring(5))),
-        // Its own configuration is another database, before the one of the content; who may read it is told of the checkpoint.
+        // Its own configuration is another database, before the one of the content; who may read it
+        // is told of the checkpoint.
         extra_global: format!("database config\naccess to * by dn.exact=\"cn=sync,{SUFFIX}\" read"),
         ..SlapdOptions::default()
     };
     let mut world = World::new(options);
     let outcome = check(&world.tool).expect_code(0);
-    assert!(line(&outcome, "! directory, TLS").contains("expires in 5 days: renew it"), "{}", outcome.all());
+    assert!(
+        line(&outcome, "! directory, TLS").contains("expires in 5 days: renew it"),
+        "{}",
+        outcome.all()
+    );
     assert_eq!(line(&outcome, "✓ syncprov-checkpoint"), "✓ syncprov-checkpoint: set");
     let sparse = |options: &mut SlapdOptions| {
         options.syncprov = false;
@@ -174,18 +264,31 @@ fn what_works_and_could_be_better() {
     world.slapd.reconfigure(sparse);
     let outcome = check(&world.tool).expect_code(0);
     let advice = line(&outcome, "! syncprov-checkpoint");
-    assert!(advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 1"), "{advice}");
+    assert!(
+        advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 1"),
+        "{advice}"
+    );
 
     world.tool.write_sync_config(&world.config.clone().set("ldap_verify_ca", false));
-    std::fs::set_permissions(world.tool.sync_config(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(
+        world.tool.sync_config(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
     let outcome = check(&world.tool).expect_code(0);
     assert!(line(&outcome, "✓ sync config").ends_with("mode 0644"));
-    let advice: Vec<&str> = outcome.stdout.lines().filter(|line| line.starts_with("! sync config")).collect();
+    let advice: Vec<&str> =
+        outcome.stdout.lines().filter(|line| line.starts_with("! sync config")).collect();
     assert!(
-        advice.iter().any(|line| line.contains("chmod o-rw")) && advice.iter().any(|line| line.contains("ldap_verify_ca")),
+        advice.iter().any(|line| line.contains("chmod o-rw"))
+            && advice.iter().any(|line| line.contains("ldap_verify_ca")),
         "{advice:?}"
     );
-    assert!(line(&outcome, "✓ directory, TLS:").ends_with("NOT verified, as configured"), "{}", outcome.all());
+    assert!(
+        line(&outcome, "✓ directory, TLS:").ends_with("NOT verified, as configured"),
+        "{}",
+        outcome.all()
+    );
 }
 
 #[test]
@@ -193,7 +296,10 @@ fn without_content_synchronisation() {
     let slapd = Slapd::start(SlapdOptions { syncprov: false, ..SlapdOptions::default() });
     let kanidm = KanidmServer::start();
     let token = kanidm.create_sync_account(ACCOUNT).token;
-    let tool = Tool::new(&ConfigText::for_slapd(&slapd).set("sync_token", token), &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
+    let tool = Tool::new(
+        &ConfigText::for_slapd(&slapd).set("sync_token", token),
+        &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()),
+    );
     let outcome = check(&tool).expect_code(1);
     assert_eq!(marks(&outcome), "✓✓✓✓✓✓✓✗––✓✓✓✓✓✓", "{}", outcome.all());
     assert!(line(&outcome, "✗").contains("add the overlay"));
@@ -209,8 +315,16 @@ fn ds389(link: &mut Link) {
     let refresh = link.request();
     assert!(refresh.is_refresh());
     let person = |n: u128, attributes: &[(&str, &[&str])]| {
-        let attributes: Vec<(&str, &[&str])> = [("objectClass", &["person"][..])].into_iter().chain(attributes.iter().copied()).collect();
-        sync_entry(refresh.id, uuid::Uuid::from_u128(n << 64), &format!("uid={n},dc=example"), &attributes)
+        let attributes: Vec<(&str, &[&str])> = [("objectClass", &["person"][..])]
+            .into_iter()
+            .chain(attributes.iter().copied())
+            .collect();
+        sync_entry(
+            refresh.id,
+            uuid::Uuid::from_u128(n << 64),
+            &format!("uid={n},dc=example"),
+            &attributes,
+        )
     };
     link.send(person(1, &[("uid", &["one"]), ("cn", &["One"])]));
     link.send(person(2, &[("uid", &["two"])]));
@@ -228,16 +342,30 @@ fn a_389_without_full_refreshes_and_entries_that_lack_something() {
     let kanidm = KanidmServer::start();
     let token = kanidm.create_sync_account(ACCOUNT).token;
     let config = |peer: &Peer| {
-        let config = ConfigText::for_directory(&format!("ldaps://localhost:{}", peer.port), pki.ca()).set("sync_token", token.as_str());
+        let config =
+            ConfigText::for_directory(&format!("ldaps://localhost:{}", peer.port), pki.ca())
+                .set("sync_token", token.as_str());
         config.set("person_objectclass", "person").set("ldap_sync_base_dn", "dc=example")
     };
     let peer = Peer::tls(&pki.localhost(), ds389);
     let tool = Tool::new(&config(&peer), &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
     let outcome = check(&tool).expect_code(0);
     line(&outcome, "✓ directory, content synchronisation: offered by 389-Directory/2.3.1");
-    assert!(line(&outcome, "! full_refresh_schedule").contains("0 30 2 * * * *"), "{}", outcome.all());
-    assert!(line(&outcome, "✓ directory, filter and entries").contains("1 person and 0 groups would be sent, 2 held back"));
-    assert!(line(&outcome, "! directory, filter and entries").contains("2 lack a required attribute (cn 2, uid 1)"), "{}", outcome.all());
+    assert!(
+        line(&outcome, "! full_refresh_schedule").contains("0 30 2 * * * *"),
+        "{}",
+        outcome.all()
+    );
+    assert!(
+        line(&outcome, "✓ directory, filter and entries")
+            .contains("1 person and 0 groups would be sent, 2 held back")
+    );
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("2 lack a required attribute (cn 2, uid 1)"),
+        "{}",
+        outcome.all()
+    );
 
     let peer = Peer::tls(&pki.localhost(), ds389);
     tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily"));
@@ -246,7 +374,12 @@ fn a_389_without_full_refreshes_and_entries_that_lack_something() {
 
     // What OpenLDAP does to an inetOrgPerson when the filter asks for persons.
     let peer = Peer::tls(&pki.localhost(), ds389);
-    tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily").set("person_objectclass", "other"));
+    tool.write_sync_config(
+        &config(&peer).set("full_refresh_schedule", "@daily").set("person_objectclass", "other"),
+    );
     let outcome = check(&tool).expect_code(1);
-    assert!(line(&outcome, "! directory, filter and entries").contains("3 match the filter and are neither person nor group"));
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("3 match the filter and are neither person nor group")
+    );
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use kanidm_ldap_sync::cli::{self, Cli, Mode, OPTIONS, VARIABLES};
-use kanidm_ldap_sync::error::ExitCode;
+use kanidm_ldap_sync::exit::ExitCode;
 use kanidm_ldap_sync::log::Verbosity;
 
 fn parse(line: &str) -> Result<Cli, String> {
@@ -50,10 +50,17 @@ fn every_spelling_of_every_option() {
         assert_eq!(cli.client_config.as_deref(), Some(Path::new("/a")), "{line}");
         assert_eq!(cli.sync_config, Path::new("/b"), "{line}");
         assert_eq!(cli.instance.as_deref(), Some("x"), "{line}");
-        assert_eq!((cli.mode, cli.verbosity, cli.skip_root_check), (Mode::DryRun, Verbosity::Debug, true), "{line}");
+        assert_eq!(
+            (cli.mode, cli.verbosity, cli.skip_root_check),
+            (Mode::DryRun, Verbosity::Debug, true),
+            "{line}"
+        );
     }
     let cli = parse("--full-refresh --accept-deletes --json -q").unwrap();
-    assert_eq!((cli.full_refresh, cli.accept_deletes, cli.json, cli.verbosity), (true, true, true, Verbosity::Quiet));
+    assert_eq!(
+        (cli.full_refresh, cli.accept_deletes, cli.json, cli.verbosity),
+        (true, true, true, Verbosity::Quiet)
+    );
     for (line, mode) in [
         ("--schedule", Mode::Schedule),
         ("--check", Mode::Check),
@@ -73,9 +80,18 @@ fn every_spelling_of_every_option() {
 fn what_the_table_holds_is_what_is_understood() {
     for option in OPTIONS {
         let value = if option.value.is_some() { " v" } else { "" };
-        for name in option.short.iter().map(|c| format!("-{c}")).chain(option.long.iter().map(|long| format!("--{long}"))) {
+        for name in option
+            .short
+            .iter()
+            .map(|c| format!("-{c}"))
+            .chain(option.long.iter().map(|long| format!("--{long}")))
+        {
             assert!(parse(&format!("{name}{value}")).is_ok(), "{name}");
-            let wrong = if option.value.is_some() { parse(&name) } else { parse(&format!("--{}=v", option.long[0])) };
+            let wrong = if option.value.is_some() {
+                parse(&name)
+            } else {
+                parse(&format!("--{}=v", option.long[0]))
+            };
             assert!(wrong.is_err(), "{name}");
         }
     }
@@ -149,7 +165,13 @@ fn help_fits_a_terminal_and_tells_about_everything() {
     assert!(VARIABLES.iter().all(|(name, _)| help.contains(name)));
     for (i, (code, meaning)) in ExitCode::ALL.iter().enumerate() {
         assert_eq!(usize::from(code.code()), i);
-        assert!(help.split_whitespace().collect::<Vec<_>>().join(" ").contains(meaning), "{meaning}");
+        assert!(
+            help.split_whitespace().collect::<Vec<_>>().join(" ").contains(meaning),
+            "{meaning}"
+        );
     }
-    assert!(help.contains(cli::DEFAULT_SYNC_CONFIG) && help.contains(kanidm_ldap_sync::config::client::DEFAULT_PATH));
+    assert!(
+        help.contains(cli::DEFAULT_SYNC_CONFIG)
+            && help.contains(kanidm_ldap_sync::config::client::DEFAULT_PATH)
+    );
 }

@@ -1,4 +1,5 @@
-//! The configuration files: what is understood, what is refused and how it is named, and that no secret is ever repeated.
+//! The configuration files: what is understood, what is refused and how it is named, and that no
+//! secret is ever repeated.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
@@ -11,13 +12,16 @@ use std::time::Duration;
 use kanidm_ldap_sync::config::client::{self, ClientConfig};
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::keys::{ENTRY_KEYS, KEYS};
-use kanidm_ldap_sync::config::sync::{self, Bind, EntryConfig, GroupSchema, InvalidEntries, LdapUri, SyncConfig};
+use kanidm_ldap_sync::config::sync::{
+    self, Bind, EntryConfig, GroupSchema, InvalidEntries, LdapUri, SyncConfig,
+};
 use kanidm_ldap_sync::config::{ConfigError, Warning};
 use uuid::Uuid;
 
 const TOKEN: &str = "sync_token = 't'\n";
 const BIND: &str = "ldap_sync_dn = 'cn=sync,dc=x'\nldap_sync_pw = 'p'\n";
-const WHERE: &str = "ldap_uri = 'ldaps://host'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(cn=*)'\n";
+const WHERE: &str =
+    "ldap_uri = 'ldaps://host'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(cn=*)'\n";
 const UUID: &str = "ac60034b-3498-11ed-a50d-919b4b1a5ec0";
 const UUID_389: &str = "ac60034b-349811ed-a50d919b-4b1a5ec0";
 
@@ -26,7 +30,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kanidm-ldap-sync-config-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir()
+            .join(format!("kanidm-ldap-sync-config-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Folder(path)
     }
@@ -45,11 +50,16 @@ impl Drop for Folder {
     }
 }
 
-fn load_with(text: &str, credentials: Option<&Path>) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
+fn load_with(
+    text: &str,
+    credentials: Option<&Path>,
+) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let folder = Folder::new(&format!("load-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    let env = |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| credentials.map(OsString::from)).flatten();
+    let env = |name: &str| {
+        (name == "CREDENTIALS_DIRECTORY").then(|| credentials.map(OsString::from)).flatten()
+    };
     sync::load(&folder.file("ldap-sync", 0o640, text), &env)
 }
 
@@ -69,14 +79,22 @@ fn minimal(more: &str) -> String {
 /// The problems as `line key: message`, line 0 where there is none.
 fn problems(text: &str) -> Vec<String> {
     let error = load(text).expect_err(text);
-    error.problems.iter().map(|p| format!("{} {}: {}", p.line.unwrap_or(0), p.key.as_deref().unwrap_or("-"), p.message)).collect()
+    error
+        .problems
+        .iter()
+        .map(|p| {
+            format!("{} {}: {}", p.line.unwrap_or(0), p.key.as_deref().unwrap_or("-"), p.message)
+        })
+        .collect()
 }
 
 #[track_caller]
 fn assert_problem(text: &str, place: &str, message: &str) {
     let problems = problems(text);
     assert!(
-        problems.len() == 1 && problems[0].starts_with(&format!("{place}: ")) && problems[0].contains(message),
+        problems.len() == 1
+            && problems[0].starts_with(&format!("{place}: "))
+            && problems[0].contains(message),
         "{text}\n{problems:#?}"
     );
 }
@@ -89,10 +107,15 @@ fn defaults() {
     assert_eq!(config.max_delete_percent, 20);
     let directory = &config.directory;
     assert_eq!(directory.uri, LdapUri::Tls { host: "host".into(), port: 636, starttls: false });
-    assert_eq!((directory.ca.as_ref(), directory.verify_ca, directory.client_cert.as_ref()), (None, true, None));
+    assert_eq!(
+        (directory.ca.as_ref(), directory.verify_ca, directory.client_cert.as_ref()),
+        (None, true, None)
+    );
     assert_eq!((directory.base_dn.as_str(), directory.filter_text.as_str()), ("dc=x", "(cn=*)"));
     assert_eq!((directory.timeout, directory.max_message), (Duration::from_secs(30), 64 << 20));
-    assert!(matches!(&directory.bind, Bind::Simple { dn, password } if dn == "cn=sync,dc=x" && password.expose() == "p"));
+    assert!(
+        matches!(&directory.bind, Bind::Simple { dn, password } if dn == "cn=sync,dc=x" && password.expose() == "p")
+    );
     let person = &config.mapping.person;
     assert_eq!(person.object_classes, ["person", "organizationalPerson", "inetOrgPerson"]);
     let attributes = [
@@ -104,16 +127,28 @@ fn defaults() {
         &person.mail,
         &person.ssh_public_key,
     ];
-    assert_eq!(attributes, ["uid", "cn", "uidnumber", "loginshell", "userpassword", "mail", "sshpublickey"]);
+    assert_eq!(
+        attributes,
+        ["uid", "cn", "uidnumber", "loginshell", "userpassword", "mail", "sshpublickey"]
+    );
     assert_eq!((person.legal_name.as_ref(), person.password_prefix.as_ref()), (None, None));
     assert_eq!((person.password_as_unix, person.account_lock), (false, true));
     let group = &config.mapping.group;
     assert_eq!(group.object_classes, ["groupofnames"]);
-    assert_eq!([&group.name, &group.description, &group.members[0], &group.gidnumber], ["cn", "description", "member", "gidnumber"]);
+    assert_eq!(
+        [&group.name, &group.description, &group.members[0], &group.gidnumber],
+        ["cn", "description", "member", "gidnumber"]
+    );
     assert_eq!((group.schema, group.send_user_private), (GroupSchema::Rfc2307Bis, false));
-    assert_eq!((config.mapping.invalid_entries, config.mapping.entries.len()), (InvalidEntries::DropValue, 0));
+    assert_eq!(
+        (config.mapping.invalid_entries, config.mapping.entries.len()),
+        (InvalidEntries::DropValue, 0)
+    );
     let upload = config.upload;
-    assert_eq!((upload.timeout, upload.max_entries, upload.max_bytes), (Duration::from_secs(300), 10_000, 16 << 20));
+    assert_eq!(
+        (upload.timeout, upload.max_entries, upload.max_bytes),
+        (Duration::from_secs(300), 10_000, 16 << 20)
+    );
 }
 
 #[test]
@@ -189,23 +224,41 @@ fn every_key_does_what_it_says() {
         &person.ssh_public_key,
     ];
     assert_eq!(attributes, ["a", "b", "c", "d", "e", "f", "g"]);
-    assert_eq!((person.legal_name.as_deref(), person.password_prefix.as_deref()), (Some("l"), Some("{CRYPT}")));
+    assert_eq!(
+        (person.legal_name.as_deref(), person.password_prefix.as_deref()),
+        (Some("l"), Some("{CRYPT}"))
+    );
     assert_eq!((person.password_as_unix, person.account_lock), (true, false));
     let group = &config.mapping.group;
     assert_eq!(group.object_classes, ["posixGroup"]);
-    assert_eq!([&group.name, &group.description, &group.members[0], &group.gidnumber], ["h", "i", "memberUid", "j"]);
+    assert_eq!(
+        [&group.name, &group.description, &group.members[0], &group.gidnumber],
+        ["h", "i", "memberUid", "j"]
+    );
     assert_eq!((group.schema, group.send_user_private), (GroupSchema::Rfc2307, true));
-    assert_eq!((config.mapping.invalid_entries, config.max_delete_percent), (InvalidEntries::DropValue, 100));
+    assert_eq!(
+        (config.mapping.invalid_entries, config.max_delete_percent),
+        (InvalidEntries::DropValue, 100)
+    );
     let upload = config.upload;
-    assert_eq!((upload.timeout, upload.max_entries, upload.max_bytes), (Duration::from_secs(60), 1, 64 << 10));
+    assert_eq!(
+        (upload.timeout, upload.max_entries, upload.max_bytes),
+        (Duration::from_secs(60), 1, 64 << 10)
+    );
     let renamed = Uuid::try_parse("0b7f3c52-6a0e-4b7e-9d6f-2f1f0a3a9c11").unwrap();
-    let expected = EntryConfig { exclude: true, map_uuid: Some(renamed), map_name: Some("renamed".into()), map_gidnumber: Some(20001) };
+    let expected = EntryConfig {
+        exclude: true,
+        map_uuid: Some(renamed),
+        map_name: Some("renamed".into()),
+        map_gidnumber: Some(20001),
+    };
     assert_eq!(config.mapping.entries.get(&Uuid::try_parse(UUID).unwrap()), Some(&expected));
     assert_eq!(config.mapping.entries.get(&renamed), Some(&EntryConfig::default()));
     assert_eq!(config.mapping.kanidm_uuid(Uuid::try_parse(UUID).unwrap()), renamed);
 }
 
-/// A value of a type that no key has, at every key of the table: each is read, and each error names key and line.
+/// A value of a type that no key has, at every key of the table: each is read, and each error names
+/// key and line.
 #[test]
 fn every_key_is_read_and_named() {
     for key in KEYS {
@@ -215,7 +268,12 @@ fn every_key_is_read_and_named() {
             .fold(String::new(), |text, line| text + line + "\n");
         let text = format!("{others}\n{} = 1979-05-27\n", key.name);
         let line = text.lines().count();
-        assert!(problems(&text).iter().any(|p| p.starts_with(&format!("{line} {}: ", key.name))), "{}: {:?}", key.name, problems(&text));
+        assert!(
+            problems(&text).iter().any(|p| p.starts_with(&format!("{line} {}: ", key.name))),
+            "{}: {:?}",
+            key.name,
+            problems(&text)
+        );
     }
     for key in ENTRY_KEYS {
         let text = minimal(&format!("[{UUID}]\n{} = 1979-05-27", key.name));
@@ -225,7 +283,8 @@ fn every_key_is_read_and_named() {
 
 #[test]
 fn the_defaults_of_the_table_are_the_defaults() {
-    let spelled_out: String = KEYS.iter().filter_map(|key| Some(format!("{} = {}\n", key.name, key.default?))).collect();
+    let spelled_out: String =
+        KEYS.iter().filter_map(|key| Some(format!("{} = {}\n", key.name, key.default?))).collect();
     assert_eq!(format!("{:?}", good(&minimal(&spelled_out))), format!("{:?}", good(&minimal(""))));
 }
 
@@ -236,7 +295,11 @@ fn what_is_missing_is_named() {
         ["sync_token", "ldap_uri", "ldap_sync_base_dn", "ldap_filter"]
     );
     assert_problem(&format!("{TOKEN}{WHERE}"), "0 ldap_sync_dn", "is required");
-    assert_problem(&format!("{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'"), "0 ldap_sync_pw", "is required");
+    assert_problem(
+        &format!("{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'"),
+        "0 ldap_sync_pw",
+        "is required",
+    );
     assert_problem(&format!("{TOKEN}{WHERE}ldap_sync_pw = 'p'"), "0 ldap_sync_dn", "is required");
     assert_problem(&minimal("ldap_client_cert = '/c'"), "0 ldap_client_key", "is required");
     assert_problem(&minimal("ldap_client_key = '/k'"), "0 ldap_client_cert", "is required");
@@ -244,24 +307,51 @@ fn what_is_missing_is_named() {
 
 #[test]
 fn everything_that_is_wrong_is_named_at_once_in_order() {
-    let text = minimal("ldap_timeout = 0\nunknown = 1\nperson_objectclass = []\nmax_delete_percent = 101");
-    let places: Vec<String> = problems(&text).iter().map(|p| p.split(": ").next().unwrap().to_owned()).collect();
-    assert_eq!(places, ["7 ldap_timeout", "8 unknown", "9 person_objectclass", "10 max_delete_percent"]);
+    let text =
+        minimal("ldap_timeout = 0\nunknown = 1\nperson_objectclass = []\nmax_delete_percent = 101");
+    let places: Vec<String> =
+        problems(&text).iter().map(|p| p.split(": ").next().unwrap().to_owned()).collect();
+    assert_eq!(
+        places,
+        ["7 ldap_timeout", "8 unknown", "9 person_objectclass", "10 max_delete_percent"]
+    );
     let folder = Folder::new("display");
     let path = folder.file("ldap-sync", 0o600, &text);
     let error = sync::load(&path, &|_| None).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 4);
-    assert!(error.starts_with(&format!("{}:7: ldap_timeout: must be a number from 1 to 86400\n", path.display())), "{error}");
+    assert!(
+        error.starts_with(&format!(
+            "{}:7: ldap_timeout: must be a number from 1 to 86400\n",
+            path.display()
+        )),
+        "{error}"
+    );
 }
 
 #[test]
 fn unknown_keys_are_refused_with_a_suggestion() {
-    assert_problem(&minimal("ldap_filer = 'x'"), "7 ldap_filer", "unknown key; did you mean ldap_filter?");
+    assert_problem(
+        &minimal("ldap_filer = 'x'"),
+        "7 ldap_filer",
+        "unknown key; did you mean ldap_filter?",
+    );
     assert_problem(&minimal("zebra = 'x'"), "7 zebra", "unknown key");
-    assert_problem(&minimal(&format!("[{UUID}]\nmap_nam = 'x'")), &format!("8 [{UUID}] map_nam"), "did you mean map_name?");
-    assert_problem(&minimal(&format!("[{UUID}]\nzebra = 'x'")), &format!("8 [{UUID}] zebra"), "exclude, map_uuid, map_name, map_gidnumber");
+    assert_problem(
+        &minimal(&format!("[{UUID}]\nmap_nam = 'x'")),
+        &format!("8 [{UUID}] map_nam"),
+        "did you mean map_name?",
+    );
+    assert_problem(
+        &minimal(&format!("[{UUID}]\nzebra = 'x'")),
+        &format!("8 [{UUID}] zebra"),
+        "exclude, map_uuid, map_name, map_gidnumber",
+    );
     assert_problem(&minimal("[person]\nx = 1"), "7 person", "unknown key");
-    assert_problem(&minimal("[ac60034b-3498-11ed-a50d-919b4b1a5ec]"), "7 ac60034b-3498-11ed-a50d-919b4b1a5ec", "unknown key");
+    assert_problem(
+        &minimal("[ac60034b-3498-11ed-a50d-919b4b1a5ec]"),
+        "7 ac60034b-3498-11ed-a50d-919b4b1a5ec",
+        "unknown key",
+    );
     assert_problem(&minimal(&format!("{UUID} = true")), &format!("7 {UUID}"), "unknown key");
     assert_problem(&minimal("\"two words\" = 1"), "7 (not a key name)", "unknown key");
 }
@@ -308,21 +398,40 @@ fn values_that_cannot_be_are_refused() {
         ("map_gidnumber = 999", "map_gidnumber", "1000"),
         ("map_gidnumber = 4294967296", "map_gidnumber", "from 0 to"),
     ] {
-        assert_problem(&minimal(&format!("[{UUID}]\n{line}")), &format!("8 [{UUID}] {key}"), message);
+        assert_problem(
+            &minimal(&format!("[{UUID}]\n{line}")),
+            &format!("8 [{UUID}] {key}"),
+            message,
+        );
     }
     let with = |uri: &str, base: &str, filter: &str| {
-        format!("{TOKEN}{BIND}ldap_uri = '{uri}'\nldap_sync_base_dn = '{base}'\nldap_filter = '{filter}'")
+        format!(
+            "{TOKEN}{BIND}ldap_uri = '{uri}'\nldap_sync_base_dn = '{base}'\nldap_filter = '{filter}'"
+        )
     };
     assert_problem(&with("ldap://h", "dc=x", "(a=b)"), "4 ldap_uri", "in clear");
     assert_problem(&with("ldaps://h", "dc", "(a=b)"), "5 ldap_sync_base_dn", "at character 3");
-    assert_problem(&with("ldaps://h", "dc=x", "(a=b"), "6 ldap_filter", "at character 5: expected a closing parenthesis");
-    assert_problem(&with("ldaps://h", "dc=x", "cn=a"), "6 ldap_filter", "at character 1: expected an opening parenthesis");
+    assert_problem(
+        &with("ldaps://h", "dc=x", "(a=b"),
+        "6 ldap_filter",
+        "at character 5: expected a closing parenthesis",
+    );
+    assert_problem(
+        &with("ldaps://h", "dc=x", "cn=a"),
+        "6 ldap_filter",
+        "at character 1: expected an opening parenthesis",
+    );
 }
 
 #[test]
 fn bounds_are_inclusive() {
-    let config = good(&minimal("max_delete_percent = 0\nldap_timeout = 86400\nupload_max_bytes = '32 MiB'\nupload_max_entries = 1000000"));
-    assert_eq!((config.max_delete_percent, config.upload.max_bytes, config.upload.max_entries), (0, 32 << 20, 1_000_000));
+    let config = good(&minimal(
+        "max_delete_percent = 0\nldap_timeout = 86400\nupload_max_bytes = '32 MiB'\nupload_max_entries = 1000000",
+    ));
+    assert_eq!(
+        (config.max_delete_percent, config.upload.max_bytes, config.upload.max_entries),
+        (0, 32 << 20, 1_000_000)
+    );
 }
 
 #[test]
@@ -337,23 +446,40 @@ fn without_a_password_the_bind_is_external_where_that_can_be() {
     let external = |text: &str| matches!(good(text).directory.bind, Bind::External);
     let rest = "ldap_sync_base_dn = 'dc=x'\nldap_filter = '(a=b)'\n";
     assert!(external(&format!("{TOKEN}{rest}ldap_uri = 'ldapi://%2Frun%2Fldapi'")));
-    assert!(external(&format!("{TOKEN}{rest}ldap_uri = 'ldaps://h'\nldap_client_cert = '/c'\nldap_client_key = '/k'")));
+    assert!(external(&format!(
+        "{TOKEN}{rest}ldap_uri = 'ldaps://h'\nldap_client_cert = '/c'\nldap_client_key = '/k'"
+    )));
     assert!(!external(&format!("{TOKEN}{BIND}{rest}ldap_uri = 'ldapi://%2Frun%2Fldapi'")));
 }
 
 #[test]
 fn both_spellings_of_a_uuid_are_one_entry() {
-    for spelling in [UUID.to_owned(), UUID_389.to_owned(), format!("\"{UUID}\""), UUID.to_uppercase()] {
+    for spelling in
+        [UUID.to_owned(), UUID_389.to_owned(), format!("\"{UUID}\""), UUID.to_uppercase()]
+    {
         let config = good(&minimal(&format!("[{spelling}]\nexclude = true")));
-        assert!(config.mapping.entries.get(&Uuid::try_parse(UUID).unwrap()).is_some_and(|entry| entry.exclude), "{spelling}");
+        assert!(
+            config
+                .mapping
+                .entries
+                .get(&Uuid::try_parse(UUID).unwrap())
+                .is_some_and(|entry| entry.exclude),
+            "{spelling}"
+        );
     }
-    assert_problem(&minimal(&format!("[{UUID}]\n[{UUID_389}]")), &format!("8 [{UUID_389}]"), "second table");
+    assert_problem(
+        &minimal(&format!("[{UUID}]\n[{UUID_389}]")),
+        &format!("8 [{UUID_389}]"),
+        "second table",
+    );
 }
 
 #[test]
 fn no_two_entries_get_one_uuid() {
     let other = "0b7f3c52-6a0e-4b7e-9d6f-2f1f0a3a9c11";
-    let text = minimal(&format!("[{UUID}]\nmap_uuid = '{other}'\n[11111111-3498-11ed-a50d-919b4b1a5ec0]\nmap_uuid = '{other}'"));
+    let text = minimal(&format!(
+        "[{UUID}]\nmap_uuid = '{other}'\n[11111111-3498-11ed-a50d-919b4b1a5ec0]\nmap_uuid = '{other}'"
+    ));
     assert_problem(&text, "10 [11111111-3498-11ed-a50d-919b4b1a5ec0] map_uuid", "line 8");
 }
 
@@ -362,7 +488,10 @@ fn secrets_come_from_files_and_credentials() {
     let folder = Folder::new("secrets");
     let token = folder.file("token", 0o600, "to-ken\n");
     folder.file("password", 0o400, "pass word \r\n");
-    let text = format!("sync_token_file = '{}'\n{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '%d/password'\n", token.display());
+    let text = format!(
+        "sync_token_file = '{}'\n{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '%d/password'\n",
+        token.display()
+    );
     let (config, warnings) = load_with(&text, Some(&folder.0)).unwrap();
     assert_eq!(config.token.expose(), "to-ken");
     assert!(
@@ -371,7 +500,10 @@ fn secrets_come_from_files_and_credentials() {
     );
     assert_eq!(warnings, []);
     let error = load(&text).unwrap_err().to_string();
-    assert!(error.contains("ldap_sync_pw_file") && error.contains("CREDENTIALS_DIRECTORY"), "{error}");
+    assert!(
+        error.contains("ldap_sync_pw_file") && error.contains("CREDENTIALS_DIRECTORY"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -394,13 +526,24 @@ fn secret_files_that_are_not_right_are_refused() {
     }
     let password = folder.file("no-password", 0o600, "\n");
     assert_problem(
-        &format!("{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '{}'\n", password.display()),
+        &format!(
+            "{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '{}'\n",
+            password.display()
+        ),
         "6 ldap_sync_pw_file",
         "empty",
     );
-    assert_problem(&format!("{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw = ''\n"), "6 ldap_sync_pw", "empty");
+    assert_problem(
+        &format!("{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw = ''\n"),
+        "6 ldap_sync_pw",
+        "empty",
+    );
     assert_problem(&minimal("sync_token_file = '/x'"), "7 sync_token_file", "beside sync_token");
-    assert_problem(&minimal("ldap_sync_pw_file = '/x'"), "7 ldap_sync_pw_file", "beside ldap_sync_pw");
+    assert_problem(
+        &minimal("ldap_sync_pw_file = '/x'"),
+        "7 ldap_sync_pw_file",
+        "beside ldap_sync_pw",
+    );
 }
 
 #[test]
@@ -408,25 +551,49 @@ fn what_should_not_stay_so_is_warned_about() {
     let folder = Folder::new("warnings");
     let warnings = |mode: u32, text: &str| -> Vec<String> {
         let path = folder.file("ldap-sync", mode, text);
-        sync::load(&path, &|_| None).unwrap_or_else(|e| panic!("{e}")).1.iter().map(ToString::to_string).collect()
+        sync::load(&path, &|_| None)
+            .unwrap_or_else(|e| panic!("{e}"))
+            .1
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     };
     assert_eq!(warnings(0o640, &minimal("")), Vec::<String>::new());
     let open = warnings(0o644, &minimal(""));
-    assert!(open.len() == 1 && open[0].contains("mode 0644") && open[0].contains("ldap-sync: "), "{open:?}");
+    assert!(
+        open.len() == 1 && open[0].contains("mode 0644") && open[0].contains("ldap-sync: "),
+        "{open:?}"
+    );
     let token = folder.file("token", 0o600, "t");
-    let no_secret =
-        format!("sync_token_file = '{}'\nldap_uri = 'ldapi://%2Fx'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(a=b)'\n", token.display());
+    let no_secret = format!(
+        "sync_token_file = '{}'\nldap_uri = 'ldapi://%2Fx'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(a=b)'\n",
+        token.display()
+    );
     assert_eq!(warnings(0o644, &no_secret), Vec::<String>::new());
     for (mode, warned) in [(0o640, false), (0o644, true), (0o642, true)] {
         let key = folder.file("key", mode, "k").display().to_string();
-        let said = warnings(0o600, &minimal(&format!("ldap_client_cert = '/c'\nldap_client_key = '{key}'")));
+        let said = warnings(
+            0o600,
+            &minimal(&format!("ldap_client_cert = '/c'\nldap_client_key = '{key}'")),
+        );
         let words = format!("ldap_client_key: {key} has mode {mode:04o}");
-        assert!(said.len() == usize::from(warned) && said.iter().all(|line| line.contains(&words)), "{mode:o}: {said:?}");
+        assert!(
+            said.len() == usize::from(warned) && said.iter().all(|line| line.contains(&words)),
+            "{mode:o}: {said:?}"
+        );
     }
-    assert_eq!(warnings(0o600, &minimal("ldap_client_cert = '/c'\nldap_client_key = '/nonexistent'")), Vec::<String>::new());
+    assert_eq!(
+        warnings(0o600, &minimal("ldap_client_cert = '/c'\nldap_client_key = '/nonexistent'")),
+        Vec::<String>::new()
+    );
     assert!(warnings(0o600, &minimal("ldap_verify_ca = false"))[0].contains("ldap_verify_ca"));
-    assert!(warnings(0o600, &minimal("group_attr_schema = 'rfc2307'"))[0].contains("group_attr_member"));
-    assert_eq!(warnings(0o600, &minimal("group_attr_schema = 'rfc2307'\ngroup_attr_member = 'member'")), Vec::<String>::new());
+    assert!(
+        warnings(0o600, &minimal("group_attr_schema = 'rfc2307'"))[0].contains("group_attr_member")
+    );
+    assert_eq!(
+        warnings(0o600, &minimal("group_attr_schema = 'rfc2307'\ngroup_attr_member = 'member'")),
+        Vec::<String>::new()
+    );
 }
 
 #[test]
@@ -439,7 +606,10 @@ fn files_that_cannot_be_read_are_named() {
         (folder.file("large", 0o600, vec![b'\n'; 16 * 1024 * 1024 + 1]), "larger than"),
     ] {
         let error = sync::load(&path, &|_| None).unwrap_err().to_string();
-        assert!(error.starts_with(&path.display().to_string()) && error.contains(message), "{error}");
+        assert!(
+            error.starts_with(&path.display().to_string()) && error.contains(message),
+            "{error}"
+        );
     }
 }
 
@@ -474,7 +644,12 @@ fn no_message_repeats_a_secret() {
         format!("'{MARKER}\\n'"),
     ];
     // A schedule is quoted in its error as far as it is a word of its grammar; no secret is.
-    for key in KEYS.iter().map(|key| key.name).filter(|name| !name.ends_with("schedule")).chain(["ldap_sync_pass", "token"]) {
+    for key in KEYS
+        .iter()
+        .map(|key| key.name)
+        .filter(|name| !name.ends_with("schedule"))
+        .chain(["ldap_sync_pass", "token"])
+    {
         texts.extend(values.iter().map(|value| format!("{key} = {value}\n")));
         texts.extend(values.iter().map(|value| minimal(&format!("{key} = {value}\n"))));
     }
@@ -498,12 +673,18 @@ fn no_message_repeats_a_secret() {
             }
             Err(error) => {
                 refused += 1;
-                assert!(!format!("{error}{error:?}").to_lowercase().contains(&MARKER.to_lowercase()), "{text}\n{error}");
+                assert!(
+                    !format!("{error}{error:?}").to_lowercase().contains(&MARKER.to_lowercase()),
+                    "{text}\n{error}"
+                );
             }
         }
     }
     assert!(refused > 200, "{refused}");
-    let (config, _) = load(&format!("sync_token = '{MARKER}'\n{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw = '{MARKER}'\n")).unwrap();
+    let (config, _) = load(&format!(
+        "sync_token = '{MARKER}'\n{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw = '{MARKER}'\n"
+    ))
+    .unwrap();
     assert!(!format!("{config:?}{config:#?}").contains(MARKER));
 }
 
@@ -573,31 +754,46 @@ fn the_fingerprint_changes_with_the_content_and_with_nothing_else() {
     assert_eq!(with("DC = X", " ( cn = * ) ", "other", "elsewhere"), base);
     assert_ne!(with("dc=y", "(cn=*)", "t", "host"), base);
     assert_ne!(with("dc=x", "(cn=a)", "t", "host"), base);
-    // The format is kept from version to version: another value here makes every installation refresh in full once.
+    // The format is kept from version to version: another value here makes every installation
+    // refresh in full once.
     assert_eq!(base, FINGERPRINT_OF_MINIMAL);
 }
 
-const FINGERPRINT_OF_MINIMAL: &str = "898aefc7c5d8fa687bc89d81a48c5764b3f485135824610adc454e5c2ffbf650";
+const FINGERPRINT_OF_MINIMAL: &str =
+    "898aefc7c5d8fa687bc89d81a48c5764b3f485135824610adc454e5c2ffbf650";
 
 #[test]
 fn the_example_holds_every_key_with_its_default() {
-    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kanidm-ldap-sync")).unwrap();
+    let example =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kanidm-ldap-sync"))
+            .unwrap();
     for key in KEYS.iter().chain(ENTRY_KEYS) {
-        let uncommented =
-            |line: &str| line.trim_start_matches("# ").strip_prefix(key.name).and_then(|rest| rest.strip_prefix(" = ")).map(str::to_owned);
-        let value = example.lines().find_map(uncommented).unwrap_or_else(|| panic!("{} is not in the example", key.name));
+        let uncommented = |line: &str| {
+            line.trim_start_matches("# ")
+                .strip_prefix(key.name)
+                .and_then(|rest| rest.strip_prefix(" = "))
+                .map(str::to_owned)
+        };
+        let value = example
+            .lines()
+            .find_map(uncommented)
+            .unwrap_or_else(|| panic!("{} is not in the example", key.name));
         let commented_default = key.default.filter(|_| KEYS.iter().any(|k| k.name == key.name));
         assert!(commented_default.is_none_or(|default| default == value), "{} = {value}", key.name);
     }
     let credentials = Folder::new("example");
     credentials.file("sync-token", 0o400, "t\n");
     credentials.file("ldap-password", 0o400, "p\n");
-    let (config, warnings) = load_with(&example, Some(&credentials.0)).unwrap_or_else(|e| panic!("{e}"));
+    let (config, warnings) =
+        load_with(&example, Some(&credentials.0)).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.mapping.entries.len(), warnings), (1, vec![]));
     // Every commented key is one that could be put in force as it stands.
     for line in example.lines().filter(|line| line.starts_with("# ") && line.contains(" = ")) {
         let setting = line.trim_start_matches("# ");
-        let Some(key) = KEYS.iter().find(|key| setting.starts_with(&format!("{} = ", key.name))) else { continue };
+        let Some(key) = KEYS.iter().find(|key| setting.starts_with(&format!("{} = ", key.name)))
+        else {
+            continue;
+        };
         let partner = match key.name {
             "sync_token" | "ldap_sync_pw" => continue,
             "ldap_starttls" => "",
@@ -612,15 +808,23 @@ fn the_example_holds_every_key_with_its_default() {
 // ---- Kanidm's client config ----
 
 fn client_env(variables: &[(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
-    let variables: Vec<(String, OsString)> = variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
-    move |name| variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
+    let variables: Vec<(String, OsString)> =
+        variables.iter().map(|(name, value)| ((*name).to_owned(), OsString::from(value))).collect();
+    move |name| {
+        variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.clone())
+    }
 }
 
-fn load_client(text: &str, instance: Option<&str>, env: &[(&str, &str)]) -> Result<(ClientConfig, Vec<Warning>), String> {
+fn load_client(
+    text: &str,
+    instance: Option<&str>,
+    env: &[(&str, &str)],
+) -> Result<(ClientConfig, Vec<Warning>), String> {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let folder = Folder::new(&format!("client-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    client::load(Some(&folder.file("config", 0o644, text)), instance, &client_env(env)).map_err(|e| e.to_string())
+    client::load(Some(&folder.file("config", 0o644, text)), instance, &client_env(env))
+        .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -636,11 +840,19 @@ fn the_client_config() {
     assert_eq!((config, warnings), (expected, vec![]));
     let text = "uri = 'https://idm.example.com:8443'\nverify_ca = false\nverify_hostnames = false\nca_path = '/ca.pem'\nconnect_timeout = 5\nsomething_of_kanidm = 1\n";
     let (config, warnings) = load_client(text, None, &[]).unwrap();
-    assert_eq!((config.uri.as_str(), config.verify_ca, config.verify_hostnames), ("https://idm.example.com:8443", false, false));
-    assert_eq!((config.ca_path.as_deref(), config.connect_timeout), (Some(Path::new("/ca.pem")), Duration::from_secs(5)));
+    assert_eq!(
+        (config.uri.as_str(), config.verify_ca, config.verify_hostnames),
+        ("https://idm.example.com:8443", false, false)
+    );
+    assert_eq!(
+        (config.ca_path.as_deref(), config.connect_timeout),
+        (Some(Path::new("/ca.pem")), Duration::from_secs(5))
+    );
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert!(
-        warnings.len() == 2 && warnings[0].contains("verify_ca = false") && warnings[1].contains("verify_hostnames = false"),
+        warnings.len() == 2
+            && warnings[0].contains("verify_ca = false")
+            && warnings[1].contains("verify_hostnames = false"),
         "{warnings:?}"
     );
 }
@@ -648,11 +860,17 @@ fn the_client_config() {
 #[test]
 fn an_instance_stands_alone() {
     let text = "uri = 'https://a'\nca_path = '/a.pem'\n[b]\nuri = 'https://b'\n[c]\nverify_ca = false\nuri = 'http://c'\n";
-    let uri = |instance, env: &[(&str, &str)]| load_client(text, instance, env).map(|(config, _)| (config.uri, config.ca_path));
+    let uri = |instance, env: &[(&str, &str)]| {
+        load_client(text, instance, env).map(|(config, _)| (config.uri, config.ca_path))
+    };
     assert_eq!(uri(None, &[]), Ok(("https://a".into(), Some("/a.pem".into()))));
     assert_eq!(uri(Some("b"), &[]), Ok(("https://b".into(), None)));
     assert_eq!(uri(None, &[("KANIDM_INSTANCE", "b")]), Ok(("https://b".into(), None)));
-    assert_eq!(uri(Some("b"), &[("KANIDM_INSTANCE", "c")]), Ok(("https://b".into(), None)), "the command line comes first");
+    assert_eq!(
+        uri(Some("b"), &[("KANIDM_INSTANCE", "c")]),
+        Ok(("https://b".into(), None)),
+        "the command line comes first"
+    );
     let error = uri(Some("bb"), &[]).unwrap_err();
     assert!(error.contains("[bb]"), "{error}");
     let error = uri(Some("c"), &[]).unwrap_err();
@@ -662,11 +880,22 @@ fn an_instance_stands_alone() {
 
 #[test]
 fn the_environment_overrides_the_client_config() {
-    let (config, _) =
-        load_client("uri = 'https://a'\nca_path = '/a'", None, &[("KANIDM_URL", "https://b/"), ("KANIDM_CA_PATH", "/b")]).unwrap();
-    assert_eq!((config.uri.as_str(), config.ca_path.as_deref()), ("https://b", Some(Path::new("/b"))));
-    let (config, _) =
-        load_client("uri = 'https://a'", None, &[("KANIDM_URL", ""), ("KANIDM_CA_PATH", ""), ("KANIDM_INSTANCE", "")]).unwrap();
+    let (config, _) = load_client(
+        "uri = 'https://a'\nca_path = '/a'",
+        None,
+        &[("KANIDM_URL", "https://b/"), ("KANIDM_CA_PATH", "/b")],
+    )
+    .unwrap();
+    assert_eq!(
+        (config.uri.as_str(), config.ca_path.as_deref()),
+        ("https://b", Some(Path::new("/b")))
+    );
+    let (config, _) = load_client(
+        "uri = 'https://a'",
+        None,
+        &[("KANIDM_URL", ""), ("KANIDM_CA_PATH", ""), ("KANIDM_INSTANCE", "")],
+    )
+    .unwrap();
     assert_eq!((config.uri.as_str(), config.ca_path), ("https://a", None));
     let error = load_client("uri = 'https://a'", None, &[("KANIDM_URL", "http://b")]).unwrap_err();
     assert!(error.starts_with("KANIDM_URL: must begin with https://"), "{error}");
@@ -705,15 +934,21 @@ fn only_the_default_client_config_may_be_absent() {
 
 #[test]
 fn the_example_client_config_is_one() {
-    let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config")).unwrap();
+    let example =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config")).unwrap();
     assert_eq!(load_client(&example, None, &[]).unwrap().0.uri, "https://idm.example.com");
     let all: String = example
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(setting) if setting.contains(" = ") || setting.starts_with('[') => format!("{setting}\n"),
+            Some(setting) if setting.contains(" = ") || setting.starts_with('[') => {
+                format!("{setting}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();
     assert_eq!(load_client(&all, None, &[]).unwrap().0.connect_timeout, Duration::from_secs(30));
-    assert_eq!(load_client(&all, Some("staging"), &[]).unwrap().0.uri, "https://idm-staging.example.com");
+    assert_eq!(
+        load_client(&all, Some("staging"), &[]).unwrap().0.uri,
+        "https://idm-staging.example.com"
+    );
 }

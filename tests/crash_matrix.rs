@@ -1,11 +1,18 @@
-//! SIGKILL at every step of a run: of our program, of slapd, of 389-ds, of Kanidm. What lives in the directory is never lost on the way,
-//! nothing but a clear error comes of it, and the next clean run has everything right.
+//! SIGKILL at every step of a run: of our program, of slapd, of 389-ds, of Kanidm. What lives in
+//! the directory is never lost on the way, nothing but a clear error comes of it, and the next
+//! clean run has everything right.
 //!
-//! The steps are those of the wire: a relay counts the TLS records of a server, one for each of its messages, and holds the connection after
-//! each of them in turn. The first is held before any has come: our program then has its lock, and has connected. (What fifty kills at
-//! points drawn by chance do to a long upload is shown in `crash.rs`.)
+//! The steps are those of the wire: a relay counts the TLS records of a server, one for each of its
+//! messages, and holds the connection after each of them in turn. The first is held before any has
+//! come: our program then has its lock, and has connected. (What fifty kills at points drawn by
+//! chance do to a long upload is shown in `crash.rs`.)
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -29,32 +36,49 @@ use uuid::Uuid;
 const USERS: usize = 120;
 
 fn seed() -> Seed {
-    Seed::Generated(SeedOptions { users: USERS, groups: 2, big_group: 5, specials: false, ..SeedOptions::default() })
+    Seed::Generated(SeedOptions {
+        users: USERS,
+        groups: 2,
+        big_group: 5,
+        specials: false,
+        ..SeedOptions::default()
+    })
 }
 
 /// After a first refresh. Small POSTs, so that each run has several.
 fn slapd_world() -> World {
     // Without a session log what was not mentioned is gone: where it ends matters most.
     let options = SlapdOptions { seed: seed(), ..SlapdOptions::default() };
-    let world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 2));
+    let world =
+        World::with(options, GROUPS_OF_NAMES, FILTER, |config| config.set("upload_max_entries", 2));
     world.run_and_compare("first refresh", "full");
     world
 }
 
 fn ds389_world() -> World389 {
-    let world = World389::with(Ds389Options { seed: seed(), ..Ds389Options::default() }, FILTER, |config| config);
+    let world = World389::with(
+        Ds389Options { seed: seed(), ..Ds389Options::default() },
+        FILTER,
+        |config| config,
+    );
     world.run_and_compare("first refresh", "full");
     world
 }
 
-/// Changes of every kind; new ones in each round, of the same entries as far as that goes: each run then has as many messages.
+/// Changes of every kind; new ones in each round, of the same entries as far as that goes: each run
+/// then has as many messages.
 fn change(world: &Between, round: usize) {
     let new = 5_000 + round;
-    let mut ldif = format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Round {round}\n\n", user_dn(1));
+    let mut ldif =
+        format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Round {round}\n\n", user_dn(1));
     ldif += &format!("dn: {}\nchangetype: delete\n\n", user_dn(20 + round));
     ldif += &user_ldif(new);
     let group = group_dn("team001");
-    ldif += &format!("\ndn: {group}\nchangetype: modify\nreplace: member\nmember: {}\nmember: {}\n", user_dn(new), user_dn(11));
+    ldif += &format!(
+        "\ndn: {group}\nchangetype: modify\nreplace: member\nmember: {}\nmember: {}\n",
+        user_dn(new),
+        user_dn(11)
+    );
     world.admin.modify(&ldif);
 }
 
@@ -71,7 +95,8 @@ impl Before {
     fn assert_none_lost(&self, world: &Between, attribute: &str, what: &str) {
         let (want, _) = expect::content(&world.directory(), attribute, GROUPS_OF_NAMES);
         let now = Before::of(world).0;
-        let lost: Vec<&Uuid> = self.0.iter().filter(|uuid| want.contains_key(*uuid) && !now.contains(*uuid)).collect();
+        let lost: Vec<&Uuid> =
+            self.0.iter().filter(|uuid| want.contains_key(*uuid) && !now.contains(*uuid)).collect();
         assert!(lost.is_empty(), "{what}: {lost:?} are gone");
     }
 }
@@ -92,7 +117,11 @@ fn clean_run(world: &Between, attribute: &str, what: &str) {
 #[track_caller]
 fn assert_clear(outcome: &Outcome, what: &str) {
     let text = outcome.all();
-    assert!(matches!(outcome.code, Some(0 | 1)) && !text.contains("panicked"), "{what}: {:?}\n{text}", outcome.code);
+    assert!(
+        matches!(outcome.code, Some(0 | 1)) && !text.contains("panicked"),
+        "{what}: {:?}\n{text}",
+        outcome.code
+    );
     assert_eq!(outcome.code == Some(1), text.contains(" ERROR "), "{what}\n{text}");
 }
 
@@ -131,7 +160,8 @@ fn records_of_a_run(world: &Between, port: u16) -> u64 {
     relay.records()
 }
 
-/// Our program dies after each message of the directory, up to the last. Nothing has been sent by then.
+/// Our program dies after each message of the directory, up to the last. Nothing has been sent by
+/// then.
 fn ours_dies_while_it_reads(world: &Between, port: u16) {
     change(world, 0);
     let all = records_of_a_run(world, port);
@@ -165,12 +195,14 @@ fn ours_dies_at_every_message_of_ds389() {
     clean_run(&world, NS_UNIQUE_ID, "in the end");
 }
 
-/// Our program dies after each message of Kanidm: in the handshake, before and after each answer. Every other time Kanidm has been told to
-/// ask for everything, when a POST deletes whatever it does not list.
+/// Our program dies after each message of Kanidm: in the handshake, before and after each answer.
+/// Every other time Kanidm has been told to ask for everything, when a POST deletes whatever it
+/// does not list.
 #[test]
 fn ours_dies_at_every_message_of_kanidm() {
     let world = slapd_world();
-    let client = |port: u16| ConfigText::for_kanidm(&format!("https://localhost:{port}"), world.kanidm.ca());
+    let client =
+        |port: u16| ConfigText::for_kanidm(&format!("https://localhost:{port}"), world.kanidm.ca());
     let mut round = 0;
     for refresh in [false, true] {
         let most = if refresh { 50 } else { 2 };
@@ -207,8 +239,8 @@ fn ours_dies_at_every_message_of_kanidm() {
     clean_run(&world, ENTRY_UUID, "in the end");
 }
 
-/// slapd dies after each of its messages, and comes back as it was when it last wrote down how far it was: before the newest changes. Our
-/// runs say so until it has moved on, and believe nothing.
+/// slapd dies after each of its messages, and comes back as it was when it last wrote down how far
+/// it was: before the newest changes. Our runs say so until it has moved on, and believe nothing.
 #[test]
 fn slapd_dies_at_every_message() {
     let mut world = slapd_world();
@@ -231,9 +263,16 @@ fn slapd_dies_at_every_message() {
         world.slapd.restart();
         let outcome = world.tool.run(&[]);
         assert_clear(&outcome, &what);
-        assert!(outcome.code == Some(0) || outcome.stderr.contains("(53)"), "{what}\n{}", outcome.stderr);
+        assert!(
+            outcome.code == Some(0) || outcome.stderr.contains("(53)"),
+            "{what}\n{}",
+            outcome.stderr
+        );
         before.assert_none_lost(&world, ENTRY_UUID, &what);
-        world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: It goes on\n", user_dn(10)));
+        world.slapd.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: cn\ncn: It goes on\n",
+            user_dn(10)
+        ));
         clean_run(&world, ENTRY_UUID, &what);
     }
 }
@@ -266,19 +305,21 @@ fn ds389_dies_at_every_message() {
     }
 }
 
-/// Kanidm dies when it has read each request, when it has applied it and not committed, when it has committed and not answered; and comes
-/// back with what it has on disk.
+/// Kanidm dies when it has read each request, when it has applied it and not committed, when it has
+/// committed and not answered; and comes back with what it has on disk.
 #[test]
 fn kanidm_dies_at_every_step() {
     let mut world = slapd_world();
     let dir = TempDir::new("kanidm");
-    let options = KanidmOptions { database: Some(dir.path().join("kanidm.db")), ..KanidmOptions::default() };
+    let options =
+        KanidmOptions { database: Some(dir.path().join("kanidm.db")), ..KanidmOptions::default() };
     world.move_to(KanidmServer::start_with(options));
     clean_run(&world, ENTRY_UUID, "into a Kanidm with a disk");
     let mut round = 0;
-    for (method, moments) in
-        [("GET", &[Moment::Received, Moment::Committed][..]), ("POST", &[Moment::Received, Moment::Applied, Moment::Committed])]
-    {
+    for (method, moments) in [
+        ("GET", &[Moment::Received, Moment::Committed][..]),
+        ("POST", &[Moment::Received, Moment::Applied, Moment::Committed]),
+    ] {
         for moment in moments {
             for after in 0.. {
                 round += 1;
@@ -308,7 +349,8 @@ fn kanidm_dies_at_every_step() {
             }
         }
     }
-    // While the directory is read: the connection that was kept is dead by the time of the first POST.
+    // While the directory is read: the connection that was kept is dead by the time of the first
+    // POST.
     change(&world, round + 1);
     let before = Before::of(&world);
     let relay = Relay::holding_after_records(world.slapd.ldaps_port(), 9);

@@ -1,6 +1,12 @@
-//! The demo is the first thing that a newcomer runs: it has to come out, to be readable, and to leave nothing behind.
+//! The demo is the first thing that a newcomer runs: it has to come out, to be readable, and to
+//! leave nothing behind.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -9,21 +15,30 @@ use std::process::{Command, Output};
 
 use support::temp::TempDir;
 
-/// Builds the demo where that is needed, and runs it as the README says, with `folder` for its temporary files.
+/// Builds the demo where that is needed, and runs it as the README says, with `folder` for its
+/// temporary files.
 fn demo(folder: &Path) -> Output {
     // Built first: the compiler wants its temporary files elsewhere.
     assert!(cargo("build").status().expect("cargo runs").success());
     let mut demo = cargo("run");
     // What belongs to a real Kanidm must not reach it.
-    demo.env("TMPDIR", folder).env("KANIDM_URL", "https://kanidm.invalid").env("KANIDM_INSTANCE", "other").env("KANIDM_DEBUG", "1");
+    demo.env("TMPDIR", folder)
+        .env("KANIDM_URL", "https://kanidm.invalid")
+        .env("KANIDM_INSTANCE", "other")
+        .env("KANIDM_DEBUG", "1");
     demo.output().expect("cargo runs")
 }
 
 fn cargo(verb: &str) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args([verb, "--quiet", "--locked", "--example", "demo"]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    // What cargo tells this test about its package makes ring's build script believe that it has to run again.
-    let of_this_package = |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix));
+    cargo
+        .args([verb, "--quiet", "--locked", "--example", "demo"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"));
+    // What cargo tells this test about its package makes ring's build script believe that it has to
+    // run again.
+    let of_this_package = |name: &str| {
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+    };
     for (name, _) in std::env::vars().filter(|(name, _)| of_this_package(name)) {
         cargo.env_remove(name);
     }
@@ -34,7 +49,10 @@ fn cargo(verb: &str) -> Command {
 fn every_step_comes_out() {
     let folder = TempDir::new("demo");
     let output = demo(folder.path());
-    let (text, errors) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+    let (text, errors) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
     assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{text}");
 
     let steps = [
@@ -62,7 +80,9 @@ fn every_step_comes_out() {
     ];
     let mut rest = text.as_str();
     for step in steps {
-        let at = rest.find(step).unwrap_or_else(|| panic!("{step:?} does not come where it should:\n{text}"));
+        let at = rest
+            .find(step)
+            .unwrap_or_else(|| panic!("{step:?} does not come where it should:\n{text}"));
         rest = &rest[at + step.len()..];
     }
     for line in text.lines() {

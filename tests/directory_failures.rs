@@ -1,5 +1,5 @@
-//! A directory that fails: at each step of the conversation, in each way. What the user is told names the place, the cause and a remedy,
-//! and never the password.
+//! A directory that fails: at each step of the conversation, in each way. What the user is told
+//! names the place, the cause and a remedy, and never the password.
 
 #![allow(
     dead_code,
@@ -26,7 +26,9 @@ use kanidm_ldap_sync::directory::error::{Problem, Stage};
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
-use peer::{Link, Peer, SLAPD, bind_response, done, entry, message, notice, sync_done, sync_entry, tlv};
+use peer::{
+    Link, Peer, SLAPD, bind_response, done, entry, message, notice, sync_done, sync_entry, tlv,
+};
 use pki::Pki;
 use uuid::Uuid;
 
@@ -45,7 +47,10 @@ fn fails(script: impl FnOnce(&mut Link) + Send + 'static) -> Failure {
     fails_with(|_| {}, script)
 }
 
-fn fails_with(adapt: impl FnOnce(&mut DirectoryConfig), script: impl FnOnce(&mut Link) + Send + 'static) -> Failure {
+fn fails_with(
+    adapt: impl FnOnce(&mut DirectoryConfig),
+    script: impl FnOnce(&mut Link) + Send + 'static,
+) -> Failure {
     let pki = Pki::new();
     let peer = Peer::tls(&pki.localhost(), script);
     let mut cfg = peer::config("localhost", &peer, Some(pki.ca()));
@@ -54,8 +59,10 @@ fn fails_with(adapt: impl FnOnce(&mut DirectoryConfig), script: impl FnOnce(&mut
 }
 
 fn run(cfg: &mut DirectoryConfig) -> Failure {
-    cfg.bind = Bind::Simple { dn: "cn=sync,dc=example".into(), password: Secret::new(PASSWORD.into()) };
-    let outcome = Directory::connect(cfg).and_then(|mut directory| directory.refresh(&["cn"], None, &mut |_, _| {}));
+    cfg.bind =
+        Bind::Simple { dn: "cn=sync,dc=example".into(), password: Secret::new(PASSWORD.into()) };
+    let outcome = Directory::connect(cfg)
+        .and_then(|mut directory| directory.refresh(&["cn"], None, &mut |_, _| {}));
     let error = match outcome {
         Err(error) => error,
         Ok(outcome) => panic!("no failure, but {outcome:?}"),
@@ -76,7 +83,11 @@ fn a_host_without_address() {
     let peer = Peer::plain(|_| {});
     let failure = run(&mut peer::config("no-such-host.invalid", &peer, Some(pki.ca())));
     // A resolver that is out of reach may also keep silent.
-    assert!(matches!(failure.problem, Problem::HostNotFound { .. } | Problem::ResolverSilent { .. }), "{}", failure.text);
+    assert!(
+        matches!(failure.problem, Problem::HostNotFound { .. } | Problem::ResolverSilent { .. }),
+        "{}",
+        failure.text
+    );
     assert!(failure.text.contains("no-such-host.invalid"));
     let failure = run(&mut peer::config("not a host", &peer, Some(pki.ca())));
     assert!(matches!(failure.problem, Problem::BadHostName { .. }), "{}", failure.text);
@@ -91,10 +102,18 @@ fn a_refused_connection_names_the_address() {
     let mut cfg = peer::config("127.0.0.1", &peer, Some(pki.ca()));
     cfg.uri = LdapUri::Tls { host: "127.0.0.1".into(), port, starttls: false };
     let failure = run(&mut cfg);
-    assert!(failure.text.contains(&format!("no connection: 127.0.0.1:{port} refused it")), "{}", failure.text);
+    assert!(
+        failure.text.contains(&format!("no connection: 127.0.0.1:{port} refused it")),
+        "{}",
+        failure.text
+    );
     cfg.uri = LdapUri::Tls { host: "::1".into(), port, starttls: false };
     let failure = run(&mut cfg);
-    assert!(failure.text.starts_with(&format!("ldaps://[::1]:{port}: no connection: [::1]:{port}")), "{}", failure.text);
+    assert!(
+        failure.text.starts_with(&format!("ldaps://[::1]:{port}: no connection: [::1]:{port}")),
+        "{}",
+        failure.text
+    );
 }
 
 #[test]
@@ -118,7 +137,11 @@ fn silence_ends_at_every_step() {
         link.begin(SLAPD);
         link.stay_silent();
     });
-    assert_silence(&after_root_dse, Stage::Refresh, "389 Directory Server never answers a sync request that it does not understand");
+    assert_silence(
+        &after_root_dse,
+        Stage::Refresh,
+        "389 Directory Server never answers a sync request that it does not understand",
+    );
 
     let inside_an_entry = silent(|link| {
         link.begin(SLAPD);
@@ -127,11 +150,19 @@ fn silence_ends_at_every_step() {
         link.send(&whole[..whole.len() / 2]);
         link.stay_silent();
     });
-    assert_silence(&inside_an_entry, Stage::Refresh, "the server was silent for 2 s (ldap_timeout)");
+    assert_silence(
+        &inside_an_entry,
+        Stage::Refresh,
+        "the server was silent for 2 s (ldap_timeout)",
+    );
 }
 
 fn assert_silence(failure: &Failure, expected: Stage, words: &str) {
-    assert!(matches!(failure.problem, Problem::TimedOut { stage, .. } if stage == expected), "{}", failure.text);
+    assert!(
+        matches!(failure.problem, Problem::TimedOut { stage, .. } if stage == expected),
+        "{}",
+        failure.text
+    );
     assert!(failure.text.contains(words), "{}", failure.text);
 }
 
@@ -148,7 +179,11 @@ fn a_trickle_does_not_last_for_ever() {
             }
         },
     );
-    assert!(matches!(failure.problem, Problem::TimedOut { stage: Stage::Bind, .. }), "{}", failure.text);
+    assert!(
+        matches!(failure.problem, Problem::TimedOut { stage: Stage::Bind, .. }),
+        "{}",
+        failure.text
+    );
 }
 
 #[test]
@@ -157,7 +192,11 @@ fn a_slow_message_may_take_longer_than_one_timeout() {
     let peer = Peer::tls(&pki.localhost(), |link| {
         link.begin(SLAPD);
         let search = link.request();
-        let whole = [sync_entry(search.id, Uuid::from_u128(1), "cn=a", &[]), sync_done(search.id, Some("c"), true)].concat();
+        let whole = [
+            sync_entry(search.id, Uuid::from_u128(1), "cn=a", &[]),
+            sync_done(search.id, Some("c"), true),
+        ]
+        .concat();
         for piece in whole.chunks(whole.len().div_ceil(5)) {
             link.send(piece);
             std::thread::sleep(SHORT / 4);
@@ -181,34 +220,63 @@ fn the_end_of_the_connection_is_no_end_of_a_refresh() {
         entries(link);
         link.hang_up();
     });
-    assert!(matches!(announced.problem, Problem::Closed { stage: Stage::Refresh, announced: true }), "{}", announced.text);
-    assert!(announced.text.contains("closed the connection") && announced.text.contains("what was read is void"), "{}", announced.text);
+    assert!(
+        matches!(announced.problem, Problem::Closed { stage: Stage::Refresh, announced: true }),
+        "{}",
+        announced.text
+    );
+    assert!(
+        announced.text.contains("closed the connection")
+            && announced.text.contains("what was read is void"),
+        "{}",
+        announced.text
+    );
 
     let cut = fails(move |link| {
         entries(link);
         link.cut();
     });
-    assert!(matches!(cut.problem, Problem::Closed { stage: Stage::Refresh, announced: false }), "{}", cut.text);
+    assert!(
+        matches!(cut.problem, Problem::Closed { stage: Stage::Refresh, announced: false }),
+        "{}",
+        cut.text
+    );
 
     let inside = fails(move |link| {
         entries(link);
         link.send([0x30, 0x84, 0, 0, 1]);
         link.hang_up();
     });
-    assert!(matches!(inside.problem, Problem::Closed { stage: Stage::Refresh, announced: true }), "{}", inside.text);
+    assert!(
+        matches!(inside.problem, Problem::Closed { stage: Stage::Refresh, announced: true }),
+        "{}",
+        inside.text
+    );
 }
 
 #[test]
 fn a_connection_that_ends_at_each_other_step() {
     let at_accept = fails_plain(Link::cut);
-    assert!(matches!(at_accept.problem, Problem::Closed { stage: Stage::Handshake, .. } | Problem::Lost { stage: Stage::Handshake, .. }));
-    assert!(at_accept.text.contains("for StartTLS use ldap:// with ldap_starttls = true"), "{}", at_accept.text);
+    assert!(matches!(
+        at_accept.problem,
+        Problem::Closed { stage: Stage::Handshake, .. }
+            | Problem::Lost { stage: Stage::Handshake, .. }
+    ));
+    assert!(
+        at_accept.text.contains("for StartTLS use ldap:// with ldap_starttls = true"),
+        "{}",
+        at_accept.text
+    );
 
     let at_bind = fails(|link| {
         link.request();
         link.cut();
     });
-    assert!(matches!(at_bind.problem, Problem::Closed { stage: Stage::Bind, .. }), "{}", at_bind.text);
+    assert!(
+        matches!(at_bind.problem, Problem::Closed { stage: Stage::Bind, .. }),
+        "{}",
+        at_bind.text
+    );
 }
 
 /// The same without TLS on the other side.
@@ -241,7 +309,11 @@ fn a_server_that_says_goodbye_is_quoted() {
             }
             link.send(notice(80, ""));
         });
-        assert!(failure.text.contains(&format!("during {stage}, giving as its reason: other (80)")), "{}", failure.text);
+        assert!(
+            failure.text.contains(&format!("during {stage}, giving as its reason: other (80)")),
+            "{}",
+            failure.text
+        );
     }
 }
 
@@ -263,7 +335,11 @@ fn a_refused_bind_says_what_to_check() {
             assert!(bind.mentions(PASSWORD), "it is sent, and only under TLS");
             link.send(bind_response(bind.id, code, "no"));
         });
-        assert!(failure.text.contains("bind as cn=sync,dc=example was refused: "), "{}", failure.text);
+        assert!(
+            failure.text.contains("bind as cn=sync,dc=example was refused: "),
+            "{}",
+            failure.text
+        );
         assert!(failure.text.contains(expected), "{code}: {}", failure.text);
     }
 }
@@ -291,16 +367,26 @@ fn a_refused_refresh_says_what_to_do() {
             link.send(sync_entry(search.id, Uuid::from_u128(1), "cn=a", &[]));
             link.send(done(search.id, code, "because"));
         });
-        assert!(failure.text.contains("the refresh below \"dc=example\" failed: "), "{}", failure.text);
+        assert!(
+            failure.text.contains("the refresh below \"dc=example\" failed: "),
+            "{}",
+            failure.text
+        );
         assert!(failure.text.contains(expected), "{code}: {}", failure.text);
     }
 }
 
 #[test]
 fn a_server_without_content_synchronisation() {
-    let failure = fails(|link| link.begin(&[("objectClass", &["OpenLDAProotDSE"]), ("supportedControl", &["1.2.3"])]));
+    let failure = fails(|link| {
+        link.begin(&[("objectClass", &["OpenLDAProotDSE"]), ("supportedControl", &["1.2.3"])])
+    });
     assert!(matches!(failure.problem, Problem::NoContentSync));
-    assert!(failure.text.contains("overlay") && failure.text.contains("Content Synchronization"), "{}", failure.text);
+    assert!(
+        failure.text.contains("overlay") && failure.text.contains("Content Synchronization"),
+        "{}",
+        failure.text
+    );
 
     let hidden = fails(|link| {
         let bind = link.request();
@@ -328,7 +414,11 @@ fn a_message_beyond_the_limit_names_the_key_to_raise_unless_it_is_an_entry() {
             link.stay_silent();
         },
     );
-    assert!(matches!(failure.problem, Problem::MessageTooLarge { size, limit: l } if (size, l) == (100_026, limit)), "{}", failure.text);
+    assert!(
+        matches!(failure.problem, Problem::MessageTooLarge { size, limit: l } if (size, l) == (100_026, limit)),
+        "{}",
+        failure.text
+    );
     assert!(failure.text.contains("raise max_ber_size to more than 100026"), "{}", failure.text);
 
     let pki = Pki::new();
@@ -347,7 +437,11 @@ fn a_message_beyond_the_limit_names_the_key_to_raise_unless_it_is_an_entry() {
     let mut received = Vec::new();
     let outcome = Directory::connect(&cfg).unwrap().refresh(&[], None, &mut |_, entry| {
         let bytes = entry.attributes().flat_map(|a| a.values()).map(<[u8]>::len).sum::<usize>();
-        received.push((bytes > limit - 200, entry.dn().to_owned(), entry.oversized().map(|oversized| oversized.leaves_out("cn"))));
+        received.push((
+            bytes > limit - 200,
+            entry.dn().to_owned(),
+            entry.oversized().map(|oversized| oversized.leaves_out("cn")),
+        ));
     });
     assert!(matches!(outcome, Ok(Refresh::Done(_))));
     assert_eq!(received, [(true, "cn=a".to_owned(), None), (false, "cn=a".to_owned(), Some(true))]);
@@ -361,12 +455,23 @@ fn an_entry_beyond_the_limit_that_is_malformed_is_an_error() {
             move |link| {
                 link.begin(SLAPD);
                 let search = link.request();
-                let attribute = tlv(0x30, [tlv(4, "cn"), tlv(0x31, [tlv(4, "x".repeat(2_000)), inside].concat())].concat());
-                link.send(message(search.id, tlv(0x64, [tlv(4, "cn=a"), tlv(0x30, attribute)].concat())));
+                let attribute = tlv(
+                    0x30,
+                    [tlv(4, "cn"), tlv(0x31, [tlv(4, "x".repeat(2_000)), inside].concat())]
+                        .concat(),
+                );
+                link.send(message(
+                    search.id,
+                    tlv(0x64, [tlv(4, "cn=a"), tlv(0x30, attribute)].concat()),
+                ));
                 link.stay_silent();
             },
         );
-        assert!(matches!(failure.problem, Problem::Malformed { stage: Stage::Refresh, .. }), "{what}: {}", failure.text);
+        assert!(
+            matches!(failure.problem, Problem::Malformed { stage: Stage::Refresh, .. }),
+            "{what}: {}",
+            failure.text
+        );
     }
 }
 
@@ -383,7 +488,11 @@ fn what_is_not_ldap_is_said_to_be_that() {
         let bind = link.request();
         link.send(message(bind.id, tlv(0x61, [10, 1])));
     });
-    assert!(matches!(damaged.problem, Problem::Malformed { stage: Stage::Bind, .. }), "{}", damaged.text);
+    assert!(
+        matches!(damaged.problem, Problem::Malformed { stage: Stage::Bind, .. }),
+        "{}",
+        damaged.text
+    );
 }
 
 #[test]
@@ -422,7 +531,11 @@ fn answers_to_nothing_are_errors() {
             link.send(&answer);
             link.stay_silent();
         });
-        assert!(matches!(failure.problem, Problem::Protocol { stage: s, .. } if s == stage), "{}", failure.text);
+        assert!(
+            matches!(failure.problem, Problem::Protocol { stage: s, .. } if s == stage),
+            "{}",
+            failure.text
+        );
     }
 }
 
@@ -440,7 +553,8 @@ fn other_unsolicited_notifications_are_passed_over() {
         link.send([aside(), done(search.id, 0, "")].concat());
         link.stay_silent();
     });
-    let mut directory = Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
+    let mut directory =
+        Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
     assert!(matches!(directory.refresh(&[], None, &mut |_, _| {}), Ok(Refresh::Done(_))));
     let anything = Filter::Present { attribute: "cn".into() };
     directory.search("dc=example", Scope::Subtree, &anything, &[], &mut |_| {}).unwrap();
@@ -460,5 +574,9 @@ fn a_peer_that_reads_nothing_blocks_no_one() {
     cfg.filter = Filter::Equality { attribute: "cn".into(), value: vec![b'x'; 64 << 20] };
     let failure = run(&mut cfg);
     drop(gave_up);
-    assert!(matches!(failure.problem, Problem::TimedOut { stage: Stage::Refresh, .. }), "{}", failure.text);
+    assert!(
+        matches!(failure.problem, Problem::TimedOut { stage: Stage::Refresh, .. }),
+        "{}",
+        failure.text
+    );
 }

@@ -1,4 +1,5 @@
-//! Refreshes and searches that go well, on each flavour of server, and the ones that have to be repeated in full.
+//! Refreshes and searches that go well, on each flavour of server, and the ones that have to be
+//! repeated in full.
 
 #![allow(
     dead_code,
@@ -62,16 +63,23 @@ impl Run {
     }
 }
 
-/// Connects to a server with this root DSE, refreshes with `cookie` and the attributes `cn` and `nsAccountLock`.
+/// Connects to a server with this root DSE, refreshes with `cookie` and the attributes `cn` and
+/// `nsAccountLock`.
 fn refresh(cookie: Option<&str>, script: impl FnOnce(&mut Link) + Send + 'static) -> Run {
     let pki = Pki::new();
     let peer = Peer::tls(&pki.localhost(), script);
-    let mut directory = Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
+    let mut directory =
+        Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
     let mut entries = Vec::new();
-    let result = directory.refresh(&["cn", "nsAccountLock"], cookie.map(str::as_bytes), &mut |uuid, entry| {
-        let attributes = entry.attributes().map(|attribute| attribute.description().to_owned()).collect();
-        entries.push((uuid, entry.dn().to_owned(), attributes));
-    });
+    let result = directory.refresh(
+        &["cn", "nsAccountLock"],
+        cookie.map(str::as_bytes),
+        &mut |uuid, entry| {
+            let attributes =
+                entry.attributes().map(|attribute| attribute.description().to_owned()).collect();
+            entries.push((uuid, entry.dn().to_owned(), attributes));
+        },
+    );
     Run { entries, result }
 }
 
@@ -79,7 +87,12 @@ fn refresh(cookie: Option<&str>, script: impl FnOnce(&mut Link) + Send + 'static
 fn slapd(link: &mut Link) -> u32 {
     link.begin(SLAPD);
     let search = link.request();
-    assert!(search.is_refresh() && search.mentions("dc=example") && search.mentions("cn") && search.mentions("nsAccountLock"));
+    assert!(
+        search.is_refresh()
+            && search.mentions("dc=example")
+            && search.mentions("cn")
+            && search.mentions("nsAccountLock")
+    );
     search.id
 }
 
@@ -93,7 +106,10 @@ fn a_first_refresh_hands_out_everything() {
         link.send(sync_done(id, Some("rid=000,csn=1"), true));
     });
     let attributes = vec!["cn".to_string(), "cn;lang-de".to_string()];
-    assert_eq!(run.entries, [(uuid(1), "cn=a".into(), attributes), (uuid(2), "cn=b".into(), vec![])]);
+    assert_eq!(
+        run.entries,
+        [(uuid(1), "cn=a".into(), attributes), (uuid(2), "cn=b".into(), vec![])]
+    );
     let outcome = run.outcome();
     assert_eq!(outcome.present, Some(vec![uuid(1), uuid(2)]));
     assert_eq!(outcome.cookie, Cookie::New(b"rid=000,csn=1".to_vec()));
@@ -112,7 +128,10 @@ fn changes_since_a_cookie_on_slapd() {
     });
     assert_eq!(run.names(), ["cn=a"]);
     let outcome = run.outcome();
-    assert_eq!((outcome.present, outcome.deleted, outcome.cookie), (None, vec![uuid(7), uuid(8)], Cookie::Absent));
+    assert_eq!(
+        (outcome.present, outcome.deleted, outcome.cookie),
+        (None, vec![uuid(7), uuid(8)], Cookie::Absent)
+    );
 }
 
 #[test]
@@ -132,7 +151,9 @@ fn a_cookie_that_slapd_does_not_know_is_given_up() {
 
 #[test]
 fn a_slapd_that_is_behind_its_cookie_is_not_believed() {
-    let cookie = |server: &str, day: u8| format!("rid=000,csn=202601{day:02}000000.000000Z#000000#{server}#000000");
+    let cookie = |server: &str, day: u8| {
+        format!("rid=000,csn=202601{day:02}000000.000000Z#000000#{server}#000000")
+    };
     let (sent, behind) = (cookie("001", 2), cookie("001", 1));
     let error = refresh(Some(&sent), move |link| {
         let id = slapd(link);
@@ -165,11 +186,18 @@ fn an_empty_cookie_is_none() {
 fn messages_may_come_in_any_pieces_and_one_may_be_large() {
     let run = refresh(None, |link| {
         let id = slapd(link);
-        let members: Vec<String> = (0..12_000).map(|number| format!("uid=user{number:05},ou=people,dc=example,dc=com")).collect();
+        let members: Vec<String> = (0..12_000)
+            .map(|number| format!("uid=user{number:05},ou=people,dc=example,dc=com"))
+            .collect();
         let members: Vec<&str> = members.iter().map(String::as_str).collect();
         let mut answers = Vec::new();
         for number in 1..200 {
-            answers.extend(sync_entry(id, uuid(number), &format!("cn={number}"), &[("cn", &["x"])]));
+            answers.extend(sync_entry(
+                id,
+                uuid(number),
+                &format!("cn={number}"),
+                &[("cn", &["x"])],
+            ));
         }
         answers.extend(sync_entry(id, uuid(200), "cn=200", &[("member", &members)]));
         answers.extend(sync_done(id, Some("c"), true));
@@ -207,10 +235,14 @@ fn changes_on_389_are_read_again_with_their_operational_attributes() {
         ds389(link, 1, 45);
 
         let again = link.request();
-        assert!(!again.is_refresh() && again.mentions("nsAccountLock") && again.mentions("objectClass"), "{again:?}");
+        assert!(
+            !again.is_refresh() && again.mentions("nsAccountLock") && again.mentions("objectClass"),
+            "{again:?}"
+        );
         assert!((1..=3).all(|number| again.mentions(&ns_unique_id(number))));
         // The second has left the content in the meantime, the third is there again.
-        let locked: &[(&str, &[&str])] = &[("cn", &["a"]), ("nsAccountLock", &["true"]), ("nsuniqueid", &[&ns_unique_id(1)])];
+        let locked: &[(&str, &[&str])] =
+            &[("cn", &["a"]), ("nsAccountLock", &["true"]), ("nsuniqueid", &[&ns_unique_id(1)])];
         link.send(entry(again.id, "cn=a", locked));
         link.send(entry(again.id, "cn=c", &[("nsuniqueid", &[&ns_unique_id(3)])]));
         link.send(done(again.id, 0, ""));
@@ -239,11 +271,16 @@ fn many_changes_on_389_are_read_again_in_batches() {
         let mut batches = Vec::new();
         while batches.iter().sum::<usize>() < 250 {
             let again = link.request();
-            let asked: Vec<u128> = (1..=250).filter(|number| again.mentions(&ns_unique_id(*number))).collect();
+            let asked: Vec<u128> =
+                (1..=250).filter(|number| again.mentions(&ns_unique_id(*number))).collect();
             assert!(!asked.is_empty());
             batches.push(asked.len());
             for number in asked {
-                link.send(entry(again.id, &format!("cn={number}"), &[("nsUniqueId", &[&ns_unique_id(number)])]));
+                link.send(entry(
+                    again.id,
+                    &format!("cn={number}"),
+                    &[("nsUniqueId", &[&ns_unique_id(number)])],
+                ));
             }
             link.send(done(again.id, 0, ""));
         }
@@ -258,7 +295,8 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
     for uuid_shown in [false, true] {
         let run = refresh(Some(COOKIE), move |link| {
             let by_name = not_found_by_uuid(link);
-            let attributes: &[(&str, &[&str])] = if uuid_shown { &[("nsUniqueId", &[&ns_unique_id(1)])] } else { &[] };
+            let attributes: &[(&str, &[&str])] =
+                if uuid_shown { &[("nsUniqueId", &[&ns_unique_id(1)])] } else { &[] };
             link.send(entry(by_name, "cn=a", attributes));
             link.send(done(by_name, 0, ""));
         });
@@ -266,7 +304,8 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
         assert!(matches!(*error.problem, Problem::UuidHidden { .. }), "{error}");
         assert!(error.to_string().contains("rights to search and to read nsUniqueId"), "{error}");
     }
-    // Nor one that the account may not look for by its name, or that another server is said to have.
+    // Nor one that the account may not look for by its name, or that another server is said to
+    // have.
     for code in [10, 50] {
         let run = refresh(Some(COOKIE), move |link| {
             let by_name = not_found_by_uuid(link);
@@ -283,7 +322,8 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
     assert_eq!(run.outcome().deleted, [uuid(1)]);
 }
 
-/// A 389 that reports `cn=a` and then does not find it by its UUID. The request for its name is next.
+/// A 389 that reports `cn=a` and then does not find it by its UUID. The request for its name is
+/// next.
 fn not_found_by_uuid(link: &mut Link) -> u32 {
     let id = begin_389(link);
     link.send(sync_entry(id, uuid(1), "cn=a", &[]));
@@ -313,7 +353,8 @@ fn fifty_deletions_on_389_are_too_many_to_believe() {
         let run = refresh(Some(COOKIE), move |link| {
             let id = begin_389(link);
             for (set, count) in sets.into_iter().enumerate() {
-                let gone: Vec<Uuid> = (0..count).map(|number| uuid(1 + 1000 * set as u128 + number)).collect();
+                let gone: Vec<Uuid> =
+                    (0..count).map(|number| uuid(1 + 1000 * set as u128 + number)).collect();
                 link.send(id_set(id, true, &gone));
             }
             link.send(sync_done(id, Some("h#45"), false));
@@ -324,7 +365,11 @@ fn fifty_deletions_on_389_are_too_many_to_believe() {
         if believed {
             assert_eq!(run.outcome().deleted.len(), 49);
         } else {
-            assert!(run.entries.is_empty() && run.reason().contains("deletions"), "{}", run.reason());
+            assert!(
+                run.entries.is_empty() && run.reason().contains("deletions"),
+                "{}",
+                run.reason()
+            );
         }
     }
 }
@@ -339,7 +384,11 @@ fn a_changelog_of_389_that_does_not_reach_back_is_noticed() {
             ds389(link, first, last);
         })
     };
-    assert!(with_changelog(42, 99).reason().contains("begins with change 42, the last run had read up to 40"));
+    assert!(
+        with_changelog(42, 99)
+            .reason()
+            .contains("begins with change 42, the last run had read up to 40")
+    );
     assert!(with_changelog(1, 39).reason().contains("ends with change 39"));
 
     // Trimmed while the changes were read.
@@ -349,7 +398,11 @@ fn a_changelog_of_389_that_does_not_reach_back_is_noticed() {
         link.send(sync_done(id, Some("h#45"), false));
         ds389(link, 43, 45);
     });
-    assert!(run.entries.is_empty() && run.reason().contains("begins with change 43"), "{}", run.reason());
+    assert!(
+        run.entries.is_empty() && run.reason().contains("begins with change 43"),
+        "{}",
+        run.reason()
+    );
 
     // Never sent: 389 would not answer it.
     for cookie in ["rid=000,csn=1", "h#4\u{0}0"] {
@@ -383,41 +436,92 @@ fn a_first_refresh_on_389_needs_no_second_look() {
 fn flavours_are_told_apart_by_the_root_dse() {
     const SYNC: (&str, &[&str]) = ("supportedControl", &["1.3.6.1.4.1.4203.1.9.1.1"]);
     for (root_dse, provider, attribute, spelling) in [
-        (vec![("objectclass", &["openldaprootdse"][..]), SYNC], Provider::OpenLdap, "entryUUID", uuid(5).to_string()),
-        (vec![("vendorname", &["389 Project"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
-        (vec![("vendorName", &["ACME"][..]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
+        (
+            vec![("objectclass", &["openldaprootdse"][..]), SYNC],
+            Provider::OpenLdap,
+            "entryUUID",
+            uuid(5).to_string(),
+        ),
+        (
+            vec![("vendorname", &["389 Project"][..]), SYNC],
+            Provider::Ds389,
+            "nsUniqueId",
+            ns_unique_id(5),
+        ),
+        (
+            vec![("vendorName", &["ACME"][..]), SYNC],
+            Provider::Rfc4533,
+            "entryUUID",
+            uuid(5).to_string(),
+        ),
         // 389 may hide most of what it says about itself.
-        (vec![("vendorversion", &["389-Directory/2.3.1 B2023.039.0000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
-        (vec![("lastchangenumber", &["7"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
-        (vec![("firstChangeNumber", &["1"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
-        (vec![("dataversion", &["020261124035000020261124035000"][..]), SYNC], Provider::Ds389, "nsUniqueId", ns_unique_id(5)),
+        (
+            vec![("vendorversion", &["389-Directory/2.3.1 B2023.039.0000"][..]), SYNC],
+            Provider::Ds389,
+            "nsUniqueId",
+            ns_unique_id(5),
+        ),
+        (
+            vec![("lastchangenumber", &["7"][..]), SYNC],
+            Provider::Ds389,
+            "nsUniqueId",
+            ns_unique_id(5),
+        ),
+        (
+            vec![("firstChangeNumber", &["1"][..]), SYNC],
+            Provider::Ds389,
+            "nsUniqueId",
+            ns_unique_id(5),
+        ),
+        (
+            vec![("dataversion", &["020261124035000020261124035000"][..]), SYNC],
+            Provider::Ds389,
+            "nsUniqueId",
+            ns_unique_id(5),
+        ),
         // Others have had change numbers, too.
-        (vec![("vendorName", &["ACME"][..]), ("lastchangenumber", &["7"]), SYNC], Provider::Rfc4533, "entryUUID", uuid(5).to_string()),
+        (
+            vec![("vendorName", &["ACME"][..]), ("lastchangenumber", &["7"]), SYNC],
+            Provider::Rfc4533,
+            "entryUUID",
+            uuid(5).to_string(),
+        ),
     ] {
         let pki = Pki::new();
         let peer = Peer::tls(&pki.localhost(), move |link| {
             link.begin(&root_dse);
             let search = link.request();
             assert!(search.mentions(&spelling) && search.mentions(attribute));
-            link.send(entry(search.id, "cn=a", &[("cn", &["x"]), (&attribute.to_uppercase(), &[&spelling])]));
+            link.send(entry(
+                search.id,
+                "cn=a",
+                &[("cn", &["x"]), (&attribute.to_uppercase(), &[&spelling])],
+            ));
             link.send(entry(search.id, "cn=b", &[("cn", &["x"])]));
             link.send(entry(search.id, "cn=c", &[(attribute, &["no uuid"])]));
             link.send(done(search.id, 0, ""));
         });
-        let mut directory = Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
+        let mut directory =
+            Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
         assert_eq!((directory.provider(), directory.uuid_attribute()), (provider, attribute));
         let filter = directory.uuid_filter(&[uuid(5)]);
         let mut found = Vec::new();
         let mut on_entry = |entry: &SearchResultEntry<'_>| found.push(sync_uuid(provider, entry));
-        directory.search("dc=example", Scope::Subtree, &filter, &[attribute], &mut on_entry).unwrap();
+        directory
+            .search("dc=example", Scope::Subtree, &filter, &[attribute], &mut on_entry)
+            .unwrap();
         assert_eq!(found, [Some(uuid(5)), None, None]);
     }
 }
 
-fn searching<T>(script: impl FnOnce(&mut Link) + Send + 'static, search: impl FnOnce(&mut Directory) -> T) -> T {
+fn searching<T>(
+    script: impl FnOnce(&mut Link) + Send + 'static,
+    search: impl FnOnce(&mut Directory) -> T,
+) -> T {
     let pki = Pki::new();
     let peer = Peer::tls(&pki.localhost(), script);
-    let mut directory = Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
+    let mut directory =
+        Directory::connect(&peer::config("localhost", &peer, Some(pki.ca()))).unwrap();
     search(&mut directory)
 }
 
@@ -435,8 +539,13 @@ fn a_search_passes_over_references_and_believes_no_error() {
             },
             |directory| {
                 let mut dns = Vec::new();
-                let result =
-                    directory.search("dc=example", Scope::Subtree, &anything, &["cn"], &mut |entry| dns.push(entry.dn().to_owned()));
+                let result = directory.search(
+                    "dc=example",
+                    Scope::Subtree,
+                    &anything,
+                    &["cn"],
+                    &mut |entry| dns.push(entry.dn().to_owned()),
+                );
                 (result, dns)
             },
         );
@@ -448,7 +557,8 @@ fn a_search_passes_over_references_and_believes_no_error() {
 #[test]
 fn many_searches_are_sent_ahead_and_told_apart() {
     let filter = Filter::Present { attribute: "cn".into() };
-    let searches: Vec<_> = (0..200).map(|number| (format!("cn={number}"), Scope::Base, &filter)).collect();
+    let searches: Vec<_> =
+        (0..200).map(|number| (format!("cn={number}"), Scope::Base, &filter)).collect();
     let mut found = searching(
         |link| {
             link.begin(SLAPD);
@@ -464,10 +574,13 @@ fn many_searches_are_sent_ahead_and_told_apart() {
                             0 => link.send(done(id, 32, "")),
                             1 => link.send(done(id, 34, "")),
                             2 => link.send(done(id, 0, "")),
-                            // A part of the tree that another server has, or that the account may not see.
+                            // A part of the tree that another server has, or that the account may
+                            // not see.
                             4 => link.send(done(id, 10, "")),
                             5 => link.send(done(id, 50, "")),
-                            _ => link.send([entry(id, &format!("cn={number}"), &[]), done(id, 0, "")].concat()),
+                            _ => link.send(
+                                [entry(id, &format!("cn={number}"), &[]), done(id, 0, "")].concat(),
+                            ),
                         }
                     }
                 }
@@ -475,12 +588,19 @@ fn many_searches_are_sent_ahead_and_told_apart() {
         },
         |directory| {
             let mut found = Vec::new();
-            directory.search_each(&searches, &["cn"], &mut |index, entry| found.push((index, entry.dn().to_owned()))).unwrap();
+            directory
+                .search_each(&searches, &["cn"], &mut |index, entry| {
+                    found.push((index, entry.dn().to_owned()))
+                })
+                .unwrap();
             found
         },
     );
     found.sort();
-    let expected: Vec<_> = (0..200).filter(|number| number % 6 == 3).map(|number| (number, format!("cn={number}"))).collect();
+    let expected: Vec<_> = (0..200)
+        .filter(|number| number % 6 == 3)
+        .map(|number| (number, format!("cn={number}")))
+        .collect();
     assert_eq!(found, expected);
 }
 
@@ -494,7 +614,11 @@ fn entries_that_were_not_asked_for_are_ignored() {
         ds389(link, 1, 45);
         let again = link.request();
         for number in [2, 1, 3] {
-            link.send(entry(again.id, &format!("cn={number}"), &[("nsUniqueId", &[&ns_unique_id(number)])]));
+            link.send(entry(
+                again.id,
+                &format!("cn={number}"),
+                &[("nsUniqueId", &[&ns_unique_id(number)])],
+            ));
         }
         link.send(done(again.id, 0, ""));
     });
@@ -514,11 +638,18 @@ fn one_failure_among_many_searches_is_a_failure() {
                 link.send(done(second.id, code, ""));
             },
             |directory| {
-                let searches = [("cn=a".to_string(), Scope::Base, &filter), ("cn=b".to_string(), Scope::Base, &filter)];
+                let searches = [
+                    ("cn=a".to_string(), Scope::Base, &filter),
+                    ("cn=b".to_string(), Scope::Base, &filter),
+                ];
                 directory.search_each(&searches, &["cn"], &mut |_, _| {}).unwrap_err()
             },
         );
         assert!(error.to_string().contains("below \"cn=b\" failed"), "{error}");
     }
-    searching(|link| link.begin(SLAPD), |directory| directory.search_each(&[], &[], &mut |_, _| {})).unwrap();
+    searching(
+        |link| link.begin(SLAPD),
+        |directory| directory.search_each(&[], &[], &mut |_, _| {}),
+    )
+    .unwrap();
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use kanidm_ldap_sync::config::secret::Secret;
 use kanidm_ldap_sync::config::sync::{Bind, DirectoryConfig, LdapUri};
 use kanidm_ldap_sync::directory::client::Directory;
-use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use peer::{Link, Peer, SLAPD, config, extended_response, server_config};
 use pki::{Identity, Pki};
 use rustls::pki_types::ServerName;
@@ -28,7 +28,9 @@ use temp::TempDir;
 
 /// What the user is told when `identity` is met at `localhost` with trust in `ca`.
 fn refused(identity: &Identity, ca: &Path) -> String {
-    let peer = Peer::tls(identity, |link| assert!(link.next_request().is_none(), "nothing is sent to a server that is not believed"));
+    let peer = Peer::tls(identity, |link| {
+        assert!(link.next_request().is_none(), "nothing is sent to a server that is not believed")
+    });
     let error = Directory::connect(&config("localhost", &peer, Some(ca))).unwrap_err().to_string();
     assert!(error.starts_with(&format!("ldaps://localhost:{}: ", peer.port)), "where: {error}");
     error
@@ -45,7 +47,8 @@ fn names_addresses_and_both_versions_of_tls_work() {
     let pki = Pki::new();
     for host in ["localhost", "127.0.0.1"] {
         for version in rustls::ALL_VERSIONS {
-            let peer = Peer::tls_as(server_config(&pki.localhost(), None, &[version]), well_behaved);
+            let peer =
+                Peer::tls_as(server_config(&pki.localhost(), None, &[version]), well_behaved);
             let directory = Directory::connect(&config(host, &peer, Some(pki.ca()))).unwrap();
             assert_eq!(directory.peer_certificates().len(), 1);
         }
@@ -56,7 +59,8 @@ fn names_addresses_and_both_versions_of_tls_work() {
 fn every_certificate_of_the_bundle_counts() {
     let (first, second, folder) = (Pki::new(), Pki::new(), TempDir::new("bundle"));
     let pem = |pki: &Pki| std::fs::read_to_string(pki.ca()).unwrap();
-    let bundle = folder.write("bundle.pem", format!("two of them\n{}in between\n{}", pem(&first), pem(&second)));
+    let bundle = folder
+        .write("bundle.pem", format!("two of them\n{}in between\n{}", pem(&first), pem(&second)));
     for pki in [&first, &second] {
         let peer = Peer::tls(&pki.localhost(), well_behaved);
         Directory::connect(&config("localhost", &peer, Some(&bundle))).unwrap();
@@ -67,10 +71,19 @@ fn every_certificate_of_the_bundle_counts() {
 fn an_unknown_authority_is_named_as_the_cause() {
     let (pki, folder) = (Pki::new(), TempDir::new("others"));
     let error = refused(&pki.localhost(), &self_signed(&folder, "Another CA").certificate);
-    assert!(error.contains("issued by a CA that is not trusted") && error.contains("add the CA to ldap_ca"), "{error}");
+    assert!(
+        error.contains("issued by a CA that is not trusted")
+            && error.contains("add the CA to ldap_ca"),
+        "{error}"
+    );
     // The authority was made anew under its old name.
     let error = refused(&pki.localhost(), Pki::new().ca());
-    assert!(error.contains("not signed by the CA it names; is there an older CA of that name in ldap_ca"), "{error}");
+    assert!(
+        error.contains(
+            "not signed by the CA it names; is there an older CA of that name in ldap_ca"
+        ),
+        "{error}"
+    );
 }
 
 #[test]
@@ -96,7 +109,10 @@ fn a_ca_certificate_as_the_servers_own_is_explained() {
     let folder = TempDir::new("selfsigned");
     let identity = self_signed(&folder, "localhost");
     let error = refused(&identity, &identity.certificate);
-    assert!(error.contains("uses a CA certificate as its own (basicConstraints CA:TRUE"), "{error}");
+    assert!(
+        error.contains("uses a CA certificate as its own (basicConstraints CA:TRUE"),
+        "{error}"
+    );
 }
 
 /// An authority of this name, which is for `localhost` at the same time.
@@ -120,7 +136,8 @@ fn a_client_certificate_for_servers_only_is_no_server() {
 fn a_port_that_speaks_no_tls_is_recognised() {
     let pki = Pki::new();
     let peer = Peer::plain(|link| link.send(extended_response(0, 2, "what was that?")));
-    let error = Directory::connect(&config("localhost", &peer, Some(pki.ca()))).unwrap_err().to_string();
+    let error =
+        Directory::connect(&config("localhost", &peer, Some(pki.ca()))).unwrap_err().to_string();
     assert!(error.contains("the answer is not TLS"), "{error}");
 }
 
@@ -135,7 +152,12 @@ fn without_verification_any_certificate_will_do() {
 #[test]
 fn without_host_names_the_chain_is_still_verified() {
     let (pki, stranger) = (Pki::new(), Pki::new());
-    let options = TlsOptions { roots: Roots::Bundle(pki.ca()), verify_ca: true, verify_hostnames: false, client_cert: None };
+    let options = TlsOptions {
+        roots: Roots::Bundle(pki.ca()),
+        verify_ca: true,
+        verify_hostnames: false,
+        client_cert: None,
+    };
     handshake(&options, &pki.host(&["elsewhere.example"])).unwrap();
     for bad in [stranger.localhost(), pki.expired(), pki.client("localhost")] {
         handshake(&options, &bad).unwrap_err();
@@ -148,13 +170,18 @@ fn without_host_names_the_chain_is_still_verified() {
 #[test]
 fn system_roots_are_joined_by_the_bundle() {
     let pki = Pki::new();
-    let options = |roots| TlsOptions { roots, verify_ca: true, verify_hostnames: true, client_cert: None };
+    let options =
+        |roots| TlsOptions { roots, verify_ca: true, verify_hostnames: true, client_cert: None };
     handshake(&options(Roots::SystemPlus(pki.ca())), &pki.localhost()).unwrap();
     // The system does not know our authority, and may have no roots at all in a bare container.
-    assert!(client_config(&options(Roots::System)).is_err() || handshake(&options(Roots::System), &pki.localhost()).is_err());
+    assert!(
+        client_config(&options(Roots::System)).is_err()
+            || handshake(&options(Roots::System), &pki.localhost()).is_err()
+    );
 }
 
-/// A handshake of our configuration with a server, by rustls' buffered interface, as the Kanidm client uses it.
+/// A handshake of our configuration with a server, by rustls' buffered interface, as the Kanidm
+/// client uses it.
 fn handshake(options: &TlsOptions<'_>, identity: &Identity) -> Result<(), std::io::Error> {
     let peer = Peer::tls(identity, |link| drop(link.next_request()));
     let name = ServerName::try_from("localhost").unwrap();
@@ -181,7 +208,9 @@ fn a_client_certificate_opens_the_door() {
         Directory::connect(&cfg).unwrap();
 
         let peer = Peer::tls_as(door(), |link| assert!(link.next_request().is_none()));
-        let error = Directory::connect(&config("localhost", &peer, Some(pki.ca()))).unwrap_err().to_string();
+        let error = Directory::connect(&config("localhost", &peer, Some(pki.ca())))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("asks for a client certificate"), "{version:?}: {error}");
 
         let peer = Peer::tls_as(door(), |link| assert!(link.next_request().is_none()));
@@ -199,29 +228,62 @@ fn files_that_are_no_use_are_named() {
     let (pki, folder) = (Pki::new(), TempDir::new("files"));
     let (client, other) = (pki.client("a"), pki.client("b"));
     let bundle = |path: &Path| {
-        let options = TlsOptions { roots: Roots::Bundle(path), verify_ca: true, verify_hostnames: true, client_cert: None };
+        let options = TlsOptions {
+            roots: Roots::Bundle(path),
+            verify_ca: true,
+            verify_hostnames: true,
+            client_cert: None,
+        };
         error_naming(&options, path)
     };
     assert!(bundle(Path::new("/nonexistent/ca.pem")).contains("cannot read"));
     assert!(bundle(&folder.write("empty.pem", "")).contains("holds no certificate"));
     assert!(bundle(&client.key).contains("holds no certificate"));
-    assert!(bundle(&folder.write("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB")).contains("no END line"));
+    assert!(
+        bundle(&folder.write("cut.pem", "-----BEGIN CERTIFICATE-----\nMIIB"))
+            .contains("no END line")
+    );
     let damaged = "-----BEGIN CERTIFICATE-----\nMII!\n-----END CERTIFICATE-----\n";
     assert!(bundle(&folder.write("damaged.pem", damaged)).contains("not base64"));
     let nonsense = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    assert!(bundle(&folder.write("nonsense.pem", nonsense)).contains("no certificate in it is usable as a CA"));
+    assert!(
+        bundle(&folder.write("nonsense.pem", nonsense))
+            .contains("no certificate in it is usable as a CA")
+    );
 
     let own = |certificate: &Path, key: &Path, named: &Path| {
         let client_cert = Some((certificate, key));
-        error_naming(&TlsOptions { roots: Roots::Bundle(pki.ca()), verify_ca: true, verify_hostnames: true, client_cert }, named)
+        error_naming(
+            &TlsOptions {
+                roots: Roots::Bundle(pki.ca()),
+                verify_ca: true,
+                verify_hostnames: true,
+                client_cert,
+            },
+            named,
+        )
     };
-    let encrypted = folder.write("enc.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n");
-    assert!(own(&client.certificate, &encrypted, &encrypted).contains("protected by a pass phrase"));
-    assert!(own(&client.certificate, &client.certificate, &client.certificate).contains("holds no private key"));
+    let encrypted = folder.write(
+        "enc.key",
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    );
+    assert!(
+        own(&client.certificate, &encrypted, &encrypted).contains("protected by a pass phrase")
+    );
+    assert!(
+        own(&client.certificate, &client.certificate, &client.certificate)
+            .contains("holds no private key")
+    );
     assert!(own(&client.key, &client.key, &client.key).contains("holds no certificate"));
-    assert!(own(&client.certificate, &other.key, &other.key).contains("does not belong to the first certificate"));
-    let wrong = folder.write("wrong.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
-    assert!(own(&client.certificate, &wrong, &wrong).contains("cannot be used with the private key"));
+    assert!(
+        own(&client.certificate, &other.key, &other.key)
+            .contains("does not belong to the first certificate")
+    );
+    let wrong =
+        folder.write("wrong.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    assert!(
+        own(&client.certificate, &wrong, &wrong).contains("cannot be used with the private key")
+    );
 }
 
 fn error_naming(options: &TlsOptions<'_>, path: &Path) -> String {
@@ -245,10 +307,16 @@ fn starttls_is_all_that_is_ever_sent_in_clear() {
 #[test]
 fn a_server_that_refuses_starttls_hears_nothing_more() {
     for (answer, expected) in [
-        (extended_response(1, 2, "unsupported extended operation"), "does not agree to StartTLS: protocolError (2), \"unsupported"),
+        (
+            extended_response(1, 2, "unsupported extended operation"),
+            "does not agree to StartTLS: protocolError (2), \"unsupported",
+        ),
         (peer::notice(52, "going down"), "giving as its reason: unavailable (52), \"going down\""),
         (extended_response(7, 0, ""), "message ID 7 where the answer to StartTLS was due"),
-        (peer::bind_response(1, 0, ""), "bindResponse with message ID 1 where the answer to StartTLS was due"),
+        (
+            peer::bind_response(1, 0, ""),
+            "bindResponse with message ID 1 where the answer to StartTLS was due",
+        ),
         (vec![0x16, 3, 1], "is not LDAP"),
         (Vec::new(), "cut the connection off during StartTLS"),
     ] {
@@ -279,7 +347,10 @@ fn answers_slipped_in_behind_starttls_are_noticed() {
 
 fn take_start_tls(link: &mut Link, answer: &[u8]) {
     let request = link.request();
-    assert!(request.tag == 0x77 && request.mentions("1.3.6.1.4.1.1466.20037"), "StartTLS first: {request:?}");
+    assert!(
+        request.tag == 0x77 && request.mentions("1.3.6.1.4.1.1466.20037"),
+        "StartTLS first: {request:?}"
+    );
     link.send(answer);
 }
 
@@ -301,7 +372,10 @@ fn a_unix_socket_needs_no_tls() {
     drop(peer);
 
     let error = Directory::connect(&cfg).unwrap_err().to_string();
-    assert!(error.contains("nobody listens on the socket") && error.contains(path.to_str().unwrap()), "{error}");
+    assert!(
+        error.contains("nobody listens on the socket") && error.contains(path.to_str().unwrap()),
+        "{error}"
+    );
     cfg.uri = LdapUri::Unix(folder.path().join("absent"));
     let error = Directory::connect(&cfg).unwrap_err().to_string();
     assert!(error.contains("there is no socket"), "{error}");

@@ -1,6 +1,11 @@
 //! docs/389-ds.md, step by step, on a new instance of 389-ds.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -27,21 +32,29 @@ fn the_ds389_guide_leads_to_a_working_sync_account() {
     let [certificate, content_sync, account, look, check, client, socket] = guide.blocks("sh");
     let [base, by_certificate, by_socket] = guide.blocks("toml");
 
-    // What everybody else may read is not enough for a refresh: the account's own limit has to count.
+    // What everybody else may read is not enough for a refresh: the account's own limit has to
+    // count.
     guide.run(&format!(
         "ldapmodify -Q -Y EXTERNAL -H {ldapi} <<'EOF'\ndn: cn=config\nchangetype: modify\nreplace: nsslapd-sizelimit\n\
          nsslapd-sizelimit: 5\nEOF\n"
     ));
     guide.run(&certificate);
-    let content_sync = content_sync.strip_suffix("\nsystemctl restart dirsrv@localhost").expect("a restart at the end");
+    let content_sync = content_sync
+        .strip_suffix("\nsystemctl restart dirsrv@localhost")
+        .expect("a restart at the end");
     guide.run(content_sync);
     ds389.restart();
     guide.run(&account);
     let seen = guide.run(&look);
-    assert!(seen.contains("numEntries: 45") && seen.contains("#cn=sync,dc=example,dc=com:"), "{seen}");
+    assert!(
+        seen.contains("numEntries: 45") && seen.contains("#cn=sync,dc=example,dc=com:"),
+        "{seen}"
+    );
 
     let mut world = guide::world(&base, ds389.admin(), "nsuniqueid");
-    let checked = guide.run(&check.replace("runuser -u kanidm-ldap-sync -- kanidm-ldap-sync", &guide::tool(&world)));
+    let checked = guide.run(
+        &check.replace("runuser -u kanidm-ldap-sync -- kanidm-ldap-sync", &guide::tool(&world)),
+    );
     assert!(checked.contains("would be sent") && !checked.contains('✗'), "{checked}");
     guide::run(&world, "By Password", "full");
     assert_eq!(world.kanidm.entry(ACCOUNT, "team").unwrap().member.len(), 2);
@@ -57,12 +70,15 @@ fn the_ds389_guide_leads_to_a_working_sync_account() {
     world.reconfigure(|config| guide::with(config, &by_socket));
     guide::run(&world, "By the Local Socket", "incremental");
 
-    // README's filter takes every person. The sync account is one, and is none of Kanidm's, whether it names itself or not.
+    // README's filter takes every person. The sync account is one, and is none of Kanidm's, whether
+    // it names itself or not.
     let readme = "(|(objectClass=person)(objectClass=groupOfNames))";
     world.reconfigure(|config| config.set("ldap_filter", readme).without("person_objectclass"));
     let outcome = world.tool.run(&["--json"]).expect_code(0);
     assert!(outcome.stdout.contains("the sync account itself"), "{}", outcome.all());
-    world.reconfigure(|config| guide::with(config, &base).set("ldap_filter", readme).without("person_objectclass"));
+    world.reconfigure(|config| {
+        guide::with(config, &base).set("ldap_filter", readme).without("person_objectclass")
+    });
     let outcome = world.tool.run(&["--json", "--full-refresh"]).expect_code(0);
     assert!(outcome.stdout.contains("the sync account itself"), "{}", outcome.all());
 }

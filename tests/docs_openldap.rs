@@ -1,6 +1,12 @@
-//! docs/openldap.md, step by step, on a slapd with the configuration that Debian's package makes. Needs root, as the guide does.
+//! docs/openldap.md, step by step, on a slapd with the configuration that Debian's package makes.
+//! Needs root, as the guide does.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -25,7 +31,8 @@ fn the_openldap_guide_leads_to_a_working_sync_account() {
     let [certificate, content_sync, account, look, check, client, socket] = guide.blocks("sh");
     let [base, by_certificate, by_socket] = guide.blocks("toml");
 
-    // What everybody else may read is not enough for a refresh: the account's own limit has to count.
+    // What everybody else may read is not enough for a refresh: the account's own limit has to
+    // count.
     guide.run(&format!(
         "ldapmodify -Q -Y EXTERNAL -H {ldapi} <<'EOF'\ndn: olcDatabase={{-1}}frontend,cn=config\nchangetype: modify\n\
          replace: olcSizeLimit\nolcSizeLimit: 5\nEOF\n"
@@ -37,13 +44,19 @@ fn the_openldap_guide_leads_to_a_working_sync_account() {
     assert!(seen.contains("numEntries: 45") && seen.contains("rid=000,csn="), "{seen}");
 
     let mut world = guide::world(&base, slapd.admin(), "entryuuid");
-    let checked = guide.run(&check.replace("runuser -u kanidm-ldap-sync -- kanidm-ldap-sync", &guide::tool(&world)));
+    let checked = guide.run(
+        &check.replace("runuser -u kanidm-ldap-sync -- kanidm-ldap-sync", &guide::tool(&world)),
+    );
     assert!(checked.contains("would be sent") && !checked.contains('✗'), "{checked}");
     guide::run(&world, "By StartTLS and Password", "full");
     assert_eq!(world.kanidm.entry(ACCOUNT, "team").unwrap().member.len(), 2);
     world.admin.modify("dn: uid=user3,ou=people,dc=example,dc=com\nchangetype: delete\n");
     guide::run(&world, "After a Deletion", "incremental");
-    let listed = world.kanidm.posts().into_iter().any(|post| (post.retain.as_str(), post.retain_count) == ("Delete", 1));
+    let listed = world
+        .kanidm
+        .posts()
+        .into_iter()
+        .any(|post| (post.retain.as_str(), post.retain_count) == ("Delete", 1));
     assert!(listed, "the session log tells what was deleted");
 
     guide.run(&client);

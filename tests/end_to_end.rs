@@ -1,4 +1,5 @@
-//! From a real slapd into the real Kanidm engine, run by run: after each, everything Kanidm holds is compared with what `ldapsearch` says.
+//! From a real slapd into the real Kanidm engine, run by run: after each, everything Kanidm holds
+//! is compared with what `ldapsearch` says.
 
 mod support;
 
@@ -19,8 +20,13 @@ fn a_thousand_users_with_a_session_log() {
 }
 
 fn life_of_a_directory(sessionlog: Option<u32>) {
-    let options = SlapdOptions { seed: Seed::Generated(SeedOptions::thousand()), sessionlog, ..SlapdOptions::default() };
-    let world = World::with(options, support::expect::GROUPS_OF_NAMES, changes::FILTER, |config| config);
+    let options = SlapdOptions {
+        seed: Seed::Generated(SeedOptions::thousand()),
+        sessionlog,
+        ..SlapdOptions::default()
+    };
+    let world =
+        World::with(options, support::expect::GROUPS_OF_NAMES, changes::FILTER, |config| config);
     changes::every_kind(&world, Leaving::Reported);
 }
 
@@ -32,7 +38,9 @@ fn into_and_out_of_the_base() {
         world.run_and_compare("first refresh", "full");
         let moved = |number, from: &str, to: &str| {
             let rdn = format!("uid={}", user_name(number));
-            format!("dn: {rdn},{from},{SUFFIX}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\nnewsuperior: {to},{SUFFIX}\n")
+            format!(
+                "dn: {rdn},{from},{SUFFIX}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\nnewsuperior: {to},{SUFFIX}\n"
+            )
         };
         world.slapd.modify(&moved(4, "ou=people", "ou=staff"));
         world.run_and_compare("moved out of the base", "incremental");
@@ -43,7 +51,8 @@ fn into_and_out_of_the_base() {
     }
 }
 
-/// What stands outside is not a member, however a run comes across the group, and makes no group a private one.
+/// What stands outside is not a member, however a run comes across the group, and makes no group a
+/// private one.
 #[test]
 fn members_outside_of_the_base() {
     let mut world = World::new(SlapdOptions::default());
@@ -57,7 +66,9 @@ fn members_outside_of_the_base() {
     world.rebase(&format!("ou=groups,{SUFFIX}"));
     world.run_and_compare("first refresh", "full");
     for dn in [&alone, &two] {
-        world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\nadd: description\ndescription: changed\n"));
+        world.slapd.modify(&format!(
+            "dn: {dn}\nchangetype: modify\nadd: description\ndescription: changed\n"
+        ));
     }
     world.run_and_compare("changed", "incremental");
 }
@@ -65,17 +76,25 @@ fn members_outside_of_the_base() {
 #[test]
 fn groups_of_user_names() {
     for sessionlog in [None, Some(100)] {
-        let seed = Seed::Generated(SeedOptions { groups: 10, private_groups: 5, ..SeedOptions::default() });
+        let seed = Seed::Generated(SeedOptions {
+            groups: 10,
+            private_groups: 5,
+            ..SeedOptions::default()
+        });
         let world = World::rfc2307(SlapdOptions { seed, sessionlog, ..SlapdOptions::default() });
         world.run_and_compare("first refresh", "full");
         let group = group_dn("posix002");
         world.slapd.modify(&format!("dn: {group}\nchangetype: modify\nadd: memberUid\nmemberUid: user00019\nmemberUid: nobody\n"));
         world.run_and_compare("memberUid added", "incremental");
-        world.slapd.modify(&format!("dn: {group}\nchangetype: modify\nadd: memberUid\nmemberUid: user00050\n"));
+        world.slapd.modify(&format!(
+            "dn: {group}\nchangetype: modify\nadd: memberUid\nmemberUid: user00050\n"
+        ));
         world.run_and_compare("a member that does not exist yet", "incremental");
         world.slapd.modify(&user_ldif(50));
         world.run_and_compare("and then does", "incremental");
-        world.slapd.modify(&format!("dn: {group}\nchangetype: modify\ndelete: memberUid\nmemberUid: user00019\n"));
+        world.slapd.modify(&format!(
+            "dn: {group}\nchangetype: modify\ndelete: memberUid\nmemberUid: user00019\n"
+        ));
         world.run_and_compare("memberUid deleted", "incremental");
     }
 }
@@ -86,7 +105,11 @@ fn a_dry_run_lists_everything_and_sends_nothing() {
     world.kanidm.clear_log();
     world.reconfigure(|config| config.set("person_objectclass", "somethingElse"));
     let outcome = world.tool.run(&["--dry-run"]);
-    assert!(outcome.stderr.contains("no person is among what is synchronised"), "{}", outcome.all());
+    assert!(
+        outcome.stderr.contains("no person is among what is synchronised"),
+        "{}",
+        outcome.all()
+    );
     world.reconfigure(|config| config.set("person_objectclass", "person"));
     let outcome = world.tool.run(&["--dry-run"]).expect_code(3);
     assert!(!outcome.stderr.contains("no person"), "{}", outcome.all());
@@ -106,6 +129,10 @@ fn a_dry_run_lists_everything_and_sends_nothing() {
     world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(1)));
     for arguments in [&["--dry-run"][..], &["--dry-run", "--full-refresh"]] {
         let outcome = world.tool.run(arguments).expect_code(3);
-        assert!(outcome.stdout.contains(&format!("delete person {gone} (not found in the directory)")), "{}", outcome.all());
+        assert!(
+            outcome.stdout.contains(&format!("delete person {gone} (not found in the directory)")),
+            "{}",
+            outcome.all()
+        );
     }
 }

@@ -1,7 +1,13 @@
-//! From a real 389 Directory Server into the real Kanidm engine, run by run: after each, everything Kanidm holds is compared with what
-//! `ldapsearch` says. What 389 keeps silent about is here too: lost deletions, lost changes, lost operational attributes.
+//! From a real 389 Directory Server into the real Kanidm engine, run by run: after each, everything
+//! Kanidm holds is compared with what `ldapsearch` says. What 389 keeps silent about is here too:
+//! lost deletions, lost changes, lost operational attributes.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -18,12 +24,15 @@ use support::changes::{self, Leaving};
 use support::ds389::Ds389Options;
 use support::kanidm::{Fault, Moment};
 use support::process::PATIENCE;
-use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, ns_unique_id, user_dn, user_ldif, user_name, uuid};
+use support::seed::{
+    SUFFIX, Seed, SeedOptions, group_dn, ns_unique_id, user_dn, user_ldif, user_name, uuid,
+};
 use support::world::{ACCOUNT, FILTER, World389};
 
 #[test]
 fn a_thousand_users_of_ds389() {
-    let options = Ds389Options { seed: Seed::Generated(SeedOptions::thousand()), ..Ds389Options::default() };
+    let options =
+        Ds389Options { seed: Seed::Generated(SeedOptions::thousand()), ..Ds389Options::default() };
     let mut world = World389::with(options, changes::FILTER, |config| config);
     changes::every_kind(&world, Leaving::Unnoticed);
     locked_and_unlocked(&world);
@@ -34,15 +43,24 @@ fn a_thousand_users_of_ds389() {
 /// nsAccountLock is operational: 389 does not send it with the changes.
 fn locked_and_unlocked(world: &World389) {
     let expires = || world.kanidm.entry(ACCOUNT, "user00022").unwrap().account_expire;
-    let modify = |what: &str| world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(22)));
+    let modify = |what: &str| {
+        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(22)))
+    };
     assert_eq!(expires(), None);
     modify("replace: nsAccountLock\nnsAccountLock: true\n");
     world.run_and_compare("locked", "incremental");
     assert!(expires().is_some_and(|time| time.starts_with("1970-")), "{:?}", expires());
     modify("replace: givenName\ngivenName: Unrelated\n-\nreplace: cn\ncn: Renamed While Locked\n");
     world.run_and_compare("another change of a locked account", "incremental");
-    assert_eq!(world.kanidm.entry(ACCOUNT, "user00022").unwrap().displayname.as_deref(), Some("Renamed While Locked"));
-    assert!(expires().is_some_and(|time| time.starts_with("1970-")), "still locked: {:?}", expires());
+    assert_eq!(
+        world.kanidm.entry(ACCOUNT, "user00022").unwrap().displayname.as_deref(),
+        Some("Renamed While Locked")
+    );
+    assert!(
+        expires().is_some_and(|time| time.starts_with("1970-")),
+        "still locked: {:?}",
+        expires()
+    );
     modify("delete: nsAccountLock\n");
     world.run_and_compare("unlocked", "incremental");
     assert_eq!(expires(), None);
@@ -52,7 +70,9 @@ fn locked_and_unlocked(world: &World389) {
 fn no_deletion_is_lost(world: &World389) {
     let mut next = 100;
     for (count, mode) in [(49, "incremental"), (51, "full"), (102, "full"), (120, "full")] {
-        let ldif: String = (next..next + count).map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect();
+        let ldif: String = (next..next + count)
+            .map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number)))
+            .collect();
         world.admin.modify(&ldif);
         world.run_and_compare(&format!("{count} deleted"), mode);
         assert!(world.kanidm.entry(ACCOUNT, &user_name(next)).is_none());
@@ -64,7 +84,10 @@ fn no_deletion_is_lost(world: &World389) {
 fn no_change_is_lost_with_the_changelog(world: &mut World389) {
     let seen: u64 = world.cookie().rsplit('#').next().unwrap().parse().unwrap();
     let rename = |world: &World389, number: usize, name: &str| {
-        world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n", user_dn(number)));
+        world.admin.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n",
+            user_dn(number)
+        ));
     };
     rename(world, 31, "In the Changelog");
     world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(32)));
@@ -75,7 +98,11 @@ fn no_change_is_lost_with_the_changelog(world: &mut World389) {
     });
     let begin = Instant::now();
     while world.ds389.change_numbers().0 <= seen + 1 {
-        assert!(begin.elapsed() < PATIENCE, "it is not trimmed: {:?}, seen was {seen}", world.ds389.change_numbers());
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "it is not trimmed: {:?}, seen was {seen}",
+            world.ds389.change_numbers()
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
     let ran = world.run_and_compare("a changelog that was trimmed", "full");
@@ -95,7 +122,12 @@ fn no_change_is_lost_with_the_changelog(world: &mut World389) {
 
 #[test]
 fn the_configuration_for_ds389_changes() {
-    let seed = Seed::Generated(SeedOptions { groups: 10, private_groups: 5, uuids: Some(1), ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        groups: 10,
+        private_groups: 5,
+        uuids: Some(1),
+        ..SeedOptions::default()
+    });
     let mut world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
     world.run_and_compare("first refresh", "full");
     what_comes_between(&world);
@@ -108,16 +140,21 @@ fn the_configuration_for_ds389_changes() {
     full_by_schedule(&mut world);
 }
 
-/// 389 does not say that an entry left the filter. One that is held is asked for by its UUID, and not finding it proves nothing.
+/// 389 does not say that an entry left the filter. One that is held is asked for by its UUID, and
+/// not finding it proves nothing.
 fn a_held_entry_leaves_the_filter(world: &mut World389) {
-    let modify = |world: &World389, what: &str| world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(6)));
+    let modify = |world: &World389, what: &str| {
+        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(6)))
+    };
     world.reconfigure(|config| config.set("invalid_entries", "hold"));
     world.refilter(&format!("(&{FILTER}(!(employeeType=gone)))"));
     world.run_and_compare("one more filter", "full");
     let mail = world.kanidm.entry(ACCOUNT, "user00006").unwrap().mail.len();
     modify(world, "replace: mail\nmail: not an address\n");
     let ran = world.run(&[], 3);
-    let held = |report: &serde_json::Value| report["held"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let held = |report: &serde_json::Value| {
+        report["held"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
     assert!(held(&ran.report).iter().any(|held| held.contains(&user_dn(6))), "{}", ran.report);
     modify(world, "add: employeeType\nemployeeType: gone\n");
     for what in ["it left the filter", "and it stays so"] {
@@ -128,9 +165,16 @@ fn a_held_entry_leaves_the_filter(world: &mut World389) {
             "{what}: {}",
             ran.report
         );
-        let unfound = held(&ran.report).into_iter().filter(|held| held.contains("not found by its UUID")).count();
+        let unfound = held(&ran.report)
+            .into_iter()
+            .filter(|held| held.contains("not found by its UUID"))
+            .count();
         assert_eq!(unfound, 1, "{what}: {}", ran.report);
-        assert_eq!(world.kanidm.entry(ACCOUNT, "user00006").unwrap().mail.len(), mail, "{what}: Kanidm keeps what it has");
+        assert_eq!(
+            world.kanidm.entry(ACCOUNT, "user00006").unwrap().mail.len(),
+            mail,
+            "{what}: Kanidm keeps what it has"
+        );
     }
     world.run_full_and_compare("the full refresh settles it");
     assert!(world.kanidm.entry(ACCOUNT, "user00006").is_none());
@@ -144,29 +188,44 @@ fn a_held_entry_leaves_the_filter(world: &mut World389) {
 fn entry_tables(world: &mut World389) {
     let id = |number| uuid(1, &user_dn(number));
     let (one, two) = (ns_unique_id(&id(1)), id(2).hyphenated().to_string());
-    world.reconfigure(|config| config.set_in(&one, "exclude", true).set_in(&two, "map_name", "second"));
+    world.reconfigure(|config| {
+        config.set_in(&one, "exclude", true).set_in(&two, "map_name", "second")
+    });
     let before = world.config.clone();
     let ran = world.run(&[], 3);
     assert_eq!(ran.report["mode"], "full", "{}", ran.report);
     assert!(world.kanidm.entry(ACCOUNT, "user00001").is_none());
     assert_eq!(world.kanidm.entry(ACCOUNT, "second").unwrap().uuid, id(2));
     // The same entry in the other spelling: nothing has changed.
-    world.reconfigure(|config| config.without_table(&one).set_in(&id(1).hyphenated().to_string(), "exclude", true));
+    world.reconfigure(|config| {
+        config.without_table(&one).set_in(&id(1).hyphenated().to_string(), "exclude", true)
+    });
     assert_ne!(world.config.text(), before.text());
-    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Still Excluded\n", user_dn(1)));
+    world.admin.modify(&format!(
+        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Still Excluded\n",
+        user_dn(1)
+    ));
     let ran = world.run(&[], 3);
     assert_eq!(ran.report["mode"], "incremental", "{}", ran.report);
     assert!(world.kanidm.entry(ACCOUNT, "user00001").is_none());
-    world.reconfigure(|config| config.without_table(&id(1).hyphenated().to_string()).without_table(&two));
-    // A deletion stays in Kanidm's recycle bin, and the same UUID cannot come back before it is revived.
+    world.reconfigure(|config| {
+        config.without_table(&id(1).hyphenated().to_string()).without_table(&two)
+    });
+    // A deletion stays in Kanidm's recycle bin, and the same UUID cannot come back before it is
+    // revived.
     world.kanidm.revive(id(1));
     world.run_and_compare("without the tables", "full");
 }
 
 /// The configuration is what it was, and yet the server does not accept the cookie.
 fn a_cookie_of_another_filter(world: &mut World389) {
-    world.change_cookie(|cookie| String::from_utf8(cookie).unwrap().replace("groupOfNames", "posixGroup").into_bytes());
-    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Filter\n", user_dn(3)));
+    world.change_cookie(|cookie| {
+        String::from_utf8(cookie).unwrap().replace("groupOfNames", "posixGroup").into_bytes()
+    });
+    world.admin.modify(&format!(
+        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Filter\n",
+        user_dn(3)
+    ));
     let ran = world.run_and_compare("a cookie bound to another filter", "full");
     assert!(ran.outcome.stderr.contains("does not accept the cookie"), "{}", ran.outcome.stderr);
     world.run_and_compare("and incremental again", "incremental");
@@ -186,7 +245,9 @@ fn into_and_out_of_the_base(world: &mut World389) {
     world.run_and_compare("another base", "incremental");
     let moved = |number, from: &str, to: &str| {
         let rdn = format!("uid={}", user_name(number));
-        format!("dn: {rdn},{from},{SUFFIX}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\nnewsuperior: {to},{SUFFIX}\n")
+        format!(
+            "dn: {rdn},{from},{SUFFIX}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\nnewsuperior: {to},{SUFFIX}\n"
+        )
     };
     world.admin.modify(&moved(4, "ou=people", "ou=staff"));
     world.run_and_compare("moved out of the base", "incremental");
@@ -199,27 +260,42 @@ fn into_and_out_of_the_base(world: &mut World389) {
     world.rebase(SUFFIX);
 }
 
-/// 389 does not mention an entry that came behind the cookie and has gone again by the next run. So what a run reads beside the refresh must
-/// not be newer than the cookie that it stores: here a group that is made when the refresh hands out its member.
+/// 389 does not mention an entry that came behind the cookie and has gone again by the next run. So
+/// what a run reads beside the refresh must not be newer than the cookie that it stores: here a
+/// group that is made when the refresh hands out its member.
 fn what_comes_between(world: &World389) {
-    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In a Group\n", user_dn(7)));
+    world
+        .admin
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In a Group\n", user_dn(7)));
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (group, mut made, mut groups, mut rounds) = (group_dn("between"), false, 0, 1);
-    let reading = read::read_from(&mut Directory::connect(&config.directory).unwrap(), &config, &start, &mut |step| match step {
-        Step::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
-            let ldif = format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: between\nmember: {}\n", user_dn(7));
-            world.admin.modify(&ldif);
-            made = true;
-        }
-        Step::Received(_, entry) if entry.dn() == group => groups += 1,
-        Step::StartedOver => (rounds, groups) = (rounds + 1, 0),
-        Step::Received(..) => {}
-    });
+    let reading = read::read_from(
+        &mut Directory::connect(&config.directory).unwrap(),
+        &config,
+        &start,
+        &mut |step| match step {
+            Step::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
+                let ldif = format!(
+                    "dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: between\nmember: {}\n",
+                    user_dn(7)
+                );
+                world.admin.modify(&ldif);
+                made = true;
+            }
+            Step::Received(_, entry) if entry.dn() == group => groups += 1,
+            Step::StartedOver => (rounds, groups) = (rounds + 1, 0),
+            Step::Received(..) => {}
+        },
+    );
     let reading = reading.unwrap();
     assert!(made && groups == 1 && reading.content.groups >= 1, "{reading:?}");
     let cookie = String::from_utf8(reading.cookie.unwrap()).unwrap();
-    assert_eq!(cookie.rsplit('#').next().unwrap(), world.ds389.change_numbers().1.to_string(), "{cookie}");
+    assert_eq!(
+        cookie.rsplit('#').next().unwrap(),
+        world.ds389.change_numbers().1.to_string(),
+        "{cookie}"
+    );
     assert_eq!(rounds, 2, "and no more rounds than that takes");
     world.admin.modify(&format!("dn: {group}\nchangetype: delete\n"));
     world.run_and_compare("made and deleted", "incremental");
@@ -227,29 +303,52 @@ fn what_comes_between(world: &World389) {
 
 /// On a directory that is never quiet, what is newer than the cookie is left to the next run.
 fn what_comes_between_again_and_again(world: &World389) {
-    world.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In Groups\n", user_dn(7)));
+    world
+        .admin
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In Groups\n", user_dn(7)));
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (mut made, mut seen) = (Vec::new(), BTreeSet::new());
-    let reading = read::read_from(&mut Directory::connect(&config.directory).unwrap(), &config, &start, &mut |step| match step {
-        Step::Received(_, entry) if entry.dn() == user_dn(7) => {
-            let (group, name) = (group_dn(&format!("busy{}", made.len())), format!("busy{}", made.len()));
-            world.admin.modify(&format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n", user_dn(7)));
-            made.push(group);
-        }
-        Step::Received(_, entry) => _ = seen.insert(entry.dn().to_owned()),
-        Step::StartedOver => seen.clear(),
-    });
+    let reading = read::read_from(
+        &mut Directory::connect(&config.directory).unwrap(),
+        &config,
+        &start,
+        &mut |step| match step {
+            Step::Received(_, entry) if entry.dn() == user_dn(7) => {
+                let (group, name) =
+                    (group_dn(&format!("busy{}", made.len())), format!("busy{}", made.len()));
+                world.admin.modify(&format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n", user_dn(7)));
+                made.push(group);
+            }
+            Step::Received(_, entry) => _ = seen.insert(entry.dn().to_owned()),
+            Step::StartedOver => seen.clear(),
+        },
+    );
     let reading = reading.unwrap();
     assert!((2..10).contains(&made.len()), "read once more, and not for ever: {made:?}");
-    assert!(made.iter().all(|group| seen.contains(group)), "all of them were read: {made:?}, {seen:?}");
+    assert!(
+        made.iter().all(|group| seen.contains(group)),
+        "all of them were read: {made:?}, {seen:?}"
+    );
     let changes = &reading.content.changes;
-    let written: String = changes.records().iter().map(|record| String::from_utf8_lossy(&changes.json(record)).into_owned()).collect();
+    let written: String = changes
+        .records()
+        .iter()
+        .map(|record| String::from_utf8_lossy(&changes.json(record)).into_owned())
+        .collect();
     let (newer, older) = made.split_last().unwrap();
     assert!(older.iter().all(|group| written.contains(group)), "the cookie covers them: {written}");
-    assert!(!written.contains(newer), "it would stay if it were deleted before the next run: {written}");
+    assert!(
+        !written.contains(newer),
+        "it would stay if it were deleted before the next run: {written}"
+    );
     assert!(!reading.retention.deletes(), "and nothing goes: {reading:?}");
-    world.admin.modify(&made.iter().map(|group| format!("dn: {group}\nchangetype: delete\n\n")).collect::<String>());
+    world.admin.modify(
+        &made
+            .iter()
+            .map(|group| format!("dn: {group}\nchangetype: delete\n\n"))
+            .collect::<String>(),
+    );
     world.run_and_compare("made and deleted again and again", "incremental");
 }
 
@@ -259,7 +358,8 @@ fn groups_of_user_names(world: &mut World389) {
     world.run(&["--accept-deletes"], 3);
     world.run_and_compare("groups of user names", "incremental");
     let group = group_dn("posix002");
-    let modify = |ldif: &str| world.admin.modify(&format!("dn: {group}\nchangetype: modify\n{ldif}"));
+    let modify =
+        |ldif: &str| world.admin.modify(&format!("dn: {group}\nchangetype: modify\n{ldif}"));
     modify("add: memberUid\nmemberUid: user00019\nmemberUid: nobody\n");
     world.run_and_compare("memberUid added", "incremental");
     modify("add: memberUid\nmemberUid: user00050\n");
@@ -275,13 +375,24 @@ fn full_by_schedule(world: &mut World389) {
     let filter = "(|(&(objectClass=posixAccount)(!(employeeType=out)))(objectClass=posixGroup))";
     world.refilter(filter);
     world.run_and_compare("another filter", "full");
-    world.admin.modify(&format!("dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n", user_dn(6)));
+    world.admin.modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n",
+        user_dn(6)
+    ));
     world.run(&[], 3);
-    assert!(world.kanidm.entry(ACCOUNT, &user_name(6)).is_some(), "389 does not say that it has left the filter");
-    world.reconfigure(|config| config.set("schedule", "@yearly").set("full_refresh_schedule", "* * * * * *"));
+    assert!(
+        world.kanidm.entry(ACCOUNT, &user_name(6)).is_some(),
+        "389 does not say that it has left the filter"
+    );
+    world.reconfigure(|config| {
+        config.set("schedule", "@yearly").set("full_refresh_schedule", "* * * * * *")
+    });
     let mut service = world.tool.spawn(&["--schedule"]);
     let log = BufReader::new(service.child().stderr.take().unwrap());
-    let full = log.lines().map(Result::unwrap).find(|line| line.contains("synchronised:") && line.contains(" full"));
+    let full = log
+        .lines()
+        .map(Result::unwrap)
+        .find(|line| line.contains("synchronised:") && line.contains(" full"));
     assert!(full.is_some(), "the service ended");
     service.signal("TERM");
     service.finish().expect_code(0);
@@ -289,15 +400,23 @@ fn full_by_schedule(world: &mut World389) {
     world.run_and_compare("a full refresh by schedule", "incremental");
 }
 
-/// An entry that comes and goes after the cookie is not mentioned: the run that was interrupted may have written it.
+/// An entry that comes and goes after the cookie is not mentioned: the run that was interrupted may
+/// have written it.
 fn interrupted_between_two_posts(mut world: World389) {
     world.reconfigure(|config| config.set("upload_max_entries", 1));
     world.admin.modify(&[60, 61, 62].map(user_ldif).join("\n"));
-    world.kanidm.fault(Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(2));
+    world.kanidm.fault(
+        Fault::own_status(Moment::Received, 401, "\"notauthenticated\"").only("POST").after(2),
+    );
     world.tool.run(&[]).expect_code(1);
-    let written: Vec<usize> = [60, 61, 62].into_iter().filter(|n| world.kanidm.entry(ACCOUNT, &user_name(*n)).is_some()).collect();
+    let written: Vec<usize> = [60, 61, 62]
+        .into_iter()
+        .filter(|n| world.kanidm.entry(ACCOUNT, &user_name(*n)).is_some())
+        .collect();
     assert!(!written.is_empty(), "it was under way");
-    world.admin.modify(&[60, 61, 62].map(|n| format!("dn: {}\nchangetype: delete\n\n", user_dn(n))).concat());
+    world.admin.modify(
+        &[60, 61, 62].map(|n| format!("dn: {}\nchangetype: delete\n\n", user_dn(n))).concat(),
+    );
     world.run_and_compare("written by an interrupted run, and deleted", "full");
     world.run_and_compare("and nothing to do", "incremental");
 }
@@ -308,10 +427,16 @@ fn hide_the_vendor(world: &World389) {
                 deny (read, search, compare) userdn = \"ldap:///anyone\";)";
     world.admin.modify(&format!("dn:\nchangetype: modify\nadd: aci\naci: {rule}\n"));
     let checked = world.tool.run(&["--check"]).expect_code(0);
-    assert!(checked.stdout.contains("offered by 389 Directory Server") && !checked.stdout.contains("389-Directory/"), "{}", checked.all());
+    assert!(
+        checked.stdout.contains("offered by 389 Directory Server")
+            && !checked.stdout.contains("389-Directory/"),
+        "{}",
+        checked.all()
+    );
 }
 
-/// `syncrepl-allow-openldap` has the server speak entryUUID to OpenLDAP's own consumers, which we are not; the plug-ins change groups.
+/// `syncrepl-allow-openldap` has the server speak entryUUID to OpenLDAP's own consumers, which we
+/// are not; the plug-ins change groups.
 #[test]
 fn ds389_with_more_plugins() {
     let options = Ds389Options { openldap_compat: true, memberof: true, ..Ds389Options::default() };
@@ -322,7 +447,14 @@ fn ds389_with_more_plugins() {
     let modify = |ldif: &str| world.admin.modify(ldif);
     modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Another\n", user_dn(1)));
     world.run_and_compare("modify", "incremental");
-    let member = world.directory().into_iter().find(|e| e.text("cn") == Some("team001")).unwrap().text("member").unwrap().to_owned();
+    let member = world
+        .directory()
+        .into_iter()
+        .find(|e| e.text("cn") == Some("team001"))
+        .unwrap()
+        .text("member")
+        .unwrap()
+        .to_owned();
     modify(&format!("dn: {member}\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n"));
     world.run_and_compare("a member is renamed, and its group follows", "incremental");
     modify(&format!("dn: uid=renamed,ou=people,{SUFFIX}\nchangetype: delete\n"));
@@ -333,14 +465,22 @@ fn ds389_with_more_plugins() {
     interrupted_between_two_posts(world);
 }
 
-/// 389 sends a changed entry with all its attributes, and it is read again by its UUID: both are larger than any message.
+/// 389 sends a changed entry with all its attributes, and it is read again by its UUID: both are
+/// larger than any message.
 #[test]
 fn an_entry_larger_than_any_message_stops_nobody_on_389() {
-    let seed = Seed::Generated(SeedOptions { users: 12, groups: 4, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 12,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    });
     let world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
     world.run(&[], 0);
     world.admin.modify("dn: cn=config\nchangetype: modify\nreplace: nsslapd-maxbersize\nnsslapd-maxbersize: 200000000\n");
-    let modify = |number: usize, what: &str| world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}\n", user_dn(number)));
+    let modify = |number: usize, what: &str| {
+        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}\n", user_dn(number)))
+    };
     for n in 0..6 {
         modify(4, &format!("add: sshPublicKey\nsshPublicKey: {n}{}\n", "x".repeat(11_500_000)));
     }
@@ -348,9 +488,17 @@ fn an_entry_larger_than_any_message_stops_nobody_on_389() {
     modify(2, "replace: nsAccountLock\nnsAccountLock: true\n");
     for arguments in [&[][..], &[], &["--full-refresh"]] {
         let ran = world.run(arguments, 3);
-        assert!(ran.outcome.stderr.contains("so this attribute was not read"), "{}", ran.outcome.stderr);
+        assert!(
+            ran.outcome.stderr.contains("so this attribute was not read"),
+            "{}",
+            ran.outcome.stderr
+        );
         for number in [2, 4] {
-            assert!(world.kanidm.entry(ACCOUNT, &user_name(number)).unwrap().account_expire.is_some(), "{}", ran.outcome.stderr);
+            assert!(
+                world.kanidm.entry(ACCOUNT, &user_name(number)).unwrap().account_expire.is_some(),
+                "{}",
+                ran.outcome.stderr
+            );
         }
     }
 }

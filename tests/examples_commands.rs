@@ -33,8 +33,14 @@ fn words(array: &str) -> String {
 
 #[test]
 fn systemd() {
-    assert_eq!(cli(&line(&example("systemd/kanidm-ldap-sync.service"), "ExecStart=")).mode, Mode::Schedule);
-    assert_eq!(cli(&line(&example("systemd/kanidm-ldap-sync-once.service"), "ExecStart=")).mode, Mode::Once);
+    assert_eq!(
+        cli(&line(&example("systemd/kanidm-ldap-sync.service"), "ExecStart=")).mode,
+        Mode::Schedule
+    );
+    assert_eq!(
+        cli(&line(&example("systemd/kanidm-ldap-sync-once.service"), "ExecStart=")).mode,
+        Mode::Once
+    );
 }
 
 #[test]
@@ -61,10 +67,17 @@ fn container() {
 
 #[test]
 fn monitoring() {
-    assert_eq!(cli(&line(&example("nagios"), "#   command[check_kanidm_ldap_sync]=")).mode, Mode::Status);
+    assert_eq!(
+        cli(&line(&example("nagios"), "#   command[check_kanidm_ldap_sync]=")).mode,
+        Mode::Status
+    );
     let icinga = example("icinga2.conf");
     let command = words(&line(&icinga, "command = "));
-    let option = icinga.lines().find_map(|line| line.trim().strip_prefix('"')?.split_once("\" = ")).unwrap().0;
+    let option = icinga
+        .lines()
+        .find_map(|line| line.trim().strip_prefix('"')?.split_once("\" = "))
+        .unwrap()
+        .0;
     let cli = cli(&format!("{command} {option} elsewhere"));
     assert_eq!((cli.mode, cli.sync_config.as_path()), (Mode::Status, Path::new("elsewhere")));
 }

@@ -1,6 +1,12 @@
-//! The shipped Containerfile has what it copies. The container itself is not built here: that takes an engine and base images.
+//! The shipped Containerfile has what it copies. The container itself is not built here: that takes
+//! an engine and base images.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -27,10 +33,14 @@ fn context() -> Vec<PathBuf> {
 
 /// The instructions that begin with a word, without it.
 fn instructions(word: &str) -> Vec<String> {
-    container("Containerfile").lines().filter_map(|line| Some(line.strip_prefix(word)?.trim().to_owned())).collect()
+    container("Containerfile")
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix(word)?.trim().to_owned()))
+        .collect()
 }
 
-/// `COPY . .` copies the sources that the program is made of: all of them, and not the rest of the tree.
+/// `COPY . .` copies the sources that the program is made of: all of them, and not the rest of the
+/// tree.
 #[test]
 fn the_program_can_be_built_from_what_is_copied() {
     let folder = TempDir::new("container");
@@ -49,20 +59,29 @@ fn the_program_can_be_built_from_what_is_copied() {
     // In the folder of this test, where the crates are already.
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let mut check = Command::new(env!("CARGO"));
-    check.args(["check", "--quiet", "--locked", "--offline", "--bin", "kanidm-ldap-sync"]).current_dir(folder.path());
+    check
+        .args(["check", "--quiet", "--locked", "--offline", "--bin", "kanidm-ldap-sync"])
+        .current_dir(folder.path());
     run(check.env("CARGO_TARGET_DIR", target));
 }
 
-/// What the first stage runs is there and may be executed; what the second takes is what that makes, and what the container starts.
+/// What the first stage runs is there and may be executed; what the second takes is what that
+/// makes, and what the container starts.
 #[test]
 fn the_program_is_taken_from_where_it_is_built() {
     let commands = instructions("RUN");
     let [script] = &commands[..] else { panic!("one command") };
     assert!(context().contains(&PathBuf::from(script)));
     let text = fs::read_to_string(Path::new(ROOT).join(script)).unwrap();
-    assert!(text.contains("target=${CARGO_TARGET_DIR:-$root/target}") && text.contains("what=(--bin kanidm-ldap-sync) folder=release"));
+    assert!(
+        text.contains("target=${CARGO_TARGET_DIR:-$root/target}")
+            && text.contains("what=(--bin kanidm-ldap-sync) folder=release")
+    );
     let folder = &instructions("WORKDIR")[0];
     let program = "/usr/bin/kanidm-ldap-sync";
-    assert_eq!(instructions("COPY")[1], format!("--from=build {folder}/target/release/kanidm-ldap-sync {program}"));
+    assert_eq!(
+        instructions("COPY")[1],
+        format!("--from=build {folder}/target/release/kanidm-ldap-sync {program}")
+    );
     assert_eq!(instructions("ENTRYPOINT"), [format!("[\"{program}\"]")]);
 }

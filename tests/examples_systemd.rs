@@ -1,4 +1,5 @@
-//! The shipped systemd units, as systemd-analyze judges them. Needs the Debian package systemd, but no running systemd.
+//! The shipped systemd units, as systemd-analyze judges them. Needs the Debian package systemd, but
+//! no running systemd.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::fs;
@@ -11,17 +12,26 @@ const SERVICES: [&str; 2] = ["kanidm-ldap-sync.service", "kanidm-ldap-sync-once.
 fn units(name: &str) -> PathBuf {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&directory).unwrap();
-    for unit in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd")).unwrap() {
+    for unit in
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd")).unwrap()
+    {
         let unit = unit.unwrap();
         let text = fs::read_to_string(unit.path()).unwrap();
-        let text = text.replace("=/usr/bin/kanidm-ldap-sync", concat!("=", env!("CARGO_BIN_EXE_kanidm-ldap-sync")));
+        let text = text.replace(
+            "=/usr/bin/kanidm-ldap-sync",
+            concat!("=", env!("CARGO_BIN_EXE_kanidm-ldap-sync")),
+        );
         fs::write(directory.join(unit.file_name()), text).unwrap();
     }
     directory
 }
 
 fn analyze(arguments: &[&str], unit: &Path) -> Output {
-    let output = Command::new("systemd-analyze").args(arguments).arg(unit).env("SYSTEMD_COLORS", "0").output();
+    let output = Command::new("systemd-analyze")
+        .args(arguments)
+        .arg(unit)
+        .env("SYSTEMD_COLORS", "0")
+        .output();
     output.expect("systemd-analyze (Debian package systemd) has to be installed for this test")
 }
 
@@ -50,15 +60,26 @@ fn the_services_are_hardened() {
     let directory = units("security");
     for unit in SERVICES {
         // The threshold is in tenths, out of 10 that stands for no hardening at all.
-        let output = analyze(&["security", "--offline=true", "--threshold=12", "--no-pager"], &directory.join(unit));
-        assert!(output.status.success(), "{unit}:\n{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = analyze(
+            &["security", "--offline=true", "--threshold=12", "--no-pager"],
+            &directory.join(unit),
+        );
+        assert!(
+            output.status.success(),
+            "{unit}:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 
 #[test]
 fn no_core_dump_holds_the_secrets() {
     for unit in SERVICES {
-        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd").join(unit)).unwrap();
+        let text = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/systemd").join(unit),
+        )
+        .unwrap();
         assert!(text.lines().any(|line| line == "LimitCORE=0"), "{unit}");
     }
 }

@@ -1,5 +1,6 @@
-//! Configuration and command line as the program itself takes them: what is wrong is named with file, line and key, on stderr and, with
-//! `--json`, in the report; the exit code is 2, and nobody is connected to. Root is refused without `-s`, a second run at once ends with 5.
+//! Configuration and command line as the program itself takes them: what is wrong is named with
+//! file, line and key, on stderr and, with `--json`, in the report; the exit code is 2, and nobody
+//! is connected to. Root is refused without `-s`, a second run at once ends with 5.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
@@ -15,7 +16,8 @@ use support::tool::{ConfigText, Outcome, Tool, is_root, run_command};
 
 const UUID: &str = "ac60034b-3498-11ed-a50d-919b4b1a5ec0";
 
-/// A sync config with a line for each key, so that keys can be found by their lines; nobody listens where it points to.
+/// A sync config with a line for each key, so that keys can be found by their lines; nobody listens
+/// where it points to.
 fn sync_config() -> ConfigText {
     ConfigText::new()
         .set("sync_token", "t") // line 1
@@ -30,16 +32,34 @@ fn client_config() -> ConfigText {
     ConfigText::new().set("uri", "https://localhost:1")
 }
 
-/// Runs with `--json`: exit code 2, and the first complaint begins with `place`, behind the file's name, and says `words`.
+/// Runs with `--json`: exit code 2, and the first complaint begins with `place`, behind the file's
+/// name, and says `words`.
 #[track_caller]
 fn assert_refused(tool: &Tool, file: &str, place: &str, words: &str) {
     let outcome = tool.run(&["--json"]).expect_code(2);
     let expected = format!("{}/{file}{place}", tool.dir().path().display());
-    let first = outcome.stderr.lines().find_map(|line| line.split_once(" ERROR ")).map(|(_, text)| text.to_owned()).unwrap_or_default();
-    assert!(first.starts_with(&expected) && first.contains(words), "{expected} … {words}\n{}", outcome.all());
-    let report: Value = serde_json::from_str(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {}", outcome.all()));
-    assert_eq!((&report["result"], &report["exit_code"]), (&Value::from("failed"), &Value::from(2)), "{report}");
-    assert!(report["error"].as_str().is_some_and(|error| error.lines().next() == Some(&first)), "{report}");
+    let first = outcome
+        .stderr
+        .lines()
+        .find_map(|line| line.split_once(" ERROR "))
+        .map(|(_, text)| text.to_owned())
+        .unwrap_or_default();
+    assert!(
+        first.starts_with(&expected) && first.contains(words),
+        "{expected} … {words}\n{}",
+        outcome.all()
+    );
+    let report: Value = serde_json::from_str(&outcome.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", outcome.all()));
+    assert_eq!(
+        (&report["result"], &report["exit_code"]),
+        (&Value::from("failed"), &Value::from(2)),
+        "{report}"
+    );
+    assert!(
+        report["error"].as_str().is_some_and(|error| error.lines().next() == Some(&first)),
+        "{report}"
+    );
 }
 
 #[test]
@@ -61,10 +81,18 @@ fn wrong_sync_configs_are_named_by_file_line_and_key() {
         (sync_config().without("sync_token"), ": sync_token: ", "is required (or sync_token_file)"),
         (sync_config().without("ldap_uri"), ": ldap_uri: ", "is required"),
         (sync_config().without("ldap_sync_dn"), ": ldap_sync_dn: ", "is required with a password"),
-        (sync_config().without("ldap_sync_pw"), ": ldap_sync_pw: ", "is required with ldap_sync_dn"),
+        (
+            sync_config().without("ldap_sync_pw"),
+            ": ldap_sync_pw: ",
+            "is required with ldap_sync_dn",
+        ),
         (sync_config().without("ldap_sync_base_dn"), ": ldap_sync_base_dn: ", "is required"),
         (sync_config().without("ldap_filter"), ": ldap_filter: ", "is required"),
-        (more("ldap_client_cert = '/c.pem'"), ": ldap_client_key: ", "is required with ldap_client_cert"),
+        (
+            more("ldap_client_cert = '/c.pem'"),
+            ": ldap_client_key: ",
+            "is required with ldap_client_cert",
+        ),
         // Everything else.
         (more("schedule = 'every day'"), ":7: schedule: ", "field"),
         (more("full_refresh_schedule = '0 0 0 30 2 *'"), ":7: full_refresh_schedule: ", "never"),
@@ -85,10 +113,26 @@ fn wrong_sync_configs_are_named_by_file_line_and_key() {
         (more("ldap_sync_pw_file = '/x'"), ":7: ldap_sync_pw_file: ", "keep one of them"),
         (more("ldap_filtre = '(a=b)'"), ":7: ldap_filtre: ", "did you mean ldap_filter?"),
         (more("ldap_ca = '%d/ca.pem'"), ":7: ldap_ca: ", "CREDENTIALS_DIRECTORY"),
-        (more(&format!("[{UUID}]\nexclude = 'yes'")), &format!(":8: [{UUID}] exclude: "), "true or false"),
-        (more(&format!("[{UUID}]\nmap_name = 'Not A Name'")), &format!(":8: [{UUID}] map_name: "), "must be"),
-        (more(&format!("[{UUID}]\nmap_gidnumber = 1")), &format!(":8: [{UUID}] map_gidnumber: "), "1000"),
-        (more(&format!("[{UUID}]\nmap_uuid = '{UUID}x'")), &format!(":8: [{UUID}] map_uuid: "), "UUID"),
+        (
+            more(&format!("[{UUID}]\nexclude = 'yes'")),
+            &format!(":8: [{UUID}] exclude: "),
+            "true or false",
+        ),
+        (
+            more(&format!("[{UUID}]\nmap_name = 'Not A Name'")),
+            &format!(":8: [{UUID}] map_name: "),
+            "must be",
+        ),
+        (
+            more(&format!("[{UUID}]\nmap_gidnumber = 1")),
+            &format!(":8: [{UUID}] map_gidnumber: "),
+            "1000",
+        ),
+        (
+            more(&format!("[{UUID}]\nmap_uuid = '{UUID}x'")),
+            &format!(":8: [{UUID}] map_uuid: "),
+            "UUID",
+        ),
         (more("[ac60034b]\nexclude = true"), ":7: ac60034b: ", "unknown key"),
         (more("ldap_timeout = 5\nldap_timeout = 5"), ":8: ", "not TOML"),
         (more("ldap_timeout"), ":7: ", "not TOML"),
@@ -106,7 +150,11 @@ fn wrong_client_configs_are_named_by_file_line_and_key() {
     for (config, place, words) in [
         (ConfigText::new(), ": uri: ", "is required (or KANIDM_URL)"),
         (ConfigText::new().set("uri", "http://idm.example.com"), ":1: uri: ", "https://"),
-        (ConfigText::new().set("uri", "https://idm.example.com/kanidm"), ":1: uri: ", "root of its host"),
+        (
+            ConfigText::new().set("uri", "https://idm.example.com/kanidm"),
+            ":1: uri: ",
+            "root of its host",
+        ),
         (ConfigText::new().set("uri", 443), ":1: uri: ", "must be a string"),
         (more("verify_ca = 'no'"), ":2: verify_ca: ", "true or false"),
         (more("verify_hostnames = 0"), ":2: verify_hostnames: ", "true or false"),
@@ -119,17 +167,30 @@ fn wrong_client_configs_are_named_by_file_line_and_key() {
     }
     tool.write_client_config(&more("[staging]\nuri = 'https://b'"));
     let outcome = tool.run(&["-I", "stagin"]).expect_code(2);
-    assert!(outcome.stderr.contains("/config: has no table [stagin]") && outcome.stderr.contains("did you mean staging?"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("/config: has no table [stagin]")
+            && outcome.stderr.contains("did you mean staging?"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
-    let config = sync_config().set("ldap_filter", "(a=b").raw("ldap_timeout = 0\nmax_delete_percent = -1\n");
+    let config =
+        sync_config().set("ldap_filter", "(a=b").raw("ldap_timeout = 0\nmax_delete_percent = -1\n");
     let outcome = Tool::new(&config, &client_config()).run(&[]).expect_code(2);
-    let keys = ["ldap-sync:6: ldap_filter: ", "ldap-sync:7: ldap_timeout: ", "ldap-sync:8: max_delete_percent: "];
+    let keys = [
+        "ldap-sync:6: ldap_filter: ",
+        "ldap-sync:7: ldap_timeout: ",
+        "ldap-sync:8: max_delete_percent: ",
+    ];
     let lines: Vec<&str> = outcome.stderr.lines().collect();
     assert_eq!(lines.len(), 3, "{}", outcome.stderr);
-    assert!(lines.iter().zip(keys).all(|(line, key)| line.contains(" ERROR ") && line.contains(key)), "{}", outcome.stderr);
+    assert!(
+        lines.iter().zip(keys).all(|(line, key)| line.contains(" ERROR ") && line.contains(key)),
+        "{}",
+        outcome.stderr
+    );
     assert_eq!(outcome.stdout, "", "only --json asks for a report");
 }
 
@@ -146,10 +207,20 @@ fn every_mode_refuses_a_wrong_configuration() {
 fn files_that_cannot_be_read_are_named() {
     let tool = Tool::new(&sync_config(), &client_config());
     let folder = tool.dir().path().to_owned();
-    let with = |file: &str| sync_config().without("sync_token").set("sync_token_file", folder.join(file).to_str().unwrap());
+    let with = |file: &str| {
+        sync_config()
+            .without("sync_token")
+            .set("sync_token_file", folder.join(file).to_str().unwrap())
+    };
     tool.dir().write("empty", "");
-    std::fs::set_permissions(tool.dir().write("open", "t"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    for (file, words) in [("missing", "No such file"), ("empty", "no token"), ("open", "mode 0644"), ("", "directory")] {
+    std::fs::set_permissions(tool.dir().write("open", "t"), std::fs::Permissions::from_mode(0o644))
+        .unwrap();
+    for (file, words) in [
+        ("missing", "No such file"),
+        ("empty", "no token"),
+        ("open", "mode 0644"),
+        ("", "directory"),
+    ] {
         tool.write_sync_config(&with(file));
         assert_refused(&tool, "ldap-sync", ":6: sync_token_file: ", words);
     }
@@ -173,7 +244,9 @@ fn a_fifo_is_refused_and_not_waited_for() {
         path.to_str().unwrap().to_owned()
     };
     let words = "it is not a regular file";
-    tool.write_sync_config(&sync_config().without("sync_token").set("sync_token_file", fifo("token")));
+    tool.write_sync_config(
+        &sync_config().without("sync_token").set("sync_token_file", fifo("token")),
+    );
     assert_refused(&tool, "ldap-sync", ":6: sync_token_file: ", words);
     tool.write_sync_config(&sync_config());
     let ca = fifo("ca");
@@ -199,7 +272,11 @@ fn a_wrong_command_line_is_named() {
     ] {
         let outcome = tool.run(arguments).expect_code(2);
         let words_said = outcome.stderr.contains(words) && outcome.stderr.contains("--help");
-        assert!(words_said && outcome.stderr.lines().count() == 1 && outcome.stdout.is_empty(), "{arguments:?}\n{}", outcome.all());
+        assert!(
+            words_said && outcome.stderr.lines().count() == 1 && outcome.stdout.is_empty(),
+            "{arguments:?}\n{}",
+            outcome.all()
+        );
     }
 }
 
@@ -217,7 +294,11 @@ fn root_is_refused() {
         let outcome = without_confirmation(&[mode]);
         if is_root() {
             let outcome = outcome.expect_code(2);
-            assert!(outcome.stderr.contains("root") && outcome.stderr.contains("--skip-root-check"), "{mode}: {}", outcome.all());
+            assert!(
+                outcome.stderr.contains("root") && outcome.stderr.contains("--skip-root-check"),
+                "{mode}: {}",
+                outcome.all()
+            );
             // Nobody listens there: the run itself fails, with another code.
             tool.run(&[mode]).expect_code(1);
         } else {
@@ -234,7 +315,8 @@ fn root_is_refused() {
 
 #[test]
 fn a_second_run_at_once_is_another_matter() {
-    // A Kanidm that takes the connection and says nothing keeps the first run busy until the test ends it.
+    // A Kanidm that takes the connection and says nothing keeps the first run busy until the test
+    // ends it.
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let uri = format!("https://localhost:{}", silent.local_addr().unwrap().port());
     let tool = Tool::new(&sync_config(), &client_config().set("uri", uri.as_str()));
@@ -243,9 +325,17 @@ fn a_second_run_at_once_is_another_matter() {
 
     let outcome = tool.run(&["--json"]).expect_code(5);
     let path = tool.sync_config().display().to_string();
-    assert!(outcome.stderr.contains(&format!("another run with {path} is under way")), "{}", outcome.all());
+    assert!(
+        outcome.stderr.contains(&format!("another run with {path} is under way")),
+        "{}",
+        outcome.all()
+    );
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!((&report["result"], &report["exit_code"]), (&Value::from("failed"), &Value::from(5)), "{report}");
+    assert_eq!(
+        (&report["result"], &report["exit_code"]),
+        (&Value::from("failed"), &Value::from(5)),
+        "{report}"
+    );
     tool.run(&["--dry-run"]).expect_code(5);
 
     // Another configuration is another matter, and a run that was killed leaves nothing behind.
@@ -286,10 +376,16 @@ fn nobody_else_can_hold_the_lock() {
     assert!(unlocked.stderr.contains(&words), "{}", unlocked.all());
 
     // The file of the token is: its lock keeps a second run out.
-    tool.write_sync_config(&sync_config().without("sync_token").set("sync_token_file", token.as_str()));
+    tool.write_sync_config(
+        &sync_config().without("sync_token").set("sync_token_file", token.as_str()),
+    );
     let mut first = tool.spawn(&[]);
     let _connection = first.connects_to(&silent);
     let second = tool.run(&[]).expect_code(5);
-    assert!(second.stderr.contains(&format!("another run with {token} is under way")), "{}", second.all());
+    assert!(
+        second.stderr.contains(&format!("another run with {token} is under way")),
+        "{}",
+        second.all()
+    );
     assert!(!second.stderr.contains("kept out"), "{}", second.all());
 }

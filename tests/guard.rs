@@ -1,7 +1,12 @@
-//! Nothing is lost: a run that would delete more than is ordinary is refused before anything is sent, until somebody says that it is meant.
-//! On a real slapd and the real Kanidm engine.
+//! Nothing is lost: a run that would delete more than is ordinary is refused before anything is
+//! sent, until somebody says that it is meant. On a real slapd and the real Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -27,19 +32,25 @@ const NOBODY: &str = "(objectClass=device)";
 const NINE: &str = "(uid=user0000*)";
 
 fn seed(users: usize) -> Seed {
-    Seed::Generated(SeedOptions { users, groups: 2 * GROUPS, specials: false, ..SeedOptions::default() })
+    Seed::Generated(SeedOptions {
+        users,
+        groups: 2 * GROUPS,
+        specials: false,
+        ..SeedOptions::default()
+    })
 }
 
 /// After a first refresh.
 fn world(users: usize, sessionlog: Option<u32>) -> World {
-    let world = World::new(SlapdOptions { seed: seed(users), sessionlog, ..SlapdOptions::default() });
+    let world =
+        World::new(SlapdOptions { seed: seed(users), sessionlog, ..SlapdOptions::default() });
     world.run_and_compare("first refresh", "full");
     assert_eq!(world.kanidm.entries(ACCOUNT).len(), users + GROUPS);
     world
 }
 
-/// Runs, for real and dry: it is refused with these words, nothing is sent and Kanidm has what it had. Up to ten of those that would go are
-/// named; `goes` tells whether an entry does.
+/// Runs, for real and dry: it is refused with these words, nothing is sent and Kanidm has what it
+/// had. Up to ten of those that would go are named; `goes` tells whether an entry does.
 #[track_caller]
 fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&KanidmEntry) -> bool) {
     let before = (world.kanidm.state(ACCOUNT), world.kanidm.entries(ACCOUNT));
@@ -49,13 +60,23 @@ fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&Kanidm
         let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
         let error = report["error"].as_str().unwrap();
         assert_eq!((&report["exit_code"], &report["result"]), (&4.into(), &"failed".into()));
-        assert!(error.starts_with("refused by the deletion guard, nothing was sent: ") && error.contains(words), "{words}\n{error}");
+        assert!(
+            error.starts_with("refused by the deletion guard, nothing was sent: ")
+                && error.contains(words),
+            "{words}\n{error}"
+        );
         assert!(error.ends_with("If that is intended, run once with --accept-deletes"), "{error}");
         assert!(outcome.stderr.contains(error), "{}", outcome.stderr);
-        let named: BTreeSet<Uuid> = error.split([' ', ',', '.', '(', ')']).filter_map(|word| Uuid::try_parse(word).ok()).collect();
-        let gone: BTreeSet<Uuid> = before.1.iter().filter(|entry| goes(entry)).map(|entry| entry.uuid).collect();
+        let named: BTreeSet<Uuid> = error
+            .split([' ', ',', '.', '(', ')'])
+            .filter_map(|word| Uuid::try_parse(word).ok())
+            .collect();
+        let gone: BTreeSet<Uuid> =
+            before.1.iter().filter(|entry| goes(entry)).map(|entry| entry.uuid).collect();
         assert!(named.is_subset(&gone), "{error}");
-        if words.contains("known persons would be deleted") && !error.contains("known groups would be deleted") {
+        if words.contains("known persons would be deleted")
+            && !error.contains("known groups would be deleted")
+        {
             assert_eq!(named.len(), gone.len().min(10), "{error}");
         }
     }
@@ -67,7 +88,13 @@ fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&Kanidm
 #[track_caller]
 fn accepted(world: &World, arguments: &[&str], goes: impl Fn(&KanidmEntry) -> bool) -> Ran {
     let names = |keep: &dyn Fn(&KanidmEntry) -> bool| -> Vec<_> {
-        world.kanidm.entries(ACCOUNT).into_iter().filter(|e| keep(e)).map(|e| (e.uuid, e.name, e.external_id)).collect()
+        world
+            .kanidm
+            .entries(ACCOUNT)
+            .into_iter()
+            .filter(|e| keep(e))
+            .map(|e| (e.uuid, e.name, e.external_id))
+            .collect()
     };
     let left = names(&|entry| !goes(entry));
     let ran = world.run(&[&["--accept-deletes"], arguments].concat(), 0);
@@ -85,24 +112,48 @@ fn is_not_of_the_nine(entry: &KanidmEntry) -> bool {
 }
 
 fn delete_users(world: &World, numbers: std::ops::RangeInclusive<usize>) {
-    world.slapd.modify(&numbers.map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect::<String>());
+    world.slapd.modify(
+        &numbers
+            .map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number)))
+            .collect::<String>(),
+    );
 }
 
 fn describe_group(world: &World, description: &str) {
     let dn = group_dn("team001");
-    world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: description\ndescription: {description}\n"));
+    world.slapd.modify(&format!(
+        "dn: {dn}\nchangetype: modify\nreplace: description\ndescription: {description}\n"
+    ));
 }
 
 #[test]
 fn a_wrong_filter_deletes_nobody() {
     for (users, at_once, words) in [
-        (SMALL, 1000, "31 of 40 known persons would be deleted, allowed are 8 (max_delete_percent = 20)"),
-        (SMALL, 4, "no group would be left of 5 known. Check ldap_filter, group_objectclass and the rights of the sync account"),
+        (
+            SMALL,
+            1000,
+            "31 of 40 known persons would be deleted, allowed are 8 (max_delete_percent = 20)",
+        ),
+        (
+            SMALL,
+            4,
+            "no group would be left of 5 known. Check ldap_filter, group_objectclass and the rights of the sync account",
+        ),
         (LARGE, 100, "391 to 400 of 400 known persons would be deleted, allowed are 80"),
     ] {
         let mut world = world(users, Some(100));
-        world.reconfigure(|config| config.set("ldap_filter", NOBODY).set("upload_max_entries", at_once));
-        refused(&world, &[], &format!("the directory shows no person and no group, Kanidm has {}. Check", users + GROUPS), |_| true);
+        world.reconfigure(|config| {
+            config.set("ldap_filter", NOBODY).set("upload_max_entries", at_once)
+        });
+        refused(
+            &world,
+            &[],
+            &format!(
+                "the directory shows no person and no group, Kanidm has {}. Check",
+                users + GROUPS
+            ),
+            |_| true,
+        );
         world.reconfigure(|config| config.set("ldap_filter", NINE));
         refused(&world, &[], words, is_not_of_the_nine);
         accepted(&world, &[], is_not_of_the_nine);
@@ -126,14 +177,17 @@ fn lost_rights_delete_nobody() {
             ),
             (format!("dn.children=\"{SUFFIX}\" attrs=entry"), "no person and no group", true),
         ] {
-            world.slapd.reconfigure(|options| options.extra_database = format!("access to {lost} by * none\n"));
+            world.slapd.reconfigure(|options| {
+                options.extra_database = format!("access to {lost} by * none\n")
+            });
             refused(&world, &["--full-refresh"], words, |entry| nothing || is_user(entry));
             describe_group(&world, &format!("changed after {}", words.len()));
             if sessionlog.is_none() && !nothing {
                 // Everything that is present is listed, so the rest is taken for deleted.
                 refused(&world, &[], words, is_user);
             } else {
-                // Only the log tells of deletions, and it has none. Nor does slapd without a log list anything when it finds no change.
+                // Only the log tells of deletions, and it has none. Nor does slapd without a log
+                // list anything when it finds no change.
                 world.run(&[], 0);
                 assert_eq!(world.kanidm.entries(ACCOUNT).len(), SMALL + GROUPS);
             }
@@ -153,14 +207,23 @@ fn a_renamed_base_deletes_nobody() {
         refused(&world, &[], "no group would be left of 5 known", |_| false);
         accepted(&world, &[], |entry| !is_user(entry));
         world.run_and_compare("five groups are out of the base", "incremental");
-        world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=persons\ndeleteoldrdn: 1\n"));
+        world.slapd.modify(&format!(
+            "dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=persons\ndeleteoldrdn: 1\n"
+        ));
         let before = world.kanidm.entries(ACCOUNT);
         world.kanidm.clear_log();
         let outcome = world.tool.run(&[]).expect_code(1);
         assert!(outcome.stderr.contains(&format!("ou=people,{SUFFIX}")), "{}", outcome.stderr);
         assert_eq!((world.kanidm.posts().len(), world.kanidm.entries(ACCOUNT)), (0, before));
-        world.slapd.modify(&format!("dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"));
-        refused(&world, &["--full-refresh"], "no person and no group, Kanidm has 40. Check", |_| true);
+        world.slapd.modify(&format!(
+            "dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"
+        ));
+        refused(
+            &world,
+            &["--full-refresh"],
+            "no person and no group, Kanidm has 40. Check",
+            |_| true,
+        );
         if sessionlog.is_none() {
             refused(&world, &[], "no person and no group", |_| true);
         }
@@ -178,7 +241,8 @@ fn a_directory_reloaded_with_new_uuids_deletes_nobody() {
         let words = format!("{number} of {users} known persons would be deleted");
         refused(&world, &[], &words, |_| true);
         refused(&world, &["--full-refresh"], &words, |_| true);
-        let old: BTreeSet<Uuid> = world.kanidm.entries(ACCOUNT).iter().map(|entry| entry.uuid).collect();
+        let old: BTreeSet<Uuid> =
+            world.kanidm.entries(ACCOUNT).iter().map(|entry| entry.uuid).collect();
         world.run(&["--accept-deletes"], 0);
         assert!(world.kanidm.entries(ACCOUNT).iter().all(|entry| !old.contains(&entry.uuid)));
         world.run_and_compare("every name, DN and number is used again", "incremental");
@@ -190,16 +254,28 @@ fn what_is_ordinary_is_configured_and_three_always_are_but_for_zero_percent() {
     for sessionlog in [None, Some(100)] {
         let mut world = world(SMALL, sessionlog);
         let goes = |numbers: std::ops::RangeInclusive<usize>| {
-            move |entry: &KanidmEntry| numbers.clone().any(|n| entry.name == Some(support::seed::user_name(n)))
+            move |entry: &KanidmEntry| {
+                numbers.clone().any(|n| entry.name == Some(support::seed::user_name(n)))
+            }
         };
         world.reconfigure(|config| config.set("max_delete_percent", 0));
         delete_users(&world, 1..=1);
-        refused(&world, &[], "1 of 40 known persons would be deleted, allowed are 0 (max_delete_percent = 0)", goes(1..=1));
+        refused(
+            &world,
+            &[],
+            "1 of 40 known persons would be deleted, allowed are 0 (max_delete_percent = 0)",
+            goes(1..=1),
+        );
         world.reconfigure(|config| config.set("max_delete_percent", 1));
         delete_users(&world, 2..=3);
         world.run_and_compare("three of 40", "incremental");
         delete_users(&world, 4..=14);
-        refused(&world, &[], "11 of 37 known persons would be deleted, allowed are 3 (max_delete_percent = 1)", goes(4..=14));
+        refused(
+            &world,
+            &[],
+            "11 of 37 known persons would be deleted, allowed are 3 (max_delete_percent = 1)",
+            goes(4..=14),
+        );
         world.reconfigure(|config| config.set("max_delete_percent", 29));
         refused(&world, &[], "allowed are 10 (max_delete_percent = 29)", goes(4..=14));
         world.reconfigure(|config| config.set("max_delete_percent", 30));
@@ -207,7 +283,10 @@ fn what_is_ordinary_is_configured_and_three_always_are_but_for_zero_percent() {
         delete_users(&world, 15..=26);
         refused(&world, &[], "12 of 26 known persons would be deleted", goes(15..=26));
         let ran = accepted(&world, &[], goes(15..=26));
-        assert_eq!((&ran.report["deleted"]["at_least"], &ran.report["mode"]), (&12.into(), &"incremental".into()));
+        assert_eq!(
+            (&ran.report["deleted"]["at_least"], &ran.report["mode"]),
+            (&12.into(), &"incremental".into())
+        );
         world.run_and_compare("accepted once", "incremental");
     }
 }
@@ -215,19 +294,35 @@ fn what_is_ordinary_is_configured_and_three_always_are_but_for_zero_percent() {
 /// Ten persons and three groups: no allowance is so large that it covers all of a kind.
 #[test]
 fn a_small_site_is_not_emptied() {
-    let seed = Seed::Generated(SeedOptions { users: 10, groups: 6, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 10,
+        groups: 6,
+        specials: false,
+        ..SeedOptions::default()
+    });
     for percent in [20, 100] {
-        let mut world = World::new(SlapdOptions { seed: seed.clone(), sessionlog: Some(100), ..SlapdOptions::default() });
+        let mut world = World::new(SlapdOptions {
+            seed: seed.clone(),
+            sessionlog: Some(100),
+            ..SlapdOptions::default()
+        });
         world.reconfigure(|config| config.set("max_delete_percent", percent));
         world.run_and_compare("first refresh", "full");
         // A typing error in the filter.
-        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=persom)(objectClass=groupOfNames))"));
+        world.reconfigure(|config| {
+            config.set("ldap_filter", "(|(objectClass=persom)(objectClass=groupOfNames))")
+        });
         refused(&world, &[], "no person would be left of 10 known", is_user);
-        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfName))"));
+        world.reconfigure(|config| {
+            config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfName))")
+        });
         refused(&world, &[], "no group would be left of 3 known", |_| false);
         world.reconfigure(|config| config.set("ldap_filter", support::world::FILTER));
         // An access rule that hides everybody.
-        world.slapd.reconfigure(|options| options.extra_database = format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n"));
+        world.slapd.reconfigure(|options| {
+            options.extra_database =
+                format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n")
+        });
         refused(&world, &["--full-refresh"], "no person would be left of 10 known", is_user);
         world.slapd.reconfigure(|options| options.extra_database.clear());
         // The last of a kind, one by one.
@@ -244,7 +339,9 @@ fn deletions_are_estimated_where_more_is_known_than_is_remembered() {
         delete_users(&world, 1..=20);
         world.run_and_compare("five percent", "incremental");
         delete_users(&world, 101..=300);
-        let goes = |entry: &KanidmEntry| (101..=300).any(|n| entry.name == Some(support::seed::user_name(n)));
+        let goes = |entry: &KanidmEntry| {
+            (101..=300).any(|n| entry.name == Some(support::seed::user_name(n)))
+        };
         refused(&world, &[], "known persons would be deleted", goes);
         accepted(&world, &[], goes);
         world.run_and_compare("accepted", "incremental");
@@ -256,12 +353,21 @@ fn a_forced_refresh_is_refused_only_where_nothing_is_left() {
     let mut world = world(SMALL, None);
     world.kanidm.force_refresh(ACCOUNT);
     world.reconfigure(|config| config.set("ldap_filter", NOBODY));
-    refused(&world, &[], "the directory shows no person and no group. Check ldap_sync_base_dn, ldap_filter", |_| true);
+    refused(
+        &world,
+        &[],
+        "the directory shows no person and no group. Check ldap_sync_base_dn, ldap_filter",
+        |_| true,
+    );
     assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
     world.reconfigure(|config| config.set("ldap_filter", NINE));
     for arguments in [&["--dry-run"][..], &[]] {
         let ran = world.run(arguments, 0);
-        assert!(ran.outcome.stderr.contains("how many cannot be known beforehand"), "{}", ran.outcome.stderr);
+        assert!(
+            ran.outcome.stderr.contains("how many cannot be known beforehand"),
+            "{}",
+            ran.outcome.stderr
+        );
     }
     assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
     // From here on it is known.
@@ -276,26 +382,43 @@ fn what_another_tool_has_left_is_not_known() {
         forget_envelope(&world);
         world.reconfigure(|config| config.set("ldap_filter", NOBODY));
         refused(&world, &["--full-refresh"], "no person and no group. Check", |_| true);
-        world.reconfigure(|config| config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfNames))"));
+        world.reconfigure(|config| {
+            config.set("ldap_filter", "(|(objectClass=posixAccount)(objectClass=groupOfNames))")
+        });
         delete_users(&world, 1..=11);
-        let goes = |entry: &KanidmEntry| (1..=11).any(|n| entry.name == Some(support::seed::user_name(n)));
+        let goes =
+            |entry: &KanidmEntry| (1..=11).any(|n| entry.name == Some(support::seed::user_name(n)));
         if sessionlog.is_some() {
-            refused(&world, &[], "11 entries would be deleted, allowed are 3 while Kanidm's content is not known", goes);
+            refused(
+                &world,
+                &[],
+                "11 entries would be deleted, allowed are 3 while Kanidm's content is not known",
+                goes,
+            );
             accepted(&world, &[], goes);
         } else {
             let ran = world.run(&[], 0);
-            assert!(ran.outcome.stderr.contains("deleted; how many entries that are cannot be known beforehand"), "{}", ran.outcome.stderr);
+            assert!(
+                ran.outcome
+                    .stderr
+                    .contains("deleted; how many entries that are cannot be known beforehand"),
+                "{}",
+                ran.outcome.stderr
+            );
         }
         // Once everything was read, it is known.
         world.run_and_compare("taken over", "full");
         world.run_and_compare("nothing to do", "incremental");
         delete_users(&world, 12..=22);
-        let goes = |entry: &KanidmEntry| (12..=22).any(|n| entry.name == Some(support::seed::user_name(n)));
+        let goes = |entry: &KanidmEntry| {
+            (12..=22).any(|n| entry.name == Some(support::seed::user_name(n)))
+        };
         refused(&world, &[], "11 of 29 known persons would be deleted, allowed are 5", goes);
     }
 }
 
-/// docs/troubleshooting.md, "Bring deleted accounts back": everything is revived, then a full refresh.
+/// docs/troubleshooting.md, "Bring deleted accounts back": everything is revived, then a full
+/// refresh.
 #[test]
 fn everybody_comes_back_from_the_recycle_bin() {
     let mut world = world(SMALL, Some(100));

@@ -2,7 +2,12 @@
 //! everybody without a trace in the directory's answers. Nothing is sent then. On a real slapd and
 //! the real Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -15,7 +20,12 @@ const GROUPS: usize = 10;
 
 /// After a first refresh: everybody has a password and a key, every fourth person has expired.
 fn world() -> World {
-    let seed = Seed::Generated(SeedOptions { users: USERS, groups: GROUPS, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: USERS,
+        groups: GROUPS,
+        specials: false,
+        ..SeedOptions::default()
+    });
     let world = World::new(SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() });
     for number in 1..=USERS {
         expire(&world, number, if number % 4 == 0 { "1" } else { "-1" });
@@ -26,7 +36,8 @@ fn world() -> World {
 
 fn expire(world: &World, number: usize, day: &str) {
     // Those of the seed that end in 3 have the class.
-    let class = if number % 10 == 3 { "" } else { "add: objectClass\nobjectClass: shadowAccount\n-\n" };
+    let class =
+        if number % 10 == 3 { "" } else { "add: objectClass\nobjectClass: shadowAccount\n-\n" };
     modify(world, number, &format!("{class}replace: shadowExpire\nshadowExpire: {day}\n"));
 }
 
@@ -53,7 +64,11 @@ fn refused(world: &World, arguments: &[&str], words: &str) {
     world.kanidm.clear_log();
     for dry in [&[][..], &["--dry-run"]] {
         let outcome = world.tool.run(&[arguments, dry].concat()).expect_code(4);
-        assert!(outcome.stderr.contains("refused by the deletion guard, nothing was sent: "), "{}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("refused by the deletion guard, nothing was sent: "),
+            "{}",
+            outcome.stderr
+        );
         assert!(outcome.stderr.contains(words), "{words}\n{}", outcome.stderr);
     }
     assert_eq!(world.kanidm.posts().len(), 0);
@@ -63,20 +78,35 @@ fn refused(world: &World, arguments: &[&str], words: &str) {
 #[test]
 fn an_attribute_that_an_access_rule_hides_is_taken_from_nobody() {
     let mut world = world();
-    let names = |attribute: &str, key: &str| format!("Check who may read {attribute} in the directory, and {key}");
-    let group = format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: changed\n", group_dn("team001"));
+    let names = |attribute: &str, key: &str| {
+        format!("Check who may read {attribute} in the directory, and {key}")
+    };
+    let group = format!(
+        "dn: {}\nchangetype: modify\nreplace: description\ndescription: changed\n",
+        group_dn("team001")
+    );
     for (attribute, words) in [
         (
             "userPassword",
-            "40 of 40 persons with userpassword would lose it, allowed are 8. ".to_owned() + &names("userpassword", "person_attr_password"),
+            "40 of 40 persons with userpassword would lose it, allowed are 8. ".to_owned()
+                + &names("userpassword", "person_attr_password"),
         ),
         ("sshPublicKey", names("sshpublickey", "person_attr_ssh_public_key")),
-        ("mail", "40 of 40 persons with mail would lose it, allowed are 8. ".to_owned() + &names("mail", "person_attr_mail")),
+        (
+            "mail",
+            "40 of 40 persons with mail would lose it, allowed are 8. ".to_owned()
+                + &names("mail", "person_attr_mail"),
+        ),
         (
             "shadowExpire",
-            "10 of 10 persons with shadowExpire would lose it, allowed are 3. ".to_owned() + &names("shadowExpire", "sync_account_lock"),
+            "10 of 10 persons with shadowExpire would lose it, allowed are 3. ".to_owned()
+                + &names("shadowExpire", "sync_account_lock"),
         ),
-        ("member", "5 of 5 groups with member would lose it, allowed are 3. ".to_owned() + &names("member", "group_attr_member")),
+        (
+            "member",
+            "5 of 5 groups with member would lose it, allowed are 3. ".to_owned()
+                + &names("member", "group_attr_member"),
+        ),
     ] {
         hide(&mut world, attribute);
         refused(&world, &["--full-refresh"], &words);
@@ -110,7 +140,9 @@ fn members_that_are_not_found_any_more_are_taken_from_no_group() {
     let mut world = world();
     let before = world.config.clone();
     // Members are DNs, and are read as user names.
-    world.reconfigure(|config| config.set("group_attr_schema", "rfc2307").set("group_attr_member", "member"));
+    world.reconfigure(|config| {
+        config.set("group_attr_schema", "rfc2307").set("group_attr_member", "member")
+    });
     refused(&world, &[], "memberships would be lost because their members are not found");
     world.reconfigure(|_| before);
     world.run_and_compare("the schema is right again", "incremental");
@@ -122,7 +154,11 @@ fn what_is_meant_is_accepted_once_and_not_asked_again() {
     hide(&mut world, "mail");
     refused(&world, &["--full-refresh"], "persons with mail would lose it");
     let ran = world.run(&["--full-refresh", "--accept-deletes"], 0);
-    assert!(ran.outcome.stderr.contains("--accept-deletes: 40 of 40 persons with mail would lose it"), "{}", ran.outcome.stderr);
+    assert!(
+        ran.outcome.stderr.contains("--accept-deletes: 40 of 40 persons with mail would lose it"),
+        "{}",
+        ran.outcome.stderr
+    );
     assert!(world.kanidm.entries(ACCOUNT).iter().all(|entry| entry.mail.is_empty()));
     world.run(&["--full-refresh"], 0);
     modify(&world, 1, "replace: cn\ncn: Changed\n");
@@ -148,15 +184,30 @@ fn what_changes_in_increments_is_no_loss_of_the_next_full_refresh() {
 /// One person is locked: no allowance covers that the lock goes out of sight.
 #[test]
 fn a_lock_that_is_hidden_unlocks_nobody_and_one_that_is_lifted_is_no_news() {
-    let seed = Seed::Generated(SeedOptions { users: 8, groups: 2, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 8,
+        groups: 2,
+        specials: false,
+        ..SeedOptions::default()
+    });
     for search in ["", "search"] {
-        let mut world = World::new(SlapdOptions { seed: seed.clone(), sessionlog: Some(100), ..SlapdOptions::default() });
+        let mut world = World::new(SlapdOptions {
+            seed: seed.clone(),
+            sessionlog: Some(100),
+            ..SlapdOptions::default()
+        });
         expire(&world, 3, "-1");
         expire(&world, 1, "1");
         world.run_and_compare("first refresh", "full");
         let by = if search.is_empty() { "none" } else { search };
-        world.slapd.reconfigure(|options| options.extra_database = format!("access to attrs=shadowExpire by * {by}\n"));
-        refused(&world, &["--full-refresh"], "shadowExpire locked 1 person, and the sync account cannot read it any more");
+        world.slapd.reconfigure(|options| {
+            options.extra_database = format!("access to attrs=shadowExpire by * {by}\n")
+        });
+        refused(
+            &world,
+            &["--full-refresh"],
+            "shadowExpire locked 1 person, and the sync account cannot read it any more",
+        );
         modify(&world, 1, "replace: cn\ncn: Still locked\n");
         refused(&world, &[], "shadowExpire locked 1 person");
         show(&mut world);
@@ -169,20 +220,33 @@ fn a_lock_that_is_hidden_unlocks_nobody_and_one_that_is_lifted_is_no_news() {
             modify(&world, 1, "replace: shadowExpire\nshadowExpire: -1\n");
             let ran = world.run_and_compare("every lock is lifted", "incremental");
             assert!(!ran.outcome.stderr.contains("lose it"), "{}", ran.outcome.stderr);
-            modify(&world, 5, "delete: objectClass\nobjectClass: shadowAccount\n-\nreplace: shadowExpire\n");
+            modify(
+                &world,
+                5,
+                "delete: objectClass\nobjectClass: shadowAccount\n-\nreplace: shadowExpire\n",
+            );
         }
     }
 }
 
 #[test]
 fn an_attribute_that_few_had_is_named_when_it_vanishes() {
-    let seed = Seed::Generated(SeedOptions { users: 3, groups: 2, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 3,
+        groups: 2,
+        specials: false,
+        ..SeedOptions::default()
+    });
     let mut world = World::new(SlapdOptions { seed, ..SlapdOptions::default() });
     expire(&world, 1, "1");
     world.run_and_compare("first refresh", "full");
     hide(&mut world, "mail");
     let ran = world.run(&["--full-refresh"], 0);
-    assert!(ran.outcome.stderr.contains("3 of 3 persons with mail lose it. Check who may read mail"), "{}", ran.outcome.stderr);
+    assert!(
+        ran.outcome.stderr.contains("3 of 3 persons with mail lose it. Check who may read mail"),
+        "{}",
+        ran.outcome.stderr
+    );
     show(&mut world);
     world.run(&["--full-refresh"], 0);
     // The last lock that is lifted is no news.
@@ -195,17 +259,27 @@ fn an_attribute_that_few_had_is_named_when_it_vanishes() {
 #[test]
 fn an_operational_attribute_in_the_filter_is_named_and_check_counts_what_entries_show() {
     let mut world = world();
-    let filter = format!("(|(&(objectClass=posixAccount)(subschemaSubentry=*))(objectClass=groupOfNames)(member={SUFFIX}))");
+    let filter = format!(
+        "(|(&(objectClass=posixAccount)(subschemaSubentry=*))(objectClass=groupOfNames)(member={SUFFIX}))"
+    );
     world.refilter(&filter);
     let warning = "ldap_filter names subschemaSubentry, which the server maintains";
     let ran = world.run(&[], 0);
     assert!(ran.outcome.stderr.contains(warning), "{}", ran.outcome.stderr);
     let check = world.tool.run(&["--check"]).expect_code(0);
     assert!(check.stdout.contains(warning), "{}", check.stdout);
-    assert!(check.stdout.contains("directory, attributes of persons: 40 in all: uid 40, cn 40, "), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("directory, attributes of persons: 40 in all: uid 40, cn 40, "),
+        "{}",
+        check.stdout
+    );
     assert!(check.stdout.contains(", userpassword 40, mail 40, "), "{}", check.stdout);
     assert!(check.stdout.contains("shadowExpire 10"), "{}", check.stdout);
-    assert!(check.stdout.contains("directory, attributes of groups: 5 in all: cn 5, "), "{}", check.stdout);
+    assert!(
+        check.stdout.contains("directory, attributes of groups: 5 in all: cn 5, "),
+        "{}",
+        check.stdout
+    );
 }
 
 /// The right to search by an attribute is not the right to read it.
@@ -213,7 +287,9 @@ fn an_operational_attribute_in_the_filter_is_named_and_check_counts_what_entries
 fn an_attribute_that_can_only_be_searched_is_taken_from_nobody() {
     let mut world = world();
     for attribute in ["userPassword", "sshPublicKey"] {
-        world.slapd.reconfigure(|options| options.extra_database = format!("access to attrs={attribute} by * search\n"));
+        world.slapd.reconfigure(|options| {
+            options.extra_database = format!("access to attrs={attribute} by * search\n")
+        });
         modify(&world, 1, &format!("replace: cn\ncn: Without {attribute}\n"));
         modify(&world, 2, &format!("replace: cn\ncn: Without {attribute}\n"));
         refused(&world, &[], "would lose it, allowed are");
@@ -222,16 +298,24 @@ fn an_attribute_that_can_only_be_searched_is_taken_from_nobody() {
     }
 }
 
-/// Persons go out of sight, and no entry changes: a group that changes would lose all of its members.
+/// Persons go out of sight, and no entry changes: a group that changes would lose all of its
+/// members.
 #[test]
 fn a_group_loses_no_members_who_are_out_of_sight() {
     let mut world = world();
     let dn = |number: usize| group_dn(&format!("team{number:03}"));
     let group = |text: &str| {
-        let change = |number: usize| format!("dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n", dn(number));
+        let change = |number: usize| {
+            format!(
+                "dn: {}\nchangetype: modify\nreplace: description\ndescription: {text}\n\n",
+                dn(number)
+            )
+        };
         (1..=GROUPS).step_by(2).map(change).collect::<String>()
     };
-    world.slapd.reconfigure(|options| options.extra_database = format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n"));
+    world.slapd.reconfigure(|options| {
+        options.extra_database = format!("access to dn.subtree=\"ou=people,{SUFFIX}\" by * none\n")
+    });
     world.slapd.modify(&group("hidden persons"));
     refused(&world, &[], "memberships would be lost because their members are not found");
     show(&mut world);
@@ -244,7 +328,11 @@ fn a_list_of_member_attributes_that_is_spelled_wrong_takes_no_members() {
     let mut world = world();
     let list = |names: [&str; 2]| toml::Value::Array(names.map(toml::Value::from).to_vec());
     world.reconfigure(|config| config.set("group_attr_member", list(["memeber", "uniqueMember"])));
-    refused(&world, &[], "5 of 5 groups with memeber or uniqueMember would lose it, allowed are 3. ");
+    refused(
+        &world,
+        &[],
+        "5 of 5 groups with memeber or uniqueMember would lose it, allowed are 3. ",
+    );
     world.reconfigure(|config| config.set("group_attr_member", list(["member", "uniqueMember"])));
     world.run_and_compare("spelled right", "full");
 }

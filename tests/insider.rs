@@ -2,7 +2,12 @@
 //! the values are, everybody else's changes arrive with the same run. On a real slapd and the real
 //! Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -14,8 +19,18 @@ use support::world::{ACCOUNT, FILTER, Ran, World};
 
 /// After a first refresh. The insider is the first user.
 fn world(configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
-    let seed = Seed::Generated(SeedOptions { users: 12, groups: 4, specials: false, ..SeedOptions::default() });
-    let world = World::with(SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() }, GROUPS_OF_NAMES, FILTER, configure);
+    let seed = Seed::Generated(SeedOptions {
+        users: 12,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    });
+    let world = World::with(
+        SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() },
+        GROUPS_OF_NAMES,
+        FILTER,
+        configure,
+    );
     world.run(&[], 0);
     world
 }
@@ -37,7 +52,11 @@ fn run_with_another_lock(world: &World, arguments: &[&str], code: i32) -> Ran {
     let lock = "replace: userPassword\nuserPassword: !{SSHA}locked\n";
     modify(world, &user_dn(2), lock);
     let ran = world.run(arguments, code);
-    assert!(world.kanidm.entry(ACCOUNT, &user_name(2)).unwrap().account_expire.is_some(), "{}", ran.outcome.stderr);
+    assert!(
+        world.kanidm.entry(ACCOUNT, &user_name(2)).unwrap().account_expire.is_some(),
+        "{}",
+        ran.outcome.stderr
+    );
     ran
 }
 
@@ -54,33 +73,53 @@ fn a_hash_that_would_exhaust_kanidm_is_left_out() {
         let world = world(|config| config);
         modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}\n"));
         says(&run_with_a_lock(&world, 3), "userpassword: the hash costs too much at each login");
-        assert!(!world.kanidm.verify_password(&user_name(1), "Passw0rd-user00001"), "the password before it ends");
+        assert!(
+            !world.kanidm.verify_password(&user_name(1), "Passw0rd-user00001"),
+            "the password before it ends"
+        );
         assert!(!world.kanidm.verify_password(&user_name(1), "any other"));
     }
 }
 
-/// A held entry's values are asked for in the directory; a filter of megabytes closes the connection.
+/// A held entry's values are asked for in the directory; a filter of megabytes closes the
+/// connection.
 #[test]
 fn long_values_stop_nobody() {
     let world = world(|config| config.set("invalid_entries", "hold"));
     let long = "x".repeat(1_000_000);
     let mails: String = (0..9).map(|n| format!("mail: {n}{long}@example.com\n")).collect();
-    modify(&world, &user_dn(4), &format!("add: sshPublicKey\nsshPublicKey: no key\n-\nadd: mail\n{mails}"));
+    modify(
+        &world,
+        &user_dn(4),
+        &format!("add: sshPublicKey\nsshPublicKey: no key\n-\nadd: mail\n{mails}"),
+    );
     says(&run_with_a_lock(&world, 3), "of at most 254 characters");
     // slapd takes DNs of up to 8 KiB.
-    let members: String = (0..200).map(|n| format!("member: cn={n}{},{}\n", &long[..7_900], user_dn(4))).collect();
+    let members: String =
+        (0..200).map(|n| format!("member: cn={n}{},{}\n", &long[..7_900], user_dn(4))).collect();
     modify(&world, &group_dn("team001"), &format!("add: member\n{members}"));
-    modify(&world, &user_dn(2), "replace: userPassword\nuserPassword: {SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==\n");
+    modify(
+        &world,
+        &user_dn(2),
+        "replace: userPassword\nuserPassword: {SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==\n",
+    );
     run_with_a_lock(&world, 3);
 }
 
 /// The same where groups have user names.
 #[test]
 fn a_long_memberuid_stops_nobody() {
-    let seed = Seed::Generated(SeedOptions { users: 12, groups: 4, specials: false, ..SeedOptions::default() });
-    let world = World::rfc2307(SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 12,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    });
+    let world =
+        World::rfc2307(SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() });
     world.run(&[], 0);
-    let names: String = (0..9).map(|n| format!("memberUid: {n}{}\n", "x".repeat(1_000_000))).collect();
+    let names: String =
+        (0..9).map(|n| format!("memberUid: {n}{}\n", "x".repeat(1_000_000))).collect();
     let dn = group_dn("proj001");
     world.slapd.modify(&format!("dn: {dn}\nchangetype: add\nobjectClass: posixGroup\ncn: proj001\ngidNumber: 341000\n{names}\n"));
     run_with_a_lock(&world, 0);
@@ -89,7 +128,11 @@ fn a_long_memberuid_stops_nobody() {
 /// Several writes, each of a size that slapd takes, make an entry that is larger than any message.
 fn grow(world: &World, dn: &str, attribute: &str) {
     for n in 0..6 {
-        modify(world, dn, &format!("add: {attribute}\n{attribute}: {n}{}\n", "x".repeat(11_500_000)));
+        modify(
+            world,
+            dn,
+            &format!("add: {attribute}\n{attribute}: {n}{}\n", "x".repeat(11_500_000)),
+        );
     }
 }
 
@@ -105,7 +148,8 @@ fn an_entry_larger_than_any_message_stops_nobody() {
     let dropped = ran.report["dropped"].as_array().unwrap();
     assert!(dropped.len() == 1 && dropped[0]["dn"] == user_dn(4), "{dropped:?}");
     // It is named by a run with nothing to do, and is still there after a full one.
-    let lock = "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n";
+    let lock =
+        "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n";
     modify(&world, &user_dn(4), lock);
     says(&world.run(&[], 3), "so this attribute was not read");
     assert!(grown(&world).account_expire.is_some());
@@ -128,30 +172,51 @@ fn a_password_larger_than_any_message_unlocks_nobody() {
         says(&world.run(arguments, 3), "held back uid=user00001");
         assert!(expire(&world).is_some());
     }
-    modify(&world, &user_dn(1), "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n");
+    modify(
+        &world,
+        &user_dn(1),
+        "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n",
+    );
     let ran = run_with_a_lock(&world, 3);
     assert!(!ran.outcome.stderr.contains("held back"), "{}", ran.outcome.stderr);
 }
 
-/// A name that Kanidm does not take, or that is one of its own, holds the entry. The lock that follows arrives all the same.
+/// A name that Kanidm does not take, or that is one of its own, holds the entry. The lock that
+/// follows arrives all the same.
 #[test]
 fn a_name_keeps_no_account_open() {
-    for (name, rule) in [("1st", "uid: must"), ("admin", "the name \"admin\" is that of an account or group of Kanidm's own")] {
+    for (name, rule) in [
+        ("1st", "uid: must"),
+        ("admin", "the name \"admin\" is that of an account or group of Kanidm's own"),
+    ] {
         let world = world(|config| config);
         let uuid = world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().uuid;
-        let entry = |world: &World| world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap();
-        world.slapd.modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n", user_dn(1)));
+        let entry = |world: &World| {
+            world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap()
+        };
+        world.slapd.modify(&format!(
+            "dn: {}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n",
+            user_dn(1)
+        ));
         says(&world.run(&[], 3), rule);
         assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
         let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), &format!("uid={name}"));
         modify(&world, &dn, "replace: userPassword\nuserPassword: !{SSHA}locked\n");
         says(&run_with_a_lock(&world, 3), "the account is locked in Kanidm, by a temporary name");
-        assert_eq!((entry(&world).name, entry(&world).account_expire.is_some()), (Some(format!("tmp-{}", uuid.simple())), true));
+        assert_eq!(
+            (entry(&world).name, entry(&world).account_expire.is_some()),
+            (Some(format!("tmp-{}", uuid.simple())), true)
+        );
         world.run(&["--full-refresh"], 3);
         assert!(entry(&world).account_expire.is_some());
-        world.slapd.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: uid=first\ndeleteoldrdn: 1\n"));
+        world
+            .slapd
+            .modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: uid=first\ndeleteoldrdn: 1\n"));
         world.run(&[], 0);
-        assert_eq!((entry(&world).name.as_deref(), entry(&world).account_expire.is_some()), (Some("first"), true));
+        assert_eq!(
+            (entry(&world).name.as_deref(), entry(&world).account_expire.is_some()),
+            (Some("first"), true)
+        );
     }
 }
 
@@ -165,7 +230,8 @@ fn a_group_larger_than_any_message_keeps_its_members() {
     // slapd takes DNs of up to 8 KiB.
     let long = "x".repeat(7_900);
     for n in 0..7 {
-        let members: String = (0..1_300).map(|m| format!("member: cn={n}-{m}{long},{}\n", user_dn(1))).collect();
+        let members: String =
+            (0..1_300).map(|m| format!("member: cn={n}-{m}{long},{}\n", user_dn(1))).collect();
         modify(&world, &group_dn("team001"), &format!("add: member\n{members}"));
     }
     for arguments in [&[][..], &["--full-refresh"]] {

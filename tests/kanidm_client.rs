@@ -1,6 +1,12 @@
-//! The HTTPS client against a scripted server: what goes over the wire, and what becomes of every way in which it can fail.
+//! The HTTPS client against a scripted server: what goes over the wire, and what becomes of every
+//! way in which it can fail.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect by failing"
+)]
 
 mod support;
 
@@ -12,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::config::client::ClientConfig;
 use kanidm_ldap_sync::config::secret::Secret;
-use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
 use kanidm_ldap_sync::kanidm::client::KanidmClient;
 use kanidm_ldap_sync::kanidm::error::{Class, KanidmError, Stage};
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use support::pki::{Identity, Pki};
 use support::web::{Link, Web, answer, head, request};
 
@@ -33,7 +39,13 @@ struct Trust {
 
 impl Trust {
     fn new() -> Trust {
-        Trust { pki: Pki::new(), verify_ca: true, verify_hostnames: true, host: "localhost", timeout: Duration::from_secs(20) }
+        Trust {
+            pki: Pki::new(),
+            verify_ca: true,
+            verify_hostnames: true,
+            host: "localhost",
+            timeout: Duration::from_secs(20),
+        }
     }
 
     fn client(&self, port: u16) -> KanidmClient {
@@ -42,9 +54,21 @@ impl Trust {
 
     fn client_trusting(&self, port: u16, pki: &Pki) -> KanidmClient {
         let (verify_ca, verify_hostnames) = (self.verify_ca, self.verify_hostnames);
-        let tls = client_config(&TlsOptions { roots: Roots::Bundle(pki.ca()), verify_ca, verify_hostnames, client_cert: None }).unwrap();
+        let tls = client_config(&TlsOptions {
+            roots: Roots::Bundle(pki.ca()),
+            verify_ca,
+            verify_hostnames,
+            client_cert: None,
+        })
+        .unwrap();
         let uri = format!("https://{}:{port}", self.host);
-        let config = ClientConfig { uri, verify_ca, verify_hostnames, ca_path: None, connect_timeout: Duration::from_secs(2) };
+        let config = ClientConfig {
+            uri,
+            verify_ca,
+            verify_hostnames,
+            ca_path: None,
+            connect_timeout: Duration::from_secs(2),
+        };
         KanidmClient::new(&config, Secret::new(TOKEN.to_owned()), self.timeout, tls)
     }
 }
@@ -52,7 +76,12 @@ impl Trust {
 fn body(bytes: usize) -> RequestBody<'static> {
     let to = SyncState::Active { cookie: b"to".to_vec() };
     let entry = format!("{{\"padding\":\"{}\"}}", "x".repeat(bytes));
-    RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, vec![Cow::Owned(entry.into_bytes())])
+    RequestBody::new(
+        &SyncState::Refresh,
+        &to,
+        &Retention::Ignore,
+        vec![Cow::Owned(entry.into_bytes())],
+    )
 }
 
 fn stage(error: &KanidmError) -> Option<Stage> {
@@ -70,7 +99,11 @@ fn requests_carry_token_length_and_body_over_one_connection() {
     let web = Web::one(&trust.pki.localhost(), move |link| {
         let (head, _) = request(link);
         assert!(head.starts_with("GET /scim/v1/Sync HTTP/1.1\r\n"), "{head}");
-        assert!(head.to_lowercase().contains(&format!("authorization: bearer {}\r\n", TOKEN.to_lowercase())) && head.contains(TOKEN));
+        assert!(
+            head.to_lowercase()
+                .contains(&format!("authorization: bearer {}\r\n", TOKEN.to_lowercase()))
+                && head.contains(TOKEN)
+        );
         assert!(head.to_lowercase().contains("user-agent: kanidm-ldap-sync/"), "{head}");
         answer(link, "200 OK", "", r#"{"Active":{"cookie":"YWJj"}}"#);
         let (head, body) = request(link);
@@ -100,7 +133,8 @@ fn a_connection_that_went_stale_is_replaced() {
     let web = Web::start(&trust.pki.localhost(), vec![Box::new(once), Box::new(once)]);
     let mut client = trust.client(web.port);
     assert_eq!(client.state(), Ok(SyncState::Refresh));
-    // The first script is through once the second connection is possible; the close has arrived by then or makes the first try fail.
+    // The first script is through once the second connection is possible; the close has arrived by
+    // then or makes the first try fail.
     let second = client.state().or_else(|_| client.state());
     assert_eq!(second, Ok(SyncState::Refresh));
     web.finish();
@@ -127,7 +161,9 @@ fn certificates_are_verified_as_configured() {
     let good = trust.pki.localhost();
     let other_name = trust.pki.host(&["kanidm.example.com"]);
     assert_eq!(get(&trust, &good, &trust.pki), Ok(SyncState::Refresh));
-    for (identity, pki) in [(&good, &stranger), (&other_name, &trust.pki), (&trust.pki.expired(), &trust.pki)] {
+    for (identity, pki) in
+        [(&good, &stranger), (&other_name, &trust.pki), (&trust.pki.expired(), &trust.pki)]
+    {
         let error = get(&trust, identity, pki).unwrap_err();
         assert_eq!((stage(&error), error.class()), (Some(Stage::Tls), Class::Fatal), "{error}");
     }
@@ -178,14 +214,21 @@ fn a_redirect_is_not_followed() {
     let trust = Trust::new();
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
-    let location = format!("location: https://localhost:{}/scim/v1/Sync\r\n", elsewhere.local_addr().unwrap().port());
+    let location = format!(
+        "location: https://localhost:{}/scim/v1/Sync\r\n",
+        elsewhere.local_addr().unwrap().port()
+    );
     let web = Web::one(&trust.pki.localhost(), move |link| {
         request(link);
         answer(link, "307 Temporary Redirect", &location, "");
     });
     let error = trust.client(web.port).apply(&body(10)).unwrap_err();
     assert!(error.to_string().contains("redirect"), "{error}");
-    assert_eq!(elsewhere.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "the token goes nowhere else");
+    assert_eq!(
+        elsewhere.accept().unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the token goes nowhere else"
+    );
     web.finish();
 }
 
@@ -215,7 +258,10 @@ fn an_answer_is_not_read_for_ever() {
         while link.write_all(&junk).is_ok() {}
     });
     let error = trust.client(web.port).state().unwrap_err();
-    assert!(matches!(&error, KanidmError::NotKanidm { reason } if reason.contains("larger than")), "{error}");
+    assert!(
+        matches!(&error, KanidmError::NotKanidm { reason } if reason.contains("larger than")),
+        "{error}"
+    );
     web.finish();
 }
 
@@ -233,7 +279,10 @@ fn what_is_not_kanidm_is_said_to_be_so() {
         });
         let error = trust.client(web.port).state().unwrap_err();
         assert_eq!(error.class(), Class::Fatal, "{error}");
-        assert!(error.to_string().contains(wanted) && !error.to_string().contains("the-token"), "{error}");
+        assert!(
+            error.to_string().contains(wanted) && !error.to_string().contains("the-token"),
+            "{error}"
+        );
         web.finish();
     }
 }
@@ -245,6 +294,10 @@ fn a_connection_that_breaks_may_have_been_enough() {
         request(link);
     });
     let error = trust.client(web.port).apply(&body(10)).unwrap_err();
-    assert_eq!((stage(&error), error.class()), (Some(Stage::Exchange), Class::Retryable), "{error}");
+    assert_eq!(
+        (stage(&error), error.class()),
+        (Some(Stage::Exchange), Class::Retryable),
+        "{error}"
+    );
     web.finish();
 }

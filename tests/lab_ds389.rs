@@ -11,7 +11,8 @@ use support::seed::{SUFFIX, Seed, SeedOptions, group_dn, ns_unique_id, user_dn, 
 
 #[test]
 fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
-    let seed = |uuids| Seed::Generated(SeedOptions { uuids: Some(uuids), ..SeedOptions::default() });
+    let seed =
+        |uuids| Seed::Generated(SeedOptions { uuids: Some(uuids), ..SeedOptions::default() });
     let mut ds389 = Ds389::start(Ds389Options { seed: seed(1), ..Ds389Options::default() });
     let root = ds389.admin().entry("").expect("a root DSE");
     assert_eq!(root.text("vendorName"), Some("389 Project"));
@@ -19,12 +20,19 @@ fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
 
     let users = ds389.sync().search(SUFFIX, "(objectClass=posixAccount)", &["uid", "userPassword"]);
     assert_eq!(users.len(), 32, "20 and the specials, over ldaps");
-    assert!(users.iter().all(|user| user.values("userPassword").len() == 1), "the sync account reads the hashes");
+    assert!(
+        users.iter().all(|user| user.values("userPassword").len() == 1),
+        "the sync account reads the hashes"
+    );
     let locked = ds389.sync().search(SUFFIX, "(uid=locked)", &["nsAccountLock"]);
     assert_eq!(locked[0].text("nsAccountLock"), Some("true"));
 
     let dn = user_dn(1);
-    let id = |ds389: &Ds389| ds389.admin().search(&dn, "(objectClass=*)", &["nsUniqueId"])[0].text("nsUniqueId").map(str::to_owned);
+    let id = |ds389: &Ds389| {
+        ds389.admin().search(&dn, "(objectClass=*)", &["nsUniqueId"])[0]
+            .text("nsUniqueId")
+            .map(str::to_owned)
+    };
     assert_eq!(id(&ds389), Some(ns_unique_id(&uuid(1, &dn))));
     ds389.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: cn\ncn: Änderung\n"));
     let pid = ds389.pid();
@@ -35,7 +43,8 @@ fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
     ds389.reload(seed(2));
     assert_eq!(id(&ds389), Some(ns_unique_id(&uuid(2, &dn))), "another UUID under the same DN");
 
-    let (pid, folder, config) = (ds389.pid(), ds389.ca().parent().expect("in a folder").to_owned(), ds389.config_dir());
+    let (pid, folder, config) =
+        (ds389.pid(), ds389.ca().parent().expect("in a folder").to_owned(), ds389.config_dir());
     let address = ("127.0.0.1", ds389.ldaps_port());
     TcpStream::connect(address).expect("ldaps");
     assert!(config.exists());
@@ -45,8 +54,11 @@ fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
     TcpStream::connect(address).expect_err("nothing listens");
     let instance = config.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
     for folder in ["/etc/dirsrv", "/run/dirsrv", "/run/lock/dirsrv", "/dev/shm"] {
-        let names = std::fs::read_dir(folder).expect("it exists").map(|entry| entry.expect("readable").file_name());
-        let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains(&instance)).collect();
+        let names = std::fs::read_dir(folder)
+            .expect("it exists")
+            .map(|entry| entry.expect("readable").file_name());
+        let left: Vec<_> =
+            names.filter(|name| name.to_string_lossy().contains(&instance)).collect();
         assert!(left.is_empty(), "{folder}: {left:?}");
     }
 }

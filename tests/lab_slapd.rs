@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use support::ldap::parse_ldif;
 use support::pki::Pki;
 use support::process::{PATIENCE, is_running, run};
-use support::seed::{SUFFIX, SYNC_PASSWORD, Seed, SeedOptions, group_dn, respell, user_dn, user_ldif, uuid};
+use support::seed::{
+    SUFFIX, SYNC_PASSWORD, Seed, SeedOptions, group_dn, respell, user_dn, user_ldif, uuid,
+};
 use support::server_tls::ServerTls;
 use support::slapd::{Slapd, SlapdOptions};
 
@@ -63,8 +65,11 @@ fn ends_when_the_test_is_killed() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("it runs");
-    let mut lines = BufReader::new(inner.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let line = lines.find_map(|line| line.split_once("slapd: ").map(|(_, rest)| rest.to_owned())).expect("it names process and folder");
+    let mut lines =
+        BufReader::new(inner.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let line = lines
+        .find_map(|line| line.split_once("slapd: ").map(|(_, rest)| rest.to_owned()))
+        .expect("it names process and folder");
     let (pid, folder) = line.split_once(' ').expect("both");
     let (pid, folder) = (pid.parse().expect("a process id"), Path::new(folder));
     assert!(is_running(pid) && folder.exists());
@@ -73,7 +78,11 @@ fn ends_when_the_test_is_killed() {
     inner.wait().expect("it ends");
     let begin = Instant::now();
     while is_running(pid) || folder.exists() {
-        assert!(begin.elapsed() < PATIENCE, "slapd {pid} or {} outlives the test", folder.display());
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "slapd {pid} or {} outlives the test",
+            folder.display()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -81,10 +90,21 @@ fn ends_when_the_test_is_killed() {
 #[test]
 fn the_thousand_are_complete() {
     let options = SeedOptions { big_group: 1000, private_groups: 10, ..SeedOptions::thousand() };
-    let slapd = Slapd::start(SlapdOptions { seed: Seed::Generated(options), sessionlog: Some(100), ..SlapdOptions::default() });
-    let users = slapd.sync().search(SUFFIX, "(objectClass=posixAccount)", &["uid", "userPassword", "sshPublicKey"]);
+    let slapd = Slapd::start(SlapdOptions {
+        seed: Seed::Generated(options),
+        sessionlog: Some(100),
+        ..SlapdOptions::default()
+    });
+    let users = slapd.sync().search(
+        SUFFIX,
+        "(objectClass=posixAccount)",
+        &["uid", "userPassword", "sshPublicKey"],
+    );
     assert_eq!(users.len(), 1012, "1,000 and the specials");
-    assert!(users.iter().all(|user| user.values("userPassword").len() == 1), "the sync account reads the hashes");
+    assert!(
+        users.iter().all(|user| user.values("userPassword").len() == 1),
+        "the sync account reads the hashes"
+    );
     assert_eq!(slapd.search(SUFFIX, "(objectClass=groupOfNames)", &["1.1"]).len(), 25 + 2 + 1);
     assert_eq!(slapd.search(SUFFIX, "(objectClass=posixGroup)", &["1.1"]).len(), 25 + 10);
     assert_eq!(slapd.search(SUFFIX, "(cn=biggroup)", &["member"])[0].values("member").len(), 1000);
@@ -103,15 +123,25 @@ fn members_keep_their_spellings() {
 
 #[test]
 fn changes_restart_crash_and_reload() {
-    let seed = |uuids| Seed::Generated(SeedOptions { uuids: Some(uuids), ..SeedOptions::default() });
-    let mut slapd = Slapd::start(SlapdOptions { seed: seed(1), memberof: true, ..SlapdOptions::default() });
+    let seed =
+        |uuids| Seed::Generated(SeedOptions { uuids: Some(uuids), ..SeedOptions::default() });
+    let mut slapd =
+        Slapd::start(SlapdOptions { seed: seed(1), memberof: true, ..SlapdOptions::default() });
     let dn = user_dn(1);
-    let id = |slapd: &Slapd| slapd.admin().entry(&dn).and_then(|entry| entry.text("entryUUID").map(str::to_owned));
+    let id = |slapd: &Slapd| {
+        slapd.admin().entry(&dn).and_then(|entry| entry.text("entryUUID").map(str::to_owned))
+    };
     assert_eq!(id(&slapd), Some(uuid(1, &dn).to_string()));
 
     slapd.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: cn\ncn: Änderung\n"));
     slapd.modify(&format!("{}\ndn: {}\nchangetype: delete\n", user_ldif(21), user_dn(2)));
-    assert!(slapd.admin().try_modify(&format!("dn: {}\nchangetype: delete\n", user_dn(2))).unwrap_err().contains("No such object"));
+    assert!(
+        slapd
+            .admin()
+            .try_modify(&format!("dn: {}\nchangetype: delete\n", user_dn(2)))
+            .unwrap_err()
+            .contains("No such object")
+    );
     let backup = slapd.dump();
     let pid = slapd.pid();
     slapd.kill();
@@ -119,13 +149,17 @@ fn changes_restart_crash_and_reload() {
     slapd.restart();
     assert_ne!(slapd.pid(), pid);
     assert_eq!(slapd.admin().entry(&dn).expect("still there").text("cn"), Some("Änderung"));
-    assert!(slapd.admin().entry(&user_dn(21)).is_some() && slapd.admin().entry(&user_dn(2)).is_none());
+    assert!(
+        slapd.admin().entry(&user_dn(21)).is_some() && slapd.admin().entry(&user_dn(2)).is_none()
+    );
 
     slapd.reload(seed(2));
     assert_eq!(id(&slapd), Some(uuid(2, &dn).to_string()), "another UUID under the same DN");
     slapd.reload(Seed::Verbatim(backup));
     assert_eq!(id(&slapd), Some(uuid(1, &dn).to_string()));
-    slapd.reload(Seed::Content(format!("dn: cn=only,{SUFFIX}\nobjectClass: person\ncn: only\nsn: only\n")));
+    slapd.reload(Seed::Content(format!(
+        "dn: cn=only,{SUFFIX}\nobjectClass: person\ncn: only\nsn: only\n"
+    )));
     assert_eq!(slapd.sync().search(SUFFIX, "(cn=only)", &["cn"]).len(), 1);
     assert!(slapd.search(SUFFIX, "(objectClass=groupOfNames)", &["1.1"]).is_empty());
     slapd.reload(Seed::Verbatim(String::new()));
@@ -136,7 +170,8 @@ fn changes_restart_crash_and_reload() {
 fn a_paused_server_is_silent_and_comes_back() {
     let mut slapd = Slapd::start(SlapdOptions::default());
     slapd.pause();
-    let state = || std::fs::read_to_string(format!("/proc/{}/stat", slapd.pid())).expect("it exists");
+    let state =
+        || std::fs::read_to_string(format!("/proc/{}/stat", slapd.pid())).expect("it exists");
     while !state().contains(") T ") {
         std::thread::yield_now();
     }
@@ -148,8 +183,14 @@ fn a_paused_server_is_silent_and_comes_back() {
 
 #[test]
 fn content_sync_is_an_option() {
-    let offers =
-        |slapd: &Slapd| slapd.admin().entry("").expect("a root DSE").texts("supportedControl").contains(&"1.3.6.1.4.1.4203.1.9.1.1");
+    let offers = |slapd: &Slapd| {
+        slapd
+            .admin()
+            .entry("")
+            .expect("a root DSE")
+            .texts("supportedControl")
+            .contains(&"1.3.6.1.4.1.4203.1.9.1.1")
+    };
     let mut slapd = Slapd::start(SlapdOptions::default());
     assert!(offers(&slapd));
     slapd.reconfigure(|options| options.syncprov = false);
@@ -169,11 +210,23 @@ fn start_tls_and_sasl_external() {
         String::from_utf8(run(&mut command)).expect("text").trim().to_owned()
     };
     // Not localhost: see the README.
-    let [plain, ldaps] = [slapd.starttls_uri(), slapd.uri()].map(|uri| uri.replace("localhost", "127.0.0.1"));
+    let [plain, ldaps] =
+        [slapd.starttls_uri(), slapd.uri()].map(|uri| uri.replace("localhost", "127.0.0.1"));
     let sync = format!("cn=sync,{SUFFIX}");
-    assert_eq!(whoami(&["-ZZ", "-H", &plain, "-x", "-D", &sync, "-w", SYNC_PASSWORD]), format!("dn:{sync}"));
-    assert_eq!(whoami(&["-Q", "-Y", "EXTERNAL", "-H", &ldaps]), format!("dn:{sync}"), "by the client certificate");
-    assert_eq!(whoami(&["-Q", "-Y", "EXTERNAL", "-H", &slapd.ldapi_uri()]), format!("dn:{sync}"), "by the socket");
+    assert_eq!(
+        whoami(&["-ZZ", "-H", &plain, "-x", "-D", &sync, "-w", SYNC_PASSWORD]),
+        format!("dn:{sync}")
+    );
+    assert_eq!(
+        whoami(&["-Q", "-Y", "EXTERNAL", "-H", &ldaps]),
+        format!("dn:{sync}"),
+        "by the client certificate"
+    );
+    assert_eq!(
+        whoami(&["-Q", "-Y", "EXTERNAL", "-H", &slapd.ldapi_uri()]),
+        format!("dn:{sync}"),
+        "by the socket"
+    );
 }
 
 #[test]

@@ -24,7 +24,10 @@ fn configuration_text_is_the_toml_it_means() {
     assert_eq!(table["max_delete_percent"].as_integer(), Some(30));
     assert_eq!(table["group_objectclass"].as_array().map(Vec::len), Some(2));
     assert!(!table.contains_key("ldap_filter"));
-    assert_eq!((table[ID]["exclude"].as_bool(), table[ID]["map_name"].as_str()), (Some(true), Some("other")));
+    assert_eq!(
+        (table[ID]["exclude"].as_bool(), table[ID]["map_name"].as_str()),
+        (Some(true), Some("other"))
+    );
     assert!(ConfigText::new().set("a", 1).raw("typo =").text().ends_with("a = 1\ntypo ="));
 }
 
@@ -41,7 +44,10 @@ fn files_are_private_and_go_away() {
 fn code_and_output_of_a_run_are_kept_apart() {
     let tool = Tool::new(&ConfigText::new(), &ConfigText::new());
     let mut command = std::process::Command::new("/bin/sh");
-    command.args(["-c", "echo out; echo err >&2; exit 7"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .args(["-c", "echo out; echo err >&2; exit 7"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let outcome = run_command(&mut command).expect_code(7);
     assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str()), ("out\n", "err\n"));
     let command = format!("{:?}", tool.command());

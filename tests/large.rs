@@ -1,8 +1,10 @@
 //! A directory that is too large for one POST, synchronised as it is configured by default.
 //!
-//! Real slapd, real Kanidm engine, and every value compared in the end. What takes long is the engine, whose cost grows faster than the
-//! directory; so a run of the tests takes 600 accounts and chunks to match, and `LARGE_USERS=60000 cargo test --test large -- --nocapture`
-//! takes 60,000 (over 32 MiB, more than Kanidm accepts at once) with the limits as they are by default. It prints where the time went.
+//! Real slapd, real Kanidm engine, and every value compared in the end. What takes long is the
+//! engine, whose cost grows faster than the directory; so a run of the tests takes 600 accounts and
+//! chunks to match, and `LARGE_USERS=60000 cargo test --test large -- --nocapture` takes 60,000
+//! (over 32 MiB, more than Kanidm accepts at once) with the limits as they are by default. It
+//! prints where the time went.
 
 mod support;
 
@@ -21,11 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(4 * 3600);
 
 #[test]
 fn a_directory_too_large_for_one_post() {
-    let asked: Option<usize> = std::env::var("LARGE_USERS").ok().map(|n| n.parse().expect("LARGE_USERS is a number"));
+    let asked: Option<usize> =
+        std::env::var("LARGE_USERS").ok().map(|n| n.parse().expect("LARGE_USERS is a number"));
     let users = asked.unwrap_or(600);
-    let options = SeedOptions { users, groups: users / 60, big_group: users / 2, ..SeedOptions::default() };
+    let options =
+        SeedOptions { users, groups: users / 60, big_group: users / 2, ..SeedOptions::default() };
     let world = World::with(
-        SlapdOptions { seed: Seed::Generated(options), sessionlog: Some(100), ..SlapdOptions::default() },
+        SlapdOptions {
+            seed: Seed::Generated(options),
+            sessionlog: Some(100),
+            ..SlapdOptions::default()
+        },
         GROUPS_OF_NAMES,
         FILTER,
         |config| match asked {
@@ -37,7 +45,9 @@ fn a_directory_too_large_for_one_post() {
     assert!(posts.len() > 3, "it was one upload in several POSTs");
     compare(&world, "after the first refresh");
 
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: One Change\n", user_dn(7)));
+    world
+        .slapd
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: One Change\n", user_dn(7)));
     assert_eq!(measured(&world, "one change").len(), 1);
     world.kanidm.force_refresh(ACCOUNT);
     measured(&world, "everything again, after Kanidm's force-refresh");
@@ -52,7 +62,8 @@ fn measured(world: &World, what: &str) -> Vec<LogLine> {
     let report: Value = serde_json::from_str(&ran.stdout).expect("a report");
     let total = begin.elapsed().as_secs_f64();
     let seconds = |key: &str| report["seconds"][key].as_f64().expect("a number");
-    let posts: Vec<LogLine> = world.kanidm.log().into_iter().filter(|line| line.method == "POST").collect();
+    let posts: Vec<LogLine> =
+        world.kanidm.log().into_iter().filter(|line| line.method == "POST").collect();
     let bytes: usize = posts.iter().filter_map(|post| post.body_bytes).sum();
     println!(
         "{what}: {total:.1} s in all; directory and mapping {:.1} s, Kanidm {:.1} s; {} POSTs, {:.1} MiB",
@@ -61,7 +72,10 @@ fn measured(world: &World, what: &str) -> Vec<LogLine> {
         posts.len(),
         bytes as f64 / f64::from(1 << 20)
     );
-    ran.stderr.lines().filter(|line| line.contains("upload: ")).for_each(|line| println!("  {line}"));
+    ran.stderr
+        .lines()
+        .filter(|line| line.contains("upload: "))
+        .for_each(|line| println!("  {line}"));
     posts
 }
 

@@ -1,6 +1,11 @@
 //! Every link within the documentation leads somewhere: the file is there, and so is the headline.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,9 +23,17 @@ fn every_relative_link_leads_somewhere() {
                 continue;
             }
             links += 1;
-            let (path, headline) = target.split_once('#').map_or((target, None), |(path, headline)| (path, Some(headline)));
-            let file = if path.is_empty() { document.clone() } else { document.parent().unwrap().join(path) };
-            let found = file.exists() && headline.is_none_or(|headline| headlines(&file).iter().any(|slug| slug == headline));
+            let (path, headline) = target
+                .split_once('#')
+                .map_or((target, None), |(path, headline)| (path, Some(headline)));
+            let file = if path.is_empty() {
+                document.clone()
+            } else {
+                document.parent().unwrap().join(path)
+            };
+            let found = file.exists()
+                && headline
+                    .is_none_or(|headline| headlines(&file).iter().any(|slug| slug == headline));
             if !found {
                 dead.push(format!("{}: {target}", document.display()));
             }
@@ -32,7 +45,10 @@ fn every_relative_link_leads_somewhere() {
 
 #[test]
 fn headlines_become_links_as_forges_make_them() {
-    assert_eq!(slug("3. The account, its rights and limits"), "3-the-account-its-rights-and-limits");
+    assert_eq!(
+        slug("3. The account, its rights and limits"),
+        "3-the-account-its-rights-and-limits"
+    );
     assert_eq!(slug("The service and `--status`"), "the-service-and---status");
 }
 
@@ -58,12 +74,17 @@ fn documents() -> Vec<PathBuf> {
 
 fn headlines(file: &Path) -> Vec<String> {
     let text = fs::read_to_string(file).unwrap_or_default();
-    without_code(&text).lines().filter(|line| line.starts_with('#')).map(|line| slug(line.trim_start_matches('#'))).collect()
+    without_code(&text)
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| slug(line.trim_start_matches('#')))
+        .collect()
 }
 
 /// Letters and digits in lower case, a dash for each blank, and nothing else.
 fn slug(headline: &str) -> String {
-    let kept = headline.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    let kept =
+        headline.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.flat_map(char::to_lowercase).map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 

@@ -3,14 +3,17 @@
 mod mapping_support;
 
 use kanidm_ldap_sync::config::sync::{EntryConfig, InvalidEntries, MappingConfig};
-use kanidm_ldap_sync::mapping::{Content, MAX_PROBLEMS, MAX_VALUES, Mapper, SkipReason, password};
+use kanidm_ldap_sync::content::rules::password;
+use kanidm_ldap_sync::mapping::{Content, MAX_PROBLEMS, MAX_VALUES, Mapper, SkipReason};
 use mapping_support::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 const SSHA: &str = "{SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==";
-const KEY_A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl";
-const KEY_B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+const KEY_A: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl";
+const KEY_B: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
 fn policy(invalid_entries: InvalidEntries) -> MappingConfig {
     MappingConfig { invalid_entries, ..config() }
@@ -74,9 +77,15 @@ fn a_person_with_what_is_required_only() {
 fn shell_and_unix_password_need_a_number() {
     let mut cfg = config();
     cfg.person.password_as_unix = true;
-    let sent = only(&map(&cfg, &[person(1, "bob").with("loginShell", "/bin/sh").with("userPassword", SSHA)]));
+    let sent = only(&map(
+        &cfg,
+        &[person(1, "bob").with("loginShell", "/bin/sh").with("userPassword", SSHA)],
+    ));
     assert_eq!(sent["password_import"], SSHA);
-    assert_eq!((&sent["loginshell"], &sent["unix_password_import"], &sent["gidnumber"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&sent["loginshell"], &sent["unix_password_import"], &sent["gidnumber"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     // A shell that is not sent cannot be wrong.
     assert_eq!(map(&cfg, &[person(1, "bob").with("loginShell", "/bin/sh\n")]).persons, 1);
 }
@@ -98,14 +107,25 @@ fn attributes_match_without_regard_to_case_and_options_make_another() {
 fn an_attribute_with_options_is_mapped_where_it_is_configured() {
     let mut cfg = config();
     cfg.person.display_name = "cn;lang-de".to_string();
-    assert_eq!(only(&map(&cfg, &[person(1, "bob").with("cn;LANG-DE", "Herr Bob")]))["displayname"], "Herr Bob");
+    assert_eq!(
+        only(&map(&cfg, &[person(1, "bob").with("cn;LANG-DE", "Herr Bob")]))["displayname"],
+        "Herr Bob"
+    );
 }
 
 #[test]
 fn the_first_value_counts_and_blank_ones_are_none() {
-    let entry =
-        person(1, "x").set("uid", " ").with("uid", "bob").with("uid", "robert").set("cn", "").with("cn", "First").with("cn", "Second");
-    let sent = only(&map(&config(), &[entry.with("mail", "\t ").with("userPassword", "").with("sshPublicKey", "\n")]));
+    let entry = person(1, "x")
+        .set("uid", " ")
+        .with("uid", "bob")
+        .with("uid", "robert")
+        .set("cn", "")
+        .with("cn", "First")
+        .with("cn", "Second");
+    let sent = only(&map(
+        &config(),
+        &[entry.with("mail", "\t ").with("userPassword", "").with("sshPublicKey", "\n")],
+    ));
     assert_eq!((&sent["name"], &sent["displayname"]), (&json!("bob"), &json!("First")));
     for absent in ["mail", "password_import", "ssh_publickey"] {
         assert_eq!(sent[absent], Value::Null, "{absent}");
@@ -164,13 +184,20 @@ fn any_of_several_object_classes_will_do() {
             person(1, "a"),
             person(2, "b").with("objectClass", "POSIXACCOUNT"),
             person(3, "c").with("objectClass", "groupOfNames").with("objectClass", "inetorgperson"),
-            TestEntry::new(4, "ou=people,dc=example,dc=com").with("objectClass", "organizationalUnit"),
+            TestEntry::new(4, "ou=people,dc=example,dc=com")
+                .with("objectClass", "organizationalUnit"),
             TestEntry::new(5, "cn=bare,dc=example,dc=com"),
         ],
     );
-    assert_eq!(sent(&content).iter().map(|entry| entry["name"].clone()).collect::<Vec<_>>(), ["b", "c"]);
+    assert_eq!(
+        sent(&content).iter().map(|entry| entry["name"].clone()).collect::<Vec<_>>(),
+        ["b", "c"]
+    );
     assert_eq!((content.persons, content.groups), (2, 0));
-    assert_eq!(content.skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(), [SkipReason::NotMapped; 3]);
+    assert_eq!(
+        content.skipped.iter().map(|skipped| skipped.reason).collect::<Vec<_>>(),
+        [SkipReason::NotMapped; 3]
+    );
 }
 
 #[test]
@@ -205,7 +232,9 @@ fn tables_exclude_and_rename_persons_and_groups() {
             person(1, "alice"),
             person(2, "bob").with("uidNumber", "99"),
             group(3, "old"),
-            group(4, "team").with("member", "uid=bob,ou=people,dc=example,dc=com").with("member", "uid=alice,ou=people,dc=example,dc=com"),
+            group(4, "team")
+                .with("member", "uid=bob,ou=people,dc=example,dc=com")
+                .with("member", "uid=alice,ou=people,dc=example,dc=com"),
         ],
     );
     let bob = named(&content, "robert");
@@ -214,7 +243,11 @@ fn tables_exclude_and_rename_persons_and_groups() {
     assert_eq!((&crew["id"], &crew["gidnumber"]), (&json!(Uuid::from_u128(0xd)), &json!(30001)));
     assert_eq!(members(&content, "crew"), ["uid=bob,ou=people,dc=example,dc=com"]);
     assert_eq!(
-        content.skipped.iter().map(|skipped| (skipped.sync_uuid.as_u128(), skipped.reason)).collect::<Vec<_>>(),
+        content
+            .skipped
+            .iter()
+            .map(|skipped| (skipped.sync_uuid.as_u128(), skipped.reason))
+            .collect::<Vec<_>>(),
         [(1, SkipReason::Excluded), (3, SkipReason::Excluded)]
     );
     assert_eq!(content.members_out_of_scope, 1);
@@ -222,12 +255,23 @@ fn tables_exclude_and_rename_persons_and_groups() {
 
 #[test]
 fn a_mapped_name_helps_an_entry_whose_own_is_refused() {
-    let cfg = with_table(1, EntryConfig { map_name: Some("bob".to_string()), ..EntryConfig::default() });
+    let cfg =
+        with_table(1, EntryConfig { map_name: Some("bob".to_string()), ..EntryConfig::default() });
     assert_eq!(only(&map(&cfg, &[person(1, "1 bob!")]))["name"], "bob");
     assert_eq!(only(&map(&cfg, &[person(1, "x").without("uid")]))["name"], "bob");
-    let cfg = with_table(1, EntryConfig { map_name: Some("b b".to_string()), map_gidnumber: Some(99), ..EntryConfig::default() });
+    let cfg = with_table(
+        1,
+        EntryConfig {
+            map_name: Some("b b".to_string()),
+            map_gidnumber: Some(99),
+            ..EntryConfig::default()
+        },
+    );
     let problems = problems(&map(&cfg, &[person(1, "bob")]));
-    assert_eq!(problems.iter().map(|(attribute, _)| attribute.as_str()).collect::<Vec<_>>(), ["map_name", "map_gidnumber"]);
+    assert_eq!(
+        problems.iter().map(|(attribute, _)| attribute.as_str()).collect::<Vec<_>>(),
+        ["map_name", "map_gidnumber"]
+    );
 }
 
 /// Attribute, a value that breaks a rule, a word of the rule, and whether the entry can do without.
@@ -252,7 +296,12 @@ const BROKEN: &[(&str, &[u8], &str, bool)] = &[
     ("userPassword", b"{SASL}marker@REALM", "SASL", true),
     ("userPassword", b"{CRYPT}marker", "CRYPT", true),
     ("userPassword", b"\xff", "UTF-8", true),
-    ("sshPublicKey", b"no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f", "options", true),
+    (
+        "sshPublicKey",
+        b"no-pty ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f",
+        "options",
+        true,
+    ),
     ("sshPublicKey", b"garbage", "OpenSSH", true),
     ("sshPublicKey", b"\xff", "UTF-8", true),
     ("loginShell", b"/bin/\x1bsh", "control", true),
@@ -266,7 +315,9 @@ const BROKEN: &[(&str, &[u8], &str, bool)] = &[
 ];
 
 fn broken(attribute: &str, value: &[u8]) -> [TestEntry; 3] {
-    let number = |entry: TestEntry| entry.with("uidNumber", "20000").with("loginShell", "/bin/sh").set(attribute, value);
+    let number = |entry: TestEntry| {
+        entry.with("uidNumber", "20000").with("loginShell", "/bin/sh").set(attribute, value)
+    };
     [person(1, "good"), number(person(2, "bad")), person(3, "fine")]
 }
 
@@ -278,7 +329,9 @@ fn one_broken_value_holds_its_entry_and_no_other() {
             assert_eq!(sent(&content).len(), 2, "{attribute}: {rule}");
             let problems = problems(&content);
             assert!(
-                problems.iter().any(|(at, text)| at.eq_ignore_ascii_case(attribute) && text.contains(rule)),
+                problems
+                    .iter()
+                    .any(|(at, text)| at.eq_ignore_ascii_case(attribute) && text.contains(rule)),
                 "{attribute}: {problems:?}"
             );
             assert_eq!(
@@ -295,9 +348,13 @@ fn drop_value_sends_the_entry_without_what_is_optional() {
         let content = map(&policy(InvalidEntries::DropValue), &broken(attribute, value));
         assert_eq!(sent(&content).len(), if *optional { 3 } else { 2 }, "{attribute}: {rule}");
         assert_eq!(content.held.len(), usize::from(!optional));
-        let dropped: Vec<_> =
-            content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.to_ascii_lowercase())).collect();
-        let expected = optional.then(|| (2, attribute.to_ascii_lowercase())).into_iter().collect::<Vec<_>>();
+        let dropped: Vec<_> = content
+            .dropped
+            .iter()
+            .map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.to_ascii_lowercase()))
+            .collect();
+        let expected =
+            optional.then(|| (2, attribute.to_ascii_lowercase())).into_iter().collect::<Vec<_>>();
         assert_eq!(dropped, expected, "{attribute}: {rule}");
     }
 }
@@ -318,22 +375,30 @@ fn dropping_takes_the_offending_value_and_what_depends_on_it() {
     assert_eq!(sent["mail"], json!([{"primary": true, "value": "good@example.com"}]));
     assert_eq!(sent["ssh_publickey"].as_array().unwrap().len(), 1);
     assert_eq!(sent["password_import"], SSHA);
-    assert_eq!((&sent["gidnumber"], &sent["loginshell"], &sent["unix_password_import"]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(
+        (&sent["gidnumber"], &sent["loginshell"], &sent["unix_password_import"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
     assert_eq!(sent["schemas"].as_array().unwrap().len(), 2);
 }
 
 #[test]
 fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
     let mut entry = person(1, "marker!").set("cn", "marker\0").with("nsAccountLock", "marker");
-    for (attribute, value) in
-        [("mail", "marker mail"), ("userPassword", "marker-password"), ("sshPublicKey", "marker key"), ("uidNumber", "marker9")]
-    {
+    for (attribute, value) in [
+        ("mail", "marker mail"),
+        ("userPassword", "marker-password"),
+        ("sshPublicKey", "marker key"),
+        ("uidNumber", "marker9"),
+    ] {
         entry = entry.with(attribute, value);
     }
     for cfg in [policy(InvalidEntries::Hold), policy(InvalidEntries::DropValue)] {
         let content = map(&cfg, std::slice::from_ref(&entry));
         let problems = problems(&content);
-        for attribute in ["uid", "cn", "nsAccountLock", "mail", "userpassword", "sshpublickey", "uidnumber"] {
+        for attribute in
+            ["uid", "cn", "nsAccountLock", "mail", "userpassword", "sshpublickey", "uidnumber"]
+        {
             assert!(problems.iter().any(|(at, _)| at == attribute), "{attribute}: {problems:?}");
         }
         assert!(problems.iter().all(|(_, rule)| !rule.contains("marker")), "{problems:?}");
@@ -345,9 +410,16 @@ fn all_problems_of_an_entry_are_named_at_once_and_no_value_is() {
 fn broken_groups() {
     let check = |entry: TestEntry, attribute: &str, optional: bool| {
         let held = map(&config(), std::slice::from_ref(&entry));
-        assert_eq!(problems(&held).iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(), [attribute]);
+        assert_eq!(
+            problems(&held).iter().map(|(at, _)| at.as_str()).collect::<Vec<_>>(),
+            [attribute]
+        );
         let dropped = map(&policy(InvalidEntries::DropValue), &[entry]);
-        assert_eq!((dropped.groups, dropped.dropped.len()), (usize::from(optional), usize::from(optional)), "{attribute}");
+        assert_eq!(
+            (dropped.groups, dropped.dropped.len()),
+            (usize::from(optional), usize::from(optional)),
+            "{attribute}"
+        );
     };
     check(group(1, "no good"), "cn", false);
     check(group(1, "x").without("cn"), "cn", false);
@@ -361,7 +433,10 @@ fn broken_groups() {
 #[test]
 fn passwords_take_a_prefix_and_the_first_hash_kanidm_knows() {
     let mut cfg = config();
-    let several = person(1, "bob").with("userPassword", "{SASL}bob@REALM").with("userPassword", SSHA).with("userPassword", "{CRYPT}$6$a$b");
+    let several = person(1, "bob")
+        .with("userPassword", "{SASL}bob@REALM")
+        .with("userPassword", SSHA)
+        .with("userPassword", "{CRYPT}$6$a$b");
     assert_eq!(only(&map(&cfg, std::slice::from_ref(&several)))["password_import"], SSHA);
     cfg.person.password_prefix = Some("ipaNTHash: ".to_string());
     let sent = only(&map(&cfg, &[person(1, "bob").with("userPassword", "iEb36u6PsRetBr3YMLdYbA")]));
@@ -373,9 +448,16 @@ fn passwords_take_a_prefix_and_the_first_hash_kanidm_knows() {
 fn ssh_key_labels_stay_when_another_key_goes() {
     let label = |content: &Content, key: &str| {
         let keys = only(content)["ssh_publickey"].as_array().unwrap().clone();
-        keys.iter().find(|entry| entry["value"].as_str().unwrap().starts_with(key)).map(|entry| entry["label"].clone())
+        keys.iter()
+            .find(|entry| entry["value"].as_str().unwrap().starts_with(key))
+            .map(|entry| entry["label"].clone())
     };
-    let both = map(&config(), &[person(1, "bob").with("sshPublicKey", KEY_A).with("sshPublicKey", format!("  {KEY_B} b@host\n"))]);
+    let both = map(
+        &config(),
+        &[person(1, "bob")
+            .with("sshPublicKey", KEY_A)
+            .with("sshPublicKey", format!("  {KEY_B} b@host\n"))],
+    );
     let one = map(&config(), &[person(1, "bob").with("sshPublicKey", KEY_B)]);
     assert_eq!(label(&both, KEY_B), label(&one, KEY_B));
     assert_ne!(label(&both, KEY_A), label(&both, KEY_B));
@@ -384,21 +466,30 @@ fn ssh_key_labels_stay_when_another_key_goes() {
 
 #[test]
 fn a_value_of_several_lines_is_several_keys_and_a_key_twice_is_one() {
-    let entry =
-        person(1, "bob").with("sshPublicKey", format!("{KEY_A} first\r\n\n{KEY_B}\n")).with("sshPublicKey", format!("{KEY_A} again"));
+    let entry = person(1, "bob")
+        .with("sshPublicKey", format!("{KEY_A} first\r\n\n{KEY_B}\n"))
+        .with("sshPublicKey", format!("{KEY_A} again"));
     let sent = only(&map(&config(), &[entry]));
-    let values: Vec<_> = sent["ssh_publickey"].as_array().unwrap().iter().map(|key| key["value"].clone()).collect();
+    let values: Vec<_> =
+        sent["ssh_publickey"].as_array().unwrap().iter().map(|key| key["value"].clone()).collect();
     assert_eq!(values, [format!("{KEY_A} first"), KEY_B.to_string()]);
 }
 
 #[test]
 fn a_mail_address_twice_is_one() {
-    let entry = person(1, "bob").with("mail", "b@example.com").with("mail", "a@example.com").with("mail", "b@example.com");
+    let entry = person(1, "bob")
+        .with("mail", "b@example.com")
+        .with("mail", "a@example.com")
+        .with("mail", "b@example.com");
     let sent = only(&map(&config(), &[entry]));
-    assert_eq!(sent["mail"], json!([{"primary": true, "value": "b@example.com"}, {"value": "a@example.com"}]));
+    assert_eq!(
+        sent["mail"],
+        json!([{"primary": true, "value": "b@example.com"}, {"value": "a@example.com"}])
+    );
 }
 
-/// How many values an entry has is up to its author: so must not be how many problems are kept and shown.
+/// How many values an entry has is up to its author: so must not be how many problems are kept and
+/// shown.
 #[test]
 fn very_many_bad_values_are_named_as_a_few() {
     let table = [
@@ -408,11 +499,13 @@ fn very_many_bad_values_are_named_as_a_few() {
         ("shadowExpire", "soon", 1),
     ];
     for (attribute, value, others) in table {
-        let entry = (0..MAX_VALUES).fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
+        let entry = (0..MAX_VALUES)
+            .fold(person(1, "bob"), |entry, n| entry.with(attribute, format!("{value}{n}")));
         let content = map(&config(), std::slice::from_ref(&entry));
         assert_eq!(problems(&content).len(), MAX_PROBLEMS + others, "{attribute}");
         let content = map(&policy(InvalidEntries::DropValue), &[entry]);
-        let named = content.dropped.len() + content.held.iter().map(|held| held.problems.len()).sum::<usize>();
+        let named = content.dropped.len()
+            + content.held.iter().map(|held| held.problems.len()).sum::<usize>();
         assert_eq!(named, MAX_PROBLEMS + others, "{attribute}");
     }
 }
@@ -420,15 +513,32 @@ fn very_many_bad_values_are_named_as_a_few() {
 /// So must not be what comparing them with those of others takes.
 #[test]
 fn of_very_many_values_none_is_sent() {
-    let mails = |count: usize| (0..count).fold(person(1, "bob"), |entry, n| entry.with("mail", format!("a{n}@example.com")));
+    let mails = |count: usize| {
+        (0..count)
+            .fold(person(1, "bob"), |entry, n| entry.with("mail", format!("a{n}@example.com")))
+    };
     // Each line of a value is a key.
-    let keys = |count: usize| person(1, "bob").with("sshPublicKey", KEY_A).with("sshPublicKey", vec![KEY_A; count - 1].join("\n"));
-    for (attribute, field, with) in [("mail", "mail", &mails as &dyn Fn(usize) -> TestEntry), ("sshpublickey", "ssh_publickey", &keys)] {
+    let keys = |count: usize| {
+        person(1, "bob")
+            .with("sshPublicKey", KEY_A)
+            .with("sshPublicKey", vec![KEY_A; count - 1].join("\n"))
+    };
+    for (attribute, field, with) in [
+        ("mail", "mail", &mails as &dyn Fn(usize) -> TestEntry),
+        ("sshpublickey", "ssh_publickey", &keys),
+    ] {
         assert!(only(&map(&config(), &[with(MAX_VALUES)]))[field].is_array(), "{attribute}");
         let content = map(&config(), &[with(MAX_VALUES + 1)]);
-        assert_eq!(problems(&content), [(attribute.to_string(), "must have at most 1000 values, and has 1001".to_string())]);
+        assert_eq!(
+            problems(&content),
+            [(attribute.to_string(), "must have at most 1000 values, and has 1001".to_string())]
+        );
         let content = map(&policy(InvalidEntries::DropValue), &[with(MAX_VALUES + 1)]);
-        assert_eq!((&only(&content)[field], content.dropped.len()), (&Value::Null, 1), "{attribute}");
+        assert_eq!(
+            (&only(&content)[field], content.dropped.len()),
+            (&Value::Null, 1),
+            "{attribute}"
+        );
     }
 }
 
@@ -455,27 +565,42 @@ fn the_earliest_end_of_an_account_counts() {
 fn locks_are_not_read_where_they_are_not_wanted() {
     let mut cfg = config();
     cfg.person.account_lock = false;
-    let sent = only(&map(&cfg, &[person(1, "bob").with("nsAccountLock", "true").with("shadowExpire", "soon")]));
+    let sent = only(&map(
+        &cfg,
+        &[person(1, "bob").with("nsAccountLock", "true").with("shadowExpire", "soon")],
+    ));
     assert_eq!(sent["account_expire"], Value::Null);
 }
 
 #[test]
 fn a_locked_account_that_is_held_says_so() {
-    let says =
-        |entry: TestEntry| problems(&map(&config(), &[entry])).iter().any(|(_, rule)| rule.contains("Kanidm keeps the state it has"));
+    let says = |entry: TestEntry| {
+        problems(&map(&config(), &[entry]))
+            .iter()
+            .any(|(_, rule)| rule.contains("Kanidm keeps the state it has"))
+    };
     let held = person(1, "bob").with("mail", "bad mail");
     assert!(!says(held.clone()));
     assert!(!says(held.clone().with("nsAccountLock", "false")));
     assert!(says(held.with("pwdStartTime", "20240101000000Z")));
     assert!(says(person(1, "1bob").with("pwdEndTime", "90000101000000Z")));
     assert!(says(person(1, "bob").with("nsAccountLock", "perhaps")));
-    assert!(says(TestEntry { dn: "cn=\u{1}".to_owned(), ..person(1, "bob").with("nsAccountLock", "true") }));
+    assert!(says(TestEntry {
+        dn: "cn=\u{1}".to_owned(),
+        ..person(1, "bob").with("nsAccountLock", "true")
+    }));
     // The upload closes these.
-    for (ended, at) in [(("nsAccountLock", "true"), "1970-01-01T00:00:00Z"), (("pwdEndTime", "20240101000000Z"), "2024-01-01T00:00:00Z")] {
+    for (ended, at) in [
+        (("nsAccountLock", "true"), "1970-01-01T00:00:00Z"),
+        (("pwdEndTime", "20240101000000Z"), "2024-01-01T00:00:00Z"),
+    ] {
         let entry = person(1, "1bob").with(ended.0, ended.1);
         assert!(!says(entry.clone()));
         let ended = map(&config(), &[entry]).held[0].ended.clone().unwrap();
-        assert_eq!((ended.account_expire.as_str(), ended.displayname.as_str()), (at, "Person 1bob"));
+        assert_eq!(
+            (ended.account_expire.as_str(), ended.displayname.as_str()),
+            (at, "Person 1bob")
+        );
     }
     assert_eq!(map(&config(), &[person(1, "1bob")]).held[0].ended, None);
 }
@@ -493,7 +618,10 @@ fn what_can_be_put_right_is_put_right() {
     let content = map(&config(), &[entry]);
     let sent = only(&content);
     assert!(content.dropped.is_empty());
-    assert_eq!((&sent["displayname"], &sent["password_import"]), (&json!("Bob Builder"), &json!(SSHA)));
+    assert_eq!(
+        (&sent["displayname"], &sent["password_import"]),
+        (&json!("Bob Builder"), &json!(SSHA))
+    );
     assert_eq!(sent["mail"], json!([{"primary": true, "value": "bob@example.com"}]));
     assert_eq!(sent["ssh_publickey"].as_array().unwrap().len(), 1);
 }
@@ -502,18 +630,32 @@ fn what_can_be_put_right_is_put_right() {
 #[test]
 fn a_mark_in_the_password_locks_the_account() {
     let hash = SSHA.strip_prefix("{SSHA}").unwrap();
-    for locked in [format!("!{SSHA}"), format!("{{SSHA}}!{hash}"), "{CRYPT}!$6$s$h".into(), "{CRYPT}*".into(), "!!".into(), "*".into()] {
+    for locked in [
+        format!("!{SSHA}"),
+        format!("{{SSHA}}!{hash}"),
+        "{CRYPT}!$6$s$h".into(),
+        "{CRYPT}*".into(),
+        "!!".into(),
+        "*".into(),
+    ] {
         let entry = person(1, "bob").with("uidNumber", "20000").with("userPassword", &locked);
         let content = map(&config(), std::slice::from_ref(&entry));
         let sent = only(&content);
         assert_eq!(sent["account_expire"], "1970-01-01T00:00:00Z", "{locked}");
         assert!(content.dropped.is_empty() && sent.get("password_import").is_none(), "{locked}");
-        assert_eq!(only(&map(&config(), &[entry.clone().with("userPassword", SSHA)]))["account_expire"], "1970-01-01T00:00:00Z");
+        assert_eq!(
+            only(&map(&config(), &[entry.clone().with("userPassword", SSHA)]))["account_expire"],
+            "1970-01-01T00:00:00Z"
+        );
 
         let mut cfg = policy(InvalidEntries::DropValue);
         cfg.person.account_lock = false;
         let content = map(&cfg, &[entry]);
-        assert_eq!((only(&content).get("account_expire"), content.dropped.len()), (None, 1), "{locked}");
+        assert_eq!(
+            (only(&content).get("account_expire"), content.dropped.len()),
+            (None, 1),
+            "{locked}"
+        );
     }
     let mut cfg = config();
     cfg.person.password_prefix = Some("{CRYPT}".to_owned());
@@ -544,10 +686,14 @@ fn a_unix_password_that_is_gone_is_replaced() {
 #[test]
 fn of_several_names_the_one_in_the_rdn_counts() {
     for names in [&["alias", "login"][..], &["login", "alias"], &["login"], &["z", "login", "a"]] {
-        let entry = names.iter().fold(person(1, "login").without("uid"), |entry, name| entry.with("uid", *name));
+        let entry = names
+            .iter()
+            .fold(person(1, "login").without("uid"), |entry, name| entry.with("uid", *name));
         assert_eq!(only(&map(&config(), &[entry]))["name"], "login", "{names:?}");
     }
-    let by_cn = |names: &[&str]| names.iter().fold(person(1, "x").without("uid"), |entry, name| entry.with("uid", *name));
+    let by_cn = |names: &[&str]| {
+        names.iter().fold(person(1, "x").without("uid"), |entry, name| entry.with("uid", *name))
+    };
     let by_cn = |names| TestEntry { dn: "cn=Some One,dc=x".to_owned(), ..by_cn(names) };
     assert_eq!(only(&map(&config(), &[by_cn(&["first", "second"])]))["name"], "first");
     let group = group(1, "wheel").set("cn", "Administrators").with("cn", "wheel");
@@ -566,30 +712,50 @@ fn the_sync_account_itself_is_not_sent() {
 
 #[test]
 fn a_lock_does_not_wait_for_a_bad_mail_address_to_be_mended() {
-    for (policy, goes) in [(InvalidEntries::Hold, true), (InvalidEntries::DropValue, true), (InvalidEntries::Fail, false)] {
+    for (policy, goes) in [
+        (InvalidEntries::Hold, true),
+        (InvalidEntries::DropValue, true),
+        (InvalidEntries::Fail, false),
+    ] {
         let cfg = MappingConfig { invalid_entries: policy, ..config() };
-        let locked = person(1, "bob").with("mail", "bad mail").with("userPassword", "{CRYPT}!$6$x").with("nsAccountLock", "TRUE");
+        let locked = person(1, "bob")
+            .with("mail", "bad mail")
+            .with("userPassword", "{CRYPT}!$6$x")
+            .with("nsAccountLock", "TRUE");
         let content = map(&cfg, &[locked]);
         assert_eq!((content.persons == 1, content.held.is_empty()), (goes, goes), "{policy:?}");
         if goes {
             let person = &sent(&content)[0];
             assert_eq!(person["account_expire"], "1970-01-01T00:00:00Z");
-            assert!(person.get("mail").is_none() && person.get("password_import").is_none(), "{person}");
-            assert_eq!(content.dropped.len(), 1, "the address is named, the locked password is no mistake");
+            assert!(
+                person.get("mail").is_none() && person.get("password_import").is_none(),
+                "{person}"
+            );
+            assert_eq!(
+                content.dropped.len(),
+                1,
+                "the address is named, the locked password is no mistake"
+            );
         }
     }
 }
 
 #[test]
 fn an_end_date_does_not_wait_for_a_bad_mail_address_to_be_mended() {
-    // Whoever leaves today must not stay for a mail address of his own making; that the date may lie ahead changes nothing.
+    // Whoever leaves today must not stay for a mail address of his own making; that the date may
+    // lie ahead changes nothing.
     for (attribute, value, end) in [
         ("shadowExpire", "20000", "2024-10-04T00:00:00Z"),
         ("pwdEndTime", "20991231000000Z", "2099-12-31T00:00:00Z"),
         ("krbPrincipalExpiration", "20240101000000Z", "2024-01-01T00:00:00Z"),
     ] {
-        let content = map(&config(), &[person(1, "bob").with("mail", "bad mail").with(attribute, value)]);
-        assert_eq!((only(&content)["account_expire"].clone(), only(&content).get("mail")), (end.into(), None), "{attribute}");
+        let content =
+            map(&config(), &[person(1, "bob").with("mail", "bad mail").with(attribute, value)]);
+        assert_eq!(
+            (only(&content)["account_expire"].clone(), only(&content).get("mail")),
+            (end.into(), None),
+            "{attribute}"
+        );
         assert_eq!((content.held.len(), content.dropped.len()), (0, 1), "{attribute}: it is named");
     }
 }
@@ -597,13 +763,21 @@ fn an_end_date_does_not_wait_for_a_bad_mail_address_to_be_mended() {
 #[test]
 fn the_first_of_two_keeps_what_must_be_unique() {
     let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
-    let same_name =
-        TestEntry::new(2, "uid=alice,ou=staff,dc=example,dc=com").with("objectClass", "person").with("uid", "ALICE").with("cn", "A");
+    let same_name = TestEntry::new(2, "uid=alice,ou=staff,dc=example,dc=com")
+        .with("objectClass", "person")
+        .with("uid", "ALICE")
+        .with("cn", "A");
     for (second, attribute) in [
         (same_name, "uid"),
         (person(2, "bob").with("uidNumber", "20000"), "uidnumber"),
         (person(2, "bob").with("mail", "b@example.com").with("mail", "a@example.com"), "mail"),
-        (TestEntry { dn: "UID=Alice, OU=People, DC=example, DC=com".to_string(), ..person(2, "bob") }, "dn"),
+        (
+            TestEntry {
+                dn: "UID=Alice, OU=People, DC=example, DC=com".to_string(),
+                ..person(2, "bob")
+            },
+            "dn",
+        ),
     ] {
         let content = map(&config(), &[alice.clone(), second, person(3, "carol")]);
         assert_eq!(sent(&content).len(), 2, "{attribute}");
@@ -622,24 +796,44 @@ fn what_is_held_claims_nothing() {
     let content = map(
         &config(),
         &[person(1, "bob").with("mail", "bad mail").with("uidNumber", "20000"), {
-            TestEntry { dn: "uid=bob,ou=staff,dc=x".to_string(), ..person(2, "bob") }.with("uidNumber", "20000")
+            TestEntry { dn: "uid=bob,ou=staff,dc=x".to_string(), ..person(2, "bob") }
+                .with("uidNumber", "20000")
         }],
     );
-    assert_eq!((content.persons, content.held.len(), content.held[0].sync_uuid), (1, 1, Uuid::from_u128(1)));
+    assert_eq!(
+        (content.persons, content.held.len(), content.held[0].sync_uuid),
+        (1, 1, Uuid::from_u128(1))
+    );
 }
 
 #[test]
 fn drop_attribute_drops_a_number_or_mail_that_is_taken() {
     let alice = person(1, "alice").with("uidNumber", "20000").with("mail", "a@example.com");
-    let bob = person(2, "bob").with("uidNumber", "20000").with("mail", "a@example.com").with("mail", "b@example.com");
-    let content =
-        map(&policy(InvalidEntries::DropValue), &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")]);
+    let bob = person(2, "bob")
+        .with("uidNumber", "20000")
+        .with("mail", "a@example.com")
+        .with("mail", "b@example.com");
+    let content = map(
+        &policy(InvalidEntries::DropValue),
+        &[alice, bob, group(3, "team").with("gidNumber", "20000").with("member", "cn=x,dc=y")],
+    );
     assert_eq!(sent(&content).len(), 3);
-    assert_eq!(named(&content, "bob")["mail"], json!([{"primary": true, "value": "b@example.com"}]));
-    assert_eq!((&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]), (&Value::Null, &Value::Null));
-    let dropped: Vec<_> = content.dropped.iter().map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.as_str())).collect();
+    assert_eq!(
+        named(&content, "bob")["mail"],
+        json!([{"primary": true, "value": "b@example.com"}])
+    );
+    assert_eq!(
+        (&named(&content, "bob")["gidnumber"], &named(&content, "team")["gidnumber"]),
+        (&Value::Null, &Value::Null)
+    );
+    let dropped: Vec<_> = content
+        .dropped
+        .iter()
+        .map(|dropped| (dropped.uuid.as_u128(), dropped.attribute.as_str()))
+        .collect();
     assert_eq!(dropped, [(2, "uidnumber"), (2, "mail"), (3, "gidnumber")]);
-    let again: Vec<u128> = content.contested.iter().map(|entry| entry.sync_uuid.as_u128()).collect();
+    let again: Vec<u128> =
+        content.contested.iter().map(|entry| entry.sync_uuid.as_u128()).collect();
     assert_eq!(again, [2, 3], "to be read again: the other may give it up");
 }
 
@@ -657,12 +851,21 @@ fn uuids_that_the_configuration_gives_away_are_known_at_once() {
 
 #[test]
 fn two_entries_cannot_have_one_uuid() {
-    let cfg = with_table(1, EntryConfig { map_uuid: Some(Uuid::from_u128(2)), ..EntryConfig::default() });
-    // Whoever comes first, and whether the other one comes at all: the UUID is the one's that the configuration gives it to.
-    for entries in [vec![person(1, "a"), person(2, "b")], vec![person(2, "b"), person(1, "a")], vec![person(2, "b")]] {
+    let cfg =
+        with_table(1, EntryConfig { map_uuid: Some(Uuid::from_u128(2)), ..EntryConfig::default() });
+    // Whoever comes first, and whether the other one comes at all: the UUID is the one's that the
+    // configuration gives it to.
+    for entries in [
+        vec![person(1, "a"), person(2, "b")],
+        vec![person(2, "b"), person(1, "a")],
+        vec![person(2, "b")],
+    ] {
         let content = map(&cfg, &entries);
         assert_eq!(content.persons, entries.len() - 1);
-        assert_eq!((content.held[0].sync_uuid, problems(&content)[0].0.as_str()), (Uuid::from_u128(2), "map_uuid"));
+        assert_eq!(
+            (content.held[0].sync_uuid, problems(&content)[0].0.as_str()),
+            (Uuid::from_u128(2), "map_uuid")
+        );
     }
 }
 
@@ -671,7 +874,8 @@ fn whoever_has_the_uuid_of_an_entry_that_is_deleted_again_is_not_forgotten_with_
     let [claims, claimed] = [1, 2].map(Uuid::from_u128);
     let cfg = with_table(1, EntryConfig { map_uuid: Some(claimed), ..EntryConfig::default() });
     let received = || map(&cfg, &[person(1, "a"), person(2, "b")]);
-    let uuids = |content: &Content| content.changes.records().iter().map(|r| r.uuid).collect::<Vec<_>>();
+    let uuids =
+        |content: &Content| content.changes.records().iter().map(|r| r.uuid).collect::<Vec<_>>();
 
     let mut content = received();
     content.forget(&[claimed], &cfg);
@@ -701,7 +905,13 @@ fn an_entry_that_comes_twice_is_taken_once() {
 
 #[test]
 fn nothing_shows_a_password_in_debug() {
-    let content = map(&config(), &[person(1, "bob").with("userPassword", SSHA), person(2, "eve").with("userPassword", "marker")]);
+    let content = map(
+        &config(),
+        &[
+            person(1, "bob").with("userPassword", SSHA),
+            person(2, "eve").with("userPassword", "marker"),
+        ],
+    );
     let shown = format!("{content:?}");
     assert!(!shown.contains("sLRx2RD5") && !shown.contains("marker"), "{shown}");
 }
@@ -715,15 +925,32 @@ fn large() -> String {
 
 #[test]
 fn what_is_too_large_of_a_person_is_left_out_or_holds_it() {
-    let bob = || person(1, "bob").with("uidNumber", "20000").with("nsAccountLock", "false").with("userPassword", SSHA);
+    let bob = || {
+        person(1, "bob")
+            .with("uidNumber", "20000")
+            .with("nsAccountLock", "false")
+            .with("userPassword", SSHA)
+    };
     let rule = "bytes exceeds max_ber_size = 12800, so this attribute was not read";
     let check = |entry: TestEntry, attribute: &str, is_sent: bool| {
         let content = map_beyond(LIMIT, &policy(InvalidEntries::DropValue), &[entry]);
-        let dropped = content.dropped.iter().map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()));
-        let held = content.held.iter().flat_map(|held| &held.problems).map(|problem| (problem.attribute.clone(), problem.rule.clone()));
+        let dropped =
+            content.dropped.iter().map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()));
+        let held = content
+            .held
+            .iter()
+            .flat_map(|held| &held.problems)
+            .map(|problem| (problem.attribute.clone(), problem.rule.clone()));
         let named: Vec<_> = dropped.chain(held).collect();
-        assert!(named.iter().any(|(at, why)| at == attribute && why.contains(rule)), "{attribute}: {named:?}");
-        assert_eq!((content.persons, content.held.len()), if is_sent { (1, 0) } else { (0, 1) }, "{attribute}: {named:?}");
+        assert!(
+            named.iter().any(|(at, why)| at == attribute && why.contains(rule)),
+            "{attribute}: {named:?}"
+        );
+        assert_eq!(
+            (content.persons, content.held.len()),
+            if is_sent { (1, 0) } else { (0, 1) },
+            "{attribute}: {named:?}"
+        );
         assert!(content.skipped.is_empty());
         content
     };
@@ -734,11 +961,17 @@ fn what_is_too_large_of_a_person_is_left_out_or_holds_it() {
     for lock in ["shadowExpire", "userpassword"] {
         let grown = bob().without("userPassword").set(lock, large());
         check(grown.clone(), lock, false);
-        assert_eq!(only(&check(grown.set("nsAccountLock", "true"), lock, true))["account_expire"], "1970-01-01T00:00:00Z");
+        assert_eq!(
+            only(&check(grown.set("nsAccountLock", "true"), lock, true))["account_expire"],
+            "1970-01-01T00:00:00Z"
+        );
     }
     // Its name to show does not keep an account from its end.
     check(bob().set("cn", large()), "cn", false);
-    assert_eq!(only(&check(bob().set("cn", large()).set("nsAccountLock", "true"), "cn", true))["displayname"], "bob");
+    assert_eq!(
+        only(&check(bob().set("cn", large()).set("nsAccountLock", "true"), "cn", true))["displayname"],
+        "bob"
+    );
     // Neither its name nor its classes say who it is.
     check(bob().with("uid", large()), "uid", false);
     check(bob().with("objectClass", large()), "objectClass", false);
@@ -753,18 +986,28 @@ fn what_was_not_read_is_not_taken_for_hidden() {
         roles.iter().filter(|role| role.kind == kind && role.key == key).any(|role| mask.has(role))
     };
     assert!(!shown(map(&cfg, &[person(1, "bob")]), "person_attr_mail"));
-    assert!(shown(map_beyond(LIMIT, &cfg, &[person(1, "bob").with("mail", large())]), "person_attr_mail"));
-    assert!(shown(map_beyond(LIMIT, &cfg, &[person(1, "bob").with("objectClass", large())]), "sync_account_lock"));
+    assert!(shown(
+        map_beyond(LIMIT, &cfg, &[person(1, "bob").with("mail", large())]),
+        "person_attr_mail"
+    ));
+    assert!(shown(
+        map_beyond(LIMIT, &cfg, &[person(1, "bob").with("objectClass", large())]),
+        "sync_account_lock"
+    ));
     let group = group(1, "team").with("member", large());
     assert!(shown(map_beyond(LIMIT, &cfg, &[group]), "group_attr_member"));
 }
 
-/// Values that an entry's author can make as long as a message. Of none is more kept than of others.
+/// Values that an entry's author can make as long as a message. Of none is more kept than of
+/// others.
 #[test]
 fn long_values_are_kept_nowhere() {
     let long = "x".repeat(1 << 20);
     let cfg = MappingConfig {
-        person: kanidm_ldap_sync::config::sync::PersonMapping { legal_name: Some("sn".into()), ..config().person },
+        person: kanidm_ldap_sync::config::sync::PersonMapping {
+            legal_name: Some("sn".into()),
+            ..config().person
+        },
         ..policy(InvalidEntries::DropValue)
     };
     let key = format!("{KEY_A} {long}");
@@ -775,13 +1018,16 @@ fn long_values_are_kept_nowhere() {
         ("mail", &format!("{long}@x")),
         ("sshPublicKey", &key),
     ] {
-        let content = map(&cfg, &[person(1, "bob").with("uidNumber", "20000").with(attribute, value)]);
+        let content =
+            map(&cfg, &[person(1, "bob").with("uidNumber", "20000").with(attribute, value)]);
         assert_eq!((content.persons, content.dropped.len()), (1, 1), "{attribute}");
         assert!(content.changes.byte_len() < 1_000, "{attribute}: {}", content.changes.byte_len());
     }
     // Keys that are as long as a line may be, and more of them than anybody needs.
     let keys = |count: usize| {
-        (0..count).fold(person(1, "bob"), |entry, n| entry.with("sshPublicKey", format!("{} {}", another_key(n), &long[..16_000])))
+        (0..count).fold(person(1, "bob"), |entry, n| {
+            entry.with("sshPublicKey", format!("{} {}", another_key(n), &long[..16_000]))
+        })
     };
     assert_eq!(only(&map(&cfg, &[keys(60)]))["ssh_publickey"].as_array().map(Vec::len), Some(60));
     let content = map(&cfg, &[keys(70)]);
@@ -795,7 +1041,10 @@ fn long_values_are_kept_nowhere() {
     for entry in held {
         let content = map(&cfg, &[entry]);
         assert!(content.held.len() == 1 && content.changes.is_empty());
-        assert!(content.held[0].dn.len() < 300 && content.held[0].problems.iter().all(|problem| problem.rule.len() < 200));
+        assert!(
+            content.held[0].dn.len() < 300
+                && content.held[0].problems.iter().all(|problem| problem.rule.len() < 200)
+        );
     }
 }
 

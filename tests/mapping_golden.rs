@@ -1,7 +1,8 @@
 //! A small directory of every kind of entry, and the SCIM entries it becomes: `fixtures/scim/`.
 //!
-//! `directory.ldif` is what the lab's generator makes for slapd with 6 users and 8 groups. When a change of the bodies is wanted,
-//! `BLESS=1 cargo test --test mapping_golden` writes them anew, and the difference is for a person to read.
+//! `directory.ldif` is what the lab's generator makes for slapd with 6 users and 8 groups. When a
+//! change of the bodies is wanted, `BLESS=1 cargo test --test mapping_golden` writes them anew, and
+//! the difference is for a person to read.
 
 #![allow(clippy::unwrap_used, reason = "this is how tests fail")]
 
@@ -23,7 +24,10 @@ fn fixture(name: &str) -> PathBuf {
 fn directory() -> Vec<TestEntry> {
     let ldif = std::fs::read_to_string(fixture("directory.ldif")).unwrap().replace("\n ", "");
     let records = ldif.split("\n\n").filter(|record| !record.is_empty());
-    (1..).zip(records).map(|(id, record)| record.lines().map(value).fold(TestEntry::new(id, ""), add)).collect()
+    (1..)
+        .zip(records)
+        .map(|(id, record)| record.lines().map(value).fold(TestEntry::new(id, ""), add))
+        .collect()
 }
 
 fn value(line: &str) -> (&str, Vec<u8>) {
@@ -57,8 +61,12 @@ fn compare(cfg: &MappingConfig, name: &str) {
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&path, format!("{actual:#}\n")).unwrap();
     }
-    let expected: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-    assert!(actual == expected, "{name} differs; with BLESS=1 this test writes it anew:\n{actual:#}");
+    let expected: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert!(
+        actual == expected,
+        "{name} differs; with BLESS=1 this test writes it anew:\n{actual:#}"
+    );
 }
 
 #[test]

@@ -3,7 +3,12 @@
 //! slapd with each overlay that computes the attribute, with and without a session log, on a real
 //! 389, and the real Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -14,7 +19,8 @@ use support::seed::{Seed, SeedOptions, group_dn, user_dn, user_name};
 use support::slapd::SlapdOptions;
 use support::world::{ACCOUNT, Between, World, World389};
 
-const DYNLIST: &str = "overlay dynlist\ndynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*\n";
+const DYNLIST: &str =
+    "overlay dynlist\ndynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*\n";
 
 /// How a slapd computes `memberOf`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,13 +34,22 @@ fn seed() -> Seed {
 }
 
 fn filter() -> String {
-    format!("(|(&(objectClass=posixAccount)(memberOf={}))(objectClass=groupOfNames))", group_dn("vpn"))
+    format!(
+        "(|(&(objectClass=posixAccount)(memberOf={}))(objectClass=groupOfNames))",
+        group_dn("vpn")
+    )
 }
 
 fn slapd(overlay: Overlay, sessionlog: Option<u32>) -> World {
-    let mut options = SlapdOptions { seed: seed(), sessionlog, memberof: overlay == Overlay::MemberOf, ..SlapdOptions::default() };
+    let mut options = SlapdOptions {
+        seed: seed(),
+        sessionlog,
+        memberof: overlay == Overlay::MemberOf,
+        ..SlapdOptions::default()
+    };
     if overlay == Overlay::Dynlist {
-        options.extra_global = "moduleload dynlist\ninclude /etc/ldap/schema/dyngroup.schema\n".to_owned();
+        options.extra_global =
+            "moduleload dynlist\ninclude /etc/ldap/schema/dyngroup.schema\n".to_owned();
         options.extra_database = DYNLIST.to_owned();
     }
     let mut world = World::new(options);
@@ -45,11 +60,17 @@ fn slapd(overlay: Overlay, sessionlog: Option<u32>) -> World {
 
 fn add_group(between: &Between, name: &str, members: &[String]) {
     let members: String = members.iter().map(|dn| format!("member: {dn}\n")).collect();
-    between.admin.modify(&format!("dn: {}\nobjectClass: groupOfNames\ncn: {name}\n{members}\n", group_dn(name)));
+    between.admin.modify(&format!(
+        "dn: {}\nobjectClass: groupOfNames\ncn: {name}\n{members}\n",
+        group_dn(name)
+    ));
 }
 
 fn change_members(between: &Between, name: &str, change: &str, dn: &str) {
-    between.admin.modify(&format!("dn: {}\nchangetype: modify\n{change}: member\nmember: {dn}\n\n", group_dn(name)));
+    between.admin.modify(&format!(
+        "dn: {}\nchangetype: modify\n{change}: member\nmember: {dn}\n\n",
+        group_dn(name)
+    ));
 }
 
 fn users(numbers: &[usize]) -> Vec<String> {
@@ -60,7 +81,10 @@ fn users(numbers: &[usize]) -> Vec<String> {
 #[track_caller]
 fn assert_persons(between: &Between, numbers: &[usize], what: &str) {
     let entries = between.kanidm.entries(ACCOUNT);
-    let persons = entries.iter().filter(|entry| entry.gidnumber.is_some()).map(|entry| entry.name.clone().unwrap());
+    let persons = entries
+        .iter()
+        .filter(|entry| entry.gidnumber.is_some())
+        .map(|entry| entry.name.clone().unwrap());
     let wanted: BTreeSet<String> = numbers.iter().map(|number| user_name(*number)).collect();
     assert_eq!(persons.collect::<BTreeSet<_>>(), wanted, "{what}");
     for entry in entries.iter().filter(|entry| entry.gidnumber.is_some()) {
@@ -72,7 +96,13 @@ fn assert_persons(between: &Between, numbers: &[usize], what: &str) {
 #[track_caller]
 fn assert_members(between: &Between, group: &str, numbers: &[usize], what: &str) {
     let entries = between.kanidm.entries(ACCOUNT);
-    let name_of = |uuid| entries.iter().find(|entry| entry.uuid == uuid).and_then(|entry| entry.name.clone()).unwrap();
+    let name_of = |uuid| {
+        entries
+            .iter()
+            .find(|entry| entry.uuid == uuid)
+            .and_then(|entry| entry.name.clone())
+            .unwrap()
+    };
     let group = between.kanidm.entry(ACCOUNT, group).expect("the group is there");
     let members: BTreeSet<String> = group.member.iter().map(|uuid| name_of(*uuid)).collect();
     assert_eq!(members, numbers.iter().map(|number| user_name(*number)).collect(), "{what}");
@@ -98,13 +128,17 @@ fn leavers_and_joiners(between: &Between, what: &str) {
     // At once, beside an entry that changes by itself.
     change_members(between, "vpn", "delete", &user_dn(2));
     change_members(between, "vpn", "add", &user_dn(7));
-    between.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n\n", user_dn(3)));
+    between
+        .admin
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n\n", user_dn(3)));
     between.run(&[], 0);
     assert_persons(between, &[3, 4, 5, 6, 7], &format!("{what}: one left, one came, one changed"));
     assert_members(between, "vpn", &[3, 4, 5, 6, 7], what);
 
     // Who changes and leaves in one step is not written again.
-    between.admin.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Leaving\n\n", user_dn(3)));
+    between
+        .admin
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Leaving\n\n", user_dn(3)));
     change_members(between, "vpn", "delete", &user_dn(3));
     between.run(&[], 0);
     assert_persons(between, &[4, 5, 6, 7], &format!("{what}: one changed and left"));
@@ -119,7 +153,10 @@ fn leavers_and_joiners(between: &Between, what: &str) {
 #[test]
 fn the_memberof_overlay_of_slapd_is_followed() {
     for sessionlog in [None, Some(100)] {
-        leavers_and_joiners(&slapd(Overlay::MemberOf, sessionlog), &format!("memberof, session log {sessionlog:?}"));
+        leavers_and_joiners(
+            &slapd(Overlay::MemberOf, sessionlog),
+            &format!("memberof, session log {sessionlog:?}"),
+        );
     }
 }
 
@@ -135,7 +172,8 @@ fn the_dynlist_overlay_of_slapd_is_followed_with_nested_groups() {
 
 #[test]
 fn the_memberof_plugin_of_389_is_followed_with_nested_groups() {
-    let mut world = World389::new(Ds389Options { seed: seed(), memberof: true, ..Ds389Options::default() });
+    let mut world =
+        World389::new(Ds389Options { seed: seed(), memberof: true, ..Ds389Options::default() });
     let filter = filter();
     world.refilter(&filter);
     leavers_and_joiners(&world, "389");

@@ -1,7 +1,12 @@
-//! Changes drawn by chance, several between two runs, on both servers: after each run Kanidm holds exactly what the directory does.
-//! The seed is printed; `SEED=` repeats a test.
+//! Changes drawn by chance, several between two runs, on both servers: after each run Kanidm holds
+//! exactly what the directory does. The seed is printed; `SEED=` repeats a test.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -30,14 +35,19 @@ fn slapd_with_a_session_log() {
 }
 
 fn slapd(sessionlog: Option<u32>) {
-    let options = SlapdOptions { seed: seed(), sessionlog, memberof: true, ..SlapdOptions::default() };
+    let options =
+        SlapdOptions { seed: seed(), sessionlog, memberof: true, ..SlapdOptions::default() };
     let world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config);
     Changes::new(&world, Leaving::Reported).make();
 }
 
 #[test]
 fn ds389() {
-    let world = World389::with(Ds389Options { seed: seed(), memberof: true, ..Ds389Options::default() }, FILTER, |config| config);
+    let world = World389::with(
+        Ds389Options { seed: seed(), memberof: true, ..Ds389Options::default() },
+        FILTER,
+        |config| config,
+    );
     Changes::new(&world, Leaving::Unnoticed).make();
 }
 
@@ -59,7 +69,8 @@ impl Changes<'_> {
     fn make(&mut self) {
         self.world.run_and_compare("first refresh", "full");
         for round in 0..ROUNDS {
-            let changes: Vec<String> = (0..=self.random.below(MOST_CHANGES)).map(|_| self.change()).collect();
+            let changes: Vec<String> =
+                (0..=self.random.below(MOST_CHANGES)).map(|_| self.change()).collect();
             let what = format!("round {round}: {changes:#?}");
             if self.left && self.leaving == Leaving::Unnoticed {
                 // Who has left may still have a name or DN that another one takes.
@@ -86,26 +97,48 @@ impl Changes<'_> {
         let ldif = match self.random.below(14) {
             0 => user_ldif(next),
             1 if people.len() > 30 => format!("dn: {one}\nchangetype: delete\n"),
-            2 => format!("dn: {one}\nchangetype: modify\nreplace: cn\ncn: Changed {next}\n-\nreplace: mail\nmail: m{next}@example.com\n"),
+            2 => format!(
+                "dn: {one}\nchangetype: modify\nreplace: cn\ncn: Changed {next}\n-\nreplace: mail\nmail: m{next}@example.com\n"
+            ),
             3 => rename(&one, &format!("uid=renamed{next}")),
-            4 => format!("{}newsuperior: ou={},{SUFFIX}\n", rename(&one, rdn(&one)), self.random.of(&["people", "staff"])),
+            4 => format!(
+                "{}newsuperior: ou={},{SUFFIX}\n",
+                rename(&one, rdn(&one)),
+                self.random.of(&["people", "staff"])
+            ),
             5 => {
                 self.left = true;
                 format!("dn: {one}\nchangetype: modify\nreplace: employeeType\nemployeeType: out\n")
             }
-            6 => format!("dn: {}\nchangetype: modify\nreplace: employeeType\nemployeeType: in\n", self.random.of(&staying)),
-            7 => format!("dn: {group}\nchangetype: modify\nreplace: member\nmember: {one}\nmember: {}\n", user_dn(1)),
-            8 => format!("dn: {group}\nchangetype: modify\nreplace: member\nmember: {one}\nmember: {group}\n"),
+            6 => format!(
+                "dn: {}\nchangetype: modify\nreplace: employeeType\nemployeeType: in\n",
+                self.random.of(&staying)
+            ),
+            7 => format!(
+                "dn: {group}\nchangetype: modify\nreplace: member\nmember: {one}\nmember: {}\n",
+                user_dn(1)
+            ),
+            8 => format!(
+                "dn: {group}\nchangetype: modify\nreplace: member\nmember: {one}\nmember: {group}\n"
+            ),
             9 => {
                 let again = user_ldif(next).replace(&user_dn(next), &one);
-                let again = again.replace(&format!("uid: user{next:05}"), &rdn(&one).replace('=', ": "));
+                let again =
+                    again.replace(&format!("uid: user{next:05}"), &rdn(&one).replace('=', ": "));
                 format!("dn: {one}\nchangetype: delete\n\n{again}")
             }
             10 if one != other => {
                 let between = format!("uid=between,{}", parent(&one));
                 let (first, second) = (rdn(&one).to_owned(), rdn(&other).to_owned());
-                let moved = |from: &str, to: &str, over: &str| format!("{}newsuperior: {}\n", rename(from, to), parent(over));
-                [moved(&one, "uid=between", &one), moved(&other, &first, &one), moved(&between, &second, &other)].join("\n")
+                let moved = |from: &str, to: &str, over: &str| {
+                    format!("{}newsuperior: {}\n", rename(from, to), parent(over))
+                };
+                [
+                    moved(&one, "uid=between", &one),
+                    moved(&other, &first, &one),
+                    moved(&between, &second, &other),
+                ]
+                .join("\n")
             }
             11 => rename(&group, &format!("cn=renamed{next}")),
             12 => format!(
@@ -115,7 +148,8 @@ impl Changes<'_> {
             _ if groups.len() > 3 => format!("dn: {group}\nchangetype: delete\n"),
             _ => user_ldif(next),
         };
-        // The server may refuse one: a name that is taken at the other place, a member that is there already.
+        // The server may refuse one: a name that is taken at the other place, a member that is
+        // there already.
         match self.world.admin.try_modify(&ldif) {
             Ok(()) => ldif,
             Err(error) => format!("refused ({error}): {ldif}"),
@@ -123,7 +157,12 @@ impl Changes<'_> {
     }
 
     fn find(&self, filter: &str) -> Vec<String> {
-        self.world.admin.search(SUFFIX, filter, &["1.1"]).into_iter().map(|entry| entry.dn).collect()
+        self.world
+            .admin
+            .search(SUFFIX, filter, &["1.1"])
+            .into_iter()
+            .map(|entry| entry.dn)
+            .collect()
     }
 }
 
@@ -145,7 +184,8 @@ struct Random(u64);
 impl Random {
     fn new() -> Random {
         let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-        let seed = seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64) | 1;
+        let seed =
+            seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64) | 1;
         println!("SEED={seed}");
         Random(seed)
     }

@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kanidm_ldap_sync::sync::guard::Deletions;
-use kanidm_ldap_sync::sync::report::{DroppedAttribute, HeldEntry, JsonReport, Mode, Report, ReportProblem, SkippedEntry};
+use kanidm_ldap_sync::sync::report::{
+    DroppedAttribute, HeldEntry, JsonReport, Mode, Report, ReportProblem, SkippedEntry,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -16,7 +18,10 @@ fn schema() -> Value {
 
 /// A report with something in every field.
 fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
-    let problem = |attribute: Option<&str>| ReportProblem { attribute: attribute.map(str::to_owned), rule: "must be good".into() };
+    let problem = |attribute: Option<&str>| ReportProblem {
+        attribute: attribute.map(str::to_owned),
+        rule: "must be good".into(),
+    };
     let (uuid, dn) = (Uuid::from_u128(7), "uid=a,dc=example".to_owned());
     Report {
         dry_run,
@@ -25,7 +30,11 @@ fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
         persons: 1,
         groups: 2,
         deleted,
-        held: vec![HeldEntry { uuid, dn: dn.clone(), problems: vec![problem(Some("mail")), problem(None)] }],
+        held: vec![HeldEntry {
+            uuid,
+            dn: dn.clone(),
+            problems: vec![problem(Some("mail")), problem(None)],
+        }],
         skipped: vec![SkippedEntry { uuid, dn: dn.clone(), reason: "excluded".into() }],
         dropped: vec![DroppedAttribute { uuid, dn, problem: problem(Some("mail")) }],
         known: 500,
@@ -40,11 +49,13 @@ fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
 
 #[test]
 fn every_report_is_as_the_schema_says() {
-    let deletions = [Deletions::Exactly(1), Deletions::Between(1, 2), Deletions::About(3), Deletions::Unknown];
+    let deletions =
+        [Deletions::Exactly(1), Deletions::Between(1, 2), Deletions::About(3), Deletions::Unknown];
     for deleted in deletions {
         for mode in [Mode::Incremental, Mode::Full("asked for".into())] {
             for dry_run in [false, true] {
-                let report = serde_json::to_value(report(deleted, mode.clone(), dry_run).json(3)).unwrap();
+                let report =
+                    serde_json::to_value(report(deleted, mode.clone(), dry_run).json(3)).unwrap();
                 assert_eq!(problems(&report), [""; 0], "{report:#}");
             }
         }
@@ -52,14 +63,22 @@ fn every_report_is_as_the_schema_says() {
     let held = report(Deletions::Exactly(1), Mode::Incremental, false).held;
     assert!(!held.is_empty());
     for at_fault in [&[], held.as_slice()] {
-        let failed = JsonReport { exit_code: 4, result: "failed", error: Some("refused".into()), at_fault, run: None };
+        let failed = JsonReport {
+            exit_code: 4,
+            result: "failed",
+            error: Some("refused".into()),
+            at_fault,
+            run: None,
+        };
         assert_eq!(problems(&serde_json::to_value(failed).unwrap()), [""; 0]);
     }
 }
 
 #[test]
 fn other_reports_are_not() {
-    let good = serde_json::to_value(report(Deletions::Exactly(1), Mode::Incremental, false).json(3)).unwrap();
+    let good =
+        serde_json::to_value(report(Deletions::Exactly(1), Mode::Incremental, false).json(3))
+            .unwrap();
     let mutations: [(&str, Value, &str); 11] = [
         ("/exit_code", json!(1), "/exit_code: none of"),
         ("/exit_code", json!("0"), "/exit_code: not a"),
@@ -70,7 +89,11 @@ fn other_reports_are_not() {
         ("/deleted", json!({"at_least": 1}), "at_most is missing"),
         ("/held/0", json!({"uuid": "x", "dn": "y"}), "problems is missing"),
         ("/held/0/problems", json!([]), "too few"),
-        ("/skipped/0", json!({"uuid": "x", "dn": "y", "reason": "z", "more": 1}), "more is not described"),
+        (
+            "/skipped/0",
+            json!({"uuid": "x", "dn": "y", "reason": "z", "more": 1}),
+            "more is not described",
+        ),
         ("/seconds/ldap", json!("1"), "/seconds/ldap: not a"),
     ];
     for (place, value, expected) in mutations {
@@ -92,41 +115,84 @@ fn problems(report: &Value) -> Vec<String> {
 /// Checks a value, and that each of its fields is one that the schema knows.
 fn described(root: &Value, schema: &Value, value: &Value, place: &str, problems: &mut Vec<String>) {
     let known = check(root, schema, value, place, problems);
-    for field in value.as_object().into_iter().flatten().map(|(field, _)| field).filter(|field| !known.contains(*field)) {
+    for field in value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(field, _)| field)
+        .filter(|field| !known.contains(*field))
+    {
         problems.push(format!("{place}: {field} is not described"));
     }
 }
 
-/// As much of JSON Schema 2020-12 as the schema uses; any other keyword ends the test. Returns the fields that it describes.
-fn check(root: &Value, schema: &Value, value: &Value, place: &str, problems: &mut Vec<String>) -> BTreeSet<String> {
+/// As much of JSON Schema 2020-12 as the schema uses; any other keyword ends the test. Returns the
+/// fields that it describes.
+fn check(
+    root: &Value,
+    schema: &Value,
+    value: &Value,
+    place: &str,
+    problems: &mut Vec<String>,
+) -> BTreeSet<String> {
     let mut known = BTreeSet::new();
     let number = |of: &Value| of.as_f64().unwrap();
     let require = |fields: &Value, problems: &mut Vec<String>| {
-        for field in fields.as_array().unwrap().iter().filter_map(Value::as_str).filter(|field| value.get(field).is_none()) {
+        for field in fields
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(Value::as_str)
+            .filter(|field| value.get(field).is_none())
+        {
             problems.push(format!("{place}: {field} is missing"));
         }
     };
     for (keyword, of) in schema.as_object().unwrap() {
         match keyword.as_str() {
             "$schema" | "$defs" | "title" | "description" | "format" | "then" | "else" => {}
-            "$ref" => known.extend(check(root, root.pointer(&of.as_str().unwrap()[1..]).unwrap(), value, place, problems)),
-            "allOf" => of.as_array().unwrap().iter().for_each(|each| known.extend(check(root, each, value, place, problems))),
+            "$ref" => known.extend(check(
+                root,
+                root.pointer(&of.as_str().unwrap()[1..]).unwrap(),
+                value,
+                place,
+                problems,
+            )),
+            "allOf" => of
+                .as_array()
+                .unwrap()
+                .iter()
+                .for_each(|each| known.extend(check(root, each, value, place, problems))),
             "if" => {
                 let mut unlike = Vec::new();
                 check(root, of, value, place, &mut unlike);
                 let branch = &schema[if unlike.is_empty() { "then" } else { "else" }];
                 known.extend(check(root, branch, value, place, problems));
             }
-            "type" if !has_type(value, of.as_str().unwrap()) => problems.push(format!("{place}: not a {of}")),
+            "type" if !has_type(value, of.as_str().unwrap()) => {
+                problems.push(format!("{place}: not a {of}"))
+            }
             "const" if value != of => problems.push(format!("{place}: not {of}")),
-            "enum" if !of.as_array().unwrap().contains(value) => problems.push(format!("{place}: none of {of}")),
-            "minimum" if value.as_f64().is_some_and(|n| n < number(of)) => problems.push(format!("{place}: below {of}")),
-            "maximum" if value.as_f64().is_some_and(|n| n > number(of)) => problems.push(format!("{place}: above {of}")),
-            "minItems" if value.as_array().is_some_and(|a| (a.len() as f64) < number(of)) => problems.push(format!("{place}: too few")),
+            "enum" if !of.as_array().unwrap().contains(value) => {
+                problems.push(format!("{place}: none of {of}"))
+            }
+            "minimum" if value.as_f64().is_some_and(|n| n < number(of)) => {
+                problems.push(format!("{place}: below {of}"))
+            }
+            "maximum" if value.as_f64().is_some_and(|n| n > number(of)) => {
+                problems.push(format!("{place}: above {of}"))
+            }
+            "minItems" if value.as_array().is_some_and(|a| (a.len() as f64) < number(of)) => {
+                problems.push(format!("{place}: too few"))
+            }
             "type" | "const" | "enum" | "minimum" | "maximum" | "minItems" => {}
             "required" => require(of, problems),
             "dependentRequired" => {
-                of.as_object().unwrap().iter().filter(|(field, _)| value.get(field).is_some()).for_each(|(_, f)| require(f, problems));
+                of.as_object()
+                    .unwrap()
+                    .iter()
+                    .filter(|(field, _)| value.get(field).is_some())
+                    .for_each(|(_, f)| require(f, problems));
             }
             "properties" => {
                 for (field, of) in of.as_object().unwrap() {

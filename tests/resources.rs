@@ -1,6 +1,12 @@
-//! What a run takes of the machine: nothing on disk, and where files or memory are short, a clear error and no harm.
+//! What a run takes of the machine: nothing on disk, and where files or memory are short, a clear
+//! error and no harm.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -42,7 +48,8 @@ const SIGSEGV: i32 = 11;
 fn listing(folder: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
-        let (path, metadata) = entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
+        let (path, metadata) =
+            entry.map(|entry| (entry.path(), entry.metadata().unwrap())).unwrap();
         if metadata.is_dir() {
             found.extend(listing(&path));
         }
@@ -56,11 +63,20 @@ fn listing(folder: &Path) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
 fn a_run_writes_nothing() {
     let status = ports::own_address().to_string();
     let mut world = World::new(SlapdOptions::default());
-    world.reconfigure(|config| config.set("status_bind", status).set("schedule", "0 0 0 1 1 * 2099"));
+    world.reconfigure(|config| {
+        config.set("status_bind", status).set("schedule", "0 0 0 1 1 * 2099")
+    });
     let home = TempDir::new("home");
     let at_home = |command: &mut Command| {
         command.current_dir(home.path());
-        for variable in ["HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR"] {
+        for variable in [
+            "HOME",
+            "TMPDIR",
+            "XDG_CACHE_HOME",
+            "XDG_STATE_HOME",
+            "XDG_DATA_HOME",
+            "XDG_RUNTIME_DIR",
+        ] {
             command.env(variable, home.path());
         }
     };
@@ -79,7 +95,9 @@ fn a_run_writes_nothing() {
     world.slapd.modify(&format!("{}\ndn: {}\nchangetype: delete\n", user_ldif(100), user_dn(1)));
     run("an increment", &[], 3);
     run("everything again", &["--full-refresh", "-q"], 3);
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n", user_dn(2)));
+    world
+        .slapd
+        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n", user_dn(2)));
     world.kanidm.fault(Fault::own_status(Moment::Received, 500, "\"backend\"").only("POST"));
     run("a failure in the middle", &["--json"], 1);
     run("nobody to ask", &["--status"], 3);
@@ -102,7 +120,11 @@ fn a_run_writes_nothing() {
 
     // And this is what would have become of it otherwise.
     let mut writer = Command::new("prlimit");
-    at_home(writer.args([NO_FILES, "dd", "if=/dev/zero", "of=written", "count=1"]).stderr(Stdio::null()));
+    at_home(
+        writer
+            .args([NO_FILES, "dd", "if=/dev/zero", "of=written", "count=1"])
+            .stderr(Stdio::null()),
+    );
     assert_eq!(writer.status().unwrap().signal(), Some(SIGXFSZ));
     assert_ne!(listing(home.path()), before.1);
 }
@@ -122,9 +144,19 @@ fn the_source_makes_no_file() {
         let text = fs::read_to_string(&path).unwrap();
         let shipped = text.split("#[cfg(test)]").next().unwrap();
         // The one place that opens files with options of its own opens them for reading.
-        let reads = path.ends_with("src/file.rs") && ["write(", "create", "append("].iter().all(|word| !shipped.contains(word));
+        let reads = path.ends_with("src/file.rs")
+            && ["write(", "create", "append("].iter().all(|word| !shipped.contains(word));
         let shipped = if reads { shipped.replace("OpenOptions", "") } else { shipped.to_owned() };
-        for word in ["File::create", "OpenOptions", "fs::write", "create_dir", "fs::rename", "fs::copy", "hard_link", "symlink"] {
+        for word in [
+            "File::create",
+            "OpenOptions",
+            "fs::write",
+            "create_dir",
+            "fs::rename",
+            "fs::copy",
+            "hard_link",
+            "symlink",
+        ] {
             assert!(!shipped.contains(word), "{}: {word}", path.display());
         }
     }
@@ -148,7 +180,11 @@ fn wait(what: &str, is_so: impl Fn() -> bool) {
 #[track_caller]
 fn assert_whole(world: &World, what: &str) {
     let (want, held) = expect::content(&world.directory(), "entryuuid", GROUPS_OF_NAMES);
-    expect::assert_same(&expect::held_by_kanidm(&world.kanidm.entries(ACCOUNT), &held), &want, what);
+    expect::assert_same(
+        &expect::held_by_kanidm(&world.kanidm.entries(ACCOUNT), &held),
+        &want,
+        what,
+    );
 }
 
 #[test]
@@ -157,7 +193,10 @@ fn too_few_open_files_are_a_clear_error() {
     world.run_and_compare("first refresh", "full");
     let (mut failed, mut succeeded) = (0, 0);
     for files in 3..=16 {
-        world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: With {files} files\n", user_dn(2)));
+        world.slapd.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: cn\ncn: With {files} files\n",
+            user_dn(2)
+        ));
         let outcome = run_command(&mut limited(&world, &format!("--nofile={files}"), &[]));
         let what = format!("{files} open files");
         assert!(!outcome.all().contains("panicked"), "{what}\n{}", outcome.all());
@@ -165,13 +204,21 @@ fn too_few_open_files_are_a_clear_error() {
             Some(3) => succeeded += 1,
             Some(1 | 2) => {
                 failed += 1;
-                assert!(outcome.stderr.contains("Too many open files"), "{what}\n{}", outcome.all());
+                assert!(
+                    outcome.stderr.contains("Too many open files"),
+                    "{what}\n{}",
+                    outcome.all()
+                );
             }
             // Not even the program's libraries could be opened.
             Some(127) if files == 3 => {}
             code => panic!("{what}: {code:?}\n{}", outcome.all()),
         }
-        println!("{what}: {:?} {}", outcome.code, outcome.stderr.lines().last().unwrap_or_default());
+        println!(
+            "{what}: {:?} {}",
+            outcome.code,
+            outcome.stderr.lines().last().unwrap_or_default()
+        );
     }
     assert!(failed > 2 && succeeded > 2, "{failed} failed, {succeeded} went through");
     world.run_and_compare("and with enough of them", "incremental");
@@ -184,9 +231,16 @@ fn too_little_memory_ends_the_run_and_nothing_else() {
     let (mut failed, mut succeeded) = (0, 0);
     // In quarters of a mebibyte of address space, until it is enough.
     for size in 48..400 {
-        world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: With {size} quarters\n", user_dn(2)));
+        world.slapd.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: cn\ncn: With {size} quarters\n",
+            user_dn(2)
+        ));
         let outcome = run_command(&mut limited(&world, &format!("--as={}", size << 18), &[]));
-        println!("{size}/4 MiB: {:?} {}", outcome.code, outcome.stderr.lines().last().unwrap_or_default());
+        println!(
+            "{size}/4 MiB: {:?} {}",
+            outcome.code,
+            outcome.stderr.lines().last().unwrap_or_default()
+        );
         if outcome.code == Some(3) {
             succeeded += 1;
         } else {
@@ -202,16 +256,19 @@ fn too_little_memory_ends_the_run_and_nothing_else() {
     assert_whole(&world, "and with enough of it");
 }
 
-/// An error of ours; or the loader, the allocator, the standard library or the C library end the process (SIGABRT), each in words of its
-/// own. Where not even the stack can grow, the kernel does (SIGSEGV), and nobody is left to say anything. A panic of ours would be exit code
-/// 101.
+/// An error of ours; or the loader, the allocator, the standard library or the C library end the
+/// process (SIGABRT), each in words of its own. Where not even the stack can grow, the kernel does
+/// (SIGSEGV), and nobody is left to say anything. A panic of ours would be exit code 101.
 #[track_caller]
 fn assert_says_why(outcome: &Outcome, size: u64) {
     let says = |words: &str| outcome.stderr.contains(words);
     let clear = match outcome.code {
         Some(1) => says(" ERROR "),
         // The words of the loader, with and without its usual beginning.
-        Some(127) => says("error while loading shared libraries") || says("cannot allocate TLS data structures"),
+        Some(127) => {
+            says("error while loading shared libraries")
+                || says("cannot allocate TLS data structures")
+        }
         None => outcome.signal == Some(SIGSEGV) || !outcome.stderr.trim().is_empty(),
         _ => false,
     };

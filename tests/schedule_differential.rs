@@ -1,12 +1,13 @@
-//! Our cron parser beside the `cron` crate, whose semantics it promises: thousands of random expressions, sound and broken, and instants.
-//! `SEED=n cargo test --test schedule_differential` repeats a run.
+//! Our cron parser beside the `cron` crate, whose semantics it promises: thousands of random
+//! expressions, sound and broken, and instants. `SEED=n cargo test --test schedule_differential`
+//! repeats a run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kanidm_ldap_sync::service::schedule::{CronSchedule, ScheduleErrorKind};
+use kanidm_ldap_sync::schedule::{CronSchedule, ScheduleErrorKind};
 
 /// xorshift64*: enough to vary input, and the same everywhere for the same seed.
 struct Random(u64);
@@ -45,25 +46,59 @@ impl Random {
     }
 
     fn instant(&mut self) -> DateTime<Utc> {
-        // 1960 to 2110: before, within and after the years an expression can name. Ends of years and of February come up on purpose.
+        // 1960 to 2110: before, within and after the years an expression can name. Ends of years
+        // and of February come up on purpose.
         let any = self.between(0, 150 * 31_557_600) as i64 - 10 * 31_557_600;
         let seconds = match self.below(4) {
-            0 => {
-                DateTime::from_str(&format!("{}-12-31T23:59:59Z", self.between(1970, 2100))).map(|t: DateTime<Utc>| t.timestamp()).unwrap()
-            }
-            1 => DateTime::from_str(&format!("{}-02-28T23:59:5{}Z", self.between(1970, 2100), self.below(10)))
+            0 => DateTime::from_str(&format!("{}-12-31T23:59:59Z", self.between(1970, 2100)))
                 .map(|t: DateTime<Utc>| t.timestamp())
                 .unwrap(),
+            1 => DateTime::from_str(&format!(
+                "{}-02-28T23:59:5{}Z",
+                self.between(1970, 2100),
+                self.below(10)
+            ))
+            .map(|t: DateTime<Utc>| t.timestamp())
+            .unwrap(),
             _ => any,
         };
-        DateTime::from_timestamp(seconds, if self.one_in(2) { 0 } else { self.below(1_000_000_000) as u32 }).unwrap()
+        DateTime::from_timestamp(
+            seconds,
+            if self.one_in(2) { 0 } else { self.below(1_000_000_000) as u32 },
+        )
+        .unwrap()
     }
 
     fn expression(&mut self) -> String {
         if self.one_in(100) {
-            return self.pick(&["@yearly", "@monthly", "@weekly", "@daily", "@hourly", " @daily ", "@DAILY", "@annually", "@"]).to_owned();
+            return self
+                .pick(&[
+                    "@yearly",
+                    "@monthly",
+                    "@weekly",
+                    "@daily",
+                    "@hourly",
+                    " @daily ",
+                    "@DAILY",
+                    "@annually",
+                    "@",
+                ])
+                .to_owned();
         }
-        let months = ["jan", "February", "MAR", "apr", "May", "june", "jul", "AUG", "september", "oct", "Nov", "dec"];
+        let months = [
+            "jan",
+            "February",
+            "MAR",
+            "apr",
+            "May",
+            "june",
+            "jul",
+            "AUG",
+            "september",
+            "oct",
+            "Nov",
+            "dec",
+        ];
         let days = ["SUN", "monday", "Tues", "wed", "thurs", "fri", "Sat"];
         let mut fields = vec![
             self.field(0, 59, &[], false),
@@ -102,7 +137,11 @@ impl Random {
         // Now and then one beyond the limit, or a range that runs backwards.
         let limit = if self.one_in(60) { max + 1 } else { max };
         let low = if self.one_in(60) && min > 0 { min - 1 } else { self.between(min, limit) };
-        let high = if self.one_in(40) { self.between(min, limit) } else { self.between(low, limit.max(low)) };
+        let high = if self.one_in(40) {
+            self.between(min, limit)
+        } else {
+            self.between(low, limit.max(low))
+        };
         let longest = if self.one_in(10) { max + 1 } else { 9 };
         let step = if self.one_in(40) { 0 } else { self.between(1, longest) };
         match self.below(if names.is_empty() { 6 } else { 9 }) {
@@ -124,7 +163,9 @@ impl Random {
     /// One character put in, taken out or replaced.
     fn damage(&mut self, text: &mut String) {
         let at = self.below(text.len() as u64) as usize;
-        let with = self.pick(&["", " ", "*", "?", "/", "-", ",", "0", "9", "x", "mon", "@", "\n", "ä", "L", "#"]);
+        let with = self.pick(&[
+            "", " ", "*", "?", "/", "-", ",", "0", "9", "x", "mon", "@", "\n", "ä", "L", "#",
+        ]);
         text.replace_range(at..at + self.below(2) as usize, with);
     }
 }
@@ -160,5 +201,8 @@ fn accepts_and_fires_as_the_cron_crate_does() {
         }
     }
     println!("{sound} sound, {broken} broken, fired {fired} times");
-    assert!(sound > 5_000 && broken > 1_000 && fired > 20_000, "the generator lost its variety: {sound}, {broken}, {fired}");
+    assert!(
+        sound > 5_000 && broken > 1_000 && fired > 20_000,
+        "the generator lost its variety: {sound}, {broken}, {fired}"
+    );
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use chrono::{DateTime, Utc};
-use kanidm_ldap_sync::service::schedule::{CronSchedule, ScheduleErrorKind, Unit};
+use kanidm_ldap_sync::schedule::{CronSchedule, ScheduleErrorKind, Unit};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -21,7 +21,11 @@ fn firings(expression: &str, start: &str, count: usize) -> Vec<String> {
 fn times_by_example() {
     for (expression, start, expected) in [
         // The default of `schedule`.
-        ("0 */5 * * * * *", "2026-06-01T10:04:59.999Z", &["2026-06-01 10:05:00", "2026-06-01 10:10:00"][..]),
+        (
+            "0 */5 * * * * *",
+            "2026-06-01T10:04:59.999Z",
+            &["2026-06-01 10:05:00", "2026-06-01 10:10:00"][..],
+        ),
         // Strictly after.
         ("0 */5 * * * *", "2026-06-01T10:05:00Z", &["2026-06-01 10:10:00"]),
         ("*/20 * * * * *", "2026-12-31T23:59:30Z", &["2026-12-31 23:59:40", "2027-01-01 00:00:00"]),
@@ -33,14 +37,31 @@ fn times_by_example() {
         (
             "0 0 12 13 * FRI",
             "2026-01-01T00:00:00Z",
-            &["2026-02-13 12:00:00", "2026-03-13 12:00:00", "2026-11-13 12:00:00", "2027-08-13 12:00:00"],
+            &[
+                "2026-02-13 12:00:00",
+                "2026-03-13 12:00:00",
+                "2026-11-13 12:00:00",
+                "2027-08-13 12:00:00",
+            ],
         ),
-        ("0 0 0 31 * ?", "2026-01-31T00:00:00Z", &["2026-03-31 00:00:00", "2026-05-31 00:00:00", "2026-07-31 00:00:00"]),
+        (
+            "0 0 0 31 * ?",
+            "2026-01-31T00:00:00Z",
+            &["2026-03-31 00:00:00", "2026-05-31 00:00:00", "2026-07-31 00:00:00"],
+        ),
         ("0 0 0 29 FEB *", "2026-01-01T00:00:00Z", &["2028-02-29 00:00:00", "2032-02-29 00:00:00"]),
         // The last year there is, 2100, is not a leap year.
         ("0 0 0 29 2 *", "2096-02-29T00:00:00Z", &[]),
-        ("0 0 0 29 2 WED", "2026-01-01T00:00:00Z", &["2040-02-29 00:00:00", "2068-02-29 00:00:00", "2096-02-29 00:00:00"]),
-        ("0 0 0 1,15 1-3,12 * 2027-2028/1", "2027-12-02T00:00:00Z", &["2027-12-15 00:00:00", "2028-01-01 00:00:00"]),
+        (
+            "0 0 0 29 2 WED",
+            "2026-01-01T00:00:00Z",
+            &["2040-02-29 00:00:00", "2068-02-29 00:00:00", "2096-02-29 00:00:00"],
+        ),
+        (
+            "0 0 0 1,15 1-3,12 * 2027-2028/1",
+            "2027-12-02T00:00:00Z",
+            &["2027-12-15 00:00:00", "2028-01-01 00:00:00"],
+        ),
         ("59 59 23 31 12 ? 2100", "2026-01-01T00:00:00Z", &["2100-12-31 23:59:59"]),
         ("0 0 20/2 * * *", "2026-06-01T20:30:00Z", &["2026-06-01 22:00:00", "2026-06-02 20:00:00"]),
         ("@hourly", "1969-07-20T20:17:40Z", &["1970-01-01 00:00:00"]),
@@ -54,7 +75,9 @@ fn times_by_example() {
 
 #[test]
 fn errors_point_at_the_field() {
-    use ScheduleErrorKind::{Backwards, Missing, Name, NeverFires, OutOfRange, Shorthand, Step, Syntax};
+    use ScheduleErrorKind::{
+        Backwards, Missing, Name, NeverFires, OutOfRange, Shorthand, Step, Syntax,
+    };
     let number = |text: &str| OutOfRange { value: text.to_owned() };
     for (expression, field, column, kind) in [
         ("", Some(Unit::Second), 1, Missing),
@@ -91,19 +114,29 @@ fn errors_point_at_the_field() {
         ("0 0 0 29 2 MON 2028", None, 1, NeverFires),
     ] {
         let error = CronSchedule::parse(expression).expect_err(expression);
-        assert_eq!((error.field, error.column, &error.kind), (field, column, &kind), "{expression:?}");
+        assert_eq!(
+            (error.field, error.column, &error.kind),
+            (field, column, &kind),
+            "{expression:?}"
+        );
     }
 }
 
 #[test]
 fn errors_read_well() {
     let message = |expression: &str| CronSchedule::parse(expression).unwrap_err().to_string();
-    assert_eq!(message("0 61 * * * *"), "minute (field 2, column 3): 61 is out of range; allowed are 0 to 59");
+    assert_eq!(
+        message("0 61 * * * *"),
+        "minute (field 2, column 3): 61 is out of range; allowed are 0 to 59"
+    );
     assert_eq!(
         message("0 0 0 * * 0"),
         "day of week (field 6, column 11): 0 is out of range; allowed are 1 (Sunday) to 7, SUN to SAT, or ?"
     );
-    assert_eq!(message("0 */90 * * * *"), "minute (field 2, column 5): a step of 90 is out of range; allowed are 1 to 59");
+    assert_eq!(
+        message("0 */90 * * * *"),
+        "minute (field 2, column 5): a step of 90 is out of range; allowed are 1 to 59"
+    );
     assert_eq!(
         message("*/5 * * * *"),
         "day of week (field 6, column 12): the expression ends here; allowed are 1 (Sunday) to 7, SUN to SAT, or ?, *, lists (1,2), \
@@ -123,5 +156,8 @@ fn a_schedule_whose_years_are_over_is_refused_when_the_service_starts() {
 
 #[test]
 fn an_expression_is_shown_as_it_was_written() {
-    assert_eq!(CronSchedule::parse("  0  */5 * * * MON\n").unwrap().to_string(), "0  */5 * * * MON");
+    assert_eq!(
+        CronSchedule::parse("  0  */5 * * * MON\n").unwrap().to_string(),
+        "0  */5 * * * MON"
+    );
 }

@@ -1,5 +1,6 @@
-//! No secret in any output: token, bind password, password hashes and key files carry markers, and whatever the program does, well or not,
-//! none of them is in what it prints, nor in what other users of the machine see of its process.
+//! No secret in any output: token, bind password, password hashes and key files carry markers, and
+//! whatever the program does, well or not, none of them is in what it prints, nor in what other
+//! users of the machine see of its process.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,7 +22,8 @@ use support::slapd::SlapdOptions;
 use support::tool::{ConfigText, Outcome, Running, run_command};
 use support::world::World;
 
-/// In every secret. Base64 of it would be no secret either, so the hashes hold it as it is: they need not be right.
+/// In every secret. Base64 of it would be no secret either, so the hashes hold it as it is: they
+/// need not be right.
 const MARKER: &str = "Marker5ecret";
 const BIND_PASSWORD: &str = "Marker5ecret-bind";
 
@@ -32,7 +34,12 @@ impl Secrets {
     fn new(token: &str, keys: &[&Path]) -> Secrets {
         let mut secrets = vec![MARKER.to_lowercase()];
         // A token is three parts, and a part of it is a secret too.
-        secrets.extend(token.split('.').filter(|part| part.len() > 40).map(|part| part[part.len() - 30..].to_lowercase()));
+        secrets.extend(
+            token
+                .split('.')
+                .filter(|part| part.len() > 40)
+                .map(|part| part[part.len() - 30..].to_lowercase()),
+        );
         assert!(secrets.len() > 1, "a token has long parts");
         for key in keys {
             let text = fs::read_to_string(key).unwrap();
@@ -50,7 +57,8 @@ impl Secrets {
     }
 }
 
-/// Users with every kind of password value: hashes that Kanidm takes, hashes that it does not, clear text.
+/// Users with every kind of password value: hashes that Kanidm takes, hashes that it does not,
+/// clear text.
 fn users() -> String {
     let passwords = [
         format!("{{SSHA}}{MARKER}AAAAAAAAAAAAAAAAAAAAAAAA"),
@@ -69,7 +77,10 @@ fn users() -> String {
         let user = user_ldif(at + 1);
         let record = user.trim_end().lines().filter(|line| !line.starts_with("userPassword"));
         record.for_each(|line| ldif += &format!("{line}\n"));
-        ldif += &format!("userPassword:: {}\nuserPassword;lang-de: {MARKER}-option\n\n", base64(password));
+        ldif += &format!(
+            "userPassword:: {}\nuserPassword;lang-de: {MARKER}-option\n\n",
+            base64(password)
+        );
     }
     ldif + &user_ldif(20)
 }
@@ -79,11 +90,15 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// A directory and a Kanidm with secrets everywhere, with a client certificate that nobody asks for.
+/// A directory and a Kanidm with secrets everywhere, with a client certificate that nobody asks
+/// for.
 fn secret_world(authority: &Pki) -> (World, Secrets, Identity) {
-    let mut world = World::new(SlapdOptions { seed: Seed::Content(users()), ..SlapdOptions::default() });
+    let mut world =
+        World::new(SlapdOptions { seed: Seed::Content(users()), ..SlapdOptions::default() });
     let account = format!("cn=sync,{SUFFIX}");
-    world.slapd.modify(&format!("dn: {account}\nchangetype: modify\nreplace: userPassword\nuserPassword: {BIND_PASSWORD}\n"));
+    world.slapd.modify(&format!(
+        "dn: {account}\nchangetype: modify\nreplace: userPassword\nuserPassword: {BIND_PASSWORD}\n"
+    ));
     let identity = authority.client("ldap-sync");
     let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
     world.reconfigure(|config| {
@@ -125,9 +140,16 @@ fn no_secret_is_printed() {
     }
     world.tool.write_sync_config(&world.config);
     let dump = run("dump", &["--proto-dump"]);
-    assert!(dump.stdout.contains("<redacted>") && dump.stdout.contains("password_import"), "{}", dump.stdout);
+    assert!(
+        dump.stdout.contains("<redacted>") && dump.stdout.contains("password_import"),
+        "{}",
+        dump.stdout
+    );
     assert_eq!(run("first refresh", &["--json"]).code, Some(3));
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\nreplace: userPassword\nuserPassword: {MARKER}-new\n", user_dn(20)));
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modify\nreplace: userPassword\nuserPassword: {MARKER}-new\n",
+        user_dn(20)
+    ));
     assert_eq!(run("an increment", &[]).code, Some(3));
     run("a check", &["--check"]);
     // Libraries would log what they send, if they were asked.
@@ -151,16 +173,27 @@ fn no_secret_is_printed() {
         ("the key as CA", config().set("ldap_ca", identity.key.to_str().unwrap())),
         ("nobody there", config().set("ldap_uri", format!("ldaps://localhost:{nobody}"))),
         ("nobody anywhere", config().set("ldap_uri", "ldaps://ldap.invalid")),
-        ("silent", config().set("ldap_uri", format!("ldaps://localhost:{silent}")).set("ldap_timeout", 1)),
+        (
+            "silent",
+            config().set("ldap_uri", format!("ldaps://localhost:{silent}")).set("ldap_timeout", 1),
+        ),
         ("cut", config().set("ldap_uri", format!("ldaps://localhost:{}", relay.port()))),
         (
             "no rights",
-            config().set("ldap_sync_dn", format!("cn=noright,{SUFFIX}")).set("ldap_sync_pw", SYNC_PASSWORD).set("ldap_filter", "(cn=*)"),
+            config()
+                .set("ldap_sync_dn", format!("cn=noright,{SUFFIX}"))
+                .set("ldap_sync_pw", SYNC_PASSWORD)
+                .set("ldap_filter", "(cn=*)"),
         ),
         ("base missing", config().set("ldap_sync_base_dn", format!("ou=missing,{SUFFIX}"))),
-        ("another key", config().set("ldap_client_cert", authority.client("other").certificate.to_str().unwrap())),
+        (
+            "another key",
+            config()
+                .set("ldap_client_cert", authority.client("other").certificate.to_str().unwrap()),
+        ),
         ("certificate and key swapped", {
-            let (certificate, key) = (identity.certificate.to_str().unwrap(), identity.key.to_str().unwrap());
+            let (certificate, key) =
+                (identity.certificate.to_str().unwrap(), identity.key.to_str().unwrap());
             config().set("ldap_client_cert", key).set("ldap_client_key", certificate)
         }),
     ];
@@ -174,7 +207,8 @@ fn no_secret_is_printed() {
         failures.push((what, config().set("ldap_client_key", path.to_str().unwrap())));
     }
     // At Kanidm.
-    failures.push(("wrong token", config().set("sync_token", format!("{MARKER}.{MARKER}.{MARKER}"))));
+    failures
+        .push(("wrong token", config().set("sync_token", format!("{MARKER}.{MARKER}.{MARKER}"))));
     for (what, config) in failures {
         world.tool.write_sync_config(&config);
         assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
@@ -188,10 +222,14 @@ fn no_secret_is_printed() {
         world.kanidm.fault(fault);
         assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
     }
-    let kanidm = |uri: String| ConfigText::for_kanidm(&uri, world.kanidm.ca()).set("connect_timeout", 1);
+    let kanidm =
+        |uri: String| ConfigText::for_kanidm(&uri, world.kanidm.ca()).set("connect_timeout", 1);
     for (what, client) in [
         ("Kanidm's CA", kanidm(world.kanidm.url()).set("ca_path", strangers)),
-        ("the key as Kanidm's CA", kanidm(world.kanidm.url()).set("ca_path", identity.key.to_str().unwrap())),
+        (
+            "the key as Kanidm's CA",
+            kanidm(world.kanidm.url()).set("ca_path", identity.key.to_str().unwrap()),
+        ),
         ("no Kanidm there", kanidm(format!("https://localhost:{nobody}"))),
         ("a silent Kanidm", kanidm(format!("https://localhost:{silent}"))),
     ] {
@@ -200,23 +238,50 @@ fn no_secret_is_printed() {
     }
     world.tool.write_client_config(&kanidm(world.kanidm.url()));
     // Data that Kanidm refuses: what it says of it is passed on.
-    world.kanidm.fault(Fault::own_status(Moment::Received, 400, "{\"invalidattribute\":\"password_import\"}").only("POST").times(1000));
+    world.kanidm.fault(
+        Fault::own_status(Moment::Received, 400, "{\"invalidattribute\":\"password_import\"}")
+            .only("POST")
+            .times(1000),
+    );
     run("refused", &["--full-refresh"]);
     world.kanidm.clear_faults();
 
     // A server that shows what it was sent, as debugging proxies do.
     let identity = world.kanidm.pki().localhost();
-    for status in ["200 OK", "400 Bad Request", "401 Unauthorized", "404 Not Found", "500 Internal Server Error", "503 Service Unavailable"]
-    {
+    for status in [
+        "200 OK",
+        "400 Bad Request",
+        "401 Unauthorized",
+        "404 Not Found",
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+    ] {
         for quoted in [false, true] {
             let server = ScriptedHttps::start(&identity, move |head| {
-                let token = head.lines().find(|line| line.to_ascii_lowercase().starts_with("authorization")).unwrap_or_default();
-                let body = if quoted { serde_json::to_string(token).unwrap() } else { token.to_owned() };
-                response(status, &format!("X-KANIDM-OPID: {token}\r\nLocation: https://{token}\r\n"), &body)
+                let token = head
+                    .lines()
+                    .find(|line| line.to_ascii_lowercase().starts_with("authorization"))
+                    .unwrap_or_default();
+                let body =
+                    if quoted { serde_json::to_string(token).unwrap() } else { token.to_owned() };
+                response(
+                    status,
+                    &format!("X-KANIDM-OPID: {token}\r\nLocation: https://{token}\r\n"),
+                    &body,
+                )
             });
-            world.tool.write_client_config(&ConfigText::for_kanidm(&server.url(), world.kanidm.ca()));
-            assert_eq!(run(&format!("an echo with {status}"), &["--json"]).code, Some(1), "{status}");
-            assert!(server.requests()[0].contains(&world.account.token), "the server did get the token");
+            world
+                .tool
+                .write_client_config(&ConfigText::for_kanidm(&server.url(), world.kanidm.ca()));
+            assert_eq!(
+                run(&format!("an echo with {status}"), &["--json"]).code,
+                Some(1),
+                "{status}"
+            );
+            assert!(
+                server.requests()[0].contains(&world.account.token),
+                "the server did get the token"
+            );
         }
     }
 }
@@ -230,8 +295,11 @@ fn no_secret_of_a_broken_configuration_is_printed() {
         .set("ldap_ca", authority.ca().to_str().unwrap())
         .set("ldap_sync_base_dn", SUFFIX)
         .set("ldap_filter", "(objectClass=*)");
-    let complete =
-        good.clone().set("sync_token", format!("{MARKER}-token")).set("ldap_sync_dn", "cn=sync").set("ldap_sync_pw", BIND_PASSWORD);
+    let complete = good
+        .clone()
+        .set("sync_token", format!("{MARKER}-token"))
+        .set("ldap_sync_dn", "cn=sync")
+        .set("ldap_sync_pw", BIND_PASSWORD);
     let client = ConfigText::new().set("uri", format!("https://localhost:{nobody}"));
     let tool = support::tool::Tool::new(&complete, &client);
     let secrets = Secrets(vec![MARKER.to_lowercase()]);
@@ -267,15 +335,22 @@ fn no_secret_of_a_broken_configuration_is_printed() {
         tool.write_sync_config(&good.clone().raw(&format!("{line}\n")));
         check(&line, 2);
     }
-    // In the client config, which has no secrets: someone may have thought otherwise, or taken one file for the other.
+    // In the client config, which has no secrets: someone may have thought otherwise, or taken one
+    // file for the other.
     tool.write_sync_config(&complete);
-    for line in [format!("token = {MARKER}"), format!("uri = '{MARKER}'"), format!("verify_ca = '{MARKER}'")] {
+    for line in [
+        format!("token = {MARKER}"),
+        format!("uri = '{MARKER}'"),
+        format!("verify_ca = '{MARKER}'"),
+    ] {
         tool.write_client_config(&ConfigText::new().raw(&format!("{line}\n")));
         check(&line, 2);
     }
     tool.write_client_config(&complete);
     check("the sync config as client config", 2);
-    tool.write_client_config(&client.clone().set("password", MARKER).set_in(MARKER, "token", MARKER));
+    tool.write_client_config(
+        &client.clone().set("password", MARKER).set_in(MARKER, "token", MARKER),
+    );
     check("keys of other tools", 1);
 }
 
@@ -286,11 +361,17 @@ fn no_secret_is_seen_of_the_running_process() {
     let token = world.tool.dir().write("token", format!("{}\n", world.account.token));
     let password = world.tool.dir().write("password", format!("{BIND_PASSWORD}\n"));
     let from_files = world.config.clone().without("sync_token").without("ldap_sync_pw");
-    let from_files = from_files.set("sync_token_file", token.to_str().unwrap()).set("ldap_sync_pw_file", password.to_str().unwrap());
-    for (what, config) in [("secrets in the config", world.config.clone()), ("secrets in files", from_files)] {
+    let from_files = from_files
+        .set("sync_token_file", token.to_str().unwrap())
+        .set("ldap_sync_pw_file", password.to_str().unwrap());
+    for (what, config) in
+        [("secrets in the config", world.config.clone()), ("secrets in files", from_files)]
+    {
         // It has been with Kanidm and is about to bind: it has everything in hand.
         let relay = Relay::holding(world.slapd.ldaps_port(), 1);
-        world.tool.write_sync_config(&config.set("ldap_uri", format!("ldaps://localhost:{}", relay.port())));
+        world.tool.write_sync_config(
+            &config.set("ldap_uri", format!("ldaps://localhost:{}", relay.port())),
+        );
         let mut run = world.tool.spawn(&["--debug"]);
         relay.wait_until_held();
         let pid = run.child().id();
@@ -306,13 +387,16 @@ fn no_secret_is_seen_of_the_running_process() {
     }
 }
 
-/// What a service says to its log, to systemd and to `--status`, through good runs, bad ones and configurations that are no use.
+/// What a service says to its log, to systemd and to `--status`, through good runs, bad ones and
+/// configurations that are no use.
 #[test]
 fn no_secret_leaves_the_service() {
     let authority = Pki::new();
     let (mut world, secrets, _) = secret_world(&authority);
     let status = ports::own_address().to_string();
-    world.reconfigure(|config| config.set("status_bind", status).set("schedule", "0 0 0 1 1 * 2099"));
+    world.reconfigure(|config| {
+        config.set("status_bind", status).set("schedule", "0 0 0 1 1 * 2099")
+    });
     let socket = world.tool.dir().path().join("notify");
     let systemd = UnixDatagram::bind(&socket).unwrap();
     systemd.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -326,16 +410,33 @@ fn no_secret_leaves_the_service() {
     let until = |words: &str| while !told().contains(words) {};
 
     let mut command = world.tool.command();
-    let child = command.args(["--debug", "--schedule"]).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+    let child =
+        command.args(["--debug", "--schedule"]).env("NOTIFY_SOCKET", &socket).spawn().unwrap();
     let mut service = Running::of(child);
     until("STATUS=synchronised, but a few entries need attention");
     let asked = world.tool.run(&["--status"]);
     secrets.assert_unseen("--status", &asked.all());
-    // A configuration that is no use, with what stands in it; then one with another password, which is wrong.
+    // A configuration that is no use, with what stands in it; then one with another password, which
+    // is wrong.
     for (what, config, signal, words) in [
-        ("broken", ConfigText::new().raw(&format!("ldap_sync_pw = {MARKER}\n")), "HUP", "not usable"),
-        ("another password", world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")), "HUP", "configuration read again"),
-        ("which is wrong", world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")), "USR1", "STATUS=failed"),
+        (
+            "broken",
+            ConfigText::new().raw(&format!("ldap_sync_pw = {MARKER}\n")),
+            "HUP",
+            "not usable",
+        ),
+        (
+            "another password",
+            world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")),
+            "HUP",
+            "configuration read again",
+        ),
+        (
+            "which is wrong",
+            world.config.clone().set("ldap_sync_pw", format!("{MARKER}-wrong")),
+            "USR1",
+            "STATUS=failed",
+        ),
         ("the right one", world.config.clone(), "HUP", "configuration read again"),
         ("which is right", world.config.clone(), "USR1", "STATUS=synchronised"),
     ] {
@@ -350,6 +451,10 @@ fn no_secret_leaves_the_service() {
     service.signal("TERM");
     let outcome = service.finish();
     assert_eq!(outcome.code, Some(0), "{}", outcome.all());
-    assert!(outcome.stderr.contains("DEBUG") && outcome.stderr.contains("invalidCredentials"), "{}", outcome.all());
+    assert!(
+        outcome.stderr.contains("DEBUG") && outcome.stderr.contains("invalidCredentials"),
+        "{}",
+        outcome.all()
+    );
     secrets.assert_unseen("the log of a service", &outcome.all());
 }

@@ -1,4 +1,5 @@
-//! Signals and systemd's notifications, with a real process: this test program itself, started again to run [`child`] only.
+//! Signals and systemd's notifications, with a real process: this test program itself, started
+//! again to run [`child`] only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::env;
@@ -24,7 +25,8 @@ const READY: &str = "child is ready";
 fn child() {
     let scheduled = env::var("CHILD_MODE").unwrap() == "scheduled";
     let notifier = Notifier::from_environment();
-    let inbox = listen(if scheduled { Mode::Scheduled } else { Mode::OneShot }, notifier.clone()).unwrap();
+    let inbox =
+        listen(if scheduled { Mode::Scheduled } else { Mode::OneShot }, notifier.clone()).unwrap();
     let health = Health::new(Duration::from_secs(600));
     let attendance = health.attend();
     if env::var_os("CHILD_GONE").is_some() {
@@ -69,7 +71,12 @@ fn start(mode: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Started 
     let mut arguments: Vec<&str> = wrapper.to_vec();
     arguments.extend([this.to_str().unwrap(), "--exact", "child", "--ignored", "--nocapture"]);
     let mut command = Command::new(arguments[0]);
-    command.args(&arguments[1..]).env("CHILD_MODE", mode).envs(environment.iter().copied()).stdout(Stdio::piped()).process_group(0);
+    command
+        .args(&arguments[1..])
+        .env("CHILD_MODE", mode)
+        .envs(environment.iter().copied())
+        .stdout(Stdio::piped())
+        .process_group(0);
     let mut child = command.spawn().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
@@ -81,7 +88,9 @@ fn start(mode: &str, environment: &[(&str, &str)], wrapper: &[&str]) -> Started 
 }
 
 fn send(signal: &str, process: &str) {
-    assert!(Command::new("kill").args([&format!("-{signal}"), process]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args([&format!("-{signal}"), process]).status().unwrap().success()
+    );
 }
 
 impl Started {
@@ -89,7 +98,8 @@ impl Started {
         send(name, &self.child.id().to_string());
     }
 
-    /// The exit status, or a failure if there is none for far longer than the second that a stop may take.
+    /// The exit status, or a failure if there is none for far longer than the second that a stop
+    /// may take.
     fn end(mut self) -> ExitStatus {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {
@@ -134,17 +144,22 @@ fn a_log_that_nobody_can_write_to_does_not_keep_it_either() {
 
 #[test]
 fn process_1_ends_as_well() {
-    // Needs the right to make a namespace: root has it, and where users may make their own so do they (not in a chroot).
+    // Needs the right to make a namespace: root has it, and where users may make their own so do
+    // they (not in a chroot).
     let by_user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
     let by_root = ["unshare", "--pid", "--fork", "--kill-child"];
-    let is_allowed = |unshare: &&[&str]| Command::new(unshare[0]).args(&unshare[1..]).arg("true").status().is_ok_and(|s| s.success());
+    let is_allowed = |unshare: &&[&str]| {
+        Command::new(unshare[0]).args(&unshare[1..]).arg("true").status().is_ok_and(|s| s.success())
+    };
     let unshare = [&by_root[..], &by_user].into_iter().find(is_allowed);
-    let unshare = unshare.expect("this test needs unshare (util-linux) and the right to make a pid namespace");
+    let unshare = unshare
+        .expect("this test needs unshare (util-linux) and the right to make a pid namespace");
     for signal in ["TERM", "INT"] {
         let started = start("scheduled", &[], unshare);
         // unshare itself ignores these two; its only child is process 1 of the namespace.
         let unshare = started.child.id();
-        let process_1 = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        let process_1 =
+            fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
         send(signal, process_1.trim());
         assert_eq!(started.end().code(), Some(0), "SIG{signal}");
     }
@@ -173,9 +188,11 @@ fn one_shot_runs_keep_the_default_for_the_others() {
     }
 }
 
-/// A child under a pretended systemd with a watchdog of 2 ms; what it was told until the child ended.
+/// A child under a pretended systemd with a watchdog of 2 ms; what it was told until the child
+/// ended.
 fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let path = env::temp_dir().join(format!("kls-systemd-{}-{}", std::process::id(), environment.len()));
+    let path =
+        env::temp_dir().join(format!("kls-systemd-{}-{}", std::process::id(), environment.len()));
     let socket = UnixDatagram::bind(&path).unwrap();
     let mut environment = environment.to_vec();
     environment.extend([("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "2000")]);
@@ -183,7 +200,9 @@ fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec
     let mut messages = Vec::new();
     let receive = |messages: &mut Vec<String>| {
         let mut buffer = [0; 1024];
-        let received = socket.recv(&mut buffer).map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
+        let received = socket
+            .recv(&mut buffer)
+            .map(|length| String::from_utf8_lossy(&buffer[..length]).into_owned());
         received.map(|message| messages.push(message)).is_ok()
     };
     while !enough(&messages) {

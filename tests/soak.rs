@@ -1,5 +1,5 @@
-//! A service that makes one run after another, good ones and bad ones, and holds no more afterwards than before: threads, open files,
-//! memory.
+//! A service that makes one run after another, good ones and bad ones, and holds no more afterwards
+//! than before: threads, open files, memory.
 //!
 //! `tests/run` makes 240 runs. The long version is not part of it; it takes some minutes:
 //!
@@ -7,9 +7,15 @@
 //! SOAK_RUNS=10000 cargo test --test soak -- --nocapture
 //! ```
 //!
-//! Directory and Kanidm are light ones in this process, over real TLS, so that what is measured is our program.
+//! Directory and Kanidm are light ones in this process, over real TLS, so that what is measured is
+//! our program.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 #[allow(dead_code, reason = "made for uploads")]
 #[path = "support/model.rs"]
@@ -28,7 +34,9 @@ use std::time::Instant;
 
 use model::Model;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use support::peer::{self, Link, Peer, SLAPD, Script, bind_response, done, id_set, sync_done, sync_entry};
+use support::peer::{
+    self, Link, Peer, SLAPD, Script, bind_response, done, id_set, sync_done, sync_entry,
+};
 use support::pki::Pki;
 use support::process::PATIENCE;
 use support::tool::{ConfigText, Tool};
@@ -58,20 +66,26 @@ const KANIDM_AWAY: usize = 7;
 
 #[test]
 fn a_service_holds_no_more_after_many_runs() {
-    let runs = std::env::var("SOAK_RUNS").map_or(RUNS, |runs| runs.parse().expect("SOAK_RUNS is a number"));
+    let runs = std::env::var("SOAK_RUNS")
+        .map_or(RUNS, |runs| runs.parse().expect("SOAK_RUNS is a number"));
     assert!(runs > WARM_UP, "SOAK_RUNS is more than {WARM_UP}");
     let pki = Pki::new();
     let number = Arc::new(AtomicUsize::new(0));
-    let directory = Peer::tls_series(&pki.localhost(), (0..=runs).filter(|run| run % KINDS != KANIDM_AWAY).map(script).collect());
+    let directory = Peer::tls_series(
+        &pki.localhost(),
+        (0..=runs).filter(|run| run % KINDS != KANIDM_AWAY).map(script).collect(),
+    );
     let kanidm = kanidm(&pki, Arc::clone(&number));
-    let sync = ConfigText::for_directory(&format!("ldaps://localhost:{}", directory.port), pki.ca())
-        .set("ldap_sync_base_dn", "dc=example")
-        .set("person_objectclass", "person")
-        .set("user_private_groups", "sync")
-        .set("sync_token", "a-token-of-some-length")
-        .set("schedule", "0 0 0 1 1 * 2099")
-        .set("status_bind", "127.0.0.1:0");
-    let tool = Tool::new(&sync, &ConfigText::for_kanidm(&format!("https://localhost:{kanidm}"), pki.ca()));
+    let sync =
+        ConfigText::for_directory(&format!("ldaps://localhost:{}", directory.port), pki.ca())
+            .set("ldap_sync_base_dn", "dc=example")
+            .set("person_objectclass", "person")
+            .set("user_private_groups", "sync")
+            .set("sync_token", "a-token-of-some-length")
+            .set("schedule", "0 0 0 1 1 * 2099")
+            .set("status_bind", "127.0.0.1:0");
+    let tool =
+        Tool::new(&sync, &ConfigText::for_kanidm(&format!("https://localhost:{kanidm}"), pki.ca()));
     let service = Service::start(&tool);
 
     let begin = Instant::now();
@@ -98,7 +112,9 @@ fn a_service_holds_no_more_after_many_runs() {
     assert!(last.resident <= first.resident + SLACK, "memory: {first:?}, {last:?}");
     // All kinds of run came to what they were meant to.
     let (good, bad) = *service.ended.0.lock().unwrap();
-    let failing = (0..=runs).filter(|run| [CUT, BIND_REFUSED, NO_TLS, KANIDM_AWAY].contains(&(run % KINDS))).count();
+    let failing = (0..=runs)
+        .filter(|run| [CUT, BIND_REFUSED, NO_TLS, KANIDM_AWAY].contains(&(run % KINDS)))
+        .count();
     assert_eq!((good, bad), (runs + 1 - failing, failing), "{}", service.log());
 }
 
@@ -109,7 +125,11 @@ fn script(run: usize) -> Script {
         _ if run == 0 => {
             link.begin(SLAPD);
             let id = link.request().id;
-            link.send((1..=9).flat_map(|number| person(id, number, &format!("user{number}"), "Some One")).collect::<Vec<u8>>());
+            link.send(
+                (1..=9)
+                    .flat_map(|number| person(id, number, &format!("user{number}"), "Some One"))
+                    .collect::<Vec<u8>>(),
+            );
             link.send(sync_done(id, Some(&cookie), true));
             link.stay_silent();
         }
@@ -122,7 +142,12 @@ fn script(run: usize) -> Script {
         kind => {
             link.begin(SLAPD);
             let id = link.request().id;
-            let changed = person(id, 1 + run as u128 % 5, &format!("user{}", 1 + run % 5), &format!("Some One {run}"));
+            let changed = person(
+                id,
+                1 + run as u128 % 5,
+                &format!("user{}", 1 + run % 5),
+                &format!("Some One {run}"),
+            );
             let new = 10_000 + run as u128;
             match kind {
                 CHANGE => link.send(changed),
@@ -152,7 +177,8 @@ fn uuid(number: u128) -> Uuid {
 }
 
 fn person(id: u32, number: u128, name: &str, displayname: &str) -> Vec<u8> {
-    let attributes: [(&str, &[&str]); 3] = [("objectClass", &["person"]), ("uid", &[name]), ("cn", &[displayname])];
+    let attributes: [(&str, &[&str]); 3] =
+        [("objectClass", &["person"]), ("uid", &[name]), ("cn", &[displayname])];
     sync_entry(id, uuid(number), &format!("cn=person {number},dc=example"), &attributes)
 }
 
@@ -179,7 +205,10 @@ fn serve(socket: TcpStream, config: &Arc<ServerConfig>, model: &mut Model, numbe
             true => model.post(&body),
             false => (200, model.state_text()),
         };
-        let answer = format!("HTTP/1.1 {status} X\r\nx-kanidm-opid: op\r\ncontent-length: {}\r\n\r\n{text}", text.len());
+        let answer = format!(
+            "HTTP/1.1 {status} X\r\nx-kanidm-opid: op\r\ncontent-length: {}\r\n\r\n{text}",
+            text.len()
+        );
         if link.write_all(answer.as_bytes()).and_then(|()| link.flush()).is_err() {
             return;
         }
@@ -194,7 +223,9 @@ fn request(link: &mut impl Read) -> Option<(String, Vec<u8>)> {
         head.push(byte[0]);
     }
     let head = String::from_utf8(head).unwrap();
-    let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let length = head
+        .lines()
+        .find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
     let mut body = vec![0; length.unwrap_or(0)];
     link.read_exact(&mut body).ok()?;
     Some((head, body))
@@ -245,13 +276,23 @@ impl Service {
     }
 
     fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     #[track_caller]
     fn wait_for_runs(&self, runs: usize) {
         let ended = self.ended.0.lock().unwrap();
-        let (ended, timeout) = self.ended.1.wait_timeout_while(ended, PATIENCE, |(good, bad)| *good + *bad < runs).unwrap();
+        let (ended, timeout) = self
+            .ended
+            .1
+            .wait_timeout_while(ended, PATIENCE, |(good, bad)| *good + *bad < runs)
+            .unwrap();
         drop(ended); // or the assertion would poison it
         assert!(!timeout.timed_out(), "run {runs} does not end\n{}", self.log());
     }
@@ -280,7 +321,11 @@ impl Service {
             if now.threads <= THREADS && now.files <= files {
                 return now;
             }
-            assert!(begin.elapsed() < PATIENCE, "it does not let go of {now:?}: {THREADS} threads, {files} files\n{}", self.log());
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "it does not let go of {now:?}: {THREADS} threads, {files} files\n{}",
+                self.log()
+            );
             thread::yield_now();
         }
     }

@@ -1,4 +1,5 @@
-//! Many connections to the status socket cost nothing that stays. Alone in its file: it counts what the whole process holds.
+//! Many connections to the status socket cost nothing that stays. Alone in its file: it counts what
+//! the whole process holds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // how tests fail
 
 use std::fs;

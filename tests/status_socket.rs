@@ -84,7 +84,8 @@ fn every_state() {
 #[test]
 fn clients_that_neither_read_nor_close_hold_up_nobody() {
     let listener = listener(&good());
-    let silent: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(listener.address()).unwrap()).collect();
+    let silent: Vec<TcpStream> =
+        (0..300).map(|_| TcpStream::connect(listener.address()).unwrap()).collect();
     assert_eq!(answer(&listener), "Ok\n");
     // Those that come back to read later find their answer.
     for mut stream in silent {
@@ -97,8 +98,13 @@ fn clients_that_neither_read_nor_close_hold_up_nobody() {
 #[test]
 fn clients_that_send_something_get_their_answer_too() {
     let listener = listener(&good());
-    // As an HTTP health check does; also more than is ever read; also when the answer has long been given.
-    for (request, late) in [(&b"GET / HTTP/1.0\r\n\r\n"[..], false), (&[b'x'; 300_000], false), (b"GET / HTTP/1.0\r\n\r\n", true)] {
+    // As an HTTP health check does; also more than is ever read; also when the answer has long been
+    // given.
+    for (request, late) in [
+        (&b"GET / HTTP/1.0\r\n\r\n"[..], false),
+        (&[b'x'; 300_000], false),
+        (b"GET / HTTP/1.0\r\n\r\n", true),
+    ] {
         let mut stream = TcpStream::connect(listener.address()).unwrap();
         if late {
             assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
@@ -190,7 +196,8 @@ fn ask_another(timeout: Duration, serve: impl FnOnce(TcpStream) + Send + 'static
 #[test]
 fn anything_but_the_two_answers_is_unknown() {
     for other in ["", "Ok", "Ok\nOk\n", "Err", "SSH-2.0-OpenSSH_9.2p1\r\n", "\nOk\n"] {
-        let probe = ask_another(PATIENT, move |mut stream| stream.write_all(other.as_bytes()).unwrap());
+        let probe =
+            ask_another(PATIENT, move |mut stream| stream.write_all(other.as_bytes()).unwrap());
         assert_eq!(probe.exit_code, 3, "{other:?}: {}", probe.line);
         assert_eq!(probe.line.lines().count(), 1);
     }
@@ -199,7 +206,8 @@ fn anything_but_the_two_answers_is_unknown() {
 #[test]
 fn a_listener_that_says_nothing_or_never_ends_is_unknown() {
     // It is closed only when the asking side has given up.
-    let until_closed = |mut stream: TcpStream| while stream.read(&mut [0; 16]).is_ok_and(|length| length > 0) {};
+    let until_closed =
+        |mut stream: TcpStream| while stream.read(&mut [0; 16]).is_ok_and(|length| length > 0) {};
     let probe = ask_another(Duration::from_millis(50), until_closed);
     assert_eq!(probe.exit_code, 3, "{}", probe.line);
     assert!(probe.line.contains("timed out"), "{}", probe.line);

@@ -1,7 +1,13 @@
-//! docs/troubleshooting.md has every message that the program can show: the texts are taken from the sources, so that a new one cannot be
-//! forgotten. What counts is the longest part of a text between its placeholders, or as much of it as a reader would search for.
+//! docs/troubleshooting.md has every message that the program can show: the texts are taken from
+//! the sources, so that a new one cannot be forgotten. What counts is the longest part of a text
+//! between its placeholders, or as much of it as a reader would search for.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +16,16 @@ use std::process::Command;
 
 use kanidm_ldap_sync::cli::{OPTIONS, VARIABLES};
 use kanidm_ldap_sync::config::keys::{CLIENT_KEYS, ENTRY_KEYS, KEYS};
-use kanidm_ldap_sync::error::ExitCode;
+use kanidm_ldap_sync::exit::ExitCode;
 
 /// Literals of fewer words are names and parts of sentences.
 const WORDS: usize = 3;
-/// So many characters of a text have to stand in the document, fewer only where the text is shorter.
+/// So many characters of a text have to stand in the document, fewer only where the text is
+/// shorter.
 const SEARCHED: usize = 56;
 
-/// Texts that are no messages about anything wrong: what a line of `--check` that is fine says, listings, internals.
+/// Texts that are no messages about anything wrong: what a line of `--check` that is fine says,
+/// listings, internals.
 const NO_MESSAGES: &[&str] = &[
     // --check: steps, and what is fine.
     "directory, TLS files",
@@ -100,7 +108,11 @@ fn every_message_stands_in_the_document() {
             missing.push(format!("{}: {wanted:?}", file.display()));
         }
     }
-    assert!(missing.is_empty(), "add them to docs/troubleshooting.md, or to NO_MESSAGES where they are none:\n{}", missing.join("\n"));
+    assert!(
+        missing.is_empty(),
+        "add them to docs/troubleshooting.md, or to NO_MESSAGES where they are none:\n{}",
+        missing.join("\n")
+    );
     assert!(found > 300, "{found} messages: does the search still find them?");
 }
 
@@ -113,7 +125,8 @@ fn messages_of_lexopt_stand_in_the_document() {
         (["--check=1"], "unexpected argument for option '--check': \"1\""),
         (["file"], "unexpected argument \"file\""),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_kanidm-ldap-sync")).args(arguments).output().unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_kanidm-ldap-sync")).args(arguments).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(message), "{said}");
         let begin = message.split(['\'', '"']).next().unwrap();
@@ -124,8 +137,11 @@ fn messages_of_lexopt_stand_in_the_document() {
 /// A text that is gone from the program should not be looked for, nor excepted.
 #[test]
 fn every_exception_is_still_in_the_program() {
-    let all: BTreeSet<String> =
-        sources().iter().flat_map(|path| literals(&shipped(&fs::read_to_string(path).unwrap()))).map(|l| l.text).collect();
+    let all: BTreeSet<String> = sources()
+        .iter()
+        .flat_map(|path| literals(&shipped(&fs::read_to_string(path).unwrap())))
+        .map(|l| l.text)
+        .collect();
     for text in NO_MESSAGES {
         assert!(all.iter().any(|literal| literal.contains(text)), "{text:?}");
     }
@@ -145,7 +161,12 @@ fn every_exit_code_is_where_a_reader_begins() {
 fn texts_are_ascii() {
     for path in sources() {
         for literal in literals(&shipped(&fs::read_to_string(&path).unwrap())) {
-            assert!(literal.text.is_ascii() || ["✓", "✗", "–"].contains(&literal.text.as_str()), "{}: {:?}", path.display(), literal.text);
+            assert!(
+                literal.text.is_ascii() || ["✓", "✗", "–"].contains(&literal.text.as_str()),
+                "{}: {:?}",
+                path.display(),
+                literal.text
+            );
         }
     }
 }
@@ -157,17 +178,33 @@ fn messages() -> Vec<(PathBuf, String)> {
         .map(|option| option.help)
         .chain(VARIABLES.iter().map(|(_, help)| *help))
         .chain(ExitCode::ALL.iter().map(|(_, meaning)| *meaning))
-        .chain(KEYS.iter().chain(ENTRY_KEYS).chain(CLIENT_KEYS).flat_map(|key| [Some(key.summary), key.default]).flatten())
+        .chain(
+            KEYS.iter()
+                .chain(ENTRY_KEYS)
+                .chain(CLIENT_KEYS)
+                .flat_map(|key| [Some(key.summary), key.default])
+                .flatten(),
+        )
         .collect();
     let mut messages = Vec::new();
     for path in sources() {
         for literal in literals(&shipped(&fs::read_to_string(&path).unwrap())) {
             let text = literal.text.as_str();
-            // What is logged for whoever looks for the cause himself, and reasons in attributes, are not messages to look up.
-            let inside = ["debug!(", "trace!(", "reason = "].iter().any(|opening| literal.before.trim_end().ends_with(opening));
+            // What is logged for whoever looks for the cause himself, and reasons in attributes,
+            // are not messages to look up.
+            let inside = ["debug!(", "trace!(", "reason = "]
+                .iter()
+                .any(|opening| literal.before.trim_end().ends_with(opening));
             let is_help = text.starts_with("Copies persons and groups") || tables.contains(text);
-            let no_message = is_help || NO_MESSAGES.iter().any(|known| text == *known || (known.len() > 30 && text.contains(known)));
-            if !inside && !no_message && text.split_whitespace().count() >= WORDS && searched(text).split(' ').count() >= WORDS {
+            let no_message = is_help
+                || NO_MESSAGES
+                    .iter()
+                    .any(|known| text == *known || (known.len() > 30 && text.contains(known)));
+            if !inside
+                && !no_message
+                && text.split_whitespace().count() >= WORDS
+                && searched(text).split(' ').count() >= WORDS
+            {
                 messages.push((path.strip_prefix(root()).unwrap().to_owned(), literal.text));
             }
         }
@@ -177,8 +214,9 @@ fn messages() -> Vec<(PathBuf, String)> {
 
 /// The part of a text that a reader would search for.
 fn searched(text: &str) -> String {
-    let parts =
-        text.split('{').enumerate().map(|(i, part)| if i == 0 { part } else { part.split_once('}').map_or(part, |(_, rest)| rest) });
+    let parts = text.split('{').enumerate().map(|(i, part)| {
+        if i == 0 { part } else { part.split_once('}').map_or(part, |(_, rest)| rest) }
+    });
     let longest = parts.map(plain).max_by_key(String::len).unwrap_or_default();
     match longest.char_indices().nth(SEARCHED).map(|(end, _)| &longest[..end]) {
         // Up to the end of a word.
@@ -211,7 +249,9 @@ fn sources() -> Vec<PathBuf> {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.path() {
                 path if path.is_dir() => folders.push(path),
-                path if path.extension().is_some_and(|extension| extension == "rs") => files.push(path),
+                path if path.extension().is_some_and(|extension| extension == "rs") => {
+                    files.push(path)
+                }
                 _ => {}
             }
         }
@@ -231,13 +271,24 @@ struct Literal {
     text: String,
 }
 
-/// The string literals of Rust source. No more of the language than that takes: comments, characters and raw strings.
+/// The string literals of Rust source. No more of the language than that takes: comments,
+/// characters and raw strings.
 fn literals(source: &str) -> Vec<Literal> {
     let mut literals = Vec::new();
     let mut rest = source;
     while let Some(c) = rest.chars().next() {
         let at = source.len() - rest.len();
-        let before = || source[..at].lines().rev().take(2).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join(" ");
+        let before = || {
+            source[..at]
+                .lines()
+                .rev()
+                .take(2)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         if rest.starts_with("//") {
             rest = rest.find('\n').map_or("", |end| &rest[end..]);
         } else if let Some(raw) = rest.strip_prefix("r\"").or_else(|| rest.strip_prefix("br\"")) {
@@ -264,7 +315,11 @@ fn literals(source: &str) -> Vec<Literal> {
 /// What follows a character literal; a lifetime is none.
 fn character(quoted: &str) -> Option<&str> {
     match quoted.strip_prefix('\\') {
-        Some(escape) => escape.char_indices().skip(1).find(|(_, c)| *c == '\'').map(|(end, _)| &escape[end + 1..]),
+        Some(escape) => escape
+            .char_indices()
+            .skip(1)
+            .find(|(_, c)| *c == '\'')
+            .map(|(end, _)| &escape[end + 1..]),
         None => quoted[quoted.chars().next()?.len_utf8()..].strip_prefix('\''),
     }
 }
@@ -300,5 +355,8 @@ fn the_reader_of_sources_finds_literals_and_nothing_else() {
     "##;
     let texts: Vec<String> = literals(source).into_iter().map(|literal| literal.text).collect();
     assert_eq!(texts, ["one \"quoted\" text", "raw \"text\""]);
-    assert_eq!(searched("{a} is short; {b:?} is the longer of the two: {}"), "is the longer of the two");
+    assert_eq!(
+        searched("{a} is short; {b:?} is the longer of the two: {}"),
+        "is the longer of the two"
+    );
 }

@@ -1,7 +1,12 @@
-//! What a run says where something is odd in the directory or in the configuration: one sentence, in
-//! the run and in `--check`. On a real slapd and the real Kanidm engine.
+//! What a run says where something is odd in the directory or in the configuration: one sentence,
+//! in the run and in `--check`. On a real slapd and the real Kanidm engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod support;
 
@@ -11,7 +16,12 @@ use support::slapd::SlapdOptions;
 use support::world::{ACCOUNT, FILTER, World};
 
 fn options() -> SlapdOptions {
-    let seed = Seed::Generated(SeedOptions { users: 12, groups: 4, specials: false, ..SeedOptions::default() });
+    let seed = Seed::Generated(SeedOptions {
+        users: 12,
+        groups: 4,
+        specials: false,
+        ..SeedOptions::default()
+    });
     SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() }
 }
 
@@ -47,14 +57,22 @@ fn a_dry_run_names_who_goes_and_nobody_who_was_never_there() {
     let (gone, leaves) = (uuid(1), uuid(2));
     let delete = |dn: String| format!("dn: {dn}\nchangetype: delete\n\n");
     world.slapd.modify(&(1..=6).map(never).chain([user_dn(1)]).map(delete).collect::<String>());
-    let account = ["uidNumber", "gidNumber", "homeDirectory", "loginShell", "gecos"].map(|name| format!("-\ndelete: {name}\n")).concat();
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\ndelete: objectClass\nobjectClass: posixAccount\n{account}\n", user_dn(2)));
-    let mut expected =
-        vec![format!("delete person {gone} (not found in the directory)"), format!("delete person {} ({leaves})", user_dn(2))];
+    let account = ["uidNumber", "gidNumber", "homeDirectory", "loginShell", "gecos"]
+        .map(|name| format!("-\ndelete: {name}\n"))
+        .concat();
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modify\ndelete: objectClass\nobjectClass: posixAccount\n{account}\n",
+        user_dn(2)
+    ));
+    let mut expected = vec![
+        format!("delete person {gone} (not found in the directory)"),
+        format!("delete person {} ({leaves})", user_dn(2)),
+    ];
     expected.sort();
     for arguments in [&["--dry-run"][..], &["--dry-run", "--full-refresh"]] {
         let outcome = world.tool.run(arguments).expect_code(0);
-        let mut lines: Vec<&str> = outcome.stdout.lines().filter(|line| line.starts_with("delete ")).collect();
+        let mut lines: Vec<&str> =
+            outcome.stdout.lines().filter(|line| line.starts_with("delete ")).collect();
         lines.sort_unstable();
         assert_eq!(lines, expected, "{arguments:?}");
         assert!(outcome.stderr.contains(", 2 deleted, 0 held"), "{}", outcome.stderr);
@@ -73,14 +91,21 @@ fn that_no_member_is_found() {
     let world = World::with(options(), GROUPS_OF_NAMES, FILTER, |config| {
         config.set("group_attr_schema", "rfc2307").set("group_attr_member", "member")
     });
-    says(&world, 0, "members that groups name is synchronised. Check group_attr_schema, group_attr_member and ldap_filter");
+    says(
+        &world,
+        0,
+        "members that groups name is synchronised. Check group_attr_schema, group_attr_member and ldap_filter",
+    );
 }
 
 #[test]
 fn that_members_are_in_an_attribute_that_is_not_read() {
     let filter = "(|(objectClass=posixAccount)(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=posixGroup))";
-    let classes = ["groupOfNames", "groupOfUniqueNames", "posixGroup"].map(toml::Value::from).to_vec();
-    let mut world = World::with(options(), GROUPS_OF_NAMES, filter, |config| config.set("group_objectclass", toml::Value::Array(classes)));
+    let classes =
+        ["groupOfNames", "groupOfUniqueNames", "posixGroup"].map(toml::Value::from).to_vec();
+    let mut world = World::with(options(), GROUPS_OF_NAMES, filter, |config| {
+        config.set("group_objectclass", toml::Value::Array(classes))
+    });
     world.slapd.modify(&format!(
         "dn: {}\nchangetype: add\nobjectClass: groupOfUniqueNames\ncn: unique\nuniqueMember: {}\n\n",
         group_dn("unique"),
@@ -103,8 +128,13 @@ fn that_members_are_in_an_attribute_that_is_not_read() {
 fn that_a_name_is_one_of_kanidms_own() {
     let world = World::with(options(), GROUPS_OF_NAMES, FILTER, |config| config);
     world.run(&[], 0);
-    let group =
-        |name: &str| format!("dn: {}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n\n", group_dn(name), user_dn(1));
+    let group = |name: &str| {
+        format!(
+            "dn: {}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n\n",
+            group_dn(name),
+            user_dn(1)
+        )
+    };
     world.slapd.modify(&group("idm_admins"));
     for arguments in [&[][..], &["--full-refresh"]] {
         let ran = world.run(arguments, 3);
@@ -121,10 +151,20 @@ fn that_a_directory_with_nothing_new_is_older() {
     world.run(&[], 0);
     let words = "the directory is older than what was read before: it lags behind its provider, or was restored";
     let ran = world.run(&[], 0);
-    assert!(!ran.outcome.stderr.contains(words) && ran.report["directory_is_older"] == false, "{}", ran.outcome.stderr);
-    world.change_cookie(|cookie| [&cookie[..], b";20991231000000.000000Z#000000#001#000000"].concat());
+    assert!(
+        !ran.outcome.stderr.contains(words) && ran.report["directory_is_older"] == false,
+        "{}",
+        ran.outcome.stderr
+    );
+    world.change_cookie(|cookie| {
+        [&cookie[..], b";20991231000000.000000Z#000000#001#000000"].concat()
+    });
     let ran = world.run(&[], 0);
-    assert!(ran.outcome.stderr.contains(words) && ran.report["directory_is_older"] == true, "{}", ran.outcome.stderr);
+    assert!(
+        ran.outcome.stderr.contains(words) && ran.report["directory_is_older"] == true,
+        "{}",
+        ran.outcome.stderr
+    );
 }
 
 /// syncprov on a database that is glued below another one answers besides that one.

@@ -1,4 +1,5 @@
-//! Our decoder beside others. A workspace of its own, `benches/decode`, so that theirs are in nobody else's dependency tree.
+//! Our decoder beside others. A workspace of its own, `benches/decode`, so that theirs are in
+//! nobody else's dependency tree.
 
 use std::process::{Command, Stdio};
 
@@ -8,7 +9,9 @@ use crate::document::Document;
 pub fn measure(document: &mut Document) {
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/decode/Cargo.toml");
     let mut command = Command::new("cargo");
-    command.args(["run", "--release", "--quiet", "--locked", "--manifest-path", manifest]).stderr(Stdio::inherit());
+    command
+        .args(["run", "--release", "--quiet", "--locked", "--manifest-path", manifest])
+        .stderr(Stdio::inherit());
     let output = command.output().expect("cargo runs");
     assert!(output.status.success(), "{command:?} failed");
     document.put("DECODE", String::from_utf8(output.stdout).expect("text"));

@@ -22,7 +22,9 @@ impl Document {
     /// Writes the document. Panics where the template asks for what was not measured.
     pub fn write(mut self) {
         self.put("MACHINE", machine());
-        let text = self.0.iter().fold(TEMPLATE.to_owned(), |text, (name, table)| text.replace(&format!("@{name}@"), table.trim_end()));
+        let text = self.0.iter().fold(TEMPLATE.to_owned(), |text, (name, table)| {
+            text.replace(&format!("@{name}@"), table.trim_end())
+        });
         let missing = text.lines().find(|line| line.starts_with('@') && line.ends_with('@'));
         assert_eq!(missing, None, "not measured");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance.md");
@@ -39,15 +41,38 @@ fn machine() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("model name"))
         .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
-    let memory =
-        read("/proc/meminfo").lines().next().unwrap_or_default().split_ascii_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok());
+    let memory = read("/proc/meminfo")
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<f64>().ok());
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let lines = [
         ("date", first_line("date", &["-u", "+%F"])),
-        ("machine", format!("{model}, {cores} cores, {:.0} GiB", memory.unwrap_or(0.0) / 1024.0 / 1024.0)),
+        (
+            "machine",
+            format!("{model}, {cores} cores, {:.0} GiB", memory.unwrap_or(0.0) / 1024.0 / 1024.0),
+        ),
         // Without what a builder of kernels calls his own.
-        ("Linux", read("/proc/sys/kernel/osrelease").trim().split('-').next().unwrap_or_default().to_owned()),
-        ("this tool", format!("{}, release profile, {}", env!("CARGO_PKG_VERSION"), first_line("rustc", &["-V"]))),
+        (
+            "Linux",
+            read("/proc/sys/kernel/osrelease")
+                .trim()
+                .split('-')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
+        (
+            "this tool",
+            format!(
+                "{}, release profile, {}",
+                env!("CARGO_PKG_VERSION"),
+                first_line("rustc", &["-V"])
+            ),
+        ),
         ("Kanidm's own tool", format!("{KANIDM_TOOL}, release profile, `cargo install --locked`")),
         ("slapd, `ldapsearch`", first_line("slapd", &["-VV"])),
     ];
@@ -56,7 +81,15 @@ fn machine() -> String {
 
 /// The first line a program writes, to whichever output.
 fn first_line(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
     let text = [output.stdout, output.stderr].concat();
-    String::from_utf8_lossy(&text).lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
+    String::from_utf8_lossy(&text)
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or_default()
+        .to_owned()
 }

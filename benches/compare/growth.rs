@@ -15,13 +15,25 @@ const ROUNDS: usize = 3;
 pub fn measure(document: &mut Document) {
     let (pki, meter) = (Pki::new(), Meter::new());
     let identity = pki.localhost();
-    let mut table = Table::new(&["accounts", "wall", "an account", "CPU", "SCIM body", "peak memory", "allowed", ""]);
+    let mut table = Table::new(&[
+        "accounts",
+        "wall",
+        "an account",
+        "CPU",
+        "SCIM body",
+        "peak memory",
+        "allowed",
+        "",
+    ]);
     for persons in [10_000, 100_000, 1_000_000] {
         let mut body = 0.0;
         let samples: Vec<Sample> = (0..ROUNDS)
             .map(|round| {
                 let directory = synthetic::serve(&identity, persons);
-                let config = ConfigText::for_directory(&format!("ldaps://localhost:{}", directory.port), pki.ca());
+                let config = ConfigText::for_directory(
+                    &format!("ldaps://localhost:{}", directory.port),
+                    pki.ca(),
+                );
                 let tool = Tool::ours(&config, &pki);
                 let sample = meter.run(&tool.program);
                 body = bytes_of_content(&tool.sink.take_posts());

@@ -1,11 +1,19 @@
-//! Side by side: our tool, Kanidm's own, and `ldapsearch`, on the same directory, in turn. Writes `docs/performance.md`.
+//! Side by side: our tool, Kanidm's own, and `ldapsearch`, on the same directory, in turn. Writes
+//! `docs/performance.md`.
 //!
-//! `cargo bench --bench compare` runs all of it in some ten minutes and wants a machine that does nothing else. It needs slapd, ldap-utils and GNU
-//! time (Debian packages of these names), and builds Kanidm's own tool and the test server once, unless `KANIDM_LDAP_SYNC` and
-//! `KANIDM_TEST_SERVER` name them. A part of it: `cargo bench --bench compare -- slapd`, or `group`, `growth`, `engine`, `decode`; such a run prints
-//! its tables and leaves the document alone.
+//! `cargo bench --bench compare` runs all of it in some ten minutes and wants a machine that does
+//! nothing else. It needs slapd, ldap-utils and GNU time (Debian packages of these names), and
+//! builds Kanidm's own tool and the test server once, unless `KANIDM_LDAP_SYNC` and
+//! `KANIDM_TEST_SERVER` name them. A part of it: `cargo bench --bench compare -- slapd`, or
+//! `group`, `growth`, `engine`, `decode`; such a run prints its tables and leaves the document
+//! alone.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench says what is missing by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench says what is missing by failing"
+)]
 
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -42,7 +50,8 @@ fn main() {
         println!("not a test: cargo bench --bench compare");
         return;
     }
-    let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let wanted: Vec<&String> =
+        arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     for name in &wanted {
         assert!(PARTS.iter().any(|(part, _)| part == name), "no such part: {name}");
     }

@@ -1,6 +1,7 @@
 //! What a run of a program costs: time on the clock, CPU time, peak memory.
 //!
-//! The kernel's own account of the process, as GNU time (Debian package `time`) prints it: CPU time to a hundredth of a second.
+//! The kernel's own account of the process, as GNU time (Debian package `time`) prints it: CPU time
+//! to a hundredth of a second.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,11 @@ impl Sample {
             let mut figures: Vec<f64> = samples.iter().map(figure).collect();
             figures.sort_by(f64::total_cmp);
             let middle = figures.len() / 2;
-            if figures.len() % 2 == 1 { figures[middle] } else { (figures[middle - 1] + figures[middle]) / 2.0 }
+            if figures.len() % 2 == 1 {
+                figures[middle]
+            } else {
+                (figures[middle - 1] + figures[middle]) / 2.0
+            }
         };
         Sample { wall: of(|s| s.wall), cpu: of(|s| s.cpu), peak: of(|s| s.peak) }
     }
@@ -60,7 +65,8 @@ impl Meter {
         Meter { dir: TempDir::new("meter") }
     }
 
-    /// Runs it once. Its standard output goes nowhere. Panics, with what it wrote to standard error, when it fails.
+    /// Runs it once. Its standard output goes nowhere. Panics, with what it wrote to standard
+    /// error, when it fails.
     pub fn run(&self, program: &Program) -> Sample {
         self.run_to(program, Stdio::null())
     }
@@ -85,11 +91,28 @@ impl Meter {
     fn run_to(&self, program: &Program, stdout: Stdio) -> Sample {
         let (account, errors) = (self.dir.path().join("account"), self.errors());
         let mut command = Command::new(TIME);
-        command.args(["-q", "-f", "%U %S %M", "-o"]).arg(&account).arg("--").arg(&program.path).args(&program.arguments);
-        for variable in ["KANIDM_URL", "KANIDM_CA_PATH", "KANIDM_INSTANCE", "KANIDM_DEBUG", "RUST_LOG", "LDAPCONF", "LDAPRC"] {
+        command
+            .args(["-q", "-f", "%U %S %M", "-o"])
+            .arg(&account)
+            .arg("--")
+            .arg(&program.path)
+            .args(&program.arguments);
+        for variable in [
+            "KANIDM_URL",
+            "KANIDM_CA_PATH",
+            "KANIDM_INSTANCE",
+            "KANIDM_DEBUG",
+            "RUST_LOG",
+            "LDAPCONF",
+            "LDAPRC",
+        ] {
             command.env_remove(variable);
         }
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(std::fs::File::create(&errors).expect("our own folder"));
+        command
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(std::fs::File::create(&errors).expect("our own folder"));
         let begun = Instant::now();
         let status = command.status().expect("GNU time runs");
         let wall = begun.elapsed();
@@ -99,7 +122,10 @@ impl Meter {
 }
 
 fn read(account: &str, wall: Duration) -> Sample {
-    let figures: Vec<f64> = account.split_ascii_whitespace().map(|figure| figure.parse().expect("a number")).collect();
-    let [user, system, kibibytes] = figures[..] else { panic!("not what GNU time was asked for: {account:?}") };
+    let figures: Vec<f64> =
+        account.split_ascii_whitespace().map(|figure| figure.parse().expect("a number")).collect();
+    let [user, system, kibibytes] = figures[..] else {
+        panic!("not what GNU time was asked for: {account:?}")
+    };
     Sample { wall: wall.as_secs_f64(), cpu: user + system, peak: kibibytes * 1024.0 }
 }

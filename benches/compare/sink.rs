@@ -1,7 +1,9 @@
-//! A Kanidm that accepts everything at once: what is left of a run's time is the tool's and the directory's.
+//! A Kanidm that accepts everything at once: what is left of a run's time is the tool's and the
+//! directory's.
 //!
-//! It speaks `/scim/v1/Sync` over HTTPS as far as both tools use it: GET answers the state, POST stores the `to_state` of its body. Bodies are
-//! counted and thrown away. It runs inside the bench, so that none of its CPU time and memory is the tool's.
+//! It speaks `/scim/v1/Sync` over HTTPS as far as both tools use it: GET answers the state, POST
+//! stores the `to_state` of its body. Bodies are counted and thrown away. It runs inside the bench,
+//! so that none of its CPU time and memory is the tool's.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -52,8 +54,10 @@ impl Sink {
             for tcp in listener.incoming().flatten() {
                 let (config, sink) = (Arc::clone(&config), served.clone());
                 std::thread::spawn(move || {
-                    // A client that hangs up has its reasons: whether its run went well is asked elsewhere.
-                    let _ = Connection::new(tcp, config).and_then(|mut connection| connection.serve(&sink));
+                    // A client that hangs up has its reasons: whether its run went well is asked
+                    // elsewhere.
+                    let _ = Connection::new(tcp, config)
+                        .and_then(|mut connection| connection.serve(&sink));
                 });
             }
         });
@@ -155,7 +159,9 @@ impl Connection {
         let mut left = length;
         loop {
             let here = usize::try_from(left).unwrap_or(usize::MAX).min(self.plain.len());
-            kept.extend_from_slice(&self.plain[..here.min(HEAD_OF_BODY.saturating_sub(kept.len()))]);
+            kept.extend_from_slice(
+                &self.plain[..here.min(HEAD_OF_BODY.saturating_sub(kept.len()))],
+            );
             self.plain.drain(..here);
             left -= here as u64;
             if left == 0 {
@@ -169,7 +175,9 @@ impl Connection {
 
     fn answer(&mut self, body: &str) -> io::Result<()> {
         let length = body.len();
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-kanidm-opid: bench\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-kanidm-opid: bench\r\ncontent-length: {length}\r\n\r\n"
+        );
         self.tls.writer().write_all((head + body).as_bytes())?;
         self.flush()
     }
@@ -180,7 +188,8 @@ impl Connection {
         let mut records = &self.raw[..read];
         while !records.is_empty() {
             self.tls.read_tls(&mut records)?;
-            let arrived = self.tls.process_new_packets().map_err(io::Error::other)?.plaintext_bytes_to_read();
+            let arrived =
+                self.tls.process_new_packets().map_err(io::Error::other)?.plaintext_bytes_to_read();
             let before = self.plain.len();
             self.plain.resize(before + arrived, 0);
             self.tls.reader().read_exact(&mut self.plain[before..])?;

@@ -1,4 +1,5 @@
-//! A directory of any size that costs next to nothing: entries are copies of one, with other numbers in it, made while they are sent.
+//! A directory of any size that costs next to nothing: entries are copies of one, with other
+//! numbers in it, made while they are sent.
 //!
 //! For seeing how our own cost grows. What a real slapd adds is measured elsewhere.
 
@@ -33,10 +34,14 @@ pub fn serve(identity: &Identity, persons: u32) -> Peer {
     })
 }
 
-/// A slapd leaves out what changes meanwhile, and is asked for it: whether the account may see `entryCSN`, and what has a newer one.
+/// A slapd leaves out what changes meanwhile, and is asked for it: whether the account may see
+/// `entryCSN`, and what has a newer one.
 fn nothing_was_left_out(link: &mut Link) {
     let base = link.request();
-    link.send([peer::entry(base.id, SUFFIX, &[("entryCSN", &[CSN])]), peer::done(base.id, 0, "")].concat());
+    link.send(
+        [peer::entry(base.id, SUFFIX, &[("entryCSN", &[CSN])]), peer::done(base.id, 0, "")]
+            .concat(),
+    );
     let newer = link.request();
     link.send(peer::done(newer.id, 0, ""));
 }
@@ -56,12 +61,23 @@ fn send_persons(link: &mut Link, id: u32, persons: u32) {
 fn send_groups(link: &mut Link, id: u32, persons: u32) {
     let mut piece = Vec::new();
     for number in 1..=persons / 100 {
-        let members: Vec<String> = (0..MEMBERS).map(|k| person_dn((number * 97 + k * 13) % persons + 1)).collect();
+        let members: Vec<String> =
+            (0..MEMBERS).map(|k| person_dn((number * 97 + k * 13) % persons + 1)).collect();
         let members: Vec<&str> = members.iter().map(String::as_str).collect();
-        let (name, dn) = (format!("team{number:05}"), format!("cn=team{number:05},ou=groups,dc=example,dc=com"));
-        let attributes: [(&str, &[&str]); 4] =
-            [("objectClass", &["top", "groupOfNames"]), ("cn", &[&name]), ("description", &["A team"]), ("member", &members)];
-        piece.extend(peer::sync_entry(id, Uuid::from_u128(u128::MAX - u128::from(number)), &dn, &attributes));
+        let (name, dn) =
+            (format!("team{number:05}"), format!("cn=team{number:05},ou=groups,dc=example,dc=com"));
+        let attributes: [(&str, &[&str]); 4] = [
+            ("objectClass", &["top", "groupOfNames"]),
+            ("cn", &[&name]),
+            ("description", &["A team"]),
+            ("member", &members),
+        ];
+        piece.extend(peer::sync_entry(
+            id,
+            Uuid::from_u128(u128::MAX - u128::from(number)),
+            &dn,
+            &attributes,
+        ));
     }
     link.send(&piece);
 }
@@ -70,12 +86,23 @@ fn person_dn(number: u32) -> String {
     format!("uid=user{number:07},ou=people,dc=example,dc=com")
 }
 
-/// The attributes that are mapped, as a directory of POSIX accounts has them; an Ed25519 key and a salted SHA-512 hash.
+/// The attributes that are mapped, as a directory of POSIX accounts has them; an Ed25519 key and a
+/// salted SHA-512 hash.
 fn person(id: u32) -> Vec<u8> {
     let hash = "{SSHA512}UkOx2BxJcmRqKZqNSJXbF8mJVxT8rSmRzzT7nAaRhQ8hY7bH0wS0p3PnXoHkQm4c6rQzHn8kK8nJQwqVt3oYxWxhYnNhbHQw";
     let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl user0000000@example.com";
     let attributes: [(&str, &[&str]); 8] = [
-        ("objectClass", &["top", "person", "organizationalPerson", "inetOrgPerson", "posixAccount", "ldapPublicKey"]),
+        (
+            "objectClass",
+            &[
+                "top",
+                "person",
+                "organizationalPerson",
+                "inetOrgPerson",
+                "posixAccount",
+                "ldapPublicKey",
+            ],
+        ),
         ("uid", &["user0000000"]),
         ("cn", &["Zoë Example 0000000"]),
         ("uidNumber", &["100000000"]),
@@ -98,7 +125,8 @@ impl Template {
     fn of(message: Vec<u8>) -> Template {
         let places = |what: &[u8]| -> Vec<usize> {
             let all = message.windows(what.len()).enumerate().filter(|(_, window)| *window == what);
-            // The zeros of a uidNumber, 100000000, hold the mark twice: they do not overlap when the first counts.
+            // The zeros of a uidNumber, 100000000, hold the mark twice: they do not overlap when
+            // the first counts.
             let mut places: Vec<usize> = all.map(|(at, _)| at).collect();
             places.dedup_by(|later, earlier| *later < *earlier + what.len());
             places
@@ -128,7 +156,10 @@ fn uuid_of(number: u32) -> Uuid {
     };
     let high = mix(u64::from(number));
     uuid::Builder::from_random_bytes(
-        u128::from_be_bytes([high.to_be_bytes(), mix(high).to_be_bytes()].concat().try_into().expect("16")).to_be_bytes(),
+        u128::from_be_bytes(
+            [high.to_be_bytes(), mix(high).to_be_bytes()].concat().try_into().expect("16"),
+        )
+        .to_be_bytes(),
     )
     .into_uuid()
 }

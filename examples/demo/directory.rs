@@ -1,5 +1,6 @@
-//! A directory server small enough to read in one sitting: LDAPv3 over TLS, simple bind, search, and RFC 4533 content
-//! synchronisation as slapd with a session log speaks it. For the demo only: it believes whoever asks.
+//! A directory server small enough to read in one sitting: LDAPv3 over TLS, simple bind, search,
+//! and RFC 4533 content synchronisation as slapd with a session log speaks it. For the demo only:
+//! it believes whoever asks.
 
 #![expect(clippy::expect_used, reason = "what it encodes is its own and short")]
 
@@ -11,8 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ldap_content_sync::{Frame, frame};
 use rasn::types::OctetString;
 use rasn_ldap::{
-    BindResponse, Control, Filter, IntermediateResponse, LdapMessage, LdapResult, LdapString, PartialAttribute, ProtocolOp, ResultCode,
-    SearchRequest, SearchRequestScope, SearchResultDone, SearchResultEntry,
+    BindResponse, Control, Filter, IntermediateResponse, LdapMessage, LdapResult, LdapString,
+    PartialAttribute, ProtocolOp, ResultCode, SearchRequest, SearchRequestScope, SearchResultDone,
+    SearchResultEntry,
 };
 use uuid::Uuid;
 
@@ -55,7 +57,8 @@ impl Directory {
         let mut content = self.content();
         let changed = content.next_change();
         let uuid = Uuid::from_u128(0x0de3_0000_0000_4000_8000_0000_0000_0000 + u128::from(changed));
-        let attributes = attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let attributes =
+            attributes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         content.entries.push(Entry { uuid, dn: dn.to_owned(), attributes, changed });
         uuid
     }
@@ -63,16 +66,25 @@ impl Directory {
     /// Replaces the value of an attribute.
     pub fn set(&self, uuid: Uuid, attribute: &str, value: &str) {
         self.content().entry(uuid, |entry| {
-            entry.attributes.iter_mut().filter(|(name, _)| *name == attribute).for_each(|(_, old)| value.clone_into(old));
+            entry
+                .attributes
+                .iter_mut()
+                .filter(|(name, _)| *name == attribute)
+                .for_each(|(_, old)| value.clone_into(old));
         });
     }
 
-    /// Gives an entry another DN. Groups that name it follow, without counting as changed, as with slapd's refint overlay.
+    /// Gives an entry another DN. Groups that name it follow, without counting as changed, as with
+    /// slapd's refint overlay.
     pub fn rename(&self, uuid: Uuid, dn: &str) {
         let mut content = self.content();
         let mut old = String::new();
         content.entry(uuid, |entry| old = std::mem::replace(&mut entry.dn, dn.to_owned()));
-        let members = content.entries.iter_mut().flat_map(|e| &mut e.attributes).filter(|(name, _)| *name == "member");
+        let members = content
+            .entries
+            .iter_mut()
+            .flat_map(|e| &mut e.attributes)
+            .filter(|(name, _)| *name == "member");
         members.filter(|(_, member)| *member == old).for_each(|(_, member)| dn.clone_into(member));
     }
 
@@ -89,7 +101,8 @@ impl Directory {
         let mut buffer = Vec::new();
         loop {
             while let Frame::Complete { len } = frame(&buffer, 1 << 20)? {
-                let request: LdapMessage = rasn::ber::decode(&buffer[..len]).map_err(|e| e.to_string())?;
+                let request: LdapMessage =
+                    rasn::ber::decode(&buffer[..len]).map_err(|e| e.to_string())?;
                 buffer.drain(..len);
                 let Some(answer) = self.answer(&request) else { return Ok(()) };
                 stream.write_all(&answer)?;
@@ -113,14 +126,25 @@ impl Directory {
         let text = |s: &str| LdapString(s.to_owned());
         match &request.protocol_op {
             ProtocolOp::BindRequest(_) => {
-                let response = BindResponse::new(ResultCode::Success, text(""), text(""), None, None);
+                let response =
+                    BindResponse::new(ResultCode::Success, text(""), text(""), None, None);
                 Some(encode(id, ProtocolOp::BindResponse(response), None))
             }
-            ProtocolOp::SearchRequest(search) if search.base_object.0.is_empty() => Some(root_dse(id)),
+            ProtocolOp::SearchRequest(search) if search.base_object.0.is_empty() => {
+                Some(root_dse(id))
+            }
             ProtocolOp::SearchRequest(search) => {
-                let sync = request.controls.iter().flatten().find(|c| c.control_type[..] == *SYNC_REQUEST.as_bytes());
+                let sync = request
+                    .controls
+                    .iter()
+                    .flatten()
+                    .find(|c| c.control_type[..] == *SYNC_REQUEST.as_bytes());
                 Some(match sync {
-                    Some(control) => self.synchronise(id, search, control.control_value.as_deref().unwrap_or_default()),
+                    Some(control) => self.synchronise(
+                        id,
+                        search,
+                        control.control_value.as_deref().unwrap_or_default(),
+                    ),
                     None => self.search(id, search),
                 })
             }
@@ -143,16 +167,28 @@ impl Directory {
         let content = self.content();
         let since = since(request);
         let mut out = Vec::new();
-        let deleted: BTreeSet<Uuid> = content.deleted.iter().filter(|(change, _)| since > 0 && *change > since).map(|(_, u)| *u).collect();
+        let deleted: BTreeSet<Uuid> = content
+            .deleted
+            .iter()
+            .filter(|(change, _)| since > 0 && *change > since)
+            .map(|(_, u)| *u)
+            .collect();
         if !deleted.is_empty() {
             let set: Vec<u8> = deleted.iter().flat_map(|u| tlv(0x04, u.as_bytes())).collect();
             let info = tlv(0xa3, &[tlv(0x01, &[0xff]), tlv(0x31, &set)].concat());
-            let response = IntermediateResponse { response_name: Some(octets(SYNC_INFO.as_bytes())), response_value: Some(octets(&info)) };
+            let response = IntermediateResponse {
+                response_name: Some(octets(SYNC_INFO.as_bytes())),
+                response_value: Some(octets(&info)),
+            };
             out.extend(encode(id, ProtocolOp::IntermediateResponse(response), None));
         }
         for entry in content.entries.iter().filter(|e| e.changed > since && in_scope(e, search)) {
             let state = tlv(0x30, &[tlv(0x0a, &[1]), tlv(0x04, entry.uuid.as_bytes())].concat());
-            out.extend(encode(id, ProtocolOp::SearchResEntry(wire(entry, search)), Some((SYNC_STATE, state))));
+            out.extend(encode(
+                id,
+                ProtocolOp::SearchResEntry(wire(entry, search)),
+                Some((SYNC_STATE, state)),
+            ));
         }
         let cookie = format!("rid=000,csn=20260101000000.{:06}Z#000000#000#000000", content.change);
         let value = tlv(0x30, &[tlv(0x04, cookie.as_bytes()), tlv(0x01, &[0xff])].concat());
@@ -177,22 +213,31 @@ impl Content {
     }
 }
 
-/// What a client asks first: what kind of server this is, and whether it speaks content synchronisation.
+/// What a client asks first: what kind of server this is, and whether it speaks content
+/// synchronisation.
 fn root_dse(id: u32) -> Vec<u8> {
-    let attribute = |name: &str, value: &str| PartialAttribute::new(LdapString(name.to_owned()), vec![octets(value.as_bytes())].into());
-    let attributes = vec![attribute("objectClass", "OpenLDAProotDSE"), attribute("supportedControl", SYNC_REQUEST)];
+    let attribute = |name: &str, value: &str| {
+        PartialAttribute::new(LdapString(name.to_owned()), vec![octets(value.as_bytes())].into())
+    };
+    let attributes = vec![
+        attribute("objectClass", "OpenLDAProotDSE"),
+        attribute("supportedControl", SYNC_REQUEST),
+    ];
     let entry = SearchResultEntry::new(LdapString(String::new()), attributes);
     [encode(id, ProtocolOp::SearchResEntry(entry), None), done(id, None)].concat()
 }
 
 fn done(id: u32, control: Option<(&str, Vec<u8>)>) -> Vec<u8> {
-    let result = LdapResult::new(ResultCode::Success, LdapString(String::new()), LdapString(String::new()));
+    let result =
+        LdapResult::new(ResultCode::Success, LdapString(String::new()), LdapString(String::new()));
     encode(id, ProtocolOp::SearchResDone(SearchResultDone(result)), control)
 }
 
 fn encode(id: u32, op: ProtocolOp, control: Option<(&str, Vec<u8>)>) -> Vec<u8> {
     let mut message = LdapMessage::new(id, op);
-    message.controls = control.map(|(oid, value)| vec![Control::new(octets(oid.as_bytes()), false, Some(octets(&value)))]);
+    message.controls = control.map(|(oid, value)| {
+        vec![Control::new(octets(oid.as_bytes()), false, Some(octets(&value)))]
+    });
     rasn::ber::encode(&message).expect("our own answers can be encoded")
 }
 
@@ -214,7 +259,12 @@ fn values<'e>(entry: &'e Entry, uuid: &'e str, attribute: &str) -> Vec<&'e str> 
     if attribute.eq_ignore_ascii_case("entryUUID") {
         return vec![uuid];
     }
-    entry.attributes.iter().filter(|(name, _)| name.eq_ignore_ascii_case(attribute)).map(|(_, value)| value.as_str()).collect()
+    entry
+        .attributes
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case(attribute))
+        .map(|(_, value)| value.as_str())
+        .collect()
 }
 
 fn in_scope(entry: &Entry, search: &SearchRequest) -> bool {
@@ -236,7 +286,9 @@ fn matches(filter: &Filter, entry: &Entry) -> bool {
         Filter::Present(attribute) => !values(entry, &uuid, &attribute.0).is_empty(),
         Filter::EqualityMatch(assertion) => {
             let wanted = String::from_utf8_lossy(&assertion.assertion_value);
-            values(entry, &uuid, &assertion.attribute_desc.0).iter().any(|v| v.eq_ignore_ascii_case(&wanted))
+            values(entry, &uuid, &assertion.attribute_desc.0)
+                .iter()
+                .any(|v| v.eq_ignore_ascii_case(&wanted))
         }
         _ => false,
     }

@@ -9,7 +9,8 @@ use crate::server::Stream;
 /// The sync token that is accepted.
 pub const TOKEN: &str = "demo-token";
 
-/// Answers `GET` and `POST /scim/v1/Sync`, request after request, until the client closes the connection.
+/// Answers `GET` and `POST /scim/v1/Sync`, request after request, until the client closes the
+/// connection.
 pub fn serve(kanidm: &Kanidm, stream: &mut Stream) -> Result<(), Box<dyn Error>> {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream)? {
@@ -47,7 +48,9 @@ fn read(stream: &mut BufReader<&mut Stream>) -> Result<Option<Request>, Box<dyn 
             text.clone_into(&mut request.line);
         } else if let Some((name, value)) = text.split_once(": ") {
             match name.to_ascii_lowercase().as_str() {
-                "authorization" => request.authorised = value.strip_prefix("Bearer ") == Some(TOKEN),
+                "authorization" => {
+                    request.authorised = value.strip_prefix("Bearer ") == Some(TOKEN)
+                }
                 "content-length" => length = value.parse()?,
                 _ => {}
             }

@@ -1,7 +1,9 @@
-//! A stand-in for Kanidm's side of a synchronisation: what it keeps, and what a POST to `/scim/v1/Sync` does to it.
+//! A stand-in for Kanidm's side of a synchronisation: what it keeps, and what a POST to
+//! `/scim/v1/Sync` does to it.
 //!
-//! It follows the real one in what the demo shows: a POST is applied wholly or not at all, in the same phases; names are unique; members
-//! that it does not know are dropped. `tests/kanidm` has the real engine.
+//! It follows the real one in what the demo shows: a POST is applied wholly or not at all, in the
+//! same phases; names are unique; members that it does not know are dropped. `tests/kanidm` has the
+//! real engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -135,21 +137,32 @@ impl Content {
         }
         // 2. A refresh is the whole content: what it does not list is gone.
         if refresh {
-            self.entries.retain(|uuid, _| request.entries.iter().any(|incoming| incoming.id == *uuid));
+            self.entries
+                .retain(|uuid, _| request.entries.iter().any(|incoming| incoming.id == *uuid));
         }
         // 3. Names, texts, members.
-        let by_dn: HashMap<String, Uuid> = self.entries.iter().map(|(uuid, e)| (e.external_id.to_lowercase(), *uuid)).collect();
+        let by_dn: HashMap<String, Uuid> =
+            self.entries.iter().map(|(uuid, e)| (e.external_id.to_lowercase(), *uuid)).collect();
         let mut incomplete = false;
-        for incoming in request.entries.into_iter().filter(|incoming| !incoming.schemas.is_empty()) {
+        for incoming in request.entries.into_iter().filter(|incoming| !incoming.schemas.is_empty())
+        {
             let Some(entry) = self.entries.get_mut(&incoming.id) else { continue };
             incomplete |= incoming.is_person() && incoming.displayname.is_none();
             entry.name = incoming.name;
             entry.display_name = incoming.displayname.unwrap_or_default();
-            entry.members = incoming.member.iter().filter_map(|m| by_dn.get(&m.external_id.to_lowercase()).copied()).collect();
+            entry.members = incoming
+                .member
+                .iter()
+                .filter_map(|m| by_dn.get(&m.external_id.to_lowercase()).copied())
+                .collect();
         }
         self.check_names(&before)?;
         if incomplete {
-            return Err((400, json!({ "schemaviolation": { "missingmustattribute": ["displayname"] } }).to_string()));
+            return Err((
+                400,
+                json!({ "schemaviolation": { "missingmustattribute": ["displayname"] } })
+                    .to_string(),
+            ));
         }
         // 4. Deletions come last, and so do not make room for anything in the same POST.
         match request.retain {
@@ -159,20 +172,32 @@ impl Content {
         }
         // 5. References to what is gone go as well, and the cookie moves.
         let there: Vec<Uuid> = self.entries.keys().copied().collect();
-        self.entries.values_mut().for_each(|entry| entry.members.retain(|member| there.contains(member)));
+        self.entries
+            .values_mut()
+            .for_each(|entry| entry.members.retain(|member| there.contains(member)));
         self.state = request.to_state;
         Ok(())
     }
 
-    /// Persons, groups and Kanidm's own share one set of names. What was there before the POST counts too: two entries cannot swap names.
+    /// Persons, groups and Kanidm's own share one set of names. What was there before the POST
+    /// counts too: two entries cannot swap names.
     fn check_names(&self, before: &BTreeMap<Uuid, Entry>) -> Result<(), Answer> {
-        let names = self.entries.iter().chain(before.iter().filter(|(uuid, _)| self.entries.contains_key(uuid)));
-        let owners: BTreeSet<(&str, Uuid)> = names.filter_map(|(uuid, entry)| Some((entry.name.as_deref()?, *uuid))).collect();
-        let mut names: Vec<&str> = owners.into_iter().map(|(name, _)| name).chain(BUILT_IN).collect();
+        let names = self
+            .entries
+            .iter()
+            .chain(before.iter().filter(|(uuid, _)| self.entries.contains_key(uuid)));
+        let owners: BTreeSet<(&str, Uuid)> =
+            names.filter_map(|(uuid, entry)| Some((entry.name.as_deref()?, *uuid))).collect();
+        let mut names: Vec<&str> =
+            owners.into_iter().map(|(name, _)| name).chain(BUILT_IN).collect();
         names.sort_unstable();
         if names.windows(2).all(|pair| pair[0] != pair[1]) {
             return Ok(());
         }
-        Err((409, json!({ "error": "attributeuniqueness", "conflicting_attributes": ["name"] }).to_string()))
+        Err((
+            409,
+            json!({ "error": "attributeuniqueness", "conflicting_attributes": ["name"] })
+                .to_string(),
+        ))
     }
 }

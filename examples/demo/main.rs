@@ -1,7 +1,9 @@
-//! `cargo run --release --example demo`: a directory, a Kanidm, and the tool between them, without a server to install.
+//! `cargo run --release --example demo`: a directory, a Kanidm, and the tool between them, without
+//! a server to install.
 //!
-//! The directory and Kanidm are small stand-ins ([`directory`], [`kanidm`]) that speak the real protocols over TLS. Between them runs the
-//! real tool ([`tool`]). Each step checks what it claims; the first that does not come out ends the demo with exit code 1.
+//! The directory and Kanidm are small stand-ins ([`directory`], [`kanidm`]) that speak the real
+//! protocols over TLS. Between them runs the real tool ([`tool`]). Each step checks what it claims;
+//! the first that does not come out ends the demo with exit code 1.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -50,7 +52,9 @@ fn story() -> Result<(), Box<dyn Error>> {
     demo.tool.show("ldap-sync")?;
 
     headline("1. A dry run");
-    paragraph("The directory has three persons and a group. Kanidm has nothing yet, and nothing is sent.");
+    paragraph(
+        "The directory has three persons and a group. Kanidm has nothing yet, and nothing is sent.",
+    );
     demo.person("ada", "Ada Lovelace", GOOD_HASH);
     let grace = demo.person("grace", "Grace Hopper", GOOD_HASH);
     let alan = demo.person("alan", "Alan Turing", GOOD_HASH);
@@ -61,15 +65,24 @@ fn story() -> Result<(), Box<dyn Error>> {
     headline("2. The first refresh");
     paragraph("Everything is read, and sent in one request.");
     demo.run(&[], 0, "4 written (3 persons, 1 group)")?;
-    let all = [("ada", "Ada Lovelace"), ("alan", "Alan Turing"), ("grace", "Grace Hopper"), ("pioneers", "ada, alan, grace")];
+    let all = [
+        ("ada", "Ada Lovelace"),
+        ("alan", "Alan Turing"),
+        ("grace", "Grace Hopper"),
+        ("pioneers", "ada, alan, grace"),
+    ];
     demo.kanidm_holds(&all)?;
 
     headline("3. Nothing to do");
-    paragraph("Kanidm keeps the directory's cookie (RFC 4533): from now on the directory sends only what has changed since.");
+    paragraph(
+        "Kanidm keeps the directory's cookie (RFC 4533): from now on the directory sends only what has changed since.",
+    );
     demo.run(&[], 0, "0 read, 0 written")?;
 
     headline("4. A rename");
-    paragraph("Grace gets another name, another user name, and with it another DN. She stays the same account, in the same group.");
+    paragraph(
+        "Grace gets another name, another user name, and with it another DN. She stays the same account, in the same group.",
+    );
     directory.set(grace, "cn", "Grace B. M. Hopper");
     directory.set(grace, "uid", "ghopper");
     directory.rename(grace, &person_dn("ghopper"));
@@ -80,13 +93,17 @@ fn story() -> Result<(), Box<dyn Error>> {
         ("ghopper", "Grace B. M. Hopper"),
         ("pioneers", "ada, alan, ghopper"),
     ])?;
-    check(demo.kanidm.entries().get(&grace).is_some_and(|e| e.name.as_deref() == Some("ghopper")), "Grace kept her UUID")?;
+    check(
+        demo.kanidm.entries().get(&grace).is_some_and(|e| e.name.as_deref() == Some("ghopper")),
+        "Grace kept her UUID",
+    )?;
 
     headline("5. A deletion");
     paragraph("Alan leaves.");
     directory.delete(alan);
     demo.run(&[], 0, "1 deleted")?;
-    let three = [("ada", "Ada Lovelace"), ("ghopper", "Grace B. M. Hopper"), ("pioneers", "ada, ghopper")];
+    let three =
+        [("ada", "Ada Lovelace"), ("ghopper", "Grace B. M. Hopper"), ("pioneers", "ada, ghopper")];
     demo.kanidm_holds(&three)?;
 
     headline("6. Two bad entries, and nobody else is held up");
@@ -98,7 +115,8 @@ fn story() -> Result<(), Box<dyn Error>> {
     let edsger = demo.person("edsger", "Edsger Dijkstra", BAD_HASH);
     let admins = demo.group("idm_admins", &["ada"]);
     demo.run(&[], 3, "1 held")?;
-    let five = [three[0], ("edsger", "Edsger Dijkstra"), three[1], ("mary", "Mary Somerville"), three[2]];
+    let five =
+        [three[0], ("edsger", "Edsger Dijkstra"), three[1], ("mary", "Mary Somerville"), three[2]];
     demo.kanidm_holds(&five)?;
 
     headline("7. Mended");
@@ -155,7 +173,8 @@ impl Demo {
     }
 
     fn person(&self, uid: &str, name: &str, password: &str) -> uuid::Uuid {
-        let attributes = [("objectClass", "person"), ("uid", uid), ("cn", name), ("userPassword", password)];
+        let attributes =
+            [("objectClass", "person"), ("uid", uid), ("cn", name), ("userPassword", password)];
         self.directory.add(&person_dn(uid), &attributes)
     }
 
@@ -173,7 +192,8 @@ impl Demo {
         check(text.contains(words), &format!("the tool says {words:?}"))
     }
 
-    /// Prints what Kanidm has, which has to be this: names, and the display name of a person or the members of a group.
+    /// Prints what Kanidm has, which has to be this: names, and the display name of a person or the
+    /// members of a group.
     fn kanidm_holds(&self, expected: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
         let entries = self.kanidm.entries();
         let name = |uuid| entries.get(uuid).and_then(|e| e.name.clone()).unwrap_or_default();
@@ -181,7 +201,8 @@ impl Demo {
         for (uuid, entry) in &entries {
             let mut members: Vec<String> = entry.members.iter().map(name).collect();
             members.sort_unstable();
-            let content = if members.is_empty() { entry.display_name.clone() } else { members.join(", ") };
+            let content =
+                if members.is_empty() { entry.display_name.clone() } else { members.join(", ") };
             rows.push((name(uuid), content, &entry.external_id));
         }
         rows.sort_unstable();

@@ -1,4 +1,5 @@
-//! What both servers of the demo stand on: a certificate made on the spot, and a loop that serves TLS connections.
+//! What both servers of the demo stand on: a certificate made on the spot, and a loop that serves
+//! TLS connections.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,9 +13,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto};
 /// A connection, its handshake still to come: it takes place with the first read.
 pub type Stream = StreamOwned<ServerConnection, TcpStream>;
 
-/// A certificate for 127.0.0.1 that vouches for itself, ready to serve with; and as PEM, for those who are to trust it.
+/// A certificate for 127.0.0.1 that vouches for itself, ready to serve with; and as PEM, for those
+/// who are to trust it.
 pub fn certificate() -> Result<(Arc<ServerConfig>, String), Box<dyn Error>> {
-    let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
     let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?

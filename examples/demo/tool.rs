@@ -1,5 +1,5 @@
-//! kanidm-ldap-sync itself: the library's `app::main`, with real configuration files, in a process of its own. Its exit code and every
-//! line that it prints are what a user gets.
+//! kanidm-ldap-sync itself: the library's `app::main`, with real configuration files, in a process
+//! of its own. Its exit code and every line that it prints are what a user gets.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -34,8 +34,13 @@ pub struct Tool {
 
 impl Tool {
     /// Writes both configuration files, for servers whose certificate is `ca`.
-    pub fn new(directory: SocketAddr, kanidm: SocketAddr, ca: &str) -> Result<Tool, Box<dyn Error>> {
-        let folder = std::env::temp_dir().join(format!("kanidm-ldap-sync-demo-{}", std::process::id()));
+    pub fn new(
+        directory: SocketAddr,
+        kanidm: SocketAddr,
+        ca: &str,
+    ) -> Result<Tool, Box<dyn Error>> {
+        let folder =
+            std::env::temp_dir().join(format!("kanidm-ldap-sync-demo-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&folder)?;
         let tool = Tool { folder, directory };
         tool.write("ca.pem", ca)?;
@@ -69,12 +74,14 @@ ldap_filter = "{filter}"
 
     /// Runs the tool and prints what it says. Returns that, and the exit code.
     pub fn run(&self, options: &[&str]) -> Result<(String, i32), Box<dyn Error>> {
-        let arguments = [&["-c", "config", "-i", "ldap-sync", "--skip-root-check"], options].concat();
+        let arguments =
+            [&["-c", "config", "-i", "ldap-sync", "--skip-root-check"], options].concat();
         println!("\n  $ {NAME} {}", arguments.join(" "));
         let mut command = Command::new(std::env::current_exe()?);
         command.arg(NAME).args(&arguments).current_dir(&self.folder);
         // What the user has set for a real Kanidm must not reach the demo.
-        let is_kanidms = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("KANIDM_"));
+        let is_kanidms =
+            |name: &OsString| name.to_str().is_some_and(|name| name.starts_with("KANIDM_"));
         std::env::vars_os().filter(|(name, _)| is_kanidms(name)).for_each(|(name, _)| {
             command.env_remove(name);
         });
@@ -88,7 +95,12 @@ ldap_filter = "{filter}"
 
     /// Only its owner may read it: the tool warns otherwise.
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.folder.join(name))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.folder.join(name))?;
         file.write_all(text.as_bytes())
     }
 }
@@ -102,7 +114,9 @@ impl Drop for Tool {
 /// A log line without the time that it begins with: `2026-07-01T12:00:00Z `.
 fn without_time(line: &str) -> &str {
     match line.split_at_checked(21) {
-        Some((time, rest)) if time.ends_with("Z ") && time.as_bytes().get(10) == Some(&b'T') => rest,
+        Some((time, rest)) if time.ends_with("Z ") && time.as_bytes().get(10) == Some(&b'T') => {
+            rest
+        }
         _ => line,
     }
 }

@@ -1,7 +1,8 @@
 //! Writes the manual pages and the shell completions: `cargo run --example manual -- FOLDER`.
 //!
-//! They are made from the tables that the program itself is made from (options, variables, exit codes, keys) and from the two annotated
-//! configuration files beside this folder. Whoever packages the program runs this once; nothing of it is shipped.
+//! They are made from the tables that the program itself is made from (options, variables, exit
+//! codes, keys) and from the two annotated configuration files beside this folder. Whoever packages
+//! the program runs this once; nothing of it is shipped.
 
 use std::path::Path;
 use std::process::ExitCode;

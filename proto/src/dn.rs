@@ -1,24 +1,28 @@
 //! Distinguished names: RFC 4514 text to a form in which equal names are equal strings.
 //!
-//! Scope: names as directories return them. A server spells an entry's own name in one way, but returns member values as somebody
-//! entered them: `UID=user00014, OU=People, DC=example , dc=com` is `uid=user00014,ou=People,dc=example,dc=com`. Beside RFC 4514 the
-//! older spellings that RFC 4514 §2.4 and RFC 2253 §4 tell a reader to expect are read: spaces around `,` `+` `=`, `;` as separator,
-//! values in double quotes, `OID.` before a numeric type.
+//! Scope: names as directories return them. A server spells an entry's own name in one way, but
+//! returns member values as somebody entered them: `UID=user00014, OU=People, DC=example , dc=com`
+//! is `uid=user00014,ou=People,dc=example,dc=com`. Beside RFC 4514 the older spellings that RFC
+//! 4514 §2.4 and RFC 2253 §4 tell a reader to expect are read: spaces around `,` `+` `=`, `;` as
+//! separator, values in double quotes, `OID.` before a numeric type.
 //!
 //! # The comparison form
 //!
 //! It is the spelling OpenLDAP and 389 Directory Server give an entry's own name, in lower case:
 //!
-//! - attribute types in lower case; the numeric OIDs and long names of the usual naming attributes (RFC 4519) by their short names;
+//! - attribute types in lower case; the numeric OIDs and long names of the usual naming attributes
+//!   (RFC 4519) by their short names;
 //! - the types and values of a multi-valued RDN sorted;
-//! - values unescaped, in lower case as [`str::to_lowercase`] does it (Kanidm compares that way), runs of spaces folded into one,
-//!   unescaped outer spaces removed; a `#` value of a BER string by its content;
-//! - `"` `+` `,` `;` `<` `=` `>` `\`, control characters, octets that are not UTF-8, a leading `#`, a leading or trailing space that was
-//!   escaped: as `\` and two lower-case hexadecimal digits. Everything else as it is.
+//! - values unescaped, in lower case as [`str::to_lowercase`] does it (Kanidm compares that way),
+//!   runs of spaces folded into one, unescaped outer spaces removed; a `#` value of a BER string by
+//!   its content;
+//! - `"` `+` `,` `;` `<` `=` `>` `\`, control characters, octets that are not UTF-8, a leading `#`,
+//!   a leading or trailing space that was escaped: as `\` and two lower-case hexadecimal digits.
+//!   Everything else as it is.
 //!
-//! Two names with the same form are the same name to every server we know. The reverse does not hold: schema-dependent matching, Unicode
-//! compatibility forms and escaped outer spaces are left to the server. So a name that is compared in vain may still
-//! be an entry's: a look-up tells.
+//! Two names with the same form are the same name to every server we know. The reverse does not
+//! hold: schema-dependent matching, Unicode compatibility forms and escaped outer spaces are left
+//! to the server. So a name that is compared in vain may still be an entry's: a look-up tells.
 
 use std::fmt;
 
@@ -27,7 +31,8 @@ use std::fmt;
 pub struct Dn(String);
 
 impl Dn {
-    /// Reads RFC 4514 text, with the liberties named at the head of this module. The empty text is the root.
+    /// Reads RFC 4514 text, with the liberties named at the head of this module. The empty text is
+    /// the root.
     pub fn parse(text: &str) -> Result<Dn, DnError> {
         normalize(text).map(Dn)
     }
@@ -99,7 +104,8 @@ impl fmt::Display for DnError {
 
 impl std::error::Error for DnError {}
 
-/// Types that have several names: what the comparison form calls them, and what else they are called.
+/// Types that have several names: what the comparison form calls them, and what else they are
+/// called.
 const ALIASES: &[(&str, &[&str])] = &[
     ("c", &["countryname", "2.5.4.6"]),
     ("cn", &["commonname", "2.5.4.3"]),
@@ -129,7 +135,8 @@ fn canonical_type(lower: &str) -> &str {
     ALIASES.iter().find(|(_, aliases)| aliases.contains(&lower)).map_or(lower, |(name, _)| name)
 }
 
-/// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In lower case it is its own comparison form.
+/// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In
+/// lower case it is its own comparison form.
 fn is_plain(dn: &str) -> bool {
     dn.as_bytes().split(|b| *b == b',').all(is_plain_rdn)
 }
@@ -140,8 +147,12 @@ fn is_plain_rdn(rdn: &[u8]) -> bool {
 }
 
 fn is_plain_type(attribute: &[u8]) -> bool {
-    let is_canonical = |attribute: &str| canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute);
-    is_name(attribute) && (attribute.len() < SHORTEST_ALIAS || std::str::from_utf8(attribute).is_ok_and(is_canonical))
+    let is_canonical = |attribute: &str| {
+        canonical_type(&attribute.to_ascii_lowercase()).eq_ignore_ascii_case(attribute)
+    };
+    is_name(attribute)
+        && (attribute.len() < SHORTEST_ALIAS
+            || std::str::from_utf8(attribute).is_ok_and(is_canonical))
 }
 
 fn is_plain_value(value: &[u8]) -> bool {
@@ -160,11 +171,15 @@ fn is_plain_value(value: &[u8]) -> bool {
 
 /// `descr` of RFC 4512 §1.4, and underscores.
 fn is_name(text: &[u8]) -> bool {
-    text.first().is_some_and(u8::is_ascii_alphabetic) && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    text.first().is_some_and(u8::is_ascii_alphabetic)
+        && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 fn is_numeric_oid(text: &str) -> bool {
-    text.contains('.') && text.split('.').all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    text.contains('.')
+        && text
+            .split('.')
+            .all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// What is left to read.
@@ -229,7 +244,10 @@ impl Parser<'_> {
     }
 
     fn attribute_type(&mut self) -> Result<String, DnError> {
-        let end = self.rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')).unwrap_or(self.rest.len());
+        let end = self
+            .rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.'))
+            .unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at(end);
         let lower = text.to_ascii_lowercase();
         let attribute = lower.strip_prefix("oid.").unwrap_or(&lower);
@@ -240,7 +258,8 @@ impl Parser<'_> {
         Ok(canonical_type(attribute).to_owned())
     }
 
-    /// `hexstring`: the BER encoding of a value. Of a string it is the content that counts, of anything else the octets.
+    /// `hexstring`: the BER encoding of a value. Of a string it is the content that counts, of
+    /// anything else the octets.
     fn hex_value(&mut self, pair: &mut String) -> Result<(), DnError> {
         self.advance(1);
         let end = self.rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(self.rest.len());
@@ -260,14 +279,17 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `string`, unescaped, up to a separator. Its outer spaces are removed unless they are escaped.
+    /// `string`, unescaped, up to a separator. Its outer spaces are removed unless they are
+    /// escaped.
     fn string_value(&mut self) -> Result<Vec<u8>, DnError> {
         let mut value = Vec::new();
         let mut kept = 0;
         while let Some(c) = self.peek() {
             match c {
                 ',' | ';' | '+' => break,
-                '"' | '<' | '>' | '\0' => return self.expected("a backslash before the special character"),
+                '"' | '<' | '>' | '\0' => {
+                    return self.expected("a backslash before the special character");
+                }
                 '\\' => value.push(self.escape()?),
                 _ => self.take(c, &mut value),
             }
@@ -279,7 +301,8 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// `quotation` of RFC 1779 §2.3: everything up to the closing quote, escapes apart, stands for itself.
+    /// `quotation` of RFC 1779 §2.3: everything up to the closing quote, escapes apart, stands for
+    /// itself.
     fn quoted_value(&mut self) -> Result<Vec<u8>, DnError> {
         self.advance(1);
         let mut value = Vec::new();
@@ -299,12 +322,17 @@ impl Parser<'_> {
     fn escape(&mut self) -> Result<u8, DnError> {
         self.advance(1);
         let octets = self.rest.as_bytes();
-        if let [special @ (b'"' | b'+' | b',' | b';' | b'<' | b'=' | b'>' | b'\\' | b' ' | b'#'), ..] = octets {
+        if let [
+            special @ (b'"' | b'+' | b',' | b';' | b'<' | b'=' | b'>' | b'\\' | b' ' | b'#'),
+            ..,
+        ] = octets
+        {
             self.advance(1);
             return Ok(*special);
         }
         let Some(octet) = octets.get(..2).and_then(hex_octet) else {
-            return self.expected("a special character or two hexadecimal digits after the backslash");
+            return self
+                .expected("a special character or two hexadecimal digits after the backslash");
         };
         self.advance(2);
         Ok(octet)
@@ -352,7 +380,9 @@ fn write_value(value: &[u8], form: &mut String) {
     for chunk in inner.utf8_chunks() {
         for c in chunk.valid().to_lowercase().chars() {
             match c {
-                '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\' | '\0'..='\x1f' | '\x7f' => write_escape(c as u8, form),
+                '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\' | '\0'..='\x1f' | '\x7f' => {
+                    write_escape(c as u8, form)
+                }
                 _ => form.push(c),
             }
         }
@@ -365,13 +395,22 @@ fn write_value(value: &[u8], form: &mut String) {
 
 fn write_escape(octet: u8, form: &mut String) {
     form.push('\\');
-    form.extend([octet >> 4, octet & 0xf].iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)));
+    form.extend(
+        [octet >> 4, octet & 0xf]
+            .iter()
+            .filter_map(|digit| char::from_digit(u32::from(*digit), 16)),
+    );
 }
 
-/// The content of a primitive BER string with a short length: OCTET STRING, UTF8String, PrintableString, IA5String.
+/// The content of a primitive BER string with a short length: OCTET STRING, UTF8String,
+/// PrintableString, IA5String.
 fn ber_string(octets: &[u8]) -> Option<&[u8]> {
     match octets {
-        [0x04 | 0x0c | 0x13 | 0x16, length @ 0..=0x7f, content @ ..] if content.len() == usize::from(*length) => Some(content),
+        [0x04 | 0x0c | 0x13 | 0x16, length @ 0..=0x7f, content @ ..]
+            if content.len() == usize::from(*length) =>
+        {
+            Some(content)
+        }
         _ => None,
     }
 }

@@ -1,14 +1,17 @@
 //! Search filters: RFC 4515 text to a [`Filter`], and back.
 //!
-//! Scope: the whole of RFC 4515 §3, the absolute filters `(&)` and `(|)` of RFC 4526, and what people write in configuration files
-//! beside it, as far as it has one reading only:
+//! Scope: the whole of RFC 4515 §3, the absolute filters `(&)` and `(|)` of RFC 4526, and what
+//! people write in configuration files beside it, as far as it has one reading only:
 //!
-//! - White space (space, tab, line break) may stand before and after each parenthesis, attribute and value, so that a long filter can
-//!   be laid out over several lines. A value's own outer white space is written `\20`.
-//! - An assertion value between double quotes is taken without them, as Kanidm's own sync tool does: `(cn="R (and) D")`. Parentheses are
-//!   plain characters there; `*` and `\xx` mean what they mean elsewhere. A double quote that belongs to the value is written `\22`;
-//!   one that does not enclose the whole value stands for itself.
-//! - Attribute descriptions may hold underscores, which real schemas do although RFC 4512 does not let them.
+//! - White space (space, tab, line break) may stand before and after each parenthesis, attribute
+//!   and value, so that a long filter can be laid out over several lines. A value's own outer white
+//!   space is written `\20`.
+//! - An assertion value between double quotes is taken without them, as Kanidm's own sync tool
+//!   does: `(cn="R (and) D")`. Parentheses are plain characters there; `*` and `\xx` mean what they
+//!   mean elsewhere. A double quote that belongs to the value is written `\22`; one that does not
+//!   enclose the whole value stands for itself.
+//! - Attribute descriptions may hold underscores, which real schemas do although RFC 4512 does not
+//!   let them.
 //!
 //! The outermost parentheses are required, as in RFC 4515.
 
@@ -19,7 +22,8 @@ pub const MAX_DEPTH: usize = 64;
 /// Filter text longer than this many bytes is refused.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
-/// A search filter, RFC 4511 §4.5.1.7. Values are octets, unescaped; attributes are descriptions with their options, as written.
+/// A search filter, RFC 4511 §4.5.1.7. Values are octets, unescaped; attributes are descriptions
+/// with their options, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant shows the text its fields are read from")]
 pub enum Filter {
@@ -32,7 +36,12 @@ pub enum Filter {
     /// `(attribute=value)`.
     Equality { attribute: String, value: Vec<u8> },
     /// `(attribute=initial*any*final)`: at least one part, none of them empty.
-    Substrings { attribute: String, initial: Option<Vec<u8>>, any: Vec<Vec<u8>>, final_: Option<Vec<u8>> },
+    Substrings {
+        attribute: String,
+        initial: Option<Vec<u8>>,
+        any: Vec<Vec<u8>>,
+        final_: Option<Vec<u8>>,
+    },
     /// `(attribute>=value)`.
     GreaterOrEqual { attribute: String, value: Vec<u8> },
     /// `(attribute<=value)`.
@@ -42,7 +51,12 @@ pub enum Filter {
     /// `(attribute~=value)`.
     Approx { attribute: String, value: Vec<u8> },
     /// `(attribute:dn:rule:=value)`: at least one of rule and attribute.
-    Extensible { rule: Option<String>, attribute: Option<String>, value: Vec<u8>, dn_attributes: bool },
+    Extensible {
+        rule: Option<String>,
+        attribute: Option<String>,
+        value: Vec<u8>,
+        dn_attributes: bool,
+    },
 }
 
 impl Filter {
@@ -60,7 +74,8 @@ impl Filter {
     }
 }
 
-/// Whether a text is an attribute description of RFC 4512 §2.5: a name or numeric OID, with options or without.
+/// Whether a text is an attribute description of RFC 4512 §2.5: a name or numeric OID, with options
+/// or without.
 pub fn is_attribute_description(text: &str) -> bool {
     let mut parser = Parser { rest: text.as_bytes(), length: text.len() };
     parser.description().is_ok() && parser.rest.is_empty()
@@ -89,8 +104,12 @@ pub enum FilterErrorKind {
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            FilterErrorKind::Expected(what) => write!(f, "at character {}: expected {what}", self.offset + 1),
-            FilterErrorKind::TooDeep => write!(f, "at character {}: nested deeper than {MAX_DEPTH} levels", self.offset + 1),
+            FilterErrorKind::Expected(what) => {
+                write!(f, "at character {}: expected {what}", self.offset + 1)
+            }
+            FilterErrorKind::TooDeep => {
+                write!(f, "at character {}: nested deeper than {MAX_DEPTH} levels", self.offset + 1)
+            }
             FilterErrorKind::TooLong => write!(f, "longer than {MAX_LENGTH} bytes"),
         }
     }
@@ -157,7 +176,9 @@ impl Parser<'_> {
                 self.advance(1);
                 self.equality_like(attribute)
             }
-            [b'>', b'=', ..] => Ok(Filter::GreaterOrEqual { attribute, value: self.single_value(2)? }),
+            [b'>', b'=', ..] => {
+                Ok(Filter::GreaterOrEqual { attribute, value: self.single_value(2)? })
+            }
             [b'<', b'=', ..] => Ok(Filter::LessOrEqual { attribute, value: self.single_value(2)? }),
             [b'~', b'=', ..] => Ok(Filter::Approx { attribute, value: self.single_value(2)? }),
             [b':', ..] => self.extensible(Some(attribute)),
@@ -182,9 +203,10 @@ impl Parser<'_> {
         let final_ = Some(last).filter(|part| !part.is_empty());
         match (&initial, &final_) {
             (None, None) if one_asterisk => Ok(Filter::Present { attribute }),
-            (None, None) if any.is_empty() => {
-                Err(FilterError { offset: start, kind: FilterErrorKind::Expected("text beside the asterisks, or a single asterisk") })
-            }
+            (None, None) if any.is_empty() => Err(FilterError {
+                offset: start,
+                kind: FilterErrorKind::Expected("text beside the asterisks, or a single asterisk"),
+            }),
             _ => Ok(Filter::Substrings { attribute, initial, any, final_ }),
         }
     }
@@ -203,7 +225,12 @@ impl Parser<'_> {
             }
         };
         match self.rest {
-            [b':', b'=', ..] => Ok(Filter::Extensible { rule, attribute, value: self.single_value(2)?, dn_attributes }),
+            [b':', b'=', ..] => Ok(Filter::Extensible {
+                rule,
+                attribute,
+                value: self.single_value(2)?,
+                dn_attributes,
+            }),
             _ => self.expected("the operator :="),
         }
     }
@@ -236,7 +263,11 @@ impl Parser<'_> {
             Some(b) => b.is_ascii_alphabetic(),
             None => false,
         };
-        if valid { Ok(oid) } else { Err(FilterError { offset: start, kind: FilterErrorKind::Expected(what) }) }
+        if valid {
+            Ok(oid)
+        } else {
+            Err(FilterError { offset: start, kind: FilterErrorKind::Expected(what) })
+        }
     }
 
     /// The operator of `operator` bytes, then a value that is not a pattern.
@@ -250,7 +281,8 @@ impl Parser<'_> {
         }
     }
 
-    /// An assertion value up to its closing parenthesis, unescaped and split at its asterisks: one part more than there are of them.
+    /// An assertion value up to its closing parenthesis, unescaped and split at its asterisks: one
+    /// part more than there are of them.
     fn parts(&mut self) -> Result<Vec<Vec<u8>>, FilterError> {
         self.skip_space();
         let end_quote = self.enclosing_quote();
@@ -259,7 +291,8 @@ impl Parser<'_> {
         }
         let mut parts = Vec::new();
         let mut part = Vec::new();
-        // How much of `part` white space at the end of the value does not reach: escaped white space is kept.
+        // How much of `part` white space at the end of the value does not reach: escaped white
+        // space is kept.
         let mut kept = 0;
         loop {
             let quoted = end_quote.is_some();
@@ -302,7 +335,8 @@ impl Parser<'_> {
         Ok(parts)
     }
 
-    /// Where the double quote stands that encloses the value together with the one at hand: the next one, if the value ends there.
+    /// Where the double quote stands that encloses the value together with the one at hand: the
+    /// next one, if the value ends there.
     fn enclosing_quote(&self) -> Option<usize> {
         let [b'"', tail @ ..] = self.rest else { return None };
         let length = tail.iter().position(|b| *b == b'"')?;
@@ -370,8 +404,12 @@ impl fmt::Display for Filter {
             Filter::Or(filters) => list(f, '|', filters),
             Filter::Not(filter) => write!(f, "(!{filter})"),
             Filter::Equality { attribute, value } => write!(f, "({attribute}={})", Escaped(value)),
-            Filter::GreaterOrEqual { attribute, value } => write!(f, "({attribute}>={})", Escaped(value)),
-            Filter::LessOrEqual { attribute, value } => write!(f, "({attribute}<={})", Escaped(value)),
+            Filter::GreaterOrEqual { attribute, value } => {
+                write!(f, "({attribute}>={})", Escaped(value))
+            }
+            Filter::LessOrEqual { attribute, value } => {
+                write!(f, "({attribute}<={})", Escaped(value))
+            }
             Filter::Approx { attribute, value } => write!(f, "({attribute}~={})", Escaped(value)),
             Filter::Present { attribute } => write!(f, "({attribute}=*)"),
             Filter::Substrings { attribute, initial, any, final_ } => {
@@ -399,7 +437,8 @@ fn list(f: &mut fmt::Formatter<'_>, operator: char, filters: &[Filter]) -> fmt::
     f.write_str(")")
 }
 
-/// An assertion value, escaped: what RFC 4515 asks for, and what a reader could take for white space or quotes around the value.
+/// An assertion value, escaped: what RFC 4515 asks for, and what a reader could take for white
+/// space or quotes around the value.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -411,7 +450,9 @@ impl fmt::Display for Escaped<'_> {
                 let outer_space = c == ' ' && (at == 0 || at == last);
                 if outer_space || c.is_control() || matches!(c, '(' | ')' | '*' | '\\' | '"') {
                     let mut octets = [0; 4];
-                    c.encode_utf8(&mut octets).bytes().try_for_each(|octet| write!(f, "\\{octet:02x}"))?;
+                    c.encode_utf8(&mut octets)
+                        .bytes()
+                        .try_for_each(|octet| write!(f, "\\{octet:02x}"))?;
                 } else {
                     write!(f, "{c}")?;
                 }

@@ -14,11 +14,18 @@
 //!        request::*  ──► bytes                             └─ anything else ─────────────► SessionError
 //! ```
 //!
-//! What is received is decoded by this crate's own reader ([`ber`]), which copies nothing and checks every limit; what is sent is encoded
-//! by rasn ([`request`]).
+//! What is received is decoded by this crate's own reader ([`ber`]), which copies nothing and
+//! checks every limit; what is sent is encoded by rasn ([`request`]).
 
 // What is shipped does not panic on data from outside. Tests say what they expect by failing.
-#![warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::todo, clippy::unimplemented, clippy::dbg_macro)]
+#![warn(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::unimplemented,
+    clippy::dbg_macro
+)]
 
 pub mod ber;
 pub mod dn;

@@ -1,8 +1,9 @@
 //! LDAPMessage and Controls, RFC 4511 §4.1.1 and §4.1.11, as a server sends them.
 //!
-//! RFC 4511 §4 would have a client ignore trailing components of a SEQUENCE that it does not know. We refuse them: no standard or server
-//! known to us sends any, and a message that is not understood wholly is no ground for deleting accounts. So every reader here consumes
-//! all of its input.
+//! RFC 4511 §4 would have a client ignore trailing components of a SEQUENCE that it does not know.
+//! We refuse them: no standard or server known to us sends any, and a message that is not
+//! understood wholly is no ground for deleting accounts. So every reader here consumes all of its
+//! input.
 
 use crate::Limits;
 use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader, SEQUENCE};
@@ -46,17 +47,23 @@ impl<'a> LdapMessage<'a> {
     /// Decodes exactly one message: `bytes` is what [`crate::frame`] cut out.
     ///
     /// # Errors
-    /// Anything that RFC 4511 does not allow, bytes left over anywhere, operations that a server does not send, and what exceeds `limits`.
+    /// Anything that RFC 4511 does not allow, bytes left over anywhere, operations that a server
+    /// does not send, and what exceeds `limits`.
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         if bytes.len() > limits.max_message {
-            let kind = DecodeErrorKind::MessageTooLarge { size: bytes.len(), max: limits.max_message };
+            let kind =
+                DecodeErrorKind::MessageTooLarge { size: bytes.len(), max: limits.max_message };
             return Err(DecodeError::new(0, "LDAPMessage", kind));
         }
         Self::decode_any(bytes, limits)
     }
 
     /// Decodes what is left of an entry that was larger than the limit.
-    pub(crate) fn decode_oversized(bytes: &'a [u8], oversized: &'a Oversized, limits: &Limits) -> Result<Self, DecodeError> {
+    pub(crate) fn decode_oversized(
+        bytes: &'a [u8],
+        oversized: &'a Oversized,
+        limits: &Limits,
+    ) -> Result<Self, DecodeError> {
         let mut message = Self::decode_any(bytes, limits)?;
         if let ProtocolOp::SearchResultEntry(entry) = &mut message.op {
             entry.note_oversized(oversized);
@@ -65,7 +72,8 @@ impl<'a> LdapMessage<'a> {
     }
 
     fn decode_any(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
-        let message = Reader::new(bytes).read_all("LDAPMessage", |reader| reader.expect(SEQUENCE, "LDAPMessage"))?;
+        let message = Reader::new(bytes)
+            .read_all("LDAPMessage", |reader| reader.expect(SEQUENCE, "LDAPMessage"))?;
         message.reader().read_all("LDAPMessage", |reader| {
             let message_id = reader.integer("LDAPMessage.messageID")?;
             let at = reader.offset();
@@ -88,7 +96,13 @@ impl<'a> ProtocolOp<'a> {
             0x73 => Self::SearchResultReference(SearchResultReference::decode(op)?),
             0x78 => Self::ExtendedResponse(ExtendedResponse::decode(op)?),
             0x79 => Self::IntermediateResponse(IntermediateResponse::decode(op)?),
-            tag => return Err(DecodeError::new(offset, "LDAPMessage.protocolOp", DecodeErrorKind::UnexpectedOperation { tag })),
+            tag => {
+                return Err(DecodeError::new(
+                    offset,
+                    "LDAPMessage.protocolOp",
+                    DecodeErrorKind::UnexpectedOperation { tag },
+                ));
+            }
         })
     }
 
@@ -121,7 +135,9 @@ impl<'a> IntermediateResponse<'a> {
                 Some(element) => Some(element.string("IntermediateResponse.responseName")?),
                 None => None,
             };
-            let value = reader.optional(0x81, "IntermediateResponse.responseValue")?.map(|element| element.contents);
+            let value = reader
+                .optional(0x81, "IntermediateResponse.responseValue")?
+                .map(|element| element.contents);
             Ok(IntermediateResponse { name, value })
         })
     }
@@ -130,7 +146,10 @@ impl<'a> IntermediateResponse<'a> {
 impl fmt::Debug for IntermediateResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.value.map(<[u8]>::len);
-        f.debug_struct("IntermediateResponse").field("name", &self.name).field("value_bytes", &bytes).finish()
+        f.debug_struct("IntermediateResponse")
+            .field("name", &self.name)
+            .field("value_bytes", &bytes)
+            .finish()
     }
 }
 
@@ -144,7 +163,9 @@ impl<'a> Controls<'a> {
         let mut count = 0;
         while !reader.is_empty() {
             if count == limits.max_controls {
-                return Err(reader.error("Controls", DecodeErrorKind::TooMany { max: limits.max_controls }));
+                return Err(
+                    reader.error("Controls", DecodeErrorKind::TooMany { max: limits.max_controls })
+                );
             }
             Control::decode(&mut reader)?;
             count += 1;
@@ -181,7 +202,8 @@ impl<'a> Control<'a> {
         list.expect(SEQUENCE, "Control")?.reader().read_all("Control", |reader| {
             let oid = reader.string("Control.controlType")?;
             let critical = reader.boolean_or(false, "Control.criticality")?;
-            let value = if reader.is_empty() { None } else { Some(reader.octets("Control.controlValue")?) };
+            let value =
+                if reader.is_empty() { None } else { Some(reader.octets("Control.controlValue")?) };
             Ok(Control { oid, critical, value })
         })
     }
@@ -190,6 +212,10 @@ impl<'a> Control<'a> {
 impl fmt::Debug for Control<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.value.map(<[u8]>::len);
-        f.debug_struct("Control").field("oid", &self.oid).field("critical", &self.critical).field("value_bytes", &bytes).finish()
+        f.debug_struct("Control")
+            .field("oid", &self.oid)
+            .field("critical", &self.critical)
+            .field("value_bytes", &bytes)
+            .finish()
     }
 }

@@ -1,12 +1,16 @@
 //! A SearchResultEntry that is larger than the limit, read as it streams by.
 //!
-//! Scope: one message, in pieces of any size. Its author must not be able to end the search for everybody, so the entry is not an error.
-//! The reader checks the whole structure, as [`LdapMessage::decode`] does, and keeps what is small: message ID, name, controls, and each
+//! Scope: one message, in pieces of any size. Its author must not be able to end the search for
+//! everybody, so the entry is not an error. The reader checks the whole structure, as
+//! [`LdapMessage::decode`] does, and keeps what is small: message ID, name, controls, and each
 //! attribute of at most a 64th of the limit. [`Oversized`] is the entry that is left.
 
 use std::fmt;
 
-use crate::ber::{DecodeError, DecodeErrorKind, Header, HeaderState, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET, header};
+use crate::ber::{
+    DecodeError, DecodeErrorKind, Header, HeaderState, INTEGER, OCTET_STRING, Reader, SEQUENCE,
+    SET, header,
+};
 use crate::message::ENTRY;
 use crate::{LdapMessage, Limits};
 
@@ -36,7 +40,8 @@ pub struct Oversized {
 }
 
 impl Oversized {
-    /// What is left of the message. Its entry knows that it is not whole: [`crate::SearchResultEntry::oversized`].
+    /// What is left of the message. Its entry knows that it is not whole:
+    /// [`crate::SearchResultEntry::oversized`].
     ///
     /// # Errors
     /// As [`LdapMessage::decode`].
@@ -54,7 +59,11 @@ impl Oversized {
 impl fmt::Debug for Oversized {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = self.message.len();
-        f.debug_struct("Oversized").field("size", &self.size).field("kept", &kept).field("left_out", &self.left_out).finish()
+        f.debug_struct("Oversized")
+            .field("size", &self.size)
+            .field("kept", &kept)
+            .field("left_out", &self.left_out)
+            .finish()
     }
 }
 
@@ -142,7 +151,10 @@ struct Attribute {
 
 impl fmt::Debug for OversizedReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OversizedReader").field("step", &self.step).field("at", &self.at).finish_non_exhaustive()
+        f.debug_struct("OversizedReader")
+            .field("step", &self.step)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -172,8 +184,8 @@ impl OversizedReader {
     /// Takes the next piece of the message.
     ///
     /// # Errors
-    /// As [`LdapMessage::decode`]; [`DecodeErrorKind::MessageTooLarge`] for whatever is not an entry; a description or controls that are
-    /// too long. After an error the reader is of no use.
+    /// As [`LdapMessage::decode`]; [`DecodeErrorKind::MessageTooLarge`] for whatever is not an
+    /// entry; a description or controls that are too long. After an error the reader is of no use.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Progress, DecodeError> {
         let mut rest = piece;
         loop {
@@ -182,7 +194,10 @@ impl OversizedReader {
                 return Ok(Progress::More);
             }
             if self.step == Step::End {
-                return Ok(Progress::Done { used: piece.len().saturating_sub(rest.len()), entry: self.entry() });
+                return Ok(Progress::Done {
+                    used: piece.len().saturating_sub(rest.len()),
+                    entry: self.entry(),
+                });
             }
             if !self.advance(&mut rest)? {
                 return Ok(Progress::More);
@@ -221,7 +236,10 @@ impl OversizedReader {
             Step::Controls => {
                 let size = self.ends.message.saturating_sub(self.at);
                 if size > MAX_CONTROLS {
-                    return Err(self.error("LDAPMessage.controls", DecodeErrorKind::TooLong { size, max: MAX_CONTROLS }));
+                    return Err(self.error(
+                        "LDAPMessage.controls",
+                        DecodeErrorKind::TooLong { size, max: MAX_CONTROLS },
+                    ));
                 }
                 self.expect(size, Target::Controls, Step::End);
             }
@@ -248,7 +266,11 @@ impl OversizedReader {
                     return Ok(Some(header));
                 }
                 HeaderState::NeedMore(_) if cut_off >= room => {
-                    let kind = if cut_off == 0 { DecodeErrorKind::Missing } else { DecodeErrorKind::Truncated };
+                    let kind = if cut_off == 0 {
+                        DecodeErrorKind::Missing
+                    } else {
+                        DecodeErrorKind::Truncated
+                    };
                     return Err(self.error(self.production(), kind));
                 }
                 HeaderState::NeedMore(_) => {
@@ -284,7 +306,9 @@ impl OversizedReader {
             Step::Id => {
                 self.check(header, INTEGER, message)?;
                 let length = u8::try_from(header.contents).ok().filter(|length| *length <= 4);
-                let length = length.ok_or_else(|| self.error(self.production(), DecodeErrorKind::InvalidInteger))?;
+                let length = length.ok_or_else(|| {
+                    self.error(self.production(), DecodeErrorKind::InvalidInteger)
+                })?;
                 self.id = vec![INTEGER, length];
                 self.expect(header.contents, Target::Id, Step::Operation);
             }
@@ -319,7 +343,8 @@ impl OversizedReader {
             Step::Description => {
                 self.check(header, OCTET_STRING, attribute)?;
                 if header.contents > MAX_DESCRIPTION {
-                    let kind = DecodeErrorKind::TooLong { size: header.contents, max: MAX_DESCRIPTION };
+                    let kind =
+                        DecodeErrorKind::TooLong { size: header.contents, max: MAX_DESCRIPTION };
                     return Err(self.error(self.production(), kind));
                 }
                 self.expect(header.contents, Target::Description, Step::Values);
@@ -344,20 +369,29 @@ impl OversizedReader {
         Ok(())
     }
 
-    /// Whether the values of an attribute are kept, and in which place. One with options is another attribute, which nobody asks for.
+    /// Whether the values of an attribute are kept, and in which place. One with options is another
+    /// attribute, which nobody asks for.
     fn choose(&mut self, size: usize) -> Result<Option<usize>, DecodeError> {
         let invalid = |_| self.error("PartialAttribute.type", DecodeErrorKind::InvalidUtf8);
         let name = std::str::from_utf8(&self.description).map_err(invalid)?;
         if name.contains(';') {
             return Ok(None);
         }
-        let known = self.attributes.iter().position(|attribute| attribute.name.eq_ignore_ascii_case(name));
-        if known.is_none() && (self.attributes.len() == MAX_ATTRIBUTES || name.len() > MAX_ATTRIBUTE_NAME) {
+        let known =
+            self.attributes.iter().position(|attribute| attribute.name.eq_ignore_ascii_case(name));
+        if known.is_none()
+            && (self.attributes.len() == MAX_ATTRIBUTES || name.len() > MAX_ATTRIBUTE_NAME)
+        {
             self.more = true;
             return Ok(None);
         }
         let place = known.unwrap_or_else(|| {
-            self.attributes.push(Attribute { name: name.to_owned(), parts: Vec::new(), size: 0, left_out: false });
+            self.attributes.push(Attribute {
+                name: name.to_owned(),
+                parts: Vec::new(),
+                size: 0,
+                left_out: false,
+            });
             self.attributes.len().saturating_sub(1)
         });
         let most = self.limit / MAX_ATTRIBUTES;
@@ -372,7 +406,9 @@ impl OversizedReader {
     }
 
     fn end_attribute(&mut self) {
-        if let Some(attribute) = self.current.take().and_then(|place| self.attributes.get_mut(place)) {
+        if let Some(attribute) =
+            self.current.take().and_then(|place| self.attributes.get_mut(place))
+        {
             let part = [element(OCTET_STRING, &[&self.description]), element(SET, &[&self.values])];
             attribute.parts.extend_from_slice(&element(SEQUENCE, &[&part.concat()]));
         }
@@ -383,7 +419,12 @@ impl OversizedReader {
         (self.left, self.target, self.step) = (contents, target, then);
     }
 
-    fn check(&self, header: Header, expected: u8, end_of_container: usize) -> Result<(), DecodeError> {
+    fn check(
+        &self,
+        header: Header,
+        expected: u8,
+        end_of_container: usize,
+    ) -> Result<(), DecodeError> {
         if header.tag != expected {
             let kind = DecodeErrorKind::UnexpectedTag { expected, found: header.tag };
             return Err(self.error(self.production(), kind));
@@ -394,8 +435,17 @@ impl OversizedReader {
         }
     }
 
-    fn check_last(&self, end: usize, end_of_container: usize, production: &'static str) -> Result<(), DecodeError> {
-        if end == end_of_container { Ok(()) } else { Err(self.error(production, DecodeErrorKind::TrailingData)) }
+    fn check_last(
+        &self,
+        end: usize,
+        end_of_container: usize,
+        production: &'static str,
+    ) -> Result<(), DecodeError> {
+        if end == end_of_container {
+            Ok(())
+        } else {
+            Err(self.error(production, DecodeErrorKind::TrailingData))
+        }
     }
 
     fn error(&self, production: &'static str, kind: DecodeErrorKind) -> DecodeError {
@@ -419,14 +469,20 @@ impl OversizedReader {
 
     fn entry(&mut self) -> Oversized {
         let attributes = std::mem::take(&mut self.attributes);
-        let parts: Vec<&[u8]> = attributes.iter().map(|attribute| attribute.parts.as_slice()).collect();
-        let operation = element(ENTRY, &[&element(OCTET_STRING, &[&self.name]), &element(SEQUENCE, &parts)]);
+        let parts: Vec<&[u8]> =
+            attributes.iter().map(|attribute| attribute.parts.as_slice()).collect();
+        let operation =
+            element(ENTRY, &[&element(OCTET_STRING, &[&self.name]), &element(SEQUENCE, &parts)]);
         Oversized {
             size: self.ends.message,
             limit: self.limit,
             without_name: self.without_name,
             message: element(SEQUENCE, &[&self.id, &operation, &self.controls]),
-            left_out: attributes.into_iter().filter(|attribute| attribute.left_out).map(|attribute| attribute.name).collect(),
+            left_out: attributes
+                .into_iter()
+                .filter(|attribute| attribute.left_out)
+                .map(|attribute| attribute.name)
+                .collect(),
             more: self.more,
         }
     }

@@ -1,6 +1,8 @@
-//! Requests, encoded with rasn-ldap: the only file that imports rasn. No byte from the network comes here.
+//! Requests, encoded with rasn-ldap: the only file that imports rasn. No byte from the network
+//! comes here.
 //!
-//! Every function returns one whole LDAPMessage. Elements that equal their DEFAULT are left out (RFC 4511 §5.1).
+//! Every function returns one whole LDAPMessage. Elements that equal their DEFAULT are left out
+//! (RFC 4511 §5.1).
 
 use crate::filter::Filter;
 use crate::sync_control::SYNC_REQUEST_OID;
@@ -55,10 +57,18 @@ pub fn bind_simple(id: u32, dn: &str, password: &[u8]) -> Vec<u8> {
     bind(id, dn, ldap::AuthenticationChoice::Simple(octets(password)))
 }
 
-/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A) and an empty authorisation identity: the server takes the one of the transport.
-/// The credentials are there and empty: without any, the server asks for them first (slapd answers saslBindInProgress).
+/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A) and an empty authorisation identity: the
+/// server takes the one of the transport. The credentials are there and empty: without any, the
+/// server asks for them first (slapd answers saslBindInProgress).
 pub fn bind_external(id: u32) -> Vec<u8> {
-    bind(id, "", ldap::AuthenticationChoice::Sasl(ldap::SaslCredentials::new("EXTERNAL".into(), Some(octets(b"")))))
+    bind(
+        id,
+        "",
+        ldap::AuthenticationChoice::Sasl(ldap::SaslCredentials::new(
+            "EXTERNAL".into(),
+            Some(octets(b"")),
+        )),
+    )
 }
 
 /// SearchRequest, RFC 4511 §4.5.1, with the controls it asks for.
@@ -82,13 +92,19 @@ pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
 
 /// ExtendedRequest StartTLS, RFC 4511 §4.14.
 pub fn start_tls(id: u32) -> Vec<u8> {
-    let op = ldap::ExtendedRequest { request_name: octets(START_TLS_OID.as_bytes()), request_value: None };
+    let op = ldap::ExtendedRequest {
+        request_name: octets(START_TLS_OID.as_bytes()),
+        request_value: None,
+    };
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
 }
 
 /// ExtendedRequest "Who am I?", RFC 4532 §2.1. The value of the answer is an authzId.
 pub fn who_am_i(id: u32) -> Vec<u8> {
-    let op = ldap::ExtendedRequest { request_name: octets(WHO_AM_I_OID.as_bytes()), request_value: None };
+    let op = ldap::ExtendedRequest {
+        request_name: octets(WHO_AM_I_OID.as_bytes()),
+        request_value: None,
+    };
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
 }
 
@@ -105,7 +121,8 @@ fn bind(id: u32, dn: &str, authentication: ldap::AuthenticationChoice) -> Vec<u8
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::BindRequest(op)))
 }
 
-/// syncRequestValue, RFC 4533 §2.2. Without reloadHint, which neither slapd in its default configuration nor 389 heeds.
+/// syncRequestValue, RFC 4533 §2.2. Without reloadHint, which neither slapd in its default
+/// configuration nor 389 heeds.
 #[derive(AsnType, Encode, Decode)]
 struct SyncRequestValue {
     mode: SyncRequestMode,
@@ -119,7 +136,8 @@ enum SyncRequestMode {
 }
 
 fn sync_request_control(sync: &SyncRequest<'_>) -> ldap::Control {
-    let value = SyncRequestValue { mode: SyncRequestMode::RefreshOnly, cookie: sync.cookie.map(octets) };
+    let value =
+        SyncRequestValue { mode: SyncRequestMode::RefreshOnly, cookie: sync.cookie.map(octets) };
     ldap::Control::new(octets(SYNC_REQUEST_OID.as_bytes()), true, Some(encode(&value).into()))
 }
 
@@ -146,8 +164,9 @@ struct OrderedSearchRequest {
     attributes: ldap::AttributeSelection,
 }
 
-/// [`ldap::Filter`], whose `and` and `or` keep the order of the configuration: rasn sorts a SET OF. To a server the order means nothing,
-/// but 389 spells the filter in its cookie as it came, and refuses the cookie with any other spelling, that of Kanidm's own tool included.
+/// [`ldap::Filter`], whose `and` and `or` keep the order of the configuration: rasn sorts a SET OF.
+/// To a server the order means nothing, but 389 spells the filter in its cookie as it came, and
+/// refuses the cookie with any other spelling, that of Kanidm's own tool included.
 #[derive(AsnType, Encode, Decode)]
 #[rasn(choice)]
 enum OrderedFilter {
@@ -174,12 +193,16 @@ enum OrderedFilter {
 }
 
 fn filter(from: &Filter) -> OrderedFilter {
-    let assertion = |attribute: &str, value: &[u8]| ldap::AttributeValueAssertion::new(attribute.into(), octets(value));
+    let assertion = |attribute: &str, value: &[u8]| {
+        ldap::AttributeValueAssertion::new(attribute.into(), octets(value))
+    };
     match from {
         Filter::And(filters) => OrderedFilter::And(filters.iter().map(filter).collect()),
         Filter::Or(filters) => OrderedFilter::Or(filters.iter().map(filter).collect()),
         Filter::Not(inner) => OrderedFilter::Not(Box::new(filter(inner))),
-        Filter::Equality { attribute, value } => OrderedFilter::EqualityMatch(assertion(attribute, value)),
+        Filter::Equality { attribute, value } => {
+            OrderedFilter::EqualityMatch(assertion(attribute, value))
+        }
         Filter::Substrings { attribute, initial, any, final_ } => {
             let initial = initial.iter().map(|part| ldap::SubstringChoice::Initial(octets(part)));
             let any = any.iter().map(|part| ldap::SubstringChoice::Any(octets(part)));
@@ -187,14 +210,25 @@ fn filter(from: &Filter) -> OrderedFilter {
             let parts = initial.chain(any).chain(final_).collect();
             OrderedFilter::Substrings(ldap::SubstringFilter::new(attribute.as_str().into(), parts))
         }
-        Filter::GreaterOrEqual { attribute, value } => OrderedFilter::GreaterOrEqual(assertion(attribute, value)),
-        Filter::LessOrEqual { attribute, value } => OrderedFilter::LessOrEqual(assertion(attribute, value)),
+        Filter::GreaterOrEqual { attribute, value } => {
+            OrderedFilter::GreaterOrEqual(assertion(attribute, value))
+        }
+        Filter::LessOrEqual { attribute, value } => {
+            OrderedFilter::LessOrEqual(assertion(attribute, value))
+        }
         Filter::Present { attribute } => OrderedFilter::Present(attribute.as_str().into()),
-        Filter::Approx { attribute, value } => OrderedFilter::ApproxMatch(assertion(attribute, value)),
+        Filter::Approx { attribute, value } => {
+            OrderedFilter::ApproxMatch(assertion(attribute, value))
+        }
         Filter::Extensible { rule, attribute, value, dn_attributes } => {
             let rule = rule.as_deref().map(Into::into);
             let attribute = attribute.as_deref().map(Into::into);
-            OrderedFilter::ExtensibleMatch(ldap::MatchingRuleAssertion::new(rule, attribute, octets(value), *dn_attributes))
+            OrderedFilter::ExtensibleMatch(ldap::MatchingRuleAssertion::new(
+                rule,
+                attribute,
+                octets(value),
+                *dn_attributes,
+            ))
         }
     }
 }
@@ -204,6 +238,9 @@ fn octets(bytes: &[u8]) -> OctetString {
 }
 
 fn encode(value: &impl Encode) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "BER encoding fails on ASN.1 constraints only, and these types have none")]
+    #[expect(
+        clippy::expect_used,
+        reason = "BER encoding fails on ASN.1 constraints only, and these types have none"
+    )]
     rasn::ber::encode(value).expect("types without constraints")
 }

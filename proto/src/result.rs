@@ -1,4 +1,5 @@
-//! LDAPResult and its result codes, RFC 4511 §4.1.9, and the responses that are made of one: BindResponse §4.2.2, ExtendedResponse §4.12.
+//! LDAPResult and its result codes, RFC 4511 §4.1.9, and the responses that are made of one:
+//! BindResponse §4.2.2, ExtendedResponse §4.12.
 
 use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader};
 use std::borrow::Cow;
@@ -90,7 +91,8 @@ pub struct LdapResult<'a> {
     pub code: ResultCode,
     /// The nearest existing superior of a name that does not exist; mostly empty.
     pub matched_dn: &'a str,
-    /// Text for people, often empty. Bytes that are not UTF-8 are replaced: a failure must be explained even by a sloppy server.
+    /// Text for people, often empty. Bytes that are not UTF-8 are replaced: a failure must be
+    /// explained even by a sloppy server.
     pub diagnostic: Cow<'a, str>,
     /// Where the server refers to, for `referral`; empty otherwise.
     pub referral: Uris<'a>,
@@ -128,7 +130,9 @@ impl<'a> BindResponse<'a> {
     pub(crate) fn decode(op: Element<'a>) -> Result<Self, DecodeError> {
         op.reader().read_all("BindResponse", |reader| {
             let result = LdapResult::components(reader)?;
-            let server_sasl_creds = reader.optional(0x87, "BindResponse.serverSaslCreds")?.map(|element| element.contents);
+            let server_sasl_creds = reader
+                .optional(0x87, "BindResponse.serverSaslCreds")?
+                .map(|element| element.contents);
             Ok(BindResponse { result, server_sasl_creds })
         })
     }
@@ -138,7 +142,10 @@ impl<'a> BindResponse<'a> {
 impl fmt::Debug for BindResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let creds = self.server_sasl_creds.map(<[u8]>::len);
-        f.debug_struct("BindResponse").field("result", &self.result).field("server_sasl_creds_bytes", &creds).finish()
+        f.debug_struct("BindResponse")
+            .field("result", &self.result)
+            .field("server_sasl_creds_bytes", &creds)
+            .finish()
     }
 }
 
@@ -161,12 +168,15 @@ impl<'a> ExtendedResponse<'a> {
                 Some(element) => Some(element.string("ExtendedResponse.responseName")?),
                 None => None,
             };
-            let value = reader.optional(0x8b, "ExtendedResponse.responseValue")?.map(|element| element.contents);
+            let value = reader
+                .optional(0x8b, "ExtendedResponse.responseValue")?
+                .map(|element| element.contents);
             Ok(ExtendedResponse { result, name, value })
         })
     }
 
-    /// Whether this is the Notice of Disconnection, RFC 4511 §4.4.1, when it comes with message ID 0.
+    /// Whether this is the Notice of Disconnection, RFC 4511 §4.4.1, when it comes with message ID
+    /// 0.
     pub fn is_notice_of_disconnection(&self) -> bool {
         self.name == Some(NOTICE_OF_DISCONNECTION)
     }

@@ -1,7 +1,9 @@
-//! Search answers, RFC 4511 §4.5.2: entries and references. SearchResultDone is a plain [`crate::LdapResult`].
+//! Search answers, RFC 4511 §4.5.2: entries and references. SearchResultDone is a plain
+//! [`crate::LdapResult`].
 //!
-//! Decoding walks through every attribute and value once and keeps only where they are: no allocation, nothing copied. The accessors walk
-//! again over what has been checked, so they cannot fail.
+//! Decoding walks through every attribute and value once and keeps only where they are: no
+//! allocation, nothing copied. The accessors walk again over what has been checked, so they cannot
+//! fail.
 
 use crate::ber::{DecodeError, Element, OCTET_STRING, Reader, SEQUENCE, SET};
 use crate::oversized::Oversized;
@@ -43,7 +45,8 @@ impl<'a> SearchResultEntry<'a> {
         self.oversized = Some(oversized);
     }
 
-    /// The attributes in the order of the server. One description may come more than once, with different options.
+    /// The attributes in the order of the server. One description may come more than once, with
+    /// different options.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + Clone + use<'a> {
         let mut reader = self.attributes;
         std::iter::from_fn(move || Attribute::validated(&mut reader))
@@ -53,7 +56,10 @@ impl<'a> SearchResultEntry<'a> {
 // Attribute values may be secret: Debug shows names and sizes.
 impl fmt::Debug for SearchResultEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SearchResultEntry").field("dn", &self.dn).field("attributes", &DebugAttributes(self)).finish()
+        f.debug_struct("SearchResultEntry")
+            .field("dn", &self.dn)
+            .field("attributes", &DebugAttributes(self))
+            .finish()
     }
 }
 
@@ -68,14 +74,19 @@ impl fmt::Debug for DebugAttributes<'_, '_> {
 /// Reads through one PartialAttribute, RFC 4511 §4.1.7.
 #[inline]
 fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
-    attributes.expect(SEQUENCE, "PartialAttribute")?.reader().read_all("PartialAttribute", |reader| {
-        reader.expect(OCTET_STRING, "PartialAttribute.type")?.check_string("PartialAttribute.type")?;
-        let mut values = reader.expect(SET, "PartialAttribute.vals")?.reader();
-        while !values.is_empty() {
-            values.expect(OCTET_STRING, "AttributeValue")?;
-        }
-        Ok(())
-    })
+    attributes.expect(SEQUENCE, "PartialAttribute")?.reader().read_all(
+        "PartialAttribute",
+        |reader| {
+            reader
+                .expect(OCTET_STRING, "PartialAttribute.type")?
+                .check_string("PartialAttribute.type")?;
+            let mut values = reader.expect(SET, "PartialAttribute.vals")?.reader();
+            while !values.is_empty() {
+                values.expect(OCTET_STRING, "AttributeValue")?;
+            }
+            Ok(())
+        },
+    )
 }
 
 /// An attribute of an entry: PartialAttribute, RFC 4511 §4.1.7.
@@ -95,7 +106,8 @@ impl<'a> Attribute<'a> {
         Some(Attribute { description, values })
     }
 
-    /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare without regard to case.
+    /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare without
+    /// regard to case.
     pub fn description(&self) -> &'a str {
         std::str::from_utf8(self.description).unwrap_or_default()
     }
@@ -110,7 +122,8 @@ impl<'a> Attribute<'a> {
     #[inline]
     pub fn is(&self, name: &str) -> bool {
         // Most servers spell it as it was asked for.
-        self.description == name.as_bytes() || self.description.eq_ignore_ascii_case(name.as_bytes())
+        self.description == name.as_bytes()
+            || self.description.eq_ignore_ascii_case(name.as_bytes())
     }
 
     /// The values in the order of the server; may be none.

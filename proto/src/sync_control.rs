@@ -1,9 +1,13 @@
-//! The values of RFC 4533 §2 that a server sends: Sync State and Sync Done controls, Sync Info messages; the persist stage's too.
+//! The values of RFC 4533 §2 that a server sends: Sync State and Sync Done controls, Sync Info
+//! messages; the persist stage's too.
 //!
-//! A cookie that is there but empty is not an absent one: slapd answers a cookie that it does not know with an empty one.
+//! A cookie that is there but empty is not an absent one: slapd answers a cookie that it does not
+//! know with an empty one.
 
 use crate::Limits;
-use crate::ber::{DecodeError, DecodeErrorKind, ENUMERATED, Element, OCTET_STRING, Reader, SEQUENCE, SET};
+use crate::ber::{
+    DecodeError, DecodeErrorKind, ENUMERATED, Element, OCTET_STRING, Reader, SEQUENCE, SET,
+};
 use crate::message::{Controls, IntermediateResponse};
 use std::fmt;
 use uuid::Uuid;
@@ -22,7 +26,8 @@ pub const SYNC_INFO_OID: &str = "1.3.6.1.4.1.4203.1.9.1.4";
 pub enum EntryState {
     /// Unchanged; the entry comes without attributes.
     Present,
-    /// New or changed; the entry comes with its attributes. In a refresh every entry that is sent is `add`.
+    /// New or changed; the entry comes with its attributes. In a refresh every entry that is sent
+    /// is `add`.
     Add,
     /// Changed; the entry comes with its attributes.
     Modify,
@@ -60,7 +65,9 @@ impl<'a> SyncState<'a> {
     /// # Errors
     /// As [`SyncState::decode`]; a control without a value, or given twice.
     pub fn find(controls: &Controls<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
-        find(controls, SYNC_STATE_OID, "syncStateValue")?.map(|value| Self::decode(value, limits)).transpose()
+        find(controls, SYNC_STATE_OID, "syncStateValue")?
+            .map(|value| Self::decode(value, limits))
+            .transpose()
     }
 }
 
@@ -69,7 +76,8 @@ impl<'a> SyncState<'a> {
 pub struct SyncDone<'a> {
     /// State of the content after the refresh.
     pub cookie: Option<&'a [u8]>,
-    /// TRUE: what was not mentioned is unchanged. FALSE, and always so on 389: see [`crate::sync_session`].
+    /// TRUE: what was not mentioned is unchanged. FALSE, and always so on 389: see
+    /// [`crate::sync_session`].
     pub refresh_deletes: bool,
 }
 
@@ -91,7 +99,9 @@ impl<'a> SyncDone<'a> {
     /// # Errors
     /// As [`SyncDone::decode`]; a control without a value, or given twice.
     pub fn find(controls: &Controls<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
-        find(controls, SYNC_DONE_OID, "syncDoneValue")?.map(|value| Self::decode(value, limits)).transpose()
+        find(controls, SYNC_DONE_OID, "syncDoneValue")?
+            .map(|value| Self::decode(value, limits))
+            .transpose()
     }
 }
 
@@ -130,7 +140,10 @@ impl<'a> SyncInfo<'a> {
     ///
     /// # Errors
     /// As [`SyncInfo::decode`]; a Sync Info without a value.
-    pub fn from_intermediate(response: &IntermediateResponse<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
+    pub fn from_intermediate(
+        response: &IntermediateResponse<'a>,
+        limits: &Limits,
+    ) -> Result<Option<Self>, DecodeError> {
         if response.name != Some(SYNC_INFO_OID) {
             return Ok(None);
         }
@@ -141,23 +154,32 @@ impl<'a> SyncInfo<'a> {
     /// Decodes the value of the intermediate response.
     ///
     /// # Errors
-    /// Anything that RFC 4533 §2.5 does not allow; a cookie longer, or a set larger, than the limit.
+    /// Anything that RFC 4533 §2.5 does not allow; a cookie longer, or a set larger, than the
+    /// limit.
     pub fn decode(value: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         Reader::new(value).read_all("syncInfoValue", |reader| {
             let at = reader.offset();
             let choice = reader.element("syncInfoValue")?;
             match choice.tag {
-                0x80 => checked_cookie(choice, "syncInfoValue.newcookie", limits).map(Self::NewCookie),
+                0x80 => {
+                    checked_cookie(choice, "syncInfoValue.newcookie", limits).map(Self::NewCookie)
+                }
                 0xa1 => {
-                    let (cookie, refresh_done) = phase_end(choice, "syncInfoValue.refreshDelete", limits)?;
+                    let (cookie, refresh_done) =
+                        phase_end(choice, "syncInfoValue.refreshDelete", limits)?;
                     Ok(Self::RefreshDelete { cookie, refresh_done })
                 }
                 0xa2 => {
-                    let (cookie, refresh_done) = phase_end(choice, "syncInfoValue.refreshPresent", limits)?;
+                    let (cookie, refresh_done) =
+                        phase_end(choice, "syncInfoValue.refreshPresent", limits)?;
                     Ok(Self::RefreshPresent { cookie, refresh_done })
                 }
                 0xa3 => sync_id_set(choice, limits),
-                found => Err(DecodeError::new(at, "syncInfoValue", DecodeErrorKind::UnexpectedTag { expected: 0xa3, found })),
+                found => Err(DecodeError::new(
+                    at,
+                    "syncInfoValue",
+                    DecodeErrorKind::UnexpectedTag { expected: 0xa3, found },
+                )),
             }
         })
     }
@@ -166,7 +188,9 @@ impl<'a> SyncInfo<'a> {
     pub fn cookie(&self) -> Option<&'a [u8]> {
         match *self {
             Self::NewCookie(cookie) => Some(cookie),
-            Self::RefreshDelete { cookie, .. } | Self::RefreshPresent { cookie, .. } | Self::SyncIdSet { cookie, .. } => cookie,
+            Self::RefreshDelete { cookie, .. }
+            | Self::RefreshPresent { cookie, .. }
+            | Self::SyncIdSet { cookie, .. } => cookie,
         }
     }
 }
@@ -215,11 +239,18 @@ fn sequence<'a, T>(
     production: &'static str,
     read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
-    Reader::new(value).read_all(production, |reader| reader.expect(SEQUENCE, production))?.reader().read_all(production, read)
+    Reader::new(value)
+        .read_all(production, |reader| reader.expect(SEQUENCE, production))?
+        .reader()
+        .read_all(production, read)
 }
 
 /// The value of the one control with `oid`.
-fn find<'a>(controls: &Controls<'a>, oid: &str, production: &'static str) -> Result<Option<&'a [u8]>, DecodeError> {
+fn find<'a>(
+    controls: &Controls<'a>,
+    oid: &str,
+    production: &'static str,
+) -> Result<Option<&'a [u8]>, DecodeError> {
     let mut matching = controls.iter().filter(|control| control.oid == oid);
     let Some(control) = matching.next() else { return Ok(None) };
     if matching.next().is_some() {
@@ -241,20 +272,40 @@ fn entry_state(element: Element<'_>) -> Result<EntryState, DecodeError> {
 
 fn sync_uuid(reader: &mut Reader<'_>, production: &'static str) -> Result<Uuid, DecodeError> {
     let element = reader.expect(OCTET_STRING, production)?;
-    Uuid::from_slice(element.contents).map_err(|_| element.error(production, DecodeErrorKind::InvalidUuid))
+    Uuid::from_slice(element.contents)
+        .map_err(|_| element.error(production, DecodeErrorKind::InvalidUuid))
 }
 
-fn optional_cookie<'a>(reader: &mut Reader<'a>, production: &'static str, limits: &Limits) -> Result<Option<&'a [u8]>, DecodeError> {
-    reader.optional(OCTET_STRING, production)?.map(|element| checked_cookie(element, production, limits)).transpose()
+fn optional_cookie<'a>(
+    reader: &mut Reader<'a>,
+    production: &'static str,
+    limits: &Limits,
+) -> Result<Option<&'a [u8]>, DecodeError> {
+    reader
+        .optional(OCTET_STRING, production)?
+        .map(|element| checked_cookie(element, production, limits))
+        .transpose()
 }
 
-fn checked_cookie<'a>(element: Element<'a>, production: &'static str, limits: &Limits) -> Result<&'a [u8], DecodeError> {
+fn checked_cookie<'a>(
+    element: Element<'a>,
+    production: &'static str,
+    limits: &Limits,
+) -> Result<&'a [u8], DecodeError> {
     let (size, max) = (element.contents.len(), limits.max_cookie);
-    if size > max { Err(element.error(production, DecodeErrorKind::TooLong { size, max })) } else { Ok(element.contents) }
+    if size > max {
+        Err(element.error(production, DecodeErrorKind::TooLong { size, max }))
+    } else {
+        Ok(element.contents)
+    }
 }
 
 /// The SEQUENCE of refreshDelete and refreshPresent.
-fn phase_end<'a>(choice: Element<'a>, production: &'static str, limits: &Limits) -> Result<(Option<&'a [u8]>, bool), DecodeError> {
+fn phase_end<'a>(
+    choice: Element<'a>,
+    production: &'static str,
+    limits: &Limits,
+) -> Result<(Option<&'a [u8]>, bool), DecodeError> {
     choice.reader().read_all(production, |reader| {
         let cookie = optional_cookie(reader, production, limits)?;
         let refresh_done = reader.boolean_or(true, production)?;
@@ -278,7 +329,9 @@ fn sync_uuids<'a>(set: Element<'a>, limits: &Limits) -> Result<SyncUuids<'a>, De
     let mut len = 0;
     while !reader.is_empty() {
         if len == limits.max_uuids {
-            return Err(reader.error(PRODUCTION, DecodeErrorKind::TooMany { max: limits.max_uuids }));
+            return Err(
+                reader.error(PRODUCTION, DecodeErrorKind::TooMany { max: limits.max_uuids })
+            );
         }
         sync_uuid(&mut reader, PRODUCTION)?;
         len += 1;

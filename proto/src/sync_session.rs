@@ -1,7 +1,8 @@
 //! One refresh (RFC 4533 §3.3, mode refreshOnly) as a state machine: message in, event out.
 //!
-//! Scope: what the messages of one search mean together. Who sends the request, reads the socket and runs the clock is not known here.
-//! A refresh is worth something only when [`SyncEvent::Finished`] has come: a stream that ends before is void.
+//! Scope: what the messages of one search mean together. Who sends the request, reads the socket
+//! and runs the clock is not known here. A refresh is worth something only when
+//! [`SyncEvent::Finished`] has come: a stream that ends before is void.
 //!
 //! ## What is gone?
 //! | request | server | what the outcome says |
@@ -10,12 +11,13 @@
 //! | with a cookie | OpenLDAP, RFC | SyncDone refreshDeletes TRUE: `deleted`. FALSE: a present phase, perhaps an empty one: `present` |
 //! | with a cookie | 389 | `deleted` only. 389 never says TRUE; read strictly, its "no change" would mean "delete everything" |
 //!
-//! `present` of a slapd is not complete: an entry that has changed since the state which the new cookie stands for is left out of the
-//! refresh without a word, and is neither there nor gone. [`Snapshot`] tells such entries: look for them by a search, and add them, before
-//! anything is deleted because it is absent.
+//! `present` of a slapd is not complete: an entry that has changed since the state which the new
+//! cookie stands for is left out of the refresh without a word, and is neither there nor gone.
+//! [`Snapshot`] tells such entries: look for them by a search, and add them, before anything is
+//! deleted because it is absent.
 //!
-//! A present phase that is ended by refreshPresent and followed by a delete phase yields `present` without what the delete phase names; one
-//! that ends once more, or after deletions, is an error.
+//! A present phase that is ended by refreshPresent and followed by a delete phase yields `present`
+//! without what the delete phase names; one that ends once more, or after deletions, is an error.
 //! Within one refresh the last message about a UUID counts.
 
 mod cookie;
@@ -82,7 +84,8 @@ pub enum SyncEvent<'a> {
     },
     /// Nothing to do now: recorded for the outcome, or of no meaning for a refresh.
     Ignored,
-    /// The server cannot continue from the cookie (result code 4096): start over without one. The refresh has ended.
+    /// The server cannot continue from the cookie (result code 4096): start over without one. The
+    /// refresh has ended.
     RefreshRequired {
         /// What the server says about it.
         diagnostic: Cow<'a, str>,
@@ -91,18 +94,21 @@ pub enum SyncEvent<'a> {
     Finished(RefreshOutcome),
 }
 
-/// What a finished refresh says beside the entries. At most one of `present` and `deleted` says anything.
+/// What a finished refresh says beside the entries. At most one of `present` and `deleted` says
+/// anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshOutcome {
     /// What to send next time.
     pub cookie: Cookie,
-    /// When set: these exist, everything else is gone, but for what slapd has left out ([`Snapshot`]). Received entries included; sorted,
-    /// without duplicates. Servers list UUIDs that they never sent.
+    /// When set: these exist, everything else is gone, but for what slapd has left out
+    /// ([`Snapshot`]). Received entries included; sorted, without duplicates. Servers list UUIDs
+    /// that they never sent.
     pub present: Option<Vec<Uuid>>,
-    /// These are gone; sorted, without duplicates. One may have been handed out as [`SyncEvent::Entry`] before: the deletion came later
-    /// and counts.
+    /// These are gone; sorted, without duplicates. One may have been handed out as
+    /// [`SyncEvent::Entry`] before: the deletion came later and counts.
     pub deleted: Vec<Uuid>,
-    /// Deletions as the server counted them: duplicates, and UUIDs that were received again after it, included. 389 loses the 51st.
+    /// Deletions as the server counted them: duplicates, and UUIDs that were received again after
+    /// it, included. 389 loses the 51st.
     pub deletions_reported: usize,
     /// SearchResultReference messages. Where they lead to is not followed.
     pub references: usize,
@@ -113,16 +119,23 @@ pub struct RefreshOutcome {
 pub enum Cookie {
     /// None came: keep the one that was sent, if any.
     Absent,
-    /// An empty one came in answer to one that was sent: the server does not know that (slapd). What was received is the whole content, but
-    /// without a cookie every later run would be a full one: run again without a cookie. Nothing is said about what is gone.
+    /// An empty one came in answer to one that was sent: the server does not know that (slapd).
+    /// What was received is the whole content, but without a cookie every later run would be a full
+    /// one: run again without a cookie. Nothing is said about what is gone.
     Unusable,
     /// A new one. If it is slapd's, it is merged with the one that was sent ([`merge_cookies`]).
     New(Vec<u8>),
 }
 
 impl SyncSession {
-    /// A refresh asked for with `message_id` and `cookie`. An empty cookie counts as none: servers answer it with the whole content.
-    pub fn new(provider: Provider, cookie: Option<&[u8]>, message_id: u32, limits: &Limits) -> Self {
+    /// A refresh asked for with `message_id` and `cookie`. An empty cookie counts as none: servers
+    /// answer it with the whole content.
+    pub fn new(
+        provider: Provider,
+        cookie: Option<&[u8]>,
+        message_id: u32,
+        limits: &Limits,
+    ) -> Self {
         SyncSession {
             provider,
             message_id,
@@ -141,13 +154,17 @@ impl SyncSession {
     /// Takes in the next message from the server.
     ///
     /// # Errors
-    /// The refresh has failed, and nothing of it may be used: the server says so, or sends what cannot be part of a refresh.
+    /// The refresh has failed, and nothing of it may be used: the server says so, or sends what
+    /// cannot be part of a refresh.
     pub fn handle<'a>(&mut self, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
         if self.ended {
             return Err(SessionError::AfterEnd { operation: message.op.name() });
         }
         let event = self.dispatch(message);
-        self.ended = matches!(event, Err(_) | Ok(SyncEvent::Finished(_) | SyncEvent::RefreshRequired { .. }));
+        self.ended = matches!(
+            event,
+            Err(_) | Ok(SyncEvent::Finished(_) | SyncEvent::RefreshRequired { .. })
+        );
         event
     }
 
@@ -157,7 +174,11 @@ impl SyncSession {
         }
         if message.message_id != self.message_id {
             let (expected, found) = (self.message_id, message.message_id);
-            return Err(SessionError::UnexpectedMessageId { expected, found, operation: message.op.name() });
+            return Err(SessionError::UnexpectedMessageId {
+                expected,
+                found,
+                operation: message.op.name(),
+            });
         }
         match &message.op {
             ProtocolOp::SearchResultEntry(entry) => self.entry(*entry, message),
@@ -170,7 +191,11 @@ impl SyncSession {
         }
     }
 
-    fn entry<'a>(&mut self, entry: SearchResultEntry<'a>, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
+    fn entry<'a>(
+        &mut self,
+        entry: SearchResultEntry<'a>,
+        message: &LdapMessage<'a>,
+    ) -> Result<SyncEvent<'a>, SessionError> {
         let state = SyncState::find(&message.controls, &self.limits)
             .map_err(|error| SessionError::Decode { dn: Some(entry.dn().to_owned()), error })?
             .ok_or_else(|| SessionError::MissingSyncState { dn: entry.dn().to_owned() })?;
@@ -185,7 +210,8 @@ impl SyncSession {
         }
     }
 
-    /// A reference is counted. Its UUID is not part of the outcome: what is behind a reference is never synchronised. 389 sends no UUID.
+    /// A reference is counted. Its UUID is not part of the outcome: what is behind a reference is
+    /// never synchronised. 389 sends no UUID.
     fn reference<'a>(&mut self, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
         if let Some(state) = SyncState::find(&message.controls, &self.limits)? {
             self.note_cookie(state.cookie);
@@ -194,21 +220,36 @@ impl SyncSession {
         Ok(SyncEvent::Ignored)
     }
 
-    fn intermediate<'a>(&mut self, response: &IntermediateResponse<'a>) -> Result<SyncEvent<'a>, SessionError> {
-        let Some(info) = SyncInfo::from_intermediate(response, &self.limits)? else { return Ok(SyncEvent::Ignored) };
+    fn intermediate<'a>(
+        &mut self,
+        response: &IntermediateResponse<'a>,
+    ) -> Result<SyncEvent<'a>, SessionError> {
+        let Some(info) = SyncInfo::from_intermediate(response, &self.limits)? else {
+            return Ok(SyncEvent::Ignored);
+        };
         self.note_cookie(info.cookie());
         match info {
             SyncInfo::NewCookie(_) => {}
             SyncInfo::RefreshDelete { .. } => self.delete_phase = true,
-            SyncInfo::RefreshPresent { .. } if self.present_phase_ended || self.delete_phase => return Err(SessionError::OutOfOrder),
+            SyncInfo::RefreshPresent { .. } if self.present_phase_ended || self.delete_phase => {
+                return Err(SessionError::OutOfOrder);
+            }
             SyncInfo::RefreshPresent { .. } => self.present_phase_ended = true,
-            SyncInfo::SyncIdSet { refresh_deletes: false, uuids, .. } => uuids.iter().try_for_each(|uuid| self.mark_alive(uuid))?,
-            SyncInfo::SyncIdSet { refresh_deletes: true, uuids, .. } => uuids.iter().try_for_each(|uuid| self.mark_deleted(uuid))?,
+            SyncInfo::SyncIdSet { refresh_deletes: false, uuids, .. } => {
+                uuids.iter().try_for_each(|uuid| self.mark_alive(uuid))?
+            }
+            SyncInfo::SyncIdSet { refresh_deletes: true, uuids, .. } => {
+                uuids.iter().try_for_each(|uuid| self.mark_deleted(uuid))?
+            }
         }
         Ok(SyncEvent::Ignored)
     }
 
-    fn done<'a>(&mut self, result: &LdapResult<'a>, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
+    fn done<'a>(
+        &mut self,
+        result: &LdapResult<'a>,
+        message: &LdapMessage<'a>,
+    ) -> Result<SyncEvent<'a>, SessionError> {
         if result.code == ResultCode::SYNC_REFRESH_REQUIRED && self.sent.is_some() {
             return Ok(SyncEvent::RefreshRequired { diagnostic: result.diagnostic.clone() });
         }
@@ -218,12 +259,18 @@ impl SyncSession {
         if message.controls.iter().filter(|control| control.oid == SYNC_DONE_OID).nth(1).is_some() {
             return Err(SessionError::SeveralSyncDone);
         }
-        let done = SyncDone::find(&message.controls, &self.limits)?.ok_or(SessionError::MissingSyncDone)?;
+        let done = SyncDone::find(&message.controls, &self.limits)?
+            .ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
         // By the cookies' form, whatever the server says that it is: a slapd may hide that.
         if let (Some(sent), Some(new)) = (&self.sent, &self.cookie) {
-            // Merged, the cookie would claim what the server lacks, and no later refresh would bring it.
-            let is_older = if self.absence_means_deletion(done.refresh_deletes) { is_behind_in_full } else { is_behind };
+            // Merged, the cookie would claim what the server lacks, and no later refresh would
+            // bring it.
+            let is_older = if self.absence_means_deletion(done.refresh_deletes) {
+                is_behind_in_full
+            } else {
+                is_behind
+            };
             if is_older(sent, new) {
                 return Err(SessionError::Behind);
             }
@@ -235,7 +282,13 @@ impl SyncSession {
         let cookie = self.next_cookie();
         let deletions_reported = self.deleted.len();
         let gone = take_gone(&mut self.deleted, &self.alive);
-        let mut outcome = RefreshOutcome { cookie, present: None, deleted: Vec::new(), deletions_reported, references: self.references };
+        let mut outcome = RefreshOutcome {
+            cookie,
+            present: None,
+            deleted: Vec::new(),
+            deletions_reported,
+            references: self.references,
+        };
         if outcome.cookie == Cookie::Unusable {
             return outcome;
         }
@@ -256,7 +309,9 @@ impl SyncSession {
         match (&self.sent, self.provider) {
             (None, _) => true,
             (Some(_), Provider::Ds389) => false,
-            (Some(_), Provider::OpenLdap | Provider::Rfc4533) => !refresh_deletes || self.present_phase_ended,
+            (Some(_), Provider::OpenLdap | Provider::Rfc4533) => {
+                !refresh_deletes || self.present_phase_ended
+            }
         }
     }
 
@@ -291,7 +346,11 @@ impl SyncSession {
 
     fn check_room(&self) -> Result<(), SessionError> {
         let max = self.limits.max_uuids;
-        if self.alive.len().saturating_add(self.deleted.len()) >= max { Err(SessionError::TooManyUuids { max }) } else { Ok(()) }
+        if self.alive.len().saturating_add(self.deleted.len()) >= max {
+            Err(SessionError::TooManyUuids { max })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -316,7 +375,8 @@ fn take_gone(deleted: &mut Vec<Deletion>, alive: &[Uuid]) -> Vec<Uuid> {
     gone.into_iter().map(|deletion| deletion.uuid).collect()
 }
 
-/// RFC 4511 §4.4: the Notice of Disconnection ends everything, other unsolicited notifications are ignored.
+/// RFC 4511 §4.4: the Notice of Disconnection ends everything, other unsolicited notifications are
+/// ignored.
 fn unsolicited<'a>(notification: &ExtendedResponse<'_>) -> Result<SyncEvent<'a>, SessionError> {
     if notification.is_notice_of_disconnection() {
         let diagnostic = notification.result.diagnostic.clone().into_owned();

@@ -1,13 +1,21 @@
-//! Every capture of a real server decodes, frame by frame, to what its transcript says, and a session over it ends as the servers' rows in
-//! the tables do.
+//! Every capture of a real server decodes, frame by frame, to what its transcript says, and a
+//! session over it ends as the servers' rows in the tables do.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod common;
 
 use common::{Case, cases, decode, frames, summarise, transcribe};
 use ldap_content_sync::sync_control::{SyncDone, SyncInfo, SyncState};
-use ldap_content_sync::{Cookie, Limits, ProtocolOp, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent, SyncSession};
+use ldap_content_sync::{
+    Cookie, Limits, ProtocolOp, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent,
+    SyncSession,
+};
 use rasn::prelude::*;
 use rasn_ldap as ldap;
 use std::collections::BTreeSet;
@@ -17,13 +25,24 @@ use uuid::Uuid;
 fn every_frame_reads_as_its_transcript_does() {
     let mut messages = 0;
     for case in cases() {
-        let told: Vec<&str> = case.transcript.lines().filter(|line| line.starts_with("msg=") || line.starts_with("    Sync")).collect();
+        let told: Vec<&str> = case
+            .transcript
+            .lines()
+            .filter(|line| line.starts_with("msg=") || line.starts_with("    Sync"))
+            .collect();
         let received = frames(&case.received);
-        let read: Vec<String> =
-            received.iter().flat_map(|frame| transcribe(frame).lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+        let read: Vec<String> = received
+            .iter()
+            .flat_map(|frame| transcribe(frame).lines().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
         match abbreviated(&case.transcript) {
             None => assert_eq!(told, read, "{}", case.name),
-            Some(answer) => assert_eq!((told.as_slice(), answer + 1), (&[read[0].as_str()][..], received.len()), "{}", case.name),
+            Some(answer) => assert_eq!(
+                (told.as_slice(), answer + 1),
+                (&[read[0].as_str()][..], received.len()),
+                "{}",
+                case.name
+            ),
         }
         messages += received.len();
     }
@@ -73,7 +92,11 @@ fn every_session_ends_as_its_transcript_says() {
             }
             End::RefreshRequired => {
                 required += 1;
-                assert!(case.answer.starts_with("DONE rc=4096 ") && cookie.is_some(), "{}", case.name);
+                assert!(
+                    case.answer.starts_with("DONE rc=4096 ") && cookie.is_some(),
+                    "{}",
+                    case.name
+                );
             }
             End::Failed(error) => {
                 failed += 1;
@@ -116,13 +139,22 @@ fn check_failure(case: &Case, error: &SessionError) {
     let name = &case.name;
     match error {
         SessionError::Failed { code, diagnostic, .. } => {
-            let diagnostic = if diagnostic.is_empty() { String::new() } else { format!(" '{diagnostic}'") };
-            assert!(case.answer.ends_with(&format!("DONE rc={}{diagnostic} no-SyncDone", code.0)), "{name}: {error}");
+            let diagnostic =
+                if diagnostic.is_empty() { String::new() } else { format!(" '{diagnostic}'") };
+            assert!(
+                case.answer.ends_with(&format!("DONE rc={}{diagnostic} no-SyncDone", code.0)),
+                "{name}: {error}"
+            );
             assert_ne!(*code, ResultCode::SUCCESS, "{name}");
         }
-        SessionError::MissingSyncState { .. } => assert!(case.answer.starts_with("E:NOSTATE"), "{name}: {error}"),
-        SessionError::UnexpectedMessageId { expected: 2, found: 3, .. } => assert_eq!(name, "ds389/92-malformed-control"),
-        // Everything that is present, for a cookie of a provider that this server has never heard of.
+        SessionError::MissingSyncState { .. } => {
+            assert!(case.answer.starts_with("E:NOSTATE"), "{name}: {error}")
+        }
+        SessionError::UnexpectedMessageId { expected: 2, found: 3, .. } => {
+            assert_eq!(name, "ds389/92-malformed-control")
+        }
+        // Everything that is present, for a cookie of a provider that this server has never heard
+        // of.
         SessionError::Behind => assert!(name.ends_with("/30-cookie-other-sid"), "{name}"),
         other => panic!("{name}: {other}"),
     }
@@ -139,7 +171,9 @@ fn check_outcome(case: &Case, cookie: Option<&[u8]>, entries: &[Uuid], outcome: 
         None => Cookie::Absent,
         Some(next) if next.is_empty() => Cookie::Unusable,
         // The one capture with the CSN of another provider in the request, which must not be lost.
-        Some(next) if name.ends_with("30-cookie-other-sid") && case.provider == Provider::OpenLdap => {
+        Some(next)
+            if name.ends_with("30-cookie-other-sid") && case.provider == Provider::OpenLdap =>
+        {
             Cookie::New([next.as_slice(), b";20200101000000.000000Z#000000#007#000000"].concat())
         }
         Some(next) => Cookie::New(next.clone()),
@@ -157,7 +191,8 @@ fn check_outcome(case: &Case, cookie: Option<&[u8]>, entries: &[Uuid], outcome: 
     };
     assert_eq!(outcome.present, absence_deletes.then(|| present.into_iter().collect()), "{name}");
     assert_eq!(outcome.deleted, told.deleted.iter().copied().collect::<Vec<_>>(), "{name}");
-    let reported: usize = case.answer.split(" | ").filter(|part| part.contains("rD=True")).map(set_size).sum();
+    let reported: usize =
+        case.answer.split(" | ").filter(|part| part.contains("rD=True")).map(set_size).sum();
     assert_eq!(outcome.deletions_reported, reported, "{name}");
 }
 
@@ -184,15 +219,26 @@ impl Told {
             let message = decode(frame);
             match &message.op {
                 ProtocolOp::SearchResultEntry(_) => {
-                    told.entries.push(SyncState::find(&message.controls, &limits).unwrap().unwrap().uuid);
+                    told.entries
+                        .push(SyncState::find(&message.controls, &limits).unwrap().unwrap().uuid);
                 }
-                ProtocolOp::IntermediateResponse(response) => match SyncInfo::from_intermediate(response, &limits).unwrap() {
-                    Some(SyncInfo::SyncIdSet { refresh_deletes: true, uuids, .. }) => told.deleted.extend(uuids.iter()),
-                    Some(SyncInfo::SyncIdSet { refresh_deletes: false, uuids, .. }) => told.present.extend(uuids.iter()),
-                    other => panic!("{}: {other:?} in a refresh", case.name),
-                },
+                ProtocolOp::IntermediateResponse(response) => {
+                    match SyncInfo::from_intermediate(response, &limits).unwrap() {
+                        Some(SyncInfo::SyncIdSet { refresh_deletes: true, uuids, .. }) => {
+                            told.deleted.extend(uuids.iter())
+                        }
+                        Some(SyncInfo::SyncIdSet { refresh_deletes: false, uuids, .. }) => {
+                            told.present.extend(uuids.iter())
+                        }
+                        other => panic!("{}: {other:?} in a refresh", case.name),
+                    }
+                }
                 ProtocolOp::SearchResultDone(_) => {
-                    told.cookie = SyncDone::find(&message.controls, &limits).unwrap().unwrap().cookie.map(<[u8]>::to_vec);
+                    told.cookie = SyncDone::find(&message.controls, &limits)
+                        .unwrap()
+                        .unwrap()
+                        .cookie
+                        .map(<[u8]>::to_vec);
                 }
                 ProtocolOp::SearchResultReference(_) => {}
                 other => panic!("{}: {}", case.name, other.name()),
@@ -207,13 +253,19 @@ struct Request {
     cookie: Option<Vec<u8>>,
 }
 
-/// What the Sync Request control of the search with message ID 2 said; none where the capture sent something else.
+/// What the Sync Request control of the search with message ID 2 said; none where the capture sent
+/// something else.
 fn sync_request(sent: &[u8]) -> Option<Request> {
     let search = frames(sent).into_iter().find_map(|frame| {
         let message: ldap::LdapMessage = rasn::ber::decode(frame).unwrap();
-        (message.message_id == 2 && matches!(message.protocol_op, ldap::ProtocolOp::SearchRequest(_))).then_some(message)
+        (message.message_id == 2
+            && matches!(message.protocol_op, ldap::ProtocolOp::SearchRequest(_)))
+        .then_some(message)
     })?;
-    let control = search.controls?.into_iter().find(|control| control.control_type.as_ref() == b"1.3.6.1.4.1.4203.1.9.1.1")?;
+    let control = search
+        .controls?
+        .into_iter()
+        .find(|control| control.control_type.as_ref() == b"1.3.6.1.4.1.4203.1.9.1.1")?;
     #[derive(AsnType, Decode)]
     struct Value {
         mode: Mode,
@@ -229,5 +281,8 @@ fn sync_request(sent: &[u8]) -> Option<Request> {
     }
     // Two captures sent what is no syncRequestValue.
     let value: Value = rasn::ber::decode(&control.control_value?).ok()?;
-    Some(Request { persist: value.mode == Mode::RefreshAndPersist, cookie: value.cookie.map(|cookie| cookie.to_vec()) })
+    Some(Request {
+        persist: value.mode == Mode::RefreshAndPersist,
+        cookie: value.cookie.map(|cookie| cookie.to_vec()),
+    })
 }

@@ -8,7 +8,8 @@ fn form(dn: &str) -> String {
     normalize(dn).unwrap_or_else(|e| panic!("{dn}: {e}"))
 }
 
-/// Spellings of one name, the first as slapd 2.5 and 389-ds 2.3 spell the entry's own name (shared captures, "odd" entries).
+/// Spellings of one name, the first as slapd 2.5 and 389-ds 2.3 spell the entry's own name (shared
+/// captures, "odd" entries).
 const SPELLINGS: &[&[&str]] = &[
     &[
         "uid=user00014,ou=People,dc=example,dc=com",
@@ -20,16 +21,29 @@ const SPELLINGS: &[&[&str]] = &[
         " uid=user0001\\34,\r\n ou=people,dc=example,dc=com ",
         "uid=#0409757365723030303134,ou=people,dc=example,dc=com",
     ],
-    &["cn=R\\2BD Lead,ou=people", "cn=R\\+D Lead,ou=people", "cn=\"R+D Lead\",ou=people", "CN=r\\2bd   lead,OU=People"],
+    &[
+        "cn=R\\2BD Lead,ou=people",
+        "cn=R\\+D Lead,ou=people",
+        "cn=\"R+D Lead\",ou=people",
+        "CN=r\\2bd   lead,OU=People",
+    ],
     &["cn=Smith\\2C John,ou=people", "cn=Smith\\, John,ou=people", "cn=\"smith, john\";ou=people"],
-    &["cn=\\20leading space,ou=people", "cn=\\ leading space,ou=people", "cn = \\20leading  space , ou=people"],
+    &[
+        "cn=\\20leading space,ou=people",
+        "cn=\\ leading space,ou=people",
+        "cn = \\20leading  space , ou=people",
+    ],
     &[
         "cn=Quote \\22Hash\\22 #1 \\3D \\3Ca\\3E\\3B \\5C end\\20,ou=people",
         "cn=Quote \\\"Hash\\\" #1 = \\<a\\>\\; \\\\ end\\ ,ou=people",
         "cn=\"quote \\\"hash\\\" #1 = <a>; \\\\ end \",ou=people",
     ],
     &["uid=zoë,ou=people", "uid=zo\\C3\\AB,ou=people", "UID=ZOË,ou=people"],
-    &["cn=Multi Rdn+uid=multirdn,ou=people", "UID=MULTIRDN+cn=multi rdn,ou=people", "uid=multirdn + cn=multi  rdn, ou=people"],
+    &[
+        "cn=Multi Rdn+uid=multirdn,ou=people",
+        "UID=MULTIRDN+cn=multi rdn,ou=people",
+        "uid=multirdn + cn=multi  rdn, ou=people",
+    ],
     &["cn=\\23hash,dc=x", "cn=\\#hash,dc=x"],
     &["cn=,dc=x", "cn= , dc=x", "cn=\"\",dc=x", "cn=#0400,dc=x"],
     &["", " "],
@@ -52,7 +66,8 @@ fn a_servers_own_spelling_in_lower_case_is_the_form() {
     }
 }
 
-/// What `slapdn` of OpenLDAP 2.5 makes of names: as entered, and "pretty", as it spells the name of an entry.
+/// What `slapdn` of OpenLDAP 2.5 makes of names: as entered, and "pretty", as it spells the name of
+/// an entry.
 const SLAPDN: &[(&str, &str)] = &[
     ("cn=a=b,dc=x", "cn=a\\3Db,dc=x"),
     ("cn=\\#hash,dc=x", "cn=\\23hash,dc=x"),
@@ -153,7 +168,8 @@ fn a_buffer_can_be_used_again() {
     }
 }
 
-/// Values that are escaped in every way a reader must understand come out alike, and cut anywhere they do no harm.
+/// Values that are escaped in every way a reader must understand come out alike, and cut anywhere
+/// they do no harm.
 #[test]
 fn any_value_survives_any_escaping() {
     let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0x5eed_4514);
@@ -161,10 +177,17 @@ fn any_value_survives_any_escaping() {
     let mut random = Random(seed);
     for _ in 0..2_000 {
         let value: String = (0..random.below(12))
-            .map(|_| random.pick(&['a', 'B', ' ', '"', '+', ',', ';', '<', '=', '>', '\\', '#', 'é', '\t', '\0']))
+            .map(|_| {
+                random.pick(&[
+                    'a', 'B', ' ', '"', '+', ',', ';', '<', '=', '>', '\\', '#', 'é', '\t', '\0',
+                ])
+            })
             .collect();
         let hex: String = value.bytes().map(|b| format!("\\{b:02X}")).collect();
-        let quoted: String = value.chars().flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect();
+        let quoted: String = value
+            .chars()
+            .flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] })
+            .collect();
         let expected = form(&format!("cn={hex},dc=x"));
         assert_eq!(form(&format!("cn = \"{quoted}\" ; dc=x")), expected, "{value:?}");
         let ber: String = value.bytes().map(|b| format!("{b:02x}")).collect();

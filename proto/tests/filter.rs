@@ -1,8 +1,11 @@
-//! RFC 4515 filters: what they are read as, what is refused and where, and that writing undoes reading.
+//! RFC 4515 filters: what they are read as, what is refused and where, and that writing undoes
+//! reading.
 
 #![allow(clippy::panic, clippy::unwrap_used, clippy::expect_used)]
 
-use ldap_content_sync::filter::{Filter, FilterErrorKind, MAX_DEPTH, MAX_LENGTH, is_attribute_description};
+use ldap_content_sync::filter::{
+    Filter, FilterErrorKind, MAX_DEPTH, MAX_LENGTH, is_attribute_description,
+};
 
 fn parse(text: &str) -> Filter {
     Filter::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -22,8 +25,18 @@ fn substrings(attribute: &str, initial: &str, any: &[&str], final_: &str) -> Fil
     }
 }
 
-fn extensible(attribute: Option<&str>, dn_attributes: bool, rule: Option<&str>, value: &str) -> Filter {
-    Filter::Extensible { rule: rule.map(Into::into), attribute: attribute.map(Into::into), value: value.into(), dn_attributes }
+fn extensible(
+    attribute: Option<&str>,
+    dn_attributes: bool,
+    rule: Option<&str>,
+    value: &str,
+) -> Filter {
+    Filter::Extensible {
+        rule: rule.map(Into::into),
+        attribute: attribute.map(Into::into),
+        value: value.into(),
+        dn_attributes,
+    }
 }
 
 #[test]
@@ -41,13 +54,22 @@ fn the_examples_of_rfc_4515_section_4() {
         ),
         ("(o=univ*of*mich*)", substrings("o", "univ", &["of", "mich"], "")),
         ("(seeAlso=)", equality("seeAlso", "")),
-        ("(cn:caseExactMatch:=Fred Flintstone)", extensible(Some("cn"), false, Some("caseExactMatch"), "Fred Flintstone")),
+        (
+            "(cn:caseExactMatch:=Fred Flintstone)",
+            extensible(Some("cn"), false, Some("caseExactMatch"), "Fred Flintstone"),
+        ),
         ("(cn:=Betty Rubble)", extensible(Some("cn"), false, None, "Betty Rubble")),
-        ("(sn:dn:2.4.6.8.10:=Barney Rubble)", extensible(Some("sn"), true, Some("2.4.6.8.10"), "Barney Rubble")),
+        (
+            "(sn:dn:2.4.6.8.10:=Barney Rubble)",
+            extensible(Some("sn"), true, Some("2.4.6.8.10"), "Barney Rubble"),
+        ),
         ("(o:dn:=Ace Industry)", extensible(Some("o"), true, None, "Ace Industry")),
         ("(:1.2.3:=Wilma Flintstone)", extensible(None, false, Some("1.2.3"), "Wilma Flintstone")),
         ("(:DN:2.4.6.8.10:=Dino)", extensible(None, true, Some("2.4.6.8.10"), "Dino")),
-        ("(o=Parens R Us \\28for all your parenthetical needs\\29)", equality("o", "Parens R Us (for all your parenthetical needs)")),
+        (
+            "(o=Parens R Us \\28for all your parenthetical needs\\29)",
+            equality("o", "Parens R Us (for all your parenthetical needs)"),
+        ),
         ("(cn=*\\2A*)", substrings("cn", "", &["*"], "")),
         ("(filename=C:\\5cMyFile)", equality("filename", "C:\\MyFile")),
         ("(bin=\\00\\00\\00\\04)", equality("bin", [0, 0, 0, 4])),
@@ -91,8 +113,15 @@ fn a_value_in_double_quotes_is_taken_without_them() {
     assert_eq!(parse("(cn=\" a \")"), equality("cn", " a "));
     assert_eq!(parse("(cn=\"\")"), equality("cn", ""));
     assert_eq!(parse("(cn=\"a*\\2a\")"), substrings("cn", "a", &[], "*"));
-    assert_eq!(parse("(|(cn=\"a)\")(cn=b))"), Filter::Or(vec![equality("cn", "a)"), equality("cn", "b")]));
-    assert_eq!(parse("(cn=say \"x\")"), equality("cn", "say \"x\""), "quotes that do not enclose the value belong to it");
+    assert_eq!(
+        parse("(|(cn=\"a)\")(cn=b))"),
+        Filter::Or(vec![equality("cn", "a)"), equality("cn", "b")])
+    );
+    assert_eq!(
+        parse("(cn=say \"x\")"),
+        equality("cn", "say \"x\""),
+        "quotes that do not enclose the value belong to it"
+    );
     assert_eq!(parse("(cn=\"a\"b\")"), equality("cn", "\"a\"b\""));
     assert_eq!(parse("(cn=\\22a\\22)"), equality("cn", "\"a\""));
 }
@@ -143,14 +172,30 @@ fn attribute_descriptions() {
     for valid in ["cn", "2.5.4.3", "cn;lang-de", "userCertificate;binary;x-1", "a_b", "x-1"] {
         assert!(is_attribute_description(valid), "{valid}");
     }
-    for invalid in ["", "*", "+", "1.", "1", "1.1a", "cn ", " cn", "cn;", "c n", "cn=", "-a", "é", "cn;lang_de"] {
+    for invalid in [
+        "",
+        "*",
+        "+",
+        "1.",
+        "1",
+        "1.1a",
+        "cn ",
+        " cn",
+        "cn;",
+        "c n",
+        "cn=",
+        "-a",
+        "é",
+        "cn;lang_de",
+    ] {
         assert!(!is_attribute_description(invalid), "{invalid}");
     }
 }
 
 #[test]
 fn depth_and_length_are_limited() {
-    let nested = |levels: usize| format!("{}(a=b){}", "(!".repeat(levels - 1), ")".repeat(levels - 1));
+    let nested =
+        |levels: usize| format!("{}(a=b){}", "(!".repeat(levels - 1), ")".repeat(levels - 1));
     assert!(Filter::parse(&nested(MAX_DEPTH)).is_ok());
     assert_eq!(Filter::parse(&nested(MAX_DEPTH + 1)).unwrap_err().kind, FilterErrorKind::TooDeep);
     let long = |length: usize| format!("(a={})", "x".repeat(length - 4));
@@ -183,7 +228,9 @@ impl Random {
 
     fn value(&mut self, shortest: u64) -> Vec<u8> {
         const OCTETS: &[u8] = b"ab \t\n\"()*\\=:#\0\x7f\xc3\xab\xff";
-        (0..shortest + self.below(6)).map(|_| OCTETS[self.below(OCTETS.len() as u64) as usize]).collect()
+        (0..shortest + self.below(6))
+            .map(|_| OCTETS[self.below(OCTETS.len() as u64) as usize])
+            .collect()
     }
 
     fn filters(&mut self, depth: u64) -> Vec<Filter> {
@@ -191,7 +238,8 @@ impl Random {
     }
 
     fn filter(&mut self, depth: u64) -> Filter {
-        let attribute = ["cn", "cn;lang-de", "2.5.4.3", "a_b", "dn"][self.below(5) as usize].to_owned();
+        let attribute =
+            ["cn", "cn;lang-de", "2.5.4.3", "a_b", "dn"][self.below(5) as usize].to_owned();
         let some_or = |wanted: bool, value: Vec<u8>| wanted.then_some(value);
         match self.below(if depth == 0 { 7 } else { 10 }) {
             0 => Filter::Equality { attribute, value: self.value(0) },

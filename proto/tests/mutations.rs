@@ -1,10 +1,17 @@
-//! Every capture, changed: bits flipped, lengths grown, shrunk and made indefinite, tags replaced, elements dropped, doubled and swapped,
-//! cut at every byte. Each ends in a value or an error, without a panic, within the limits, and in memory that is bounded by the bytes
-//! that have come, whatever they announce.
+//! Every capture, changed: bits flipped, lengths grown, shrunk and made indefinite, tags replaced,
+//! elements dropped, doubled and swapped, cut at every byte. Each ends in a value or an error,
+//! without a panic, within the limits, and in memory that is bounded by the bytes that have come,
+//! whatever they announce.
 //!
-//! By default a sample that takes seconds; its seed is printed, `SEED=n` repeats it. `MUTATIONS=all` tries everything.
+//! By default a sample that takes seconds; its seed is printed, `SEED=n` repeats it.
+//! `MUTATIONS=all` tries everything.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod common;
 #[path = "common/mutate.rs"]
@@ -29,7 +36,8 @@ static ALONE: Mutex<()> = Mutex::new(());
 const SLACK: usize = 64 << 10;
 
 /// Small enough to be met.
-const LIMITS: Limits = Limits { max_message: 1 << 20, max_controls: 8, max_uuids: 2_000, max_cookie: 1_000 };
+const LIMITS: Limits =
+    Limits { max_message: 1 << 20, max_controls: 8, max_uuids: 2_000, max_cookie: 1_000 };
 
 #[test]
 fn a_changed_message_is_a_value_or_an_error_and_costs_no_memory() {
@@ -38,14 +46,22 @@ fn a_changed_message_is_a_value_or_an_error_and_costs_no_memory() {
     let (mut values, mut errors) = (0_u64, 0_u64);
     for message in distinct() {
         for changed in changes(&message, &mut random, 200) {
-            // Decoding borrows; only a diagnostic text that is not UTF-8 is copied, each bad octet as three.
+            // Decoding borrows; only a diagnostic text that is not UTF-8 is copied, each bad octet
+            // as three.
             let (decoded, peak) = counted(|| decode(&changed));
-            assert!(peak <= 3 * changed.len() + SLACK, "{peak} bytes for {} bytes: {changed:02x?}", changed.len());
+            assert!(
+                peak <= 3 * changed.len() + SLACK,
+                "{peak} bytes for {} bytes: {changed:02x?}",
+                changed.len()
+            );
             *if decoded { &mut values } else { &mut errors } += 1;
         }
     }
     println!("{values} values, {errors} errors");
-    assert!(values > 5_000 && errors > 20_000, "the changes lost their variety: {values} values, {errors} errors");
+    assert!(
+        values > 5_000 && errors > 20_000,
+        "the changes lost their variety: {values} values, {errors} errors"
+    );
 }
 
 #[test]
@@ -58,26 +74,40 @@ fn a_refresh_with_a_changed_message_ends_or_fails_in_bounded_memory() {
         for _ in 0..random.runs(12) {
             let at = random.below(messages.len());
             let changed = changes(messages[at], &mut random, 1).pop().unwrap();
-            let stream = [&messages[..at].concat(), &changed[..], &messages[at + 1..].concat()].concat();
+            let stream =
+                [&messages[..at].concat(), &changed[..], &messages[at + 1..].concat()].concat();
             let (finished, peak) = counted(|| refresh(&case, &stream));
-            // 16 bytes a UUID that took 18 to send, kept in lists that grow by doubling, and sorted once more at the end.
-            assert!(peak <= 12 * stream.len() + SLACK, "{}: {peak} bytes for {} bytes", case.name, stream.len());
+            // 16 bytes a UUID that took 18 to send, kept in lists that grow by doubling, and sorted
+            // once more at the end.
+            assert!(
+                peak <= 12 * stream.len() + SLACK,
+                "{}: {peak} bytes for {} bytes",
+                case.name,
+                stream.len()
+            );
             *if finished { &mut ended } else { &mut failed } += 1;
         }
     }
     println!("{ended} refreshes ended, {failed} did not");
-    assert!(ended > 200 && failed > 1_000, "the changes lost their variety: {ended} ended, {failed} did not");
+    assert!(
+        ended > 200 && failed > 1_000,
+        "the changes lost their variety: {ended} ended, {failed} did not"
+    );
 }
 
 #[test]
 fn a_length_reserves_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // An entry, a set of UUIDs and a control, each said to be 64 MiB large, or as large as a length can say.
+    // An entry, a set of UUIDs and a control, each said to be 64 MiB large, or as large as a length
+    // can say.
     let announced: [&[u8]; 6] = [
         &[0x30, 0x84, 0x04, 0, 0, 0],
         &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
         &[0x30, 0x0b, 0x02, 1, 1, 0x64, 0x84, 0x03, 0xff, 0xff, 0xff, 0x04, 0],
-        &[0x30, 0x0f, 0x02, 1, 1, 0x79, 0x0a, 0x81, 0x08, 0xa3, 0x84, 0x03, 0xff, 0xff, 0xff, 0x31, 0],
+        &[
+            0x30, 0x0f, 0x02, 1, 1, 0x79, 0x0a, 0x81, 0x08, 0xa3, 0x84, 0x03, 0xff, 0xff, 0xff,
+            0x31, 0,
+        ],
         &[0x30, 0x0c, 0x02, 1, 1, 0x65, 0x07, 0x0a, 1, 0, 0x04, 0, 0x04, 0x84],
         &[0x30, 0x10, 0x02, 1, 1, 0x65, 0x07, 0x0a, 1, 0, 0x04, 0, 0x04, 0, 0xa0, 0x84, 0x03, 0xff],
     ];
@@ -103,7 +133,8 @@ fn distinct() -> Vec<Vec<u8>> {
     let mut seen = BTreeMap::new();
     for case in cases() {
         for message in frames(&case.received).into_iter().filter(|message| message.len() < 1_500) {
-            seen.entry((common::decode(message).op.name(), message.len())).or_insert_with(|| message.to_vec());
+            seen.entry((common::decode(message).op.name(), message.len()))
+                .or_insert_with(|| message.to_vec());
         }
     }
     assert!(seen.len() > 150, "{} messages", seen.len());
@@ -129,7 +160,8 @@ fn changes(message: &[u8], random: &mut Random, sample: usize) -> Vec<Vec<u8>> {
     let total = bits + message.len() + elements;
     match random.everything && sample > 1 {
         true => (0..total).map(one).collect(),
-        // A kind of change first, so that short lists of elements come up as often as long ones of bits.
+        // A kind of change first, so that short lists of elements come up as often as long ones of
+        // bits.
         false => (0..sample)
             .map(|_| match random.below(4) {
                 0 => one(random.below(bits)),
@@ -140,7 +172,8 @@ fn changes(message: &[u8], random: &mut Random, sample: usize) -> Vec<Vec<u8>> {
     }
 }
 
-/// Decodes a message and its synchronisation values, and looks at everything in it; whether it is one.
+/// Decodes a message and its synchronisation values, and looks at everything in it; whether it is
+/// one.
 fn decode(bytes: &[u8]) -> bool {
     match frame(bytes, LIMITS.max_message) {
         Ok(Frame::Complete { len }) => assert!(len <= bytes.len().min(LIMITS.max_message)),
@@ -165,24 +198,30 @@ fn decode(bytes: &[u8]) -> bool {
     ];
     assert!(cookies.iter().all(|cookie| cookie.unwrap_or_default().len() <= LIMITS.max_cookie));
     if let ProtocolOp::IntermediateResponse(response) = &message.op
-        && let Ok(Some(SyncInfo::SyncIdSet { uuids, .. })) = SyncInfo::from_intermediate(response, &LIMITS)
+        && let Ok(Some(SyncInfo::SyncIdSet { uuids, .. })) =
+            SyncInfo::from_intermediate(response, &LIMITS)
     {
         assert!(uuids.len() <= LIMITS.max_uuids && uuids.iter().count() == uuids.len());
     }
     true
 }
 
-/// Reads a stream as a client does, from the answer to its search on; whether the refresh came to an end.
+/// Reads a stream as a client does, from the answer to its search on; whether the refresh came to
+/// an end.
 fn refresh(case: &Case, mut stream: &[u8]) -> bool {
     let mut session = None;
     while let Ok(Frame::Complete { len }) = frame(stream, LIMITS.max_message) {
         let (bytes, rest) = stream.split_at(len);
         stream = rest;
         let Ok(message) = LdapMessage::decode(bytes, &LIMITS) else { return false };
-        if session.is_none() && matches!(message.op, ProtocolOp::BindResponse(_) | ProtocolOp::ExtendedResponse(_)) {
+        if session.is_none()
+            && matches!(message.op, ProtocolOp::BindResponse(_) | ProtocolOp::ExtendedResponse(_))
+        {
             continue;
         }
-        let session = session.get_or_insert_with(|| SyncSession::new(case.provider, Some(b"cookie"), message.message_id, &LIMITS));
+        let session = session.get_or_insert_with(|| {
+            SyncSession::new(case.provider, Some(b"cookie"), message.message_id, &LIMITS)
+        });
         match session.handle(&message) {
             Ok(SyncEvent::Entry { .. } | SyncEvent::Ignored) => {}
             Ok(SyncEvent::RefreshRequired { .. }) => return true,
@@ -210,7 +249,10 @@ impl Random {
             Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1,
         };
         println!("SEED={seed}");
-        Random { state: seed, everything: std::env::var("MUTATIONS").is_ok_and(|value| value == "all") }
+        Random {
+            state: seed,
+            everything: std::env::var("MUTATIONS").is_ok_and(|value| value == "all"),
+        }
     }
 
     /// Runs of a capture: more when everything is wanted.

@@ -1,30 +1,53 @@
-//! Our reader against rasn-ldap, on every message of the captures and on mutations of one message of each kind.
+//! Our reader against rasn-ldap, on every message of the captures and on mutations of one message
+//! of each kind.
 //!
-//! Where both decode, they must agree on every field. Where only one does, the reason must stand in one of the two tables below, and each
-//! row of them must have been met.
+//! Where both decode, they must agree on every field. Where only one does, the reason must stand in
+//! one of the two tables below, and each row of them must have been met.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says what it expects by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
 
 mod common;
 
 use common::{cases, decode, frames};
-use ldap_content_sync::{Control, DecodeError, LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode};
+use ldap_content_sync::{
+    Control, DecodeError, LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode,
+};
 use rasn_ldap as ldap;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What only we decode, and why.
 const ONLY_OURS: &[(&str, &str)] = &[
-    ("result code", "rasn-ldap's ResultCode is closed: 118, 4096 and every other code it does not list fails the whole message"),
-    ("diagnostic", "rasn-ldap refuses a diagnosticMessage that is not UTF-8; we replace what is not, so that the failure is explained"),
+    (
+        "result code",
+        "rasn-ldap's ResultCode is closed: 118, 4096 and every other code it does not list fails the whole message",
+    ),
+    (
+        "diagnostic",
+        "rasn-ldap refuses a diagnosticMessage that is not UTF-8; we replace what is not, so that the failure is explained",
+    ),
 ];
 
 /// What only rasn-ldap decodes, and why we do not.
 const ONLY_RASN: &[(&str, &str)] = &[
-    ("TrailingData", "bytes after the last element, of the message or inside it: a message not understood wholly is refused"),
-    ("UnexpectedOperation", "requests, and answers to requests we never make: rasn-ldap knows all of RFC 4511"),
+    (
+        "TrailingData",
+        "bytes after the last element, of the message or inside it: a message not understood wholly is refused",
+    ),
+    (
+        "UnexpectedOperation",
+        "requests, and answers to requests we never make: rasn-ldap knows all of RFC 4511",
+    ),
     ("InvalidBoolean", "X.690 lets TRUE be any octet but 00; RFC 4511 §5.1 says FF"),
     ("InvalidUtf8", "an OID that is not text: rasn-ldap keeps octets"),
-    ("InvalidInteger", "numbers not in their shortest form (X.690 §8.3.2), and message IDs above 2^31 - 1"),
+    (
+        "InvalidInteger",
+        "numbers not in their shortest form (X.690 §8.3.2), and message IDs above 2^31 - 1",
+    ),
     ("Empty", "a referral or reference without a URI; RFC 4511 §4.1.10 asks for one at least"),
     ("UnexpectedTag", "strings in constructed form; RFC 4511 §5.1 has them primitive only"),
     ("IndefiniteLength", "indefinite lengths; RFC 4511 §5.1 forbids them"),
@@ -74,7 +97,11 @@ fn why_only_ours(message: &LdapMessage<'_>, bytes: &[u8]) -> &'static str {
 fn why_only_rasn(error: DecodeError, bytes: &[u8]) -> &'static str {
     let kind = format!("{:?}", error.kind);
     let kind = kind.split([' ', '{']).next().unwrap();
-    ONLY_RASN.iter().map(|(row, _)| *row).find(|row| *row == kind).unwrap_or_else(|| panic!("only rasn: {error} {bytes:02x?}"))
+    ONLY_RASN
+        .iter()
+        .map(|(row, _)| *row)
+        .find(|row| *row == kind)
+        .unwrap_or_else(|| panic!("only rasn: {error} {bytes:02x?}"))
 }
 
 #[test]
@@ -86,7 +113,10 @@ fn every_captured_message_decodes_alike() {
         }
     }
     // 18 times 4096 e-syncRefreshRequired, twice 118 canceled.
-    assert_eq!(verdicts.into_iter().collect::<Vec<_>>(), [(Verdict::Same, 3_352), (Verdict::OnlyOurs("result code"), 20)]);
+    assert_eq!(
+        verdicts.into_iter().collect::<Vec<_>>(),
+        [(Verdict::Same, 3_352), (Verdict::OnlyOurs("result code"), 20)]
+    );
 }
 
 #[test]
@@ -135,7 +165,8 @@ fn mutations_decode_alike_or_differ_for_a_listed_reason() {
     }
 }
 
-/// The smallest captured message of each kind from each server, and messages that the captures lack.
+/// The smallest captured message of each kind from each server, and messages that the captures
+/// lack.
 fn seeds() -> Vec<Vec<u8>> {
     let mut smallest: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for case in cases() {
@@ -151,7 +182,15 @@ fn seeds() -> Vec<Vec<u8>> {
         }
     }
     let mut seeds: Vec<Vec<u8>> = smallest.into_values().collect();
-    let result = [&[0x0a, 0x01, 0x0a, 0x04, 0x04][..], b"dc=x", &[0x04, 0x03], b"why", &[0xa3, 0x05, 0x04, 0x03], b"u:v"].concat();
+    let result = [
+        &[0x0a, 0x01, 0x0a, 0x04, 0x04][..],
+        b"dc=x",
+        &[0x04, 0x03],
+        b"why",
+        &[0xa3, 0x05, 0x04, 0x03],
+        b"u:v",
+    ]
+    .concat();
     let sasl = [&result[..], &[0x87, 0x02, 0x01, 0x02]].concat();
     let extended = [&result[..], &[0x8a, 0x05], b"1.2.3", &[0x8b, 0x02, 0xff, 0x00]].concat();
     for (tag, op) in [(0x61, sasl), (0x78, extended), (0x65, result), (0x73, vec![])] {
@@ -161,8 +200,11 @@ fn seeds() -> Vec<Vec<u8>> {
     let control = [0xa0, 0x0a, 0x30, 0x08, 0x04, 0x03, 0x31, 0x2e, 0x32, 0x01, 0x01, 0xff];
     seeds.extend([
         [&[0x30, 0x16, 0x02, 0x01, 0x02][..], &reference, &control].concat(),
-        // A modifyResponse; a message ID not in its shortest form; one above 2^31 - 1; indefinite length; length of five octets.
-        Vec::from([0x30, 0x0c, 0x02, 0x01, 0x02, 0x67, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00]),
+        // A modifyResponse; a message ID not in its shortest form; one above 2^31 - 1; indefinite
+        // length; length of five octets.
+        Vec::from([
+            0x30, 0x0c, 0x02, 0x01, 0x02, 0x67, 0x07, 0x0a, 0x01, 0x00, 0x04, 0x00, 0x04, 0x00,
+        ]),
         [&[0x30, 0x0b, 0x02, 0x02, 0x00, 0x02][..], &reference].concat(),
         [&[0x30, 0x0e, 0x02, 0x05, 0x00, 0x80, 0x00, 0x00, 0x00][..], &reference].concat(),
         [&[0x30, 0x80, 0x02, 0x01, 0x02][..], &reference, &[0x00, 0x00]].concat(),
@@ -183,19 +225,34 @@ fn as_rasn(message: &LdapMessage<'_>) -> Option<ldap::LdapMessage> {
         ProtocolOp::SearchResultEntry(entry) => {
             let attributes = entry.attributes().map(|attribute| {
                 let values = attribute.values().map(octets).collect();
-                ldap::PartialAttribute::new(attribute.description().into(), rasn::types::SetOf::from_vec(values))
+                ldap::PartialAttribute::new(
+                    attribute.description().into(),
+                    rasn::types::SetOf::from_vec(values),
+                )
             });
-            ldap::ProtocolOp::SearchResEntry(ldap::SearchResultEntry::new(entry.dn().into(), attributes.collect()))
+            ldap::ProtocolOp::SearchResEntry(ldap::SearchResultEntry::new(
+                entry.dn().into(),
+                attributes.collect(),
+            ))
         }
-        ProtocolOp::SearchResultReference(reference) => {
-            ldap::ProtocolOp::SearchResRef(ldap::SearchResultReference(reference.uris().map(Into::into).collect()))
+        ProtocolOp::SearchResultReference(reference) => ldap::ProtocolOp::SearchResRef(
+            ldap::SearchResultReference(reference.uris().map(Into::into).collect()),
+        ),
+        ProtocolOp::SearchResultDone(result) => {
+            ldap::ProtocolOp::SearchResDone(ldap::SearchResultDone(result_as_rasn(result)?))
         }
-        ProtocolOp::SearchResultDone(result) => ldap::ProtocolOp::SearchResDone(ldap::SearchResultDone(result_as_rasn(result)?)),
         ProtocolOp::BindResponse(response) => {
             let result = result_as_rasn(&response.result)?;
             let creds = response.server_sasl_creds.map(octets);
-            let (code, matched, diagnostic) = (result.result_code, result.matched_dn, result.diagnostic_message);
-            ldap::ProtocolOp::BindResponse(ldap::BindResponse::new(code, matched, diagnostic, result.referral, creds))
+            let (code, matched, diagnostic) =
+                (result.result_code, result.matched_dn, result.diagnostic_message);
+            ldap::ProtocolOp::BindResponse(ldap::BindResponse::new(
+                code,
+                matched,
+                diagnostic,
+                result.referral,
+                creds,
+            ))
         }
         ProtocolOp::ExtendedResponse(response) => {
             let result = result_as_rasn(&response.result)?;
@@ -208,19 +265,32 @@ fn as_rasn(message: &LdapMessage<'_>) -> Option<ldap::LdapMessage> {
                 response_value: response.value.map(octets),
             })
         }
-        ProtocolOp::IntermediateResponse(response) => ldap::ProtocolOp::IntermediateResponse(ldap::IntermediateResponse {
-            response_name: response.name.map(|name| octets(name.as_bytes())),
-            response_value: response.value.map(octets),
-        }),
+        ProtocolOp::IntermediateResponse(response) => {
+            ldap::ProtocolOp::IntermediateResponse(ldap::IntermediateResponse {
+                response_name: response.name.map(|name| octets(name.as_bytes())),
+                response_value: response.value.map(octets),
+            })
+        }
     };
-    let control = |control: Control<'_>| ldap::Control::new(octets(control.oid.as_bytes()), control.critical, control.value.map(octets));
+    let control = |control: Control<'_>| {
+        ldap::Control::new(
+            octets(control.oid.as_bytes()),
+            control.critical,
+            control.value.map(octets),
+        )
+    };
     let mut converted = ldap::LdapMessage::new(message.message_id, op);
-    converted.controls = message.controls.iter().next().map(|_| message.controls.iter().map(control).collect());
+    converted.controls =
+        message.controls.iter().next().map(|_| message.controls.iter().map(control).collect());
     Some(converted)
 }
 
 fn result_as_rasn(result: &LdapResult<'_>) -> Option<ldap::LdapResult> {
-    let mut converted = ldap::LdapResult::new(rasn_code(result.code)?, result.matched_dn.into(), result.diagnostic.as_ref().into());
+    let mut converted = ldap::LdapResult::new(
+        rasn_code(result.code)?,
+        result.matched_dn.into(),
+        result.diagnostic.as_ref().into(),
+    );
     let referral: Vec<ldap::Uri> = result.referral.iter().map(Into::into).collect();
     converted.referral = (!referral.is_empty()).then_some(referral);
     Some(converted)

@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Ended, Settings, report_failure, synchronise};
+use super::{Ended, report_failure, synchronise};
 use crate::cli::Cli;
-use crate::config::{self, Env};
-use crate::error::ExitCode;
+use crate::config;
+use crate::env::Env;
+use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
 use crate::service::clock::SystemClock;
 use crate::service::health::{Health, Verdict};
@@ -14,6 +15,7 @@ use crate::service::notify::{self, Notifier};
 use crate::service::signals;
 use crate::service::status::{self, Probe, StatusError, StatusListener};
 use crate::service::supervise::{self, Supervisor};
+use crate::settings::Settings;
 use crate::sync::start::FullRefresh;
 use crate::within::{NoResult, OneAtATime};
 
@@ -22,7 +24,13 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     let notifier = Notifier::from_environment();
     let inbox = match signals::listen(signals::Mode::Scheduled, notifier.clone()) {
         Ok(inbox) => inbox,
-        Err(error) => return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}")),
+        Err(error) => {
+            return report_failure(
+                cli,
+                ExitCode::Failure,
+                &format!("cannot handle signals: {error}"),
+            );
+        }
     };
     let settings = match Settings::load(cli, env) {
         Ok(settings) => settings,
@@ -34,7 +42,11 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
         Err(error) => return report_failure(cli, ExitCode::Failure, &error.to_string()),
     };
     if let Err(error) = notify::watch(&notifier, &health) {
-        return report_failure(cli, ExitCode::Failure, &format!("cannot start the watchdog thread: {error}"));
+        return report_failure(
+            cli,
+            ExitCode::Failure,
+            &format!("cannot start the watchdog thread: {error}"),
+        );
     }
     let heart = health.clone();
     let heartbeat = Heartbeat::new(move || heart.progress(Instant::now()));
@@ -67,12 +79,20 @@ impl Service {
     /// Takes over a new configuration, if all of it can be used. The files can be on a mount that
     /// hangs, so they are read on a thread. Moving the listener waits for [`status::ASK_TIMEOUT`]
     /// at most.
-    fn reload(&mut self, cli: &Cli, env: Env<'static>, health: &Health) -> Result<supervise::Settings, String> {
+    fn reload(
+        &mut self,
+        cli: &Cli,
+        env: Env<'static>,
+        health: &Health,
+    ) -> Result<supervise::Settings, String> {
         let cli = cli.clone();
         let read = self.reading.call(RELOAD_TIME, move || Settings::read(&cli, env));
-        let (settings, warnings) = read.map_err(why_not_read)?.map_err(|error| error.to_string())?;
+        let (settings, warnings) =
+            read.map_err(why_not_read)?.map_err(|error| error.to_string())?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
-        self.listener.move_to(settings.sync.status_bind, health).map_err(|error| error.to_string())?;
+        self.listener
+            .move_to(settings.sync.status_bind, health)
+            .map_err(|error| error.to_string())?;
         self.settings = settings;
         Ok(timing(&self.settings))
     }
@@ -84,7 +104,10 @@ fn why_not_read(problem: NoResult) -> String {
             "its files cannot be read within {} seconds; look for a file system that hangs, then reload again",
             RELOAD_TIME.as_secs()
         ),
-        NoResult::EarlierHangs => "an earlier reload still hangs; mend the file system that does, or restart the service".to_owned(),
+        NoResult::EarlierHangs => {
+            "an earlier reload still hangs; mend the file system that does, or restart the service"
+                .to_owned()
+        }
         NoResult::Thread(error) => error.to_string(),
     }
 }
@@ -97,10 +120,14 @@ struct Listener {
 
 impl Listener {
     fn start(bind: Option<SocketAddr>, health: &Health) -> Result<Listener, StatusError> {
-        Ok(Listener { bind, listener: bind.map(|bind| StatusListener::start(bind, health.clone())).transpose()? })
+        Ok(Listener {
+            bind,
+            listener: bind.map(|bind| StatusListener::start(bind, health.clone())).transpose()?,
+        })
     }
 
-    /// Listens elsewhere, or as before if that cannot be. In between nobody listens: all addresses and one of them cannot be bound at once.
+    /// Listens elsewhere, or as before if that cannot be. In between nobody listens: all addresses
+    /// and one of them cannot be bound at once.
     fn move_to(&mut self, bind: Option<SocketAddr>, health: &Health) -> Result<(), StatusError> {
         if bind == self.bind {
             return Ok(());
@@ -116,7 +143,9 @@ impl Listener {
                     Ok(back) => *self = back,
                     // The next reload tries whatever the configuration says then.
                     Err(gone) => {
-                        log::error!("{gone}; the status listener is gone until the configuration is read again");
+                        log::error!(
+                            "{gone}; the status listener is gone until the configuration is read again"
+                        );
                         self.bind = None;
                     }
                 }
@@ -145,12 +174,15 @@ fn verdict(ended: &Ended) -> Verdict {
     }
 }
 
-/// Asks the service that runs with the same configuration. Of that only `status_bind` is read: whoever asks needs none of the secrets.
+/// Asks the service that runs with the same configuration. Of that only `status_bind` is read:
+/// whoever asks needs none of the secrets.
 pub fn status(cli: &Cli) -> u8 {
     let probe = match config::sync::status_bind(&cli.sync_config) {
         Err(error) => Probe::unknown(error.to_string().lines().next().unwrap_or_default()),
         Ok(Some(bind)) => status::ask(bind, status::ASK_TIMEOUT),
-        Ok(None) => Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display())),
+        Ok(None) => {
+            Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display()))
+        }
     };
     // The exit code says it, too.
     super::print(&format!("{}\n", probe.line));

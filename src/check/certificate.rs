@@ -1,7 +1,7 @@
 //! What `--check` tells about a certificate: who issued it, for which names, until when.
 //!
-//! Scope: reading these three things out of the DER of an X.509 certificate (RFC 5280 §4.1). Nothing is verified here, rustls has done
-//! that; what cannot be read is left out.
+//! Scope: reading these three things out of the DER of an X.509 certificate (RFC 5280 §4.1).
+//! Nothing is verified here, rustls has done that; what cannot be read is left out.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -40,7 +40,11 @@ impl Certificate {
             names => text.push_str(&format!(", for {}", names.join(", "))),
         }
         if let (Some(end), Some(days)) = (self.not_after, self.days_left(now)) {
-            text.push_str(&format!(", valid until {} ({days} day{})", end.date_naive(), if days == 1 { "" } else { "s" }));
+            text.push_str(&format!(
+                ", valid until {} ({days} day{})",
+                end.date_naive(),
+                if days == 1 { "" } else { "s" }
+            ));
         }
         text
     }
@@ -116,7 +120,9 @@ fn alternative_names(mut wrapped: Reader<'_>) -> Result<Vec<String>, DecodeError
             let name = general.element("GeneralName")?;
             match name.tag {
                 DNS_NAME => names.push(String::from_utf8_lossy(name.contents).into_owned()),
-                IP_ADDRESS => names.extend(address(name.contents).map(|address| address.to_string())),
+                IP_ADDRESS => {
+                    names.extend(address(name.contents).map(|address| address.to_string()))
+                }
                 _ => {}
             }
         }
@@ -131,7 +137,10 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 
 /// `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` after it (RFC 5280 §4.1.2.5).
 fn time(tag: u8, contents: &[u8]) -> Option<DateTime<Utc>> {
-    let digits = std::str::from_utf8(contents).ok()?.strip_suffix('Z').filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    let digits = std::str::from_utf8(contents)
+        .ok()?
+        .strip_suffix('Z')
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
     let (year, rest) = match tag {
         UTC_TIME => {
             let (year, rest) = digits.split_at_checked(2)?;
@@ -146,20 +155,29 @@ fn time(tag: u8, contents: &[u8]) -> Option<DateTime<Utc>> {
     };
     let part = |at: usize| rest.get(at..at + 2).and_then(|part| part.parse::<u32>().ok());
     let day = NaiveDate::from_ymd_opt(year, part(0)?, part(2)?)?;
-    (rest.len() == 10).then(|| day.and_hms_opt(part(4)?, part(6)?, part(8)?)).flatten().map(|time| time.and_utc())
+    (rest.len() == 10)
+        .then(|| day.and_hms_opt(part(4)?, part(6)?, part(8)?))
+        .flatten()
+        .map(|time| time.and_utc())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, CertifiedIssuer, DistinguishedName, DnType, KeyPair, date_time_ymd};
+    use rcgen::{
+        CertificateParams, CertifiedIssuer, DistinguishedName, DnType, KeyPair, date_time_ymd,
+    };
 
     fn certificate(issuer: &[(DnType, &str)], names: &[&str], end: i32) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        issuer.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), *value));
+        issuer
+            .iter()
+            .for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), *value));
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        let mut params =
+            CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+                .unwrap();
         params.not_after = date_time_ymd(end, 2, 28);
         params.signed_by(&KeyPair::generate().unwrap(), &ca).unwrap().der().to_vec()
     }
@@ -186,15 +204,23 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let der = certificate(&[(DnType::OrganizationName, "Example")], &[], 2051);
-        let text = Certificate::read(&der).unwrap().describe(day("2051-02-27T00:00:00Z")).to_string();
+        let text =
+            Certificate::read(&der).unwrap().describe(day("2051-02-27T00:00:00Z")).to_string();
         assert_eq!(text, "issued by Example, for no name, valid until 2051-02-28 (1 day)");
-        let text = Certificate::read(&certificate(&[], &["a"], 2049)).unwrap().describe(day("2049-02-28T00:00:00Z")).to_string();
+        let text = Certificate::read(&certificate(&[], &["a"], 2049))
+            .unwrap()
+            .describe(day("2049-02-28T00:00:00Z"))
+            .to_string();
         assert_eq!(text, "issued by a nameless CA, for a, valid until 2049-02-28 (0 days)");
     }
 
     #[test]
     fn cut_or_changed_bytes_never_panic() {
-        let der = certificate(&[(DnType::CommonName, "Example CA")], &["ldap.example.com", "192.0.2.1"], 2027);
+        let der = certificate(
+            &[(DnType::CommonName, "Example CA")],
+            &["ldap.example.com", "192.0.2.1"],
+            2027,
+        );
         for end in 0..der.len() {
             assert_eq!(Certificate::read(&der[..end]), None, "cut at {end}");
         }
@@ -205,7 +231,12 @@ mod tests {
                 let _ = Certificate::read(&changed);
             }
         }
-        for (tag, text) in [(UTC_TIME, "9"), (UTC_TIME, "991332000000Z"), (GENERALIZED_TIME, "20270228000000"), (UTC_TIME, "2702280000Z")] {
+        for (tag, text) in [
+            (UTC_TIME, "9"),
+            (UTC_TIME, "991332000000Z"),
+            (GENERALIZED_TIME, "20270228000000"),
+            (UTC_TIME, "2702280000Z"),
+        ] {
             assert_eq!(time(tag, text.as_bytes()), None, "{text}");
         }
         assert_eq!(time(UTC_TIME, b"491231235959Z"), Some(day("2049-12-31T23:59:59Z")));

@@ -9,17 +9,18 @@ use ldap_content_sync::sync_session::Provider;
 
 use super::list::Checklist;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
+use crate::content::changeset::Kind;
+use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::computed::computed_attributes;
 use crate::directory::error::{Problem, Stage};
-use crate::mapping::shown::{Role, roles};
+use crate::mapping::shown::roles;
 use crate::mapping::{Content, MISSING};
-use crate::sync::changeset::Kind;
-use crate::sync::guard::thousands;
 use crate::sync::read::{self, Reading};
-use crate::sync::report::count;
 use crate::sync::run::remarks;
 use crate::sync::start::Start;
+use crate::text::count;
+use crate::text::thousands;
 
 /// What is tried, each depending on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +39,8 @@ enum Step {
 }
 
 /// Up to and with the connection; a unix socket needs less.
-const OVER_TCP: &[Step] = &[Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Bind, Step::ContentSync];
+const OVER_TCP: &[Step] =
+    &[Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Bind, Step::ContentSync];
 const OVER_UNIX: &[Step] = &[Step::Connection, Step::Bind, Step::ContentSync];
 
 /// Checks all of it.
@@ -57,9 +59,14 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
         }
         Err(error) => {
             let failed = failed_step(&error.problem);
-            steps.iter().filter(|step| **step < failed).for_each(|step| passed(list, *step, &config.directory, None));
+            steps
+                .iter()
+                .filter(|step| **step < failed)
+                .for_each(|step| passed(list, *step, &config.directory, None));
             list.failed(failed, &error);
-            list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
+            list.not_tried(
+                &steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>(),
+            );
             list.not_tried(&[Step::Refresh, Step::Entries]);
         }
     }
@@ -83,7 +90,9 @@ fn passed(list: &Checklist, step: Step, config: &DirectoryConfig, directory: Opt
             Bind::Simple { dn, .. } => format!("as {dn}"),
             Bind::External => "SASL EXTERNAL".to_owned(),
         },
-        (Step::ContentSync, _) => directory.map(|directory| format!("offered by {}", server(directory))).unwrap_or_default(),
+        (Step::ContentSync, _) => directory
+            .map(|directory| format!("offered by {}", server(directory)))
+            .unwrap_or_default(),
         _ => String::new(),
     };
     list.passed(step, detail);
@@ -104,13 +113,19 @@ fn server(directory: &Directory) -> String {
 fn failed_step(problem: &Problem) -> Step {
     match problem {
         Problem::Tls(_) => Step::TlsFiles,
-        Problem::BadHostName { .. } | Problem::HostNotFound { .. } | Problem::ResolverSilent { .. } => Step::Name,
+        Problem::BadHostName { .. }
+        | Problem::HostNotFound { .. }
+        | Problem::ResolverSilent { .. } => Step::Name,
         Problem::NotConnected { .. } | Problem::NoUnixSocket { .. } => Step::Connection,
-        Problem::TlsFailed { .. } | Problem::StartTlsRefused { .. } | Problem::StartTlsInjection | Problem::CertificateRejected { .. } => {
-            Step::Tls
-        }
+        Problem::TlsFailed { .. }
+        | Problem::StartTlsRefused { .. }
+        | Problem::StartTlsInjection
+        | Problem::CertificateRejected { .. } => Step::Tls,
         Problem::BindRefused { .. } => Step::Bind,
-        Problem::NoContentSync | Problem::Behind { .. } | Problem::MessageTooLarge { .. } | Problem::UuidHidden { .. } => Step::ContentSync,
+        Problem::NoContentSync
+        | Problem::Behind { .. }
+        | Problem::MessageTooLarge { .. }
+        | Problem::UuidHidden { .. } => Step::ContentSync,
         Problem::TimedOut { stage, .. }
         | Problem::Closed { stage, .. }
         | Problem::Lost { stage, .. }
@@ -126,7 +141,8 @@ fn failed_step(problem: &Problem) -> Step {
     }
 }
 
-/// A full refresh, mapped, and nothing made of it. False when it did not come to its end: then the connection is not fit for more.
+/// A full refresh, mapped, and nothing made of it. False when it did not come to its end: then the
+/// connection is not fit for more.
 fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
     match read::read_from(directory, config, &Start::full("--check"), &mut |_| {}) {
         Err(error) => {
@@ -169,7 +185,10 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
     } else {
         list.passed(Step::Entries, text);
         if persons == 0 {
-            list.advice(Step::Entries, "none is a person: check person_objectclass and ldap_filter");
+            list.advice(
+                Step::Entries,
+                "none is a person: check person_objectclass and ldap_filter",
+            );
         }
         held(list, reading);
         attributes(list, config, content);
@@ -185,10 +204,23 @@ fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
     let roles = roles(&config.mapping);
     for (kind, step) in [(Kind::Person, Step::Persons), (Kind::Group, Step::Groups)] {
         let all = content.shown().filter(|(_, other, _)| *other == kind).count();
-        let shown = |role: &Role| content.shown().filter(|(_, other, mask)| *other == kind && mask.has(role)).count() as u64;
-        let shown = roles.iter().filter(|role| role.kind == kind).map(|role| format!("{} {}", role.attribute, thousands(shown(role))));
+        let shown = |role: &Role| {
+            content.shown().filter(|(_, other, mask)| *other == kind && mask.has(role)).count()
+                as u64
+        };
+        let shown = roles
+            .iter()
+            .filter(|role| role.kind == kind)
+            .map(|role| format!("{} {}", role.attribute, thousands(shown(role))));
         if all > 0 {
-            list.passed(step, format_args!("{} in all: {}", thousands(all as u64), shown.collect::<Vec<_>>().join(", ")));
+            list.passed(
+                step,
+                format_args!(
+                    "{} in all: {}",
+                    thousands(all as u64),
+                    shown.collect::<Vec<_>>().join(", ")
+                ),
+            );
         }
     }
 }
@@ -197,7 +229,13 @@ fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
 fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     let computed = computed_attributes(&config.directory.filter);
     if !computed.is_empty() && reading.matched.is_some() {
-        list.passed(Step::Filter, format_args!("the server computes {}: each run lists the entries that match", computed.join(", ")));
+        list.passed(
+            Step::Filter,
+            format_args!(
+                "the server computes {}: each run lists the entries that match",
+                computed.join(", ")
+            ),
+        );
     }
 }
 
@@ -217,12 +255,25 @@ fn held(list: &Checklist, reading: &Reading) {
         }
     }
     if lacking > 0 {
-        let names: Vec<String> = missing.iter().map(|(attribute, n)| format!("{attribute} {}", thousands(*n))).collect();
+        let names: Vec<String> =
+            missing.iter().map(|(attribute, n)| format!("{attribute} {}", thousands(*n))).collect();
         let names = names.join(", ");
-        list.advice(Step::Entries, format_args!("{} lack a required attribute ({names}); --dry-run names them", thousands(lacking)));
+        list.advice(
+            Step::Entries,
+            format_args!(
+                "{} lack a required attribute ({names}); --dry-run names them",
+                thousands(lacking)
+            ),
+        );
     }
     for ((attribute, rule), n) in broken {
-        list.advice(Step::Entries, format_args!("{} would be held back for {attribute}: {rule}; --dry-run names them", thousands(n)));
+        list.advice(
+            Step::Entries,
+            format_args!(
+                "{} would be held back for {attribute}: {rule}; --dry-run names them",
+                thousands(n)
+            ),
+        );
     }
     let mut dropped: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for value in &reading.content.dropped {
@@ -230,7 +281,12 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     for ((attribute, rule), n) in dropped {
         let values = count(n, "value");
-        list.advice(Step::Entries, format_args!("{values} of {attribute} would be left out: {rule}; --dry-run names the entries"));
+        list.advice(
+            Step::Entries,
+            format_args!(
+                "{values} of {attribute} would be left out: {rule}; --dry-run names the entries"
+            ),
+        );
     }
 }
 
@@ -242,23 +298,36 @@ fn recommend_full_refresh(list: &Checklist) {
     );
 }
 
-/// Whether the overlay writes down how far it is. That stands in slapd's configuration, which few accounts may read.
+/// Whether the overlay writes down how far it is. That stands in slapd's configuration, which few
+/// accounts may read.
 fn checkpoint(list: &Checklist, directory: &mut Directory) {
     const STEP: &str = "syncprov-checkpoint";
     const REMEDY: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run; \
                           set it on the overlay syncprov, such as: syncprov-checkpoint 100 1";
-    let overlays = Filter::Equality { attribute: "objectClass".into(), value: b"olcSyncProvConfig".to_vec() };
+    let overlays =
+        Filter::Equality { attribute: "objectClass".into(), value: b"olcSyncProvConfig".to_vec() };
     let (mut found, mut lacking) = (0, Vec::new());
-    let searched = directory.search("cn=config", Scope::Subtree, &overlays, &["olcSpCheckpoint"], &mut |entry| {
-        found += 1;
-        if entry.attributes().next().is_none() {
-            lacking.push(entry.dn().to_owned());
-        }
-    });
+    let searched = directory.search(
+        "cn=config",
+        Scope::Subtree,
+        &overlays,
+        &["olcSpCheckpoint"],
+        &mut |entry| {
+            found += 1;
+            if entry.attributes().next().is_none() {
+                lacking.push(entry.dn().to_owned());
+            }
+        },
+    );
     match searched {
         Ok(()) if found > 0 && lacking.is_empty() => list.passed(STEP, "set"),
-        Ok(()) if found > 0 => list.advice(STEP, format_args!("is not set on {}: {REMEDY}", lacking.join(" and "))),
-        _ => list.skipped(STEP, format_args!("this account cannot read cn=config; make sure that it is set: {REMEDY}")),
+        Ok(()) if found > 0 => {
+            list.advice(STEP, format_args!("is not set on {}: {REMEDY}", lacking.join(" and ")))
+        }
+        _ => list.skipped(
+            STEP,
+            format_args!("this account cannot read cn=config; make sure that it is set: {REMEDY}"),
+        ),
     }
 }
 

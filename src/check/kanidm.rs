@@ -3,12 +3,13 @@
 use std::fmt;
 
 use super::list::Checklist;
-use crate::app::{self, Settings};
 use crate::kanidm::error::{KanidmError, Stage};
 use crate::kanidm::state::SyncState;
 use crate::kanidm::transport::SyncServer as _;
-use crate::sync::guard::thousands;
+use crate::settings;
+use crate::settings::Settings;
 use crate::sync::start::{self, FullRefresh};
+use crate::text::thousands;
 
 /// What is tried, each depending on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,18 +22,25 @@ enum Step {
     State,
 }
 
-const STEPS: [Step; 6] = [Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Token, Step::State];
+const STEPS: [Step; 6] =
+    [Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Token, Step::State];
 
 /// Checks all of it. The state is read, nothing is sent.
 pub fn check(list: &mut Checklist, settings: &Settings) {
     // On a loopback address it may be without TLS.
-    let steps: Vec<Step> = STEPS.into_iter().filter(|step| *step != Step::Tls || settings.client.uri.starts_with("https:")).collect();
+    let steps: Vec<Step> = STEPS
+        .into_iter()
+        .filter(|step| *step != Step::Tls || settings.client.uri.starts_with("https:"))
+        .collect();
     let fail = |list: &mut Checklist, failed: Step, error: &dyn fmt::Display| {
-        steps.iter().filter(|step| **step < failed).for_each(|step| passed(list, *step, settings, &[]));
+        steps
+            .iter()
+            .filter(|step| **step < failed)
+            .for_each(|step| passed(list, *step, settings, &[]));
         list.failed(failed, error);
         list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
     };
-    let mut server = match app::kanidm(settings) {
+    let mut server = match settings::kanidm(settings) {
         Ok(server) => server,
         Err(error) => return fail(list, Step::TlsFiles, &error),
     };
@@ -40,13 +48,21 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
         Err(error) => fail(list, failed_step(&error), &error),
         Ok(stored) => {
             let chain = server.peer_certificates();
-            steps.iter().filter(|step| **step < Step::State).for_each(|step| passed(list, *step, settings, &chain));
+            steps
+                .iter()
+                .filter(|step| **step < Step::State)
+                .for_each(|step| passed(list, *step, settings, &chain));
             state(list, &stored, &settings.fingerprint);
         }
     }
 }
 
-fn passed(list: &Checklist, step: Step, settings: &Settings, chain: &[rustls::pki_types::CertificateDer<'static>]) {
+fn passed(
+    list: &Checklist,
+    step: Step,
+    settings: &Settings,
+    chain: &[rustls::pki_types::CertificateDer<'static>],
+) {
     let client = &settings.client;
     let detail = match step {
         Step::TlsFiles => match &client.ca_path {
@@ -54,7 +70,9 @@ fn passed(list: &Checklist, step: Step, settings: &Settings, chain: &[rustls::pk
             None => "trusting the system's CA certificates".to_owned(),
         },
         Step::Connection => client.uri.clone(),
-        Step::Tls => return super::tls(list, step, chain, client.verify_ca && client.verify_hostnames),
+        Step::Tls => {
+            return super::tls(list, step, chain, client.verify_ca && client.verify_hostnames);
+        }
         Step::Name | Step::Token | Step::State => String::new(),
     };
     list.passed(step, detail);

@@ -1,12 +1,13 @@
-//! The list that `--check` prints: a line a step, as soon as the step is done; at a terminal as many lines as it takes.
+//! The list that `--check` prints: a line a step, as soon as the step is done; at a terminal as
+//! many lines as it takes.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 
-use crate::config::Env;
-use crate::error::ExitCode;
+use crate::env::Env;
+use crate::exit::ExitCode;
 use crate::log::{self, Verbosity};
 use crate::terminal;
 
@@ -33,7 +34,8 @@ struct Marks {
 }
 
 const UNICODE: Marks = Marks { passed: "✓", failed: "✗", advice: "!", skipped: "–" };
-const ASCII: Marks = Marks { passed: "[ok]", failed: "[FAILED]", advice: "[note]", skipped: "[skipped]" };
+const ASCII: Marks =
+    Marks { passed: "[ok]", failed: "[FAILED]", advice: "[note]", skipped: "[skipped]" };
 
 impl Checklist {
     /// An empty list, in the characters that the locale has.
@@ -84,7 +86,7 @@ impl Checklist {
 
     /// Whether all lines could be written. If not, that is logged.
     pub fn written(&self) -> ExitCode {
-        crate::app::written(self.unwritten.take().map_or(Ok(()), Err))
+        crate::output::written(self.unwritten.take().map_or(Ok(()), Err))
     }
 
     fn line(&self, mark: &str, step: impl Display, text: impl Display) {
@@ -92,7 +94,12 @@ impl Checklist {
         let line = if text.is_empty() { step.to_string() } else { format!("{step}: {text}") };
         // Below the text, so that the marks stand out.
         let indent = terminal::width(mark).saturating_add(1);
-        let written = terminal::print(&terminal::wrapped(&format!("{mark} "), &log::escaped(&line), indent, self.columns));
+        let written = terminal::print(&terminal::wrapped(
+            &format!("{mark} "),
+            &log::escaped(&line),
+            indent,
+            self.columns,
+        ));
         if let Err(error) = written {
             self.unwritten.borrow_mut().get_or_insert(error);
         }
@@ -101,9 +108,13 @@ impl Checklist {
 
 /// By the first of the variables that is set to something, as setlocale(3) does for characters.
 fn is_utf8(env: Env<'_>) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| env(name).filter(|value| !value.is_empty()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| env(name).filter(|value| !value.is_empty()));
     let locale = locale.map(OsString::into_encoded_bytes).unwrap_or_default().to_ascii_lowercase();
-    [&b"utf-8"[..], b"utf8"].iter().any(|charset| locale.windows(charset.len()).any(|window| window == *charset))
+    [&b"utf-8"[..], b"utf8"]
+        .iter()
+        .any(|charset| locale.windows(charset.len()).any(|window| window == *charset))
 }
 
 #[cfg(test)]
@@ -113,7 +124,12 @@ mod tests {
     #[test]
     fn the_locale_decides_about_the_marks() {
         let marks = |variables: &[(&str, &str)]| {
-            let env = |name: &str| variables.iter().find(|(variable, _)| *variable == name).map(|(_, value)| value.into());
+            let env = |name: &str| {
+                variables
+                    .iter()
+                    .find(|(variable, _)| *variable == name)
+                    .map(|(_, value)| value.into())
+            };
             Checklist::new(Verbosity::Normal, &env).marks
         };
         assert_eq!(marks(&[("LANG", "de_DE.UTF-8")]), &UNICODE);

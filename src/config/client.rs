@@ -1,13 +1,15 @@
 //! Kanidm's client config (`/etc/kanidm/config`): where Kanidm is and how to verify it.
 //!
-//! The file belongs to Kanidm, which reads it for its other tools too: keys that are not for us are passed over. An instance is a table
-//! of its own that takes nothing from the keys outside tables, as Kanidm's tools have it.
+//! The file belongs to Kanidm, which reads it for its other tools too: keys that are not for us are
+//! passed over. An instance is a table of its own that takes nothing from the keys outside tables,
+//! as Kanidm's tools have it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Document, Problems, Section};
-use super::{ConfigError, Env, Problem, Warning, files, suggest, uri};
+use super::{ConfigError, Problem, Warning, files, suggest, uri};
+use crate::env::Env;
 
 /// Where the file is unless the command line names another.
 pub const DEFAULT_PATH: &str = "/etc/kanidm/config";
@@ -30,24 +32,35 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
 }
 
-/// Reads the client config: `path` or, without one, [`DEFAULT_PATH`], which may be absent when `KANIDM_URL` says where Kanidm is.
-/// `KANIDM_URL`, `KANIDM_CA_PATH` and, without `instance`, `KANIDM_INSTANCE` override the file.
+/// Reads the client config: `path` or, without one, [`DEFAULT_PATH`], which may be absent when
+/// `KANIDM_URL` says where Kanidm is. `KANIDM_URL`, `KANIDM_CA_PATH` and, without `instance`,
+/// `KANIDM_INSTANCE` override the file.
 ///
 /// # Errors
 /// Everything that is wrong in what is read of it, each with line and key.
-pub fn load(path: Option<&Path>, instance: Option<&str>, env: Env<'_>) -> Result<(ClientConfig, Vec<Warning>), ConfigError> {
+pub fn load(
+    path: Option<&Path>,
+    instance: Option<&str>,
+    env: Env<'_>,
+) -> Result<(ClientConfig, Vec<Warning>), ConfigError> {
     let variable = |name: &str| env(name).filter(|value| !value.is_empty());
     let file = path.unwrap_or(Path::new(DEFAULT_PATH));
     let text = match files::read_config(file) {
-        Err(_) if path.is_none() && variable("KANIDM_URL").is_some() && !file.exists() => String::new(),
+        Err(_) if path.is_none() && variable("KANIDM_URL").is_some() && !file.exists() => {
+            String::new()
+        }
         text => text?.text.to_string(),
     };
     let instance = match (instance, variable("KANIDM_INSTANCE")) {
         (Some(name), _) => Some(name.to_owned()),
-        (None, Some(name)) => Some(name.into_string().map_err(|_| ConfigError::whole("KANIDM_INSTANCE", "is not UTF-8 text"))?),
+        (None, Some(name)) => Some(
+            name.into_string()
+                .map_err(|_| ConfigError::whole("KANIDM_INSTANCE", "is not UTF-8 text"))?,
+        ),
         (None, None) => None,
     };
-    let mut settings = Settings::read(file, &text, instance.as_deref(), variable("KANIDM_URL").is_some())?;
+    let mut settings =
+        Settings::read(file, &text, instance.as_deref(), variable("KANIDM_URL").is_some())?;
     if let Some(url) = variable("KANIDM_URL") {
         let url = url.to_str().ok_or("is not UTF-8 text").and_then(uri::kanidm);
         settings.uri = Some(url.map_err(|message| ConfigError::whole("KANIDM_URL", message))?);
@@ -56,7 +69,11 @@ pub fn load(path: Option<&Path>, instance: Option<&str>, env: Env<'_>) -> Result
         settings.ca_path = Some(path.into());
     }
     let Some(uri) = settings.uri else {
-        let problem = Problem { line: None, key: Some("uri".to_owned()), message: "is required (or KANIDM_URL)".to_owned() };
+        let problem = Problem {
+            line: None,
+            key: Some("uri".to_owned()),
+            message: "is required (or KANIDM_URL)".to_owned(),
+        };
         return Err(ConfigError { path: file.to_owned(), problems: vec![problem] });
     };
     let config = ClientConfig {
@@ -66,14 +83,19 @@ pub fn load(path: Option<&Path>, instance: Option<&str>, env: Env<'_>) -> Result
         ca_path: settings.ca_path,
         connect_timeout: settings.connect_timeout.unwrap_or(DEFAULT_CONNECT_TIMEOUT),
     };
-    let warnings = warnings(&config).map(|message| Warning { path: file.to_owned(), message: message.to_owned() }).collect();
+    let warnings = warnings(&config)
+        .map(|message| Warning { path: file.to_owned(), message: message.to_owned() })
+        .collect();
     Ok((config, warnings))
 }
 
 fn warnings(config: &ClientConfig) -> impl Iterator<Item = &'static str> {
     let verify_ca = "verify_ca = false: whoever answers in Kanidm's place gets the sync token and every password hash";
     let verify_hostnames = "verify_hostnames = false: whoever has any trusted certificate can answer in Kanidm's place";
-    [(config.verify_ca, verify_ca), (config.verify_hostnames, verify_hostnames)].into_iter().filter(|(on, _)| !on).map(|(_, text)| text)
+    [(config.verify_ca, verify_ca), (config.verify_hostnames, verify_hostnames)]
+        .into_iter()
+        .filter(|(on, _)| !on)
+        .map(|(_, text)| text)
 }
 
 /// What the file says.
@@ -87,8 +109,14 @@ struct Settings {
 }
 
 impl Settings {
-    /// The settings of an instance, or those outside tables. With a URI from elsewhere the instance need not be there.
-    fn read(path: &Path, text: &str, instance: Option<&str>, uri_given: bool) -> Result<Settings, ConfigError> {
+    /// The settings of an instance, or those outside tables. With a URI from elsewhere the instance
+    /// need not be there.
+    fn read(
+        path: &Path,
+        text: &str,
+        instance: Option<&str>,
+        uri_given: bool,
+    ) -> Result<Settings, ConfigError> {
         let error = |problems| ConfigError { path: path.to_owned(), problems };
         let document = Document::parse(text).map_err(|problem| error(vec![problem]))?;
         let mut root = document.root();
@@ -99,21 +127,29 @@ impl Settings {
             None if uri_given => Ok(Settings::default()),
             None => {
                 let names = tables.iter().map(|(table, _)| table.as_str());
-                let hint = suggest(name, names).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-                Err(ConfigError::whole(path, format!("has no table [{name}] for the instance of that name{hint}")))
+                let hint = suggest(name, names)
+                    .map(|near| format!("; did you mean {near}?"))
+                    .unwrap_or_default();
+                Err(ConfigError::whole(
+                    path,
+                    format!("has no table [{name}] for the instance of that name{hint}"),
+                ))
             }
         }
     }
 
     fn section(mut keys: Section<'_>) -> Result<Settings, Vec<Problem>> {
         let mut problems = Problems::default();
-        let uri = keys.text("uri", &mut problems).and_then(|at| at.try_map(&mut problems, uri::kanidm));
+        let uri =
+            keys.text("uri", &mut problems).and_then(|at| at.try_map(&mut problems, uri::kanidm));
         let settings = Settings {
             uri: uri.map(|at| at.value),
             verify_ca: keys.flag("verify_ca", &mut problems).map(|at| at.value),
             verify_hostnames: keys.flag("verify_hostnames", &mut problems).map(|at| at.value),
             ca_path: keys.text("ca_path", &mut problems).map(|at| at.value.into()),
-            connect_timeout: keys.integer("connect_timeout", 1..=MAX_TIMEOUT, &mut problems).map(|at| Duration::from_secs(at.value)),
+            connect_timeout: keys
+                .integer("connect_timeout", 1..=MAX_TIMEOUT, &mut problems)
+                .map(|at| Duration::from_secs(at.value)),
         };
         for at in keys.rest().filter(|at| !at.value.is_table()) {
             log::debug!("client config, line {}: {} is not for this tool", at.line, at.key);

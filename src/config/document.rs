@@ -1,4 +1,5 @@
-//! A TOML file as keys with their lines, and typed access that collects problems instead of stopping at the first.
+//! A TOML file as keys with their lines, and typed access that collects problems instead of
+//! stopping at the first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 use super::problem::Problem;
 use super::suggest::suggest;
 
-/// Longer keys, and keys of other characters than a key name has, are not repeated in messages: they are hardly keys.
+/// Longer keys, and keys of other characters than a key name has, are not repeated in messages:
+/// they are hardly keys.
 const MAX_SHOWN_KEY: usize = 40;
 
 /// The problems found so far.
@@ -19,12 +21,20 @@ pub(super) struct Problems(Vec<Problem>);
 impl Problems {
     /// At a key.
     pub fn add<T>(&mut self, at: &At<T>, message: impl fmt::Display) {
-        self.0.push(Problem { line: Some(at.line), key: Some(at.key.clone()), message: message.to_string() });
+        self.0.push(Problem {
+            line: Some(at.line),
+            key: Some(at.key.clone()),
+            message: message.to_string(),
+        });
     }
 
     /// About a key that is missing.
     pub fn missing(&mut self, key: &str, message: impl fmt::Display) {
-        self.0.push(Problem { line: None, key: Some(key.to_owned()), message: message.to_string() });
+        self.0.push(Problem {
+            line: None,
+            key: Some(key.to_owned()),
+            message: message.to_string(),
+        });
     }
 
     /// None, or all of them in the order of their lines, missing keys last.
@@ -46,7 +56,11 @@ pub(super) struct At<T> {
 
 impl<T> At<T> {
     /// Makes something of the value. What goes wrong is a problem at this key.
-    pub fn try_map<U, E: fmt::Display>(self, problems: &mut Problems, f: impl FnOnce(T) -> Result<U, E>) -> Option<At<U>> {
+    pub fn try_map<U, E: fmt::Display>(
+        self,
+        problems: &mut Problems,
+        f: impl FnOnce(T) -> Result<U, E>,
+    ) -> Option<At<U>> {
         let At { key, line, value } = self;
         match f(value) {
             Ok(value) => Some(At { key, line, value }),
@@ -65,14 +79,19 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses TOML. Only static parts of the parser's messages are passed on, never a line of the file.
+    /// Parses TOML. Only static parts of the parser's messages are passed on, never a line of the
+    /// file.
     pub fn parse(text: &'t str) -> Result<Document<'t>, Problem> {
         let lines = Lines::new(text);
         match DeTable::parse(text) {
             Ok(table) => Ok(Document { table: table.into_inner(), lines }),
             Err(e) => {
                 let line = e.span().map(|span| lines.line(&span));
-                Err(Problem { line, key: None, message: format!("this is not TOML: {}", e.message()) })
+                Err(Problem {
+                    line,
+                    key: None,
+                    message: format!("this is not TOML: {}", e.message()),
+                })
             }
         }
     }
@@ -94,18 +113,24 @@ pub(super) struct Section<'d> {
 
 impl<'d> Section<'d> {
     fn new(table: &'d DeTable<'d>, name: Option<String>, lines: &'d Lines) -> Self {
-        let full = |key: &str| name.as_ref().map_or_else(|| shown(key), |table| format!("[{table}] {}", shown(key)));
+        let full = |key: &str| {
+            name.as_ref().map_or_else(|| shown(key), |table| format!("[{table}] {}", shown(key)))
+        };
         let values = table
             .iter()
             .map(|(key, value)| {
                 let text: &str = key.get_ref();
-                (text, At { key: full(text), line: lines.line(&key.span()), value: value.get_ref() })
+                (
+                    text,
+                    At { key: full(text), line: lines.line(&key.span()), value: value.get_ref() },
+                )
             })
             .collect();
         Section { name, values, lines }
     }
 
-    /// The same keys, with others beneath them: what this section does not hold is taken from there.
+    /// The same keys, with others beneath them: what this section does not hold is taken from
+    /// there.
     pub fn over(mut self, defaults: Section<'d>) -> Self {
         for (key, at) in defaults.values {
             self.values.entry(key).or_insert(At { line: 0, ..at });
@@ -139,7 +164,8 @@ impl<'d> Section<'d> {
 
     /// Takes a string that may be empty.
     pub fn text_or_empty(&mut self, key: &str, problems: &mut Problems) -> Option<At<&'d str>> {
-        self.take(key)?.try_map(problems, |value| value.as_str().ok_or_else(|| wrong_type("a string", value)))
+        self.take(key)?
+            .try_map(problems, |value| value.as_str().ok_or_else(|| wrong_type("a string", value)))
     }
 
     /// Takes a string, or a list of strings, none of them empty, at least one.
@@ -153,7 +179,9 @@ impl<'d> Section<'d> {
             };
             match texts {
                 None => Err(wrong_type(WANTED, value)),
-                Some(texts) if texts.is_empty() || texts.contains(&"") => Err("must not be empty".to_owned()),
+                Some(texts) if texts.is_empty() || texts.contains(&"") => {
+                    Err("must not be empty".to_owned())
+                }
                 Some(texts) => Ok(texts),
             }
         })
@@ -161,26 +189,41 @@ impl<'d> Section<'d> {
 
     /// Takes a truth value.
     pub fn flag(&mut self, key: &str, problems: &mut Problems) -> Option<At<bool>> {
-        self.take(key)?.try_map(problems, |value| value.as_bool().ok_or_else(|| wrong_type("true or false", value)))
+        self.take(key)?.try_map(problems, |value| {
+            value.as_bool().ok_or_else(|| wrong_type("true or false", value))
+        })
     }
 
     /// Takes an integer within a range.
-    pub fn integer(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, problems: &mut Problems) -> Option<At<u64>> {
+    pub fn integer(
+        &mut self,
+        key: &str,
+        range: std::ops::RangeInclusive<u64>,
+        problems: &mut Problems,
+    ) -> Option<At<u64>> {
         self.take(key)?.try_map(problems, |value| {
             let number = integer(value).ok_or_else(|| wrong_type("a number", value))?;
             let number = u64::try_from(number).ok().filter(|number| range.contains(number));
-            number.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+            number.ok_or_else(|| {
+                format!("must be a number from {} to {}", range.start(), range.end())
+            })
         })
     }
 
     /// Takes the tables whose names can be read, in the order of their lines.
-    pub fn tables<K>(&mut self, read_name: impl Fn(&str) -> Option<K>) -> Vec<(K, At<Section<'d>>)> {
+    pub fn tables<K>(
+        &mut self,
+        read_name: impl Fn(&str) -> Option<K>,
+    ) -> Vec<(K, At<Section<'d>>)> {
         let mut tables = Vec::new();
         let lines = self.lines;
         self.values.retain(|name, at| match (at.value.as_table(), read_name(name)) {
             (Some(table), Some(key)) => {
                 let section = Section::new(table, Some(shown(name)), lines);
-                tables.push((key, At { key: format!("[{}]", shown(name)), line: at.line, value: section }));
+                tables.push((
+                    key,
+                    At { key: format!("[{}]", shown(name)), line: at.line, value: section },
+                ));
                 false
             }
             _ => true,
@@ -190,11 +233,17 @@ impl<'d> Section<'d> {
     }
 
     /// Whatever has not been taken is not known: a problem each.
-    pub fn refuse_rest<'k>(self, known: impl Iterator<Item = &'k str> + Clone, problems: &mut Problems) {
+    pub fn refuse_rest<'k>(
+        self,
+        known: impl Iterator<Item = &'k str> + Clone,
+        problems: &mut Problems,
+    ) {
         for (key, at) in &self.values {
             let hint = match suggest(key, known.clone()) {
                 Some(known) => format!("; did you mean {known}?"),
-                None if self.name.is_some() => format!("; a table can hold {}", known.clone().collect::<Vec<_>>().join(", ")),
+                None if self.name.is_some() => {
+                    format!("; a table can hold {}", known.clone().collect::<Vec<_>>().join(", "))
+                }
                 None => String::new(),
             };
             problems.add(at, format!("unknown key{hint}"));
@@ -220,7 +269,8 @@ pub(super) fn wrong_type(wanted: &str, value: &DeValue<'_>) -> String {
 
 /// A key as messages show it.
 fn shown(key: &str) -> String {
-    let plain = key.len() <= MAX_SHOWN_KEY && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+    let plain = key.len() <= MAX_SHOWN_KEY
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if plain && !key.is_empty() { key.to_owned() } else { "(not a key name)".to_owned() }
 }
 

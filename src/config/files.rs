@@ -1,4 +1,5 @@
-//! Reading configuration files and the files secrets stand in: size limits, `%d`, and who else can read them.
+//! Reading configuration files and the files secrets stand in: size limits, `%d`, and who else can
+//! read them.
 
 use std::fs;
 use std::io::{self, Read};
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Env};
+use super::ConfigError;
+use crate::env::Env;
 use crate::file;
 
 /// A configuration file is not larger.
@@ -42,20 +44,24 @@ pub(super) fn read_config(path: &Path) -> Result<Text, ConfigError> {
     read(path, MAX_CONFIG).map_err(|e| ConfigError::whole(path, format!("cannot be read: {e}")))
 }
 
-/// Reads the file of a `*_file` key, without the line break at its end. The error does not repeat the path unless the file exists:
-/// what stands in the configuration in its place could be the secret itself.
+/// Reads the file of a `*_file` key, without the line break at its end. The error does not repeat
+/// the path unless the file exists: what stands in the configuration in its place could be the
+/// secret itself.
 pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let file = read(path, MAX_SECRET).map_err(|e| format!("the file cannot be read: {e}"))?;
     if file.open_to_others() {
         let (path, mode) = (path.display(), file.mode);
-        return Err(format!("{path} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"));
+        return Err(format!(
+            "{path} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"
+        ));
     }
     let secret = file.text.strip_suffix('\n').unwrap_or(&file.text);
     let secret = secret.strip_suffix('\r').unwrap_or(secret);
     Ok(Zeroizing::new(secret.to_owned()))
 }
 
-/// A path of the configuration: `%d/NAME` is a credential of systemd, `$CREDENTIALS_DIRECTORY/NAME`.
+/// A path of the configuration: `%d/NAME` is a credential of systemd,
+/// `$CREDENTIALS_DIRECTORY/NAME`.
 pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> {
     let credential = match path.strip_prefix("%d") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
@@ -65,7 +71,9 @@ pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> 
     match directory {
         Some(directory) if !credential.is_empty() => Ok(Path::new(&directory).join(credential)),
         Some(_) => Err("names no file in %d, the credentials directory"),
-        None => Err("%d is systemd's credentials directory, but CREDENTIALS_DIRECTORY is not set: the service needs LoadCredential="),
+        None => Err(
+            "%d is systemd's credentials directory, but CREDENTIALS_DIRECTORY is not set: the service needs LoadCredential=",
+        ),
     }
 }
 
@@ -77,7 +85,10 @@ fn read(path: &Path, limit: u64) -> io::Result<Text> {
     let mut text = Zeroizing::new(String::with_capacity(size.saturating_add(1)));
     file.take(limit.saturating_add(1)).read_to_string(&mut text)?;
     if u64::try_from(text.len()).is_ok_and(|length| length > limit) {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {limit} bytes"),
+        ));
     }
     Ok(Text { text, mode: metadata.permissions().mode() & 0o7777 })
 }

@@ -1,10 +1,12 @@
-//! A fingerprint of everything in the sync config that shapes the content: when it changes, what Kanidm holds is not what the next
-//! incremental run would build on, and the run has to be a full refresh.
+//! A fingerprint of everything in the sync config that shapes the content: when it changes, what
+//! Kanidm holds is not what the next incremental run would build on, and the run has to be a full
+//! refresh.
 //!
-//! The fingerprint is the SHA-256, in hexadecimal digits, of a canonical text: a line for the version of this format, then for each
-//! setting `name length:value` with the length of the value in bytes. Settings that mean the same are spelled the same: DNs in comparison
-//! form, attributes and object classes in lower case, classes and entry tables sorted. Secrets, addresses, schedules and limits do not
-//! shape the content and are not part of it.
+//! The fingerprint is the SHA-256, in hexadecimal digits, of a canonical text: a line for the
+//! version of this format, then for each setting `name length:value` with the length of the value
+//! in bytes. Settings that mean the same are spelled the same: DNs in comparison form, attributes
+//! and object classes in lower case, classes and entry tables sorted. Secrets, addresses, schedules
+//! and limits do not shape the content and are not part of it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,7 +14,10 @@ use std::fmt::Write;
 use ldap_content_sync::dn;
 use ring::digest;
 
-use super::sync::{Bind, EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping, SyncConfig};
+use super::sync::{
+    Bind, EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping,
+    SyncConfig,
+};
 
 /// The fingerprint of a sync config.
 pub fn fingerprint(config: &SyncConfig) -> String {
@@ -26,7 +31,10 @@ pub fn fingerprint(config: &SyncConfig) -> String {
 fn canonical(config: &SyncConfig) -> String {
     let directory = &config.directory;
     let mut text = Canonical("kanidm-ldap-sync content 2\n".to_owned());
-    text.set("base", &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()));
+    text.set(
+        "base",
+        &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()),
+    );
     text.set("filter", &directory.filter.to_string());
     // Rights decide what is seen: another account sees another content.
     text.set(
@@ -36,7 +44,8 @@ fn canonical(config: &SyncConfig) -> String {
             Bind::External => "external".to_owned(),
         },
     );
-    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } = &config.mapping;
+    let MappingConfig { person: person_mapping, group: group_mapping, entries, invalid_entries } =
+        &config.mapping;
     person(&mut text, person_mapping);
     group(&mut text, group_mapping);
     text.set(
@@ -78,7 +87,10 @@ fn person(text: &mut Canonical, person: &PersonMapping) {
     text.classes("person", object_classes);
     text.attribute("name", user_name);
     text.attribute("displayname", display_name);
-    text.optional("legalname", legal_name.as_ref().map(|name| name.to_ascii_lowercase()).as_deref());
+    text.optional(
+        "legalname",
+        legal_name.as_ref().map(|name| name.to_ascii_lowercase()).as_deref(),
+    );
     text.attribute("gidnumber", gidnumber);
     text.attribute("shell", login_shell);
     text.attribute("password", password);
@@ -90,7 +102,15 @@ fn person(text: &mut Canonical, person: &PersonMapping) {
 }
 
 fn group(text: &mut Canonical, group: &GroupMapping) {
-    let GroupMapping { object_classes, name, description, members, gidnumber, schema, send_user_private } = group;
+    let GroupMapping {
+        object_classes,
+        name,
+        description,
+        members,
+        gidnumber,
+        schema,
+        send_user_private,
+    } = group;
     text.classes("group", object_classes);
     text.attribute("name", name);
     text.attribute("description", description);
@@ -122,7 +142,8 @@ impl Canonical {
     }
 
     fn classes(&mut self, name: &str, classes: &[String]) {
-        let mut classes: Vec<String> = classes.iter().map(|class| class.to_ascii_lowercase()).collect();
+        let mut classes: Vec<String> =
+            classes.iter().map(|class| class.to_ascii_lowercase()).collect();
         classes.sort_unstable();
         classes.dedup();
         self.set(name, &classes.join(" "));

@@ -1,4 +1,5 @@
-//! The keys of the configuration files, one table for all that tells about them: parsing, "did you mean", the manual.
+//! The keys of the configuration files, one table for all that tells about them: parsing, "did you
+//! mean", the manual.
 
 /// A key of a configuration file.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +20,11 @@ const fn key(name: &'static str, default: Option<&'static str>, summary: &'stati
 pub const KEYS: &[Key] = &[
     key("sync_token", None, "the sync token of Kanidm; or sync_token_file"),
     key("sync_token_file", None, "the file that holds the sync token"),
-    key("schedule", Some("\"0 */5 * * * * *\""), "when a scheduled run starts: sec min hour day-of-month month day-of-week year, UTC"),
+    key(
+        "schedule",
+        Some("\"0 */5 * * * * *\""),
+        "when a scheduled run starts: sec min hour day-of-month month day-of-week year, UTC",
+    ),
     key("full_refresh_schedule", None, "when a scheduled run ignores the cookie"),
     key("status_bind", None, "address:port of the status listener"),
     key("ldap_uri", None, "ldaps://host[:port], ldap:// with ldap_starttls, or ldapi://%2Fpath"),
@@ -35,9 +40,21 @@ pub const KEYS: &[Key] = &[
     key("ldap_filter", None, "what to synchronise, an RFC 4515 filter"),
     key("ldap_timeout", Some("30"), "seconds, for each wait on the directory"),
     key("kanidm_timeout", Some("300"), "seconds, for each request to Kanidm"),
-    key("max_ber_size", Some("67108864"), "bytes, the largest LDAP message accepted; can only raise the limit"),
-    key("sync_password_as_unix_password", Some("false"), "send the password as the unix password too, where there is a gidnumber"),
-    key("person_objectclass", Some("\"person\""), "what makes an entry a person, a string or a list"),
+    key(
+        "max_ber_size",
+        Some("67108864"),
+        "bytes, the largest LDAP message accepted; can only raise the limit",
+    ),
+    key(
+        "sync_password_as_unix_password",
+        Some("false"),
+        "send the password as the unix password too, where there is a gidnumber",
+    ),
+    key(
+        "person_objectclass",
+        Some("\"person\""),
+        "what makes an entry a person, a string or a list",
+    ),
     key("person_attr_user_name", Some("\"uid\""), "the attribute of the account name"),
     key("person_attr_display_name", Some("\"cn\""), "the attribute of the display name"),
     key("person_attr_legal_name", None, "the attribute of the legal name"),
@@ -47,16 +64,44 @@ pub const KEYS: &[Key] = &[
     key("person_password_prefix", None, "put before the password hash"),
     key("person_attr_mail", Some("\"mail\""), "the attribute of the mail addresses"),
     key("person_attr_ssh_public_key", Some("\"sshpublickey\""), "the attribute of the SSH keys"),
-    key("sync_account_lock", Some("true"), "whether locks and expiry dates of accounts are synchronised"),
-    key("group_objectclass", Some("\"groupofnames\""), "what makes an entry a group, a string or a list"),
+    key(
+        "sync_account_lock",
+        Some("true"),
+        "whether locks and expiry dates of accounts are synchronised",
+    ),
+    key(
+        "group_objectclass",
+        Some("\"groupofnames\""),
+        "what makes an entry a group, a string or a list",
+    ),
     key("group_attr_name", Some("\"cn\""), "the attribute of the group's name"),
     key("group_attr_description", Some("\"description\""), "the attribute of its description"),
-    key("group_attr_member", Some("\"member\""), "the attribute of its members, a string or a list of up to three"),
+    key(
+        "group_attr_member",
+        Some("\"member\""),
+        "the attribute of its members, a string or a list of up to three",
+    ),
     key("group_attr_gidnumber", Some("\"gidnumber\""), "the attribute of its number"),
-    key("group_attr_schema", Some("\"rfc2307bis\""), "rfc2307bis: members are DNs; rfc2307: members are user names"),
-    key("user_private_groups", Some("\"skip\""), "skip or sync the groups that are only their user's own"),
-    key("invalid_entries", Some("\"drop-value\""), "drop-value, hold or fail: what becomes of what Kanidm would refuse"),
-    key("max_delete_percent", Some("20"), "a run that would delete, or take an attribute from, more of what is known is refused"),
+    key(
+        "group_attr_schema",
+        Some("\"rfc2307bis\""),
+        "rfc2307bis: members are DNs; rfc2307: members are user names",
+    ),
+    key(
+        "user_private_groups",
+        Some("\"skip\""),
+        "skip or sync the groups that are only their user's own",
+    ),
+    key(
+        "invalid_entries",
+        Some("\"drop-value\""),
+        "drop-value, hold or fail: what becomes of what Kanidm would refuse",
+    ),
+    key(
+        "max_delete_percent",
+        Some("20"),
+        "a run that would delete, or take an attribute from, more of what is known is refused",
+    ),
     key("upload_max_entries", Some("10000"), "at most so many entries a request"),
     key("upload_max_bytes", Some("16777216"), "bytes, at most so large a request"),
 ];
@@ -69,11 +114,24 @@ pub const ENTRY_KEYS: &[Key] = &[
     key("map_gidnumber", None, "the number it has in Kanidm"),
 ];
 
-/// The keys of Kanidm's client config that are for us, and of its instance tables. The defaults are Kanidm's.
+/// The keys of Kanidm's client config that are for us, and of its instance tables. The defaults are
+/// Kanidm's.
 pub const CLIENT_KEYS: &[Key] = &[
-    key("uri", None, "where Kanidm is: https://host[:port]; http:// for a loopback address only; required, or KANIDM_URL"),
-    key("verify_ca", Some("true"), "whether the certificate of Kanidm is verified; false warns on every run"),
-    key("verify_hostnames", Some("true"), "whether that certificate has to name the host; false warns on every run"),
+    key(
+        "uri",
+        None,
+        "where Kanidm is: https://host[:port]; http:// for a loopback address only; required, or KANIDM_URL",
+    ),
+    key(
+        "verify_ca",
+        Some("true"),
+        "whether the certificate of Kanidm is verified; false warns on every run",
+    ),
+    key(
+        "verify_hostnames",
+        Some("true"),
+        "whether that certificate has to name the host; false warns on every run",
+    ),
     key("ca_path", None, "PEM bundle of authorities to trust beside the system's"),
     key("connect_timeout", Some("30"), "seconds, for the connection and TLS"),
 ];

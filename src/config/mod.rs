@@ -1,8 +1,10 @@
-//! Configuration: what the files say, parsed into types that cannot hold a wrong value.
+//! Configuration: the files, parsed into types that cannot hold a wrong value.
 //!
-//! Scope: the sync config ([`sync`]), Kanidm's client config ([`client`]), and the secrets they name. Everything that is wrong in a file
-//! is reported at once, each problem with file, line and key. No message repeats a value of the file: it could be a secret, even where
-//! none belongs.
+//! [`sync`] reads our own file, [`client`] reads Kanidm's client configuration, and both read the
+//! secrets that they name. An error lists every problem of a file, each with file, line and key.
+//! No message repeats a value of the file: any value could be a secret.
+//!
+//! Rule: types first; the rooms above never see a file.
 
 pub mod client;
 pub mod fingerprint;
@@ -18,11 +20,5 @@ mod sync_file;
 mod uri;
 mod values;
 
-use std::ffi::OsString;
-
 pub use problem::{ConfigError, Problem, Warning};
 pub use suggest::suggest;
-
-/// Looks an environment variable up: `&|name| std::env::var_os(name)` outside tests. A reload does
-/// so on a thread of its own.
-pub type Env<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);

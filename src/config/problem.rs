@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything that is wrong with one configuration file. Displayed as one line a problem: `file:line: key: what is wrong`.
+/// Everything that is wrong with one configuration file. Displayed as one line a problem:
+/// `file:line: key: what is wrong`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file.
@@ -26,7 +27,10 @@ pub struct Problem {
 impl ConfigError {
     /// A problem with the file as a whole.
     pub(super) fn whole(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        ConfigError { path: path.into(), problems: vec![Problem { line: None, key: None, message: message.into() }] }
+        ConfigError {
+            path: path.into(),
+            problems: vec![Problem { line: None, key: None, message: message.into() }],
+        }
     }
 }
 

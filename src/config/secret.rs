@@ -4,7 +4,8 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Text that `Debug` does not show. [`Secret::expose`] is the only way to it, so that every use can be found.
+/// Text that `Debug` does not show. [`Secret::expose`] is the only way to it, so that every use can
+/// be found.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 

@@ -9,8 +9,9 @@ use ldap_content_sync::filter::Filter;
 use uuid::Uuid;
 
 use super::secret::Secret;
-use super::{ConfigError, Env, Warning, files, sync_file};
-use crate::service::schedule::CronSchedule;
+use super::{ConfigError, Warning, files, sync_file};
+use crate::env::Env;
+use crate::schedule::CronSchedule;
 
 /// Reads a sync config and the secret files it names.
 ///
@@ -20,7 +21,8 @@ pub fn load(path: &Path, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), Con
     sync_file::parse(path, &files::read_config(path)?, env)
 }
 
-/// Reads `status_bind` alone. Nothing else of the file has to be correct, and no secret is looked at.
+/// Reads `status_bind` alone. Nothing else of the file has to be correct, and no secret is looked
+/// at.
 ///
 /// # Errors
 /// The file cannot be read, is not TOML, or the value is no address.
@@ -216,21 +218,29 @@ pub struct UploadConfig {
 }
 
 impl MappingConfig {
-    /// The UUID Kanidm knows the entry by: `map_uuid` where configured. Applied to entries, Retain and Delete alike.
+    /// The UUID Kanidm knows the entry by: `map_uuid` where configured. Applied to entries, Retain
+    /// and Delete alike.
     pub fn kanidm_uuid(&self, sync_uuid: Uuid) -> Uuid {
         self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
     }
 
-    /// Whether another entry's `map_uuid` is this entry's own UUID: in Kanidm it is that other entry's, and never this one's.
+    /// Whether another entry's `map_uuid` is this entry's own UUID: in Kanidm it is that other
+    /// entry's, and never this one's.
     pub fn is_claimed(&self, sync_uuid: Uuid) -> bool {
         self.kanidm_uuid(sync_uuid) == sync_uuid
-            && self.entries.iter().any(|(other, table)| *other != sync_uuid && table.map_uuid == Some(sync_uuid))
+            && self
+                .entries
+                .iter()
+                .any(|(other, table)| *other != sync_uuid && table.map_uuid == Some(sync_uuid))
     }
 
-    /// All UUIDs that [`is_claimed`](Self::is_claimed) is true of: for who asks about every entry. No two tables have one `map_uuid`.
+    /// All UUIDs that [`is_claimed`](Self::is_claimed) is true of: for who asks about every entry.
+    /// No two tables have one `map_uuid`.
     pub fn claimed(&self) -> HashSet<Uuid> {
         let claimed = self.entries.values().filter_map(|table| table.map_uuid);
-        claimed.filter(|uuid| self.entries.get(uuid).is_none_or(|own| own.map_uuid.is_none())).collect()
+        claimed
+            .filter(|uuid| self.entries.get(uuid).is_none_or(|own| own.map_uuid.is_none()))
+            .collect()
     }
 
     /// The UUID the directory knows an entry by, from the one in Kanidm.

@@ -13,8 +13,9 @@ use super::files::{self, Text};
 use super::keys::{ENTRY_KEYS, KEYS, Key};
 use super::secret::Secret;
 use super::sync::*;
-use super::{ConfigError, Env, Problem, Warning, uri, values};
-use crate::service::schedule::CronSchedule;
+use super::{ConfigError, Problem, Warning, uri, values};
+use crate::env::Env;
+use crate::schedule::CronSchedule;
 
 /// No wait is configured longer than this, in seconds.
 const MAX_TIMEOUT: u64 = 86_400;
@@ -26,12 +27,22 @@ const MIN_UPLOAD_BYTES: u64 = 64 * 1024;
 const MIN_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// Parses the text of a sync config and reads the secret files it names.
-pub(super) fn parse(path: &Path, file: &Text, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
+pub(super) fn parse(
+    path: &Path,
+    file: &Text,
+    env: Env<'_>,
+) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
     let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
     let defaults = default_text();
     let defaults = Document::parse(&defaults).map_err(|problem| error(vec![problem]))?;
     let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
-    let mut reader = Reader { keys: document.root().over(defaults.root()), problems: Problems::default(), warnings: Vec::new(), path, env };
+    let mut reader = Reader {
+        keys: document.root().over(defaults.root()),
+        problems: Problems::default(),
+        warnings: Vec::new(),
+        path,
+        env,
+    };
     reader.warn_of_open_secrets(file);
     let config = reader.config();
     reader.keys.refuse_rest(KEYS.iter().map(|key| key.name), &mut reader.problems);
@@ -46,14 +57,21 @@ pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>
     let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
     let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
     let mut problems = Problems::default();
-    let bind = document.root().text("status_bind", &mut problems).and_then(|at| at.try_map(&mut problems, values::listener));
+    let bind = document
+        .root()
+        .text("status_bind", &mut problems)
+        .and_then(|at| at.try_map(&mut problems, values::listener));
     let problems = problems.into_list();
     if problems.is_empty() { Ok(bind.map(|at| at.value)) } else { Err(error(problems)) }
 }
 
 /// The defaults of the key table, as a TOML document.
 fn default_text() -> String {
-    KEYS.iter().filter_map(|Key { name, default, .. }| default.map(|default| format!("{name} = {default}\n"))).collect()
+    KEYS.iter()
+        .filter_map(|Key { name, default, .. }| {
+            default.map(|default| format!("{name} = {default}\n"))
+        })
+        .collect()
 }
 
 /// The file being read.
@@ -70,15 +88,20 @@ impl<'d> Reader<'d> {
     fn config(&mut self) -> Option<SyncConfig> {
         let token = self.secret("sync_token", "sync_token_file", values::token);
         if token == Given::No {
-            self.problems.missing("sync_token", "is required (or sync_token_file): make one with kanidm system sync generate-token");
+            self.problems.missing(
+                "sync_token",
+                "is required (or sync_token_file): make one with kanidm system sync generate-token",
+            );
         }
         let schedule = self.schedule("schedule");
         let full_refresh_schedule = self.optional("full_refresh_schedule", Self::schedule);
-        let status_bind = self.optional("status_bind", |reader, key| reader.text(key, values::listener));
+        let status_bind =
+            self.optional("status_bind", |reader, key| reader.text(key, values::listener));
         let directory = self.directory();
         let mapping = self.mapping();
         let upload = self.upload();
-        let max_delete_percent = self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
+        let max_delete_percent =
+            self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
         Some(SyncConfig {
             token_file: token.file(),
             token: token.secret()?,
@@ -94,7 +117,9 @@ impl<'d> Reader<'d> {
 
     fn directory(&mut self) -> Option<DirectoryConfig> {
         let starttls = self.keys.flag("ldap_starttls", &mut self.problems);
-        let uri = self.required("ldap_uri", |uri| uri::ldap(uri, starttls.as_ref().is_some_and(|at| at.value)));
+        let uri = self.required("ldap_uri", |uri| {
+            uri::ldap(uri, starttls.as_ref().is_some_and(|at| at.value))
+        });
         let ca = self.optional("ldap_ca", Self::file);
         let verify_ca = self.keys.flag("ldap_verify_ca", &mut self.problems);
         if verify_ca.as_ref().is_some_and(|at| !at.value) {
@@ -107,7 +132,10 @@ impl<'d> Reader<'d> {
         let base_dn = self.required("ldap_sync_base_dn", values::distinguished_name);
         let filter = self.required("ldap_filter", values::filter);
         let timeout = self.seconds("ldap_timeout");
-        let max_message = self.keys.take("max_ber_size").and_then(|at| at.try_map(&mut self.problems, values::byte_size));
+        let max_message = self
+            .keys
+            .take("max_ber_size")
+            .and_then(|at| at.try_map(&mut self.problems, values::byte_size));
         let filter = filter?;
         Some(DirectoryConfig {
             uri: uri?,
@@ -143,7 +171,8 @@ impl<'d> Reader<'d> {
 
     fn bind(&mut self, uri: Option<&LdapUri>, client_cert: bool) -> Option<Bind> {
         let dn_given = self.keys.has("ldap_sync_dn");
-        let dn = self.optional("ldap_sync_dn", |reader, key| reader.text(key, values::distinguished_name));
+        let dn = self
+            .optional("ldap_sync_dn", |reader, key| reader.text(key, values::distinguished_name));
         let password = self.secret("ldap_sync_pw", "ldap_sync_pw_file", values::password);
         match (dn_given, password) {
             (true, Given::No) => self.problems.missing("ldap_sync_pw", "is required with ldap_sync_dn (or ldap_sync_pw_file)"),
@@ -163,13 +192,22 @@ impl<'d> Reader<'d> {
         let person = self.person();
         let group = self.group();
         let entries = self.entries();
-        let policies = [("drop-value", InvalidEntries::DropValue), ("hold", InvalidEntries::Hold), ("fail", InvalidEntries::Fail)];
+        let policies = [
+            ("drop-value", InvalidEntries::DropValue),
+            ("hold", InvalidEntries::Hold),
+            ("fail", InvalidEntries::Fail),
+        ];
         let invalid_entries = self.text("invalid_entries", |word| match word {
             // Its older name.
             "drop-attribute" => Ok(InvalidEntries::DropValue),
             word => choose(word, &policies),
         });
-        Some(MappingConfig { person: person?, group: group?, entries, invalid_entries: invalid_entries? })
+        Some(MappingConfig {
+            person: person?,
+            group: group?,
+            entries,
+            invalid_entries: invalid_entries?,
+        })
     }
 
     fn person(&mut self) -> Option<PersonMapping> {
@@ -195,7 +233,9 @@ impl<'d> Reader<'d> {
             password: password?,
             mail: mail?,
             ssh_public_key: ssh_public_key?,
-            password_prefix: password_prefix.map(|at| at.value.to_owned()).filter(|prefix| !prefix.is_empty()),
+            password_prefix: password_prefix
+                .map(|at| at.value.to_owned())
+                .filter(|prefix| !prefix.is_empty()),
             password_as_unix: password_as_unix?.value,
             account_lock: account_lock?.value,
         })
@@ -208,8 +248,12 @@ impl<'d> Reader<'d> {
         let description = self.attribute("group_attr_description");
         let members = self.member_attributes("group_attr_member");
         let gidnumber = self.attribute("group_attr_gidnumber");
-        let schema = self.choice("group_attr_schema", &[("rfc2307bis", GroupSchema::Rfc2307Bis), ("rfc2307", GroupSchema::Rfc2307)]);
-        let send_user_private = self.choice("user_private_groups", &[("skip", false), ("sync", true)]);
+        let schema = self.choice(
+            "group_attr_schema",
+            &[("rfc2307bis", GroupSchema::Rfc2307Bis), ("rfc2307", GroupSchema::Rfc2307)],
+        );
+        let send_user_private =
+            self.choice("user_private_groups", &[("skip", false), ("sync", true)]);
         if schema == Some(GroupSchema::Rfc2307) && !member_given {
             self.warn(
                 "group_attr_schema = \"rfc2307\" keeps member names in memberUid, but group_attr_member is not set: groups stay empty",
@@ -228,9 +272,17 @@ impl<'d> Reader<'d> {
 
     fn upload(&mut self) -> Option<UploadConfig> {
         let timeout = self.seconds("kanidm_timeout");
-        let max_entries = self.keys.integer("upload_max_entries", 1..=1_000_000, &mut self.problems);
-        let max_bytes = self.keys.take("upload_max_bytes").and_then(|at| at.try_map(&mut self.problems, upload_bytes));
-        Some(UploadConfig { timeout: timeout?, max_entries: usize::try_from(max_entries?.value).ok()?, max_bytes: max_bytes?.value })
+        let max_entries =
+            self.keys.integer("upload_max_entries", 1..=1_000_000, &mut self.problems);
+        let max_bytes = self
+            .keys
+            .take("upload_max_bytes")
+            .and_then(|at| at.try_map(&mut self.problems, upload_bytes));
+        Some(UploadConfig {
+            timeout: timeout?,
+            max_entries: usize::try_from(max_entries?.value).ok()?,
+            max_bytes: max_bytes?.value,
+        })
     }
 
     /// The tables by sync UUID. A table of another name is left, to be refused as an unknown key.
@@ -240,8 +292,12 @@ impl<'d> Reader<'d> {
         for (uuid, mut table) in self.keys.tables(values::sync_uuid) {
             let keys = &mut table.value;
             let exclude = keys.flag("exclude", &mut self.problems);
-            let map_uuid = keys.text("map_uuid", &mut self.problems).and_then(|at| at.try_map(&mut self.problems, values::kanidm_uuid));
-            let map_name = keys.text("map_name", &mut self.problems).and_then(|at| at.try_map(&mut self.problems, values::kanidm_name));
+            let map_uuid = keys
+                .text("map_uuid", &mut self.problems)
+                .and_then(|at| at.try_map(&mut self.problems, values::kanidm_uuid));
+            let map_name = keys
+                .text("map_name", &mut self.problems)
+                .and_then(|at| at.try_map(&mut self.problems, values::kanidm_name));
             let map_gidnumber = keys
                 .integer("map_gidnumber", 0..=u64::from(u32::MAX), &mut self.problems)
                 .and_then(|at| at.try_map(&mut self.problems, values::kanidm_gidnumber));
@@ -266,7 +322,12 @@ impl<'d> Reader<'d> {
     }
 
     /// A secret that stands in the config itself or in a file of its own.
-    fn secret(&mut self, key: &str, file_key: &str, check: fn(&str) -> Result<Secret, &'static str>) -> Given {
+    fn secret(
+        &mut self,
+        key: &str,
+        file_key: &str,
+        check: fn(&str) -> Result<Secret, &'static str>,
+    ) -> Given {
         let given = [key, file_key].map(|key| self.keys.has(key));
         let inline = self.keys.text_or_empty(key, &mut self.problems);
         let file = self.keys.text(file_key, &mut self.problems);
@@ -292,19 +353,31 @@ impl<'d> Reader<'d> {
     }
 
     /// Takes a key that may be absent.
-    fn optional<T>(&mut self, key: &str, take: impl FnOnce(&mut Self, &str) -> Option<T>) -> Option<Option<T>> {
+    fn optional<T>(
+        &mut self,
+        key: &str,
+        take: impl FnOnce(&mut Self, &str) -> Option<T>,
+    ) -> Option<Option<T>> {
         if self.keys.has(key) { take(self, key).map(Some) } else { Some(None) }
     }
 
     /// Takes a string that has to be there, and makes something of it.
-    fn required<T, E: std::fmt::Display>(&mut self, key: &str, make: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    fn required<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         if !self.keys.has(key) {
             self.problems.missing(key, "is required");
         }
         self.text(key, make)
     }
 
-    fn text<T, E: std::fmt::Display>(&mut self, key: &str, make: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    fn text<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
         let text = self.keys.text(key, &mut self.problems)?;
         text.try_map(&mut self.problems, make).map(|at| at.value)
     }
@@ -321,18 +394,29 @@ impl<'d> Reader<'d> {
     fn schedule(&mut self, key: &str) -> Option<CronSchedule> {
         self.text(key, |text| {
             let schedule = CronSchedule::parse(text)?;
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok());
-            schedule.fires_after(now.and_then(|now| DateTime::from_timestamp(now, 0)).unwrap_or_default()).map(|()| schedule)
+            let now = SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .ok()
+                .and_then(|since| i64::try_from(since.as_secs()).ok());
+            schedule
+                .fires_after(
+                    now.and_then(|now| DateTime::from_timestamp(now, 0)).unwrap_or_default(),
+                )
+                .map(|()| schedule)
         })
     }
 
     fn seconds(&mut self, key: &str) -> Option<Duration> {
-        self.keys.integer(key, 1..=MAX_TIMEOUT, &mut self.problems).map(|at| Duration::from_secs(at.value))
+        self.keys
+            .integer(key, 1..=MAX_TIMEOUT, &mut self.problems)
+            .map(|at| Duration::from_secs(at.value))
     }
 
     fn member_attributes(&mut self, key: &str) -> Option<Vec<String>> {
         let names = self.keys.texts(key, &mut self.problems)?;
-        names.try_map(&mut self.problems, |names| values::member_attributes(&names)).map(|at| at.value)
+        names
+            .try_map(&mut self.problems, |names| values::member_attributes(&names))
+            .map(|at| at.value)
     }
 
     fn object_classes(&mut self, key: &str) -> Option<Vec<String>> {
@@ -371,7 +455,12 @@ impl<'d> Reader<'d> {
 
 fn choose<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let chosen = choices.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-    chosen.ok_or_else(|| format!("must be one of {}", choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")))
+    chosen.ok_or_else(|| {
+        format!(
+            "must be one of {}",
+            choices.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+        )
+    })
 }
 
 /// Whether a secret is configured.

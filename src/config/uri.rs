@@ -1,4 +1,5 @@
-//! The URIs of the configuration: `ldap_uri`, and Kanidm's `uri`. As little of RFC 3986 as they need; no error repeats the URI.
+//! The URIs of the configuration: `ldap_uri`, and Kanidm's `uri`. As little of RFC 3986 as they
+//! need; no error repeats the URI.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -10,22 +11,30 @@ const LDAP_PORT: u16 = 389;
 
 const CLEAR: &str = "ldap:// would carry the bind password and every password hash over the network in clear: use ldaps://, or set \
                      ldap_starttls = true";
-const SOCKET: &str = "needs the path of the socket, its slashes written %2F, such as ldapi://%2Frun%2Fslapd%2Fldapi";
+const SOCKET: &str =
+    "needs the path of the socket, its slashes written %2F, such as ldapi://%2Frun%2Fslapd%2Fldapi";
 
 /// `ldap_uri`, with the value of `ldap_starttls`.
 pub(super) fn ldap(uri: &str, starttls: bool) -> Result<LdapUri, &'static str> {
-    let (scheme, authority, rest) = split(uri).ok_or("must begin with ldaps://, ldap:// or ldapi://")?;
+    let (scheme, authority, rest) =
+        split(uri).ok_or("must begin with ldaps://, ldap:// or ldapi://")?;
     if !matches!(rest, "" | "/") {
         return Err("must end after host and port: base and filter have keys of their own");
     }
     match (scheme.as_str(), starttls) {
-        ("ldaps", true) => Err("ldaps:// is TLS from the first byte: leave ldap_starttls out, or use ldap://"),
+        ("ldaps", true) => {
+            Err("ldaps:// is TLS from the first byte: leave ldap_starttls out, or use ldap://")
+        }
         ("ldapi", true) => Err("ldapi:// is a local socket: leave ldap_starttls out"),
         ("ldap", false) => Err(CLEAR),
         ("ldapi", false) => socket_path(authority).map(LdapUri::Unix).ok_or(SOCKET),
         ("ldaps" | "ldap", _) => {
             let (host, port) = host_and_port(authority)?;
-            Ok(LdapUri::Tls { host, port: port.unwrap_or(if starttls { LDAP_PORT } else { LDAPS_PORT }), starttls })
+            Ok(LdapUri::Tls {
+                host,
+                port: port.unwrap_or(if starttls { LDAP_PORT } else { LDAPS_PORT }),
+                starttls,
+            })
         }
         _ => Err("must begin with ldaps://, ldap:// or ldapi://"),
     }
@@ -41,11 +50,16 @@ pub(super) fn kanidm(uri: &str) -> Result<String, &'static str> {
     match scheme.as_str() {
         "https" => {}
         "http" if is_loopback(&host) => {}
-        "http" => return Err("must begin with https://: http:// would carry the token in clear, and is for loopback addresses only"),
+        "http" => {
+            return Err(
+                "must begin with https://: http:// would carry the token in clear, and is for loopback addresses only",
+            );
+        }
         _ => return Err("must begin with https://"),
     }
     let host = if host.contains(':') { format!("[{host}]") } else { host };
-    Ok(port.map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
+    Ok(port
+        .map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
 }
 
 /// Scheme in lower case, authority, and what follows it.
@@ -57,16 +71,21 @@ fn split(uri: &str) -> Option<(String, &str, &str)> {
 
 /// `host [":" port]`; an IPv6 literal stands in brackets and is returned without them.
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
-    const HOST: &str = "needs a host name or address (an IPv6 address in brackets), and nothing else but a port";
+    const HOST: &str =
+        "needs a host name or address (an IPv6 address in brackets), and nothing else but a port";
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (literal, rest) = rest.split_once(']').ok_or(HOST)?;
-            let address: Ipv6Addr = literal.parse().map_err(|_| "has no valid IPv6 address between its brackets")?;
+            let address: Ipv6Addr =
+                literal.parse().map_err(|_| "has no valid IPv6 address between its brackets")?;
             (address.to_string(), rest)
         }
         None => {
             let (host, rest) = authority.split_at(authority.find(':').unwrap_or(authority.len()));
-            let valid = !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+            let valid = !host.is_empty()
+                && host
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
             (valid.then(|| host.to_ascii_lowercase()).ok_or(HOST)?, rest)
         }
     };
@@ -91,7 +110,9 @@ fn socket_path(encoded: &str) -> Option<PathBuf> {
             continue;
         }
         let (digits, tail) = tail.split_first_chunk::<2>()?;
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = std::str::from_utf8(digits)
+            .ok()
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
         octets.push(u8::from_str_radix(digits, 16).ok()?);
         rest = tail;
     }
@@ -114,13 +135,22 @@ mod tests {
     #[test]
     fn ldap_uris() {
         assert_eq!(ldap("ldaps://ldap.example.com", false), tls("ldap.example.com", 636, false));
-        assert_eq!(ldap("LDAPS://LDAP.example.com:1636/", false), tls("ldap.example.com", 1636, false));
+        assert_eq!(
+            ldap("LDAPS://LDAP.example.com:1636/", false),
+            tls("ldap.example.com", 1636, false)
+        );
         assert_eq!(ldap("ldap://ldap.example.com", true), tls("ldap.example.com", 389, true));
         assert_eq!(ldap("ldaps://192.0.2.1", false), tls("192.0.2.1", 636, false));
         assert_eq!(ldap("ldaps://[2001:DB8::1]", false), tls("2001:db8::1", 636, false));
         assert_eq!(ldap("ldap://[::1]:3890", true), tls("::1", 3890, true));
-        assert_eq!(ldap("ldapi://%2Frun%2fslapd%2Fldapi", false), Ok(LdapUri::Unix("/run/slapd/ldapi".into())));
-        assert_eq!(ldap("ldapi://%2Ftmp%2Fa%20b%25/", false), Ok(LdapUri::Unix("/tmp/a b%".into())));
+        assert_eq!(
+            ldap("ldapi://%2Frun%2fslapd%2Fldapi", false),
+            Ok(LdapUri::Unix("/run/slapd/ldapi".into()))
+        );
+        assert_eq!(
+            ldap("ldapi://%2Ftmp%2Fa%20b%25/", false),
+            Ok(LdapUri::Unix("/tmp/a b%".into()))
+        );
         for refused in [
             "",
             "ldap.example.com",
@@ -158,7 +188,10 @@ mod tests {
 
     #[test]
     fn nothing_goes_in_clear() {
-        assert!(ldap("ldap://ldap.example.com", false).is_err_and(|e| e.contains("in clear") && e.contains("ldap_starttls")));
+        assert!(
+            ldap("ldap://ldap.example.com", false)
+                .is_err_and(|e| e.contains("in clear") && e.contains("ldap_starttls"))
+        );
         assert!(ldap("ldaps://ldap.example.com", true).is_err());
         assert!(ldap("ldapi://%2Frun%2Fldapi", true).is_err());
     }
@@ -166,9 +199,20 @@ mod tests {
     #[test]
     fn kanidm_uris() {
         assert_eq!(kanidm("https://idm.example.com/").as_deref(), Ok("https://idm.example.com"));
-        assert_eq!(kanidm("HTTPS://IDM.example.com:8443").as_deref(), Ok("https://idm.example.com:8443"));
-        assert_eq!(kanidm("https://[2001:db8::1]:8443").as_deref(), Ok("https://[2001:db8::1]:8443"));
-        for loopback in ["http://localhost:8080", "http://127.0.0.1", "http://127.1.2.3:80", "http://[::1]:8080"] {
+        assert_eq!(
+            kanidm("HTTPS://IDM.example.com:8443").as_deref(),
+            Ok("https://idm.example.com:8443")
+        );
+        assert_eq!(
+            kanidm("https://[2001:db8::1]:8443").as_deref(),
+            Ok("https://[2001:db8::1]:8443")
+        );
+        for loopback in [
+            "http://localhost:8080",
+            "http://127.0.0.1",
+            "http://127.1.2.3:80",
+            "http://[::1]:8080",
+        ] {
             assert_eq!(kanidm(loopback).as_deref(), Ok(loopback));
         }
         for refused in [

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::document::{integer, wrong_type};
 use super::secret::Secret;
 use super::sync::MAX_MEMBER_ATTRIBUTES;
-use crate::mapping::validate;
+use crate::content::rules;
 
 /// A number of bytes, or a string such as `16 MiB`.
 pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
@@ -19,7 +19,8 @@ pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
         return usize::try_from(number).map_err(|_| format!("must be {WANTED}"));
     }
     let text = value.as_str().ok_or_else(|| wrong_type(WANTED, value))?;
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (digits, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let factor: usize = match unit.trim_matches(' ') {
         "" | "B" => 1,
         "KiB" => 1 << 10,
@@ -27,7 +28,11 @@ pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
         "GiB" => 1 << 30,
         _ => return Err(format!("must be {WANTED}; the units are B, KiB, MiB and GiB")),
     };
-    digits.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(|| format!("must be {WANTED}"))
+    digits
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| format!("must be {WANTED}"))
 }
 
 /// `ldap_filter`. The whole of it may stand in double quotes.
@@ -39,10 +44,13 @@ pub(super) fn filter(text: &str) -> Result<Filter, String> {
 
 /// A DN as the directory will read it; it is kept as written.
 pub(super) fn distinguished_name(text: &str) -> Result<String, String> {
-    dn::normalize(text).map(|_| text.to_owned()).map_err(|e| format!("is not a distinguished name: {e}"))
+    dn::normalize(text)
+        .map(|_| text.to_owned())
+        .map_err(|e| format!("is not a distinguished name: {e}"))
 }
 
-/// The description of an attribute. Patterns such as `*` are none: only what is mapped is requested.
+/// The description of an attribute. Patterns such as `*` are none: only what is mapped is
+/// requested.
 pub(super) fn attribute(name: &str) -> Result<String, &'static str> {
     const WANTED: &str = "must be the name of one attribute, such as uid";
     // In a search request 1.1 stands for no attribute at all (RFC 4511 §4.5.1.8).
@@ -51,7 +59,8 @@ pub(super) fn attribute(name: &str) -> Result<String, &'static str> {
 
 /// The attributes that hold members, without repetitions.
 pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static str> {
-    const WANTED: &str = "must be the name of one attribute, such as member, or a list of up to three";
+    const WANTED: &str =
+        "must be the name of one attribute, such as member, or a list of up to three";
     let mut attributes: Vec<String> = Vec::new();
     for name in names {
         let name = attribute(name).map_err(|_| WANTED)?;
@@ -64,19 +73,29 @@ pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static 
 
 /// Standard classes and those derived from them (RFC 4519, RFC 2798). slapd finds an entry by the
 /// superiors of its classes, which the entry need not name.
-const SUBCLASSES: [(&str, &[&str]); 2] =
-    [("person", &["organizationalPerson", "inetOrgPerson"]), ("organizationalPerson", &["inetOrgPerson"])];
+const SUBCLASSES: [(&str, &[&str]); 2] = [
+    ("person", &["organizationalPerson", "inetOrgPerson"]),
+    ("organizationalPerson", &["inetOrgPerson"]),
+];
 
 /// The names of object classes, and of the standard classes derived from them.
 pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str> {
     const WANTED: &str = "must be the name of an object class, such as person, or a list of them";
     let valid = |name: &&&str| !name.contains(';') && is_attribute_description(name);
-    let mut classes: Vec<String> =
-        names.iter().map(|name| Some(name).filter(valid).map(|name| (*name).to_owned())).collect::<Option<_>>().ok_or(WANTED)?;
+    let mut classes: Vec<String> = names
+        .iter()
+        .map(|name| Some(name).filter(valid).map(|name| (*name).to_owned()))
+        .collect::<Option<_>>()
+        .ok_or(WANTED)?;
     for (class, derived) in SUBCLASSES {
-        let is_named = |classes: &[String], class: &str| classes.iter().any(|other| other.eq_ignore_ascii_case(class));
+        let is_named = |classes: &[String], class: &str| {
+            classes.iter().any(|other| other.eq_ignore_ascii_case(class))
+        };
         if is_named(&classes, class) {
-            let more = derived.iter().filter(|class| !is_named(&classes, class)).map(|class| (*class).to_owned());
+            let more = derived
+                .iter()
+                .filter(|class| !is_named(&classes, class))
+                .map(|class| (*class).to_owned());
             classes.extend(more.collect::<Vec<_>>());
         }
     }
@@ -87,26 +106,37 @@ pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str
 pub(super) fn token(text: &str) -> Result<Secret, &'static str> {
     match text {
         "" => Err("holds no token"),
-        _ if text.starts_with("token:") => Err("begins with the word token, as kanidm prints it: leave in only what stands behind it"),
+        _ if text.starts_with("token:") => Err(
+            "begins with the word token, as kanidm prints it: leave in only what stands behind it",
+        ),
         _ if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Secret::new(text.to_owned())),
         _ => Err("holds white space or other characters that no token has"),
     }
 }
 
-/// A bind password. An empty one would make an unauthenticated bind of it, which succeeds without proving anything (RFC 4513 §5.1.2).
+/// A bind password. An empty one would make an unauthenticated bind of it, which succeeds without
+/// proving anything (RFC 4513 §5.1.2).
 pub(super) fn password(text: &str) -> Result<Secret, &'static str> {
-    if text.is_empty() { Err("must not be an empty password") } else { Ok(Secret::new(text.to_owned())) }
+    if text.is_empty() {
+        Err("must not be an empty password")
+    } else {
+        Ok(Secret::new(text.to_owned()))
+    }
 }
 
 /// `status_bind`: address and port. A name is looked up.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, &'static str> {
-    let mut addresses = text.to_socket_addrs().map_err(|_| "must be an address and a port, such as 127.0.0.1:12345 or [::1]:12345")?;
+    let mut addresses = text
+        .to_socket_addrs()
+        .map_err(|_| "must be an address and a port, such as 127.0.0.1:12345 or [::1]:12345")?;
     addresses.next().ok_or("is a name without an address")
 }
 
-/// A sync UUID: an entryUUID, or an nsUniqueId in 389-ds's own spelling, whose dashes stand elsewhere.
+/// A sync UUID: an entryUUID, or an nsUniqueId in 389-ds's own spelling, whose dashes stand
+/// elsewhere.
 pub(super) fn sync_uuid(text: &str) -> Option<Uuid> {
-    let dashes = |at: &[usize]| text.bytes().enumerate().all(|(i, b)| (b == b'-') == at.contains(&i));
+    let dashes =
+        |at: &[usize]| text.bytes().enumerate().all(|(i, b)| (b == b'-') == at.contains(&i));
     let known_shape = match text.len() {
         36 => dashes(&[8, 13, 18, 23]),
         35 => dashes(&[8, 17, 26]),
@@ -119,19 +149,23 @@ pub(super) fn sync_uuid(text: &str) -> Option<Uuid> {
 pub(super) fn kanidm_uuid(text: &str) -> Result<Uuid, &'static str> {
     let uuid = Uuid::try_parse(text).map_err(|_| "must be a UUID")?;
     // Kanidm keeps 00000000-0000-0000-… for its own entries.
-    if uuid.as_u128() >> 64 == 0 { Err("is a UUID that Kanidm keeps for its own entries") } else { Ok(uuid) }
+    if uuid.as_u128() >> 64 == 0 {
+        Err("is a UUID that Kanidm keeps for its own entries")
+    } else {
+        Ok(uuid)
+    }
 }
 
 /// `map_name`, in lower case, as Kanidm will have it.
 pub(super) fn kanidm_name(text: &str) -> Result<String, &'static str> {
     let name = text.to_lowercase();
-    validate::name(&name).map(|()| name)
+    rules::name(&name).map(|()| name)
 }
 
 /// `map_gidnumber`.
 pub(super) fn kanidm_gidnumber(number: u64) -> Result<u32, &'static str> {
     let number = u32::try_from(number).unwrap_or(u32::MAX);
-    validate::gidnumber_range(number).map(|()| number)
+    rules::gidnumber_range(number).map(|()| number)
 }
 
 #[cfg(test)]
@@ -156,16 +190,30 @@ mod tests {
 
     #[test]
     fn byte_sizes() {
-        let size = |text: &str| DeValue::parse(text).map_err(|e| e.to_string()).and_then(|value| byte_size(value.get_ref()));
+        let size = |text: &str| {
+            DeValue::parse(text)
+                .map_err(|e| e.to_string())
+                .and_then(|value| byte_size(value.get_ref()))
+        };
         assert_eq!(size("1024"), Ok(1024));
         assert_eq!(size("0x10"), Ok(16));
         assert_eq!(size("'1024'"), Ok(1024));
         assert_eq!(size("'16 MiB'"), Ok(16 << 20));
         assert_eq!(size("'64KiB'"), Ok(64 << 10));
         assert_eq!(size("'2 GiB'"), Ok(2 << 30));
-        for refused in
-            ["-1", "1.5", "true", "''", "'MiB'", "'1 MB'", "'1 mib'", "'-1'", "'1e3'", "'99999999999999999999'", "'99999999999 GiB'"]
-        {
+        for refused in [
+            "-1",
+            "1.5",
+            "true",
+            "''",
+            "'MiB'",
+            "'1 MB'",
+            "'1 mib'",
+            "'-1'",
+            "'1e3'",
+            "'99999999999999999999'",
+            "'99999999999 GiB'",
+        ] {
             assert!(size(refused).is_err(), "{refused}");
         }
     }

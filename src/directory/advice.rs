@@ -1,6 +1,7 @@
 //! What to do about it: the remedies that the texts of [`super::error`] end with.
 //!
-//! Scope: result codes and stages to words, nothing else. A text begins with the punctuation that joins it to what was said before.
+//! Scope: result codes and stages to words, nothing else. A text begins with the punctuation that
+//! joins it to what was said before.
 
 use ldap_content_sync::ResultCode;
 
@@ -8,7 +9,9 @@ use super::error::Stage;
 
 pub(super) fn silence_advice(stage: Stage) -> &'static str {
     match stage {
-        Stage::Handshake => "; does this port speak TLS? a plain LDAP port waits for a request and never answers a handshake",
+        Stage::Handshake => {
+            "; does this port speak TLS? a plain LDAP port waits for a request and never answers a handshake"
+        }
         Stage::Refresh => {
             "; if the server only needs longer, raise ldap_timeout; 389 Directory Server never answers a sync request \
              that it does not understand: see its error log, and try once with --full-refresh"
@@ -21,17 +24,22 @@ pub(super) fn silence_advice(stage: Stage) -> &'static str {
 pub(super) fn end_advice(stage: Stage) -> &'static str {
     match stage {
         Stage::StartTls => "; is this the plain LDAP port (389)?",
-        Stage::Handshake => "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true",
+        Stage::Handshake => {
+            "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true"
+        }
         Stage::Refresh => {
             " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
         }
         // GnuTLS, and so Debian's slapd, hangs up on a client without the certificate it demands.
-        Stage::Bind => "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log",
+        Stage::Bind => {
+            "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log"
+        }
         Stage::Search | Stage::RootDse => "; was the server stopped? see its log",
     }
 }
 
-/// After a Notice of Disconnection (RFC 4511 section 4.4.1), which slapd sends when it is stopped, and the reason that it gave.
+/// After a Notice of Disconnection (RFC 4511 section 4.4.1), which slapd sends when it is stopped,
+/// and the reason that it gave.
 pub(super) fn notice_advice(stage: Stage) -> &'static str {
     match stage {
         Stage::Refresh => "; what was read is void; the next run starts again",
@@ -50,12 +58,18 @@ pub(super) fn bind_advice(code: ResultCode) -> &'static str {
             "; SASL EXTERNAL needs ldapi:// or a client certificate that the server asks for and maps to an entry \
              (ldap_client_cert); a simple bind needs ldap_sync_dn and ldap_sync_pw, and an entry that has a password"
         }
-        ResultCode::CONSTRAINT_VIOLATION => "; the account may be locked after too many failed binds",
-        ResultCode::UNWILLING_TO_PERFORM => "; the account may be inactivated, or the server may not allow this kind of bind",
+        ResultCode::CONSTRAINT_VIOLATION => {
+            "; the account may be locked after too many failed binds"
+        }
+        ResultCode::UNWILLING_TO_PERFORM => {
+            "; the account may be inactivated, or the server may not allow this kind of bind"
+        }
         ResultCode::STRONGER_AUTH_REQUIRED | ResultCode::CONFIDENTIALITY_REQUIRED => {
             "; the server's security settings ask for more than this connection offers"
         }
-        ResultCode::BUSY | ResultCode::UNAVAILABLE => "; the server takes no requests at the moment; the next run tries again",
+        ResultCode::BUSY | ResultCode::UNAVAILABLE => {
+            "; the server takes no requests at the moment; the next run tries again"
+        }
         _ => "",
     }
 }
@@ -63,7 +77,9 @@ pub(super) fn bind_advice(code: ResultCode) -> &'static str {
 /// A bind by SASL EXTERNAL has neither DN nor password to check.
 pub(super) fn external_advice(code: ResultCode) -> &'static str {
     match code {
-        ResultCode::INVALID_CREDENTIALS | ResultCode::INAPPROPRIATE_AUTHENTICATION | ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
+        ResultCode::INVALID_CREDENTIALS
+        | ResultCode::INAPPROPRIATE_AUTHENTICATION
+        | ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
             "; the server knows no entry for our client certificate, or for the user of this process on ldapi; \
              OpenLDAP: see olcAuthzRegexp; 389 Directory Server: see certmap.conf for certificates, \
              nsslapd-ldapiautobind and nsslapd-ldapimaptoentries for ldapi"
@@ -84,7 +100,9 @@ pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
             ": the base does not exist, or this account may not see it, which the server does not tell apart; \
              check ldap_sync_base_dn, and that the sync account has read access to the base and everything below it"
         }
-        ResultCode::INVALID_DN_SYNTAX => "; the base is not a DN to this server: check ldap_sync_base_dn",
+        ResultCode::INVALID_DN_SYNTAX => {
+            "; the base is not a DN to this server: check ldap_sync_base_dn"
+        }
         ResultCode::INSUFFICIENT_ACCESS_RIGHTS => {
             "; the sync account lacks rights: give it read access to the base and everything below it, \
              and on 389 Directory Server the right to use content synchronisation too \
@@ -114,9 +132,15 @@ pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
             "; content synchronisation is not available below this base; OpenLDAP: the overlay syncprov has to be on the database that \
              holds the base; 389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\""
         }
-        ResultCode::REFERRAL => "; this server does not hold the base and refers to another one; set ldap_uri to the one that does",
-        ResultCode::BUSY | ResultCode::UNAVAILABLE => "; the server takes no requests at the moment; the next run tries again",
-        ResultCode::SYNC_REFRESH_REQUIRED => "; the server asks for a refresh in full although this is one; see its log",
+        ResultCode::REFERRAL => {
+            "; this server does not hold the base and refers to another one; set ldap_uri to the one that does"
+        }
+        ResultCode::BUSY | ResultCode::UNAVAILABLE => {
+            "; the server takes no requests at the moment; the next run tries again"
+        }
+        ResultCode::SYNC_REFRESH_REQUIRED => {
+            "; the server asks for a refresh in full although this is one; see its log"
+        }
         _ => "; see the server's log",
     }
 }

@@ -1,7 +1,8 @@
 //! A connected, authenticated directory: searches and the refresh.
 //!
-//! Scope: which requests are sent, and what their answers mean. After an error other than a server's refusal of a search the connection
-//! may hold answers that nobody waits for: connect again.
+//! Scope: which requests are sent, and what their answers mean. After an error other than a
+//! server's refusal of a search the connection may hold answers that nobody waits for: connect
+//! again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +11,9 @@ use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{Cookie, Provider};
-use ldap_content_sync::{LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry};
+use ldap_content_sync::{
+    LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry,
+};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
@@ -22,15 +25,21 @@ use super::root_dse::{self, RootDse};
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
 use crate::heartbeat::Heartbeat;
 
-/// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an authenticated connection.
+/// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an
+/// authenticated connection.
 const WINDOW: usize = 64;
 
 /// Codes that say that there is no such entry.
 const NO_SUCH_ENTRY: [ResultCode; 2] = [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX];
 
-/// Those, and codes that say that there is none for us: another server may have it, or the account may not see it.
-const NO_ENTRY: [ResultCode; 4] =
-    [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX, ResultCode::REFERRAL, ResultCode::INSUFFICIENT_ACCESS_RIGHTS];
+/// Those, and codes that say that there is none for us: another server may have it, or the account
+/// may not see it.
+const NO_ENTRY: [ResultCode; 4] = [
+    ResultCode::NO_SUCH_OBJECT,
+    ResultCode::INVALID_DN_SYNTAX,
+    ResultCode::REFERRAL,
+    ResultCode::INSUFFICIENT_ACCESS_RIGHTS,
+];
 
 /// A directory that this run is connected to. Dropping it unbinds.
 pub struct Directory {
@@ -44,7 +53,8 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Connects, authenticates, reads the root DSE, and makes sure that the server offers content synchronisation.
+    /// Connects, authenticates, reads the root DSE, and makes sure that the server offers content
+    /// synchronisation.
     ///
     /// # Errors
     /// Whatever is in the way, with what to do about it.
@@ -52,12 +62,15 @@ impl Directory {
         Self::connect_watched(cfg, Heartbeat::default())
     }
 
-    /// The same, with somebody who hears of every step and every piece of data, from now on. No wait in between is longer than twice
-    /// `ldap_timeout`.
+    /// The same, with somebody who hears of every step and every piece of data, from now on. No
+    /// wait in between is longer than twice `ldap_timeout`.
     ///
     /// # Errors
     /// As [`Directory::connect`].
-    pub fn connect_watched(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryError> {
+    pub fn connect_watched(
+        cfg: &DirectoryConfig,
+        heartbeat: Heartbeat,
+    ) -> Result<Directory, DirectoryError> {
         Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
     }
 
@@ -104,7 +117,8 @@ impl Directory {
         self.connection.peer_certificates()
     }
 
-    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389. [`flavour::sync_uuid`] reads it.
+    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389.
+    /// [`flavour::sync_uuid`] reads it.
     pub fn uuid_attribute(&self) -> &'static str {
         flavour::uuid_attribute(self.provider())
     }
@@ -114,34 +128,42 @@ impl Directory {
         flavour::uuid_filter(self.provider(), uuids)
     }
 
-    /// Reads the content of `base_dn` and `filter` of the configuration: what changed since `cookie`, or all of it.
+    /// Reads the content of `base_dn` and `filter` of the configuration: what changed since
+    /// `cookie`, or all of it.
     ///
-    /// `attributes` are what `on_entry` gets to see; on 389 `nsUniqueId` may come with them. References are not followed.
-    /// What `on_entry` has got counts only when this returns [`Refresh::Done`].
+    /// `attributes` are what `on_entry` gets to see; on 389 `nsUniqueId` may come with them.
+    /// References are not followed. What `on_entry` has got counts only when this returns
+    /// [`Refresh::Done`].
     ///
     /// # Errors
-    /// The refresh failed; nothing of it may be used. A directory that is older than the cookie (result code 53) is such an error: see there.
+    /// The refresh failed; nothing of it may be used. A directory that is older than the cookie
+    /// (result code 53) is such an error: see there.
     pub fn refresh(
         &mut self,
         attributes: &[&str],
         cookie: Option<&[u8]>,
         on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
     ) -> Result<Refresh, DirectoryError> {
-        refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry).map_err(|problem| problem.at(&self.uri))
+        refresh::run(self, attributes, cookie.filter(|cookie| !cookie.is_empty()), on_entry)
+            .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// Whether the server has taken changes since it gave this cookie, and would not mention an entry that has come with one of them and has
-    /// gone again when it is asked with the cookie: 389. slapd mentions every entry that is gone; of unknown servers nothing is known.
+    /// Whether the server has taken changes since it gave this cookie, and would not mention an
+    /// entry that has come with one of them and has gone again when it is asked with the cookie:
+    /// 389. slapd mentions every entry that is gone; of unknown servers nothing is known.
     ///
     /// # Errors
     /// The root DSE cannot be read.
     pub fn is_ahead_of(&mut self, cookie: &Cookie) -> Result<bool, DirectoryError> {
-        let (Provider::Ds389, Cookie::New(cookie)) = (self.provider(), cookie) else { return Ok(false) };
+        let (Provider::Ds389, Cookie::New(cookie)) = (self.provider(), cookie) else {
+            return Ok(false);
+        };
         let dse = self.read_root_dse().map_err(|problem| problem.at(&self.uri))?;
         Ok(has_moved_on(cookie, &dse))
     }
 
-    /// A full refresh has shown an older directory than an earlier run has read: the error that says so.
+    /// A full refresh has shown an older directory than an earlier run has read: the error that
+    /// says so.
     pub fn behind(&self) -> DirectoryError {
         Problem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
     }
@@ -151,35 +173,56 @@ impl Directory {
         Problem::UuidHidden { dn, attribute: self.uuid_attribute() }.at(&self.uri)
     }
 
-    /// The state of slapd's database in the form of a cookie, from `contextCSN` of the suffix; `None`
-    /// where the account cannot read it.
+    /// The state of slapd's database in the form of a cookie, from `contextCSN` of the suffix;
+    /// `None` where the account cannot read it.
     ///
     /// # Errors
     /// As [`Directory::search`].
     pub fn context_csn(&mut self) -> Result<Option<Vec<u8>>, DirectoryError> {
         let base = normalize(&self.base).unwrap_or_default();
-        let is_superior = |suffix: &&String| normalize(suffix).is_ok_and(|suffix| base == suffix || base.ends_with(&format!(",{suffix}")));
-        let suffix = self.root_dse.naming_contexts.iter().filter(is_superior).max_by_key(|suffix| suffix.len());
+        let is_superior = |suffix: &&String| {
+            normalize(suffix)
+                .is_ok_and(|suffix| base == suffix || base.ends_with(&format!(",{suffix}")))
+        };
+        let suffix = self
+            .root_dse
+            .naming_contexts
+            .iter()
+            .filter(is_superior)
+            .max_by_key(|suffix| suffix.len());
         let suffix = suffix.unwrap_or(&self.base).clone();
         let anything = Filter::Present { attribute: "objectClass".to_owned() };
         let mut csns: Vec<String> = Vec::new();
         self.search_each(&[(suffix, Scope::Base, &anything)], &["contextCSN"], &mut |_, entry| {
-            let values = entry.attributes().filter(|attribute| attribute.is("contextCSN")).flat_map(|attribute| attribute.values());
+            let values = entry
+                .attributes()
+                .filter(|attribute| attribute.is("contextCSN"))
+                .flat_map(|attribute| attribute.values());
             csns.extend(values.filter_map(|value| str::from_utf8(value).ok()).map(str::to_owned));
         })?;
         Ok((!csns.is_empty()).then(|| format!("rid=000,csn={}", csns.join(";")).into_bytes()))
     }
 
-    /// Whether the first entry below `base` that matches shows one of these attributes. The right to
-    /// search by an attribute is not the right to read it.
+    /// Whether the first entry below `base` that matches shows one of these attributes. The right
+    /// to search by an attribute is not the right to read it.
     ///
     /// # Errors
     /// As [`Directory::search`].
-    pub fn shows_any(&mut self, base: &str, filter: &Filter, attributes: &[&str]) -> Result<bool, DirectoryError> {
+    pub fn shows_any(
+        &mut self,
+        base: &str,
+        filter: &Filter,
+        attributes: &[&str],
+    ) -> Result<bool, DirectoryError> {
         let mut any = false;
         let shown = |entry: &SearchResultEntry<'_>| {
-            let is_left_out = entry.oversized().is_some_and(|oversized| attributes.iter().any(|name| oversized.leaves_out(name)));
-            is_left_out || entry.attributes().any(|found| attributes.iter().any(|name| found.is(name)) && found.values().next().is_some())
+            let is_left_out = entry
+                .oversized()
+                .is_some_and(|oversized| attributes.iter().any(|name| oversized.leaves_out(name)));
+            is_left_out
+                || entry.attributes().any(|found| {
+                    attributes.iter().any(|name| found.is(name)) && found.values().next().is_some()
+                })
         };
         self.first(base, filter, attributes, &mut |entry| any = shown(entry))?;
         Ok(any)
@@ -196,21 +239,33 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        let search = SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
+        let search =
+            SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
         self.run_search(Stage::Search, &search, on_entry).map_err(|problem| problem.at(&self.uri))
     }
 
-    /// The descriptions of the attributes that the first entry below `base` that matches has, without
-    /// their values.
+    /// The descriptions of the attributes that the first entry below `base` that matches has,
+    /// without their values.
     ///
     /// # Errors
     /// As [`Directory::search`].
-    pub fn types(&mut self, base: &str, filter: &Filter, attributes: &[&str]) -> Result<Vec<String>, DirectoryError> {
+    pub fn types(
+        &mut self,
+        base: &str,
+        filter: &Filter,
+        attributes: &[&str],
+    ) -> Result<Vec<String>, DirectoryError> {
         let mut types = Vec::new();
-        let search = SearchRequest { size_limit: 1, types_only: true, ..ordinary(base, Scope::Subtree, filter, attributes) };
-        let mut note =
-            |entry: &SearchResultEntry<'_>| types.extend(entry.attributes().map(|found| found.description().to_ascii_lowercase()));
-        self.run_search(Stage::Search, &search, &mut note).map_err(|problem| problem.at(&self.uri))?;
+        let search = SearchRequest {
+            size_limit: 1,
+            types_only: true,
+            ..ordinary(base, Scope::Subtree, filter, attributes)
+        };
+        let mut note = |entry: &SearchResultEntry<'_>| {
+            types.extend(entry.attributes().map(|found| found.description().to_ascii_lowercase()))
+        };
+        self.run_search(Stage::Search, &search, &mut note)
+            .map_err(|problem| problem.at(&self.uri))?;
         Ok(types)
     }
 
@@ -226,12 +281,14 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        self.one_search(Stage::Search, base, scope, filter, attributes, on_entry).map_err(|problem| problem.at(&self.uri))
+        self.one_search(Stage::Search, base, scope, filter, attributes, on_entry)
+            .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// Many small searches, sent ahead of their answers. `on_entry` is told which of them an entry belongs to; their answers may come in
-    /// any order. A base that does not exist, is no DN to the server, is another server's, or is nothing that the account may see, has no
-    /// entry: bases are what anybody has written into a group.
+    /// Many small searches, sent ahead of their answers. `on_entry` is told which of them an entry
+    /// belongs to; their answers may come in any order. A base that does not exist, is no DN to the
+    /// server, is another server's, or is nothing that the account may see, has no entry: bases are
+    /// what anybody has written into a group.
     ///
     /// # Errors
     /// Every other result code than success, of any of the searches.
@@ -241,10 +298,12 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        self.windowed(searches, attributes, &NO_ENTRY, on_entry).map_err(|problem| problem.at(&self.uri))
+        self.windowed(searches, attributes, &NO_ENTRY, on_entry)
+            .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// The same, where nobody but the directory itself has named the bases: what it may not show, or sends elsewhere for, is an error.
+    /// The same, where nobody but the directory itself has named the bases: what it may not show,
+    /// or sends elsewhere for, is an error.
     pub(super) fn many_searches(
         &mut self,
         searches: &[(String, Scope, &Filter)],
@@ -268,7 +327,8 @@ impl Directory {
                 && let Some((index, (base, scope, filter))) = waiting.next()
             {
                 let search = ordinary(base, *scope, filter, attributes);
-                let id = self.connection.request(Stage::Search, |id| request::search(id, &search))?;
+                let id =
+                    self.connection.request(Stage::Search, |id| request::search(id, &search))?;
                 under_way.insert(id, (index, Answered::of(&search, &self.limits)));
             }
             if under_way.is_empty() {
@@ -330,7 +390,11 @@ impl Directory {
                 }
                 SearchAnswer::Ignored => {}
                 // The limit of the client, reached.
-                SearchAnswer::Done(result) if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED => return Ok(()),
+                SearchAnswer::Done(result)
+                    if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED =>
+                {
+                    return Ok(());
+                }
                 SearchAnswer::Done(result) => return succeeded(result, stage, search.base),
             }
         }
@@ -338,7 +402,9 @@ impl Directory {
 
     fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
         let id = self.connection.request(Stage::Bind, |id| match bind {
-            Bind::Simple { dn, password } => request::bind_simple(id, dn, password.expose().as_bytes()),
+            Bind::Simple { dn, password } => {
+                request::bind_simple(id, dn, password.expose().as_bytes())
+            }
             Bind::External => request::bind_external(id),
         })?;
         loop {
@@ -348,7 +414,9 @@ impl Directory {
                 continue;
             }
             return match &message.op {
-                ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => Ok(()),
+                ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => {
+                    Ok(())
+                }
                 ProtocolOp::BindResponse(answer) => Err(Problem::BindRefused {
                     dn: match bind {
                         Bind::Simple { dn, .. } => Some(dn.clone()),
@@ -375,7 +443,9 @@ impl Directory {
             return match &message.op {
                 ProtocolOp::ExtendedResponse(answer) => {
                     let identity = answer.value.and_then(|value| str::from_utf8(value).ok());
-                    Ok(identity.and_then(|identity| identity.strip_prefix("dn:")).map(str::to_owned))
+                    Ok(identity
+                        .and_then(|identity| identity.strip_prefix("dn:"))
+                        .map(str::to_owned))
                 }
                 other => Err(out_of_place(&message, other, Stage::Bind)),
             };
@@ -385,7 +455,14 @@ impl Directory {
     pub(super) fn read_root_dse(&mut self) -> Result<RootDse, Problem> {
         let mut dse = RootDse::default();
         let anything = Filter::Present { attribute: "objectClass".into() };
-        self.one_search(Stage::RootDse, "", Scope::Base, &anything, &root_dse::ATTRIBUTES, &mut |entry| dse = RootDse::from_entry(entry))?;
+        self.one_search(
+            Stage::RootDse,
+            "",
+            Scope::Base,
+            &anything,
+            &root_dse::ATTRIBUTES,
+            &mut |entry| dse = RootDse::from_entry(entry),
+        )?;
         Ok(dse)
     }
 }
@@ -398,7 +475,10 @@ impl Drop for Directory {
 
 impl fmt::Debug for Directory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Directory").field("uri", &self.uri).field("provider", &self.provider()).finish_non_exhaustive()
+        f.debug_struct("Directory")
+            .field("uri", &self.uri)
+            .field("provider", &self.provider())
+            .finish_non_exhaustive()
     }
 }
 
@@ -412,8 +492,15 @@ struct Answered {
 
 impl Answered {
     fn of(search: &SearchRequest<'_>, limits: &Limits) -> Self {
-        let wanted = usize::try_from(search.size_limit).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
-        Answered { entries: 0, most: if search.scope == Scope::Base { 1 } else { limits.max_uuids }, wanted }
+        let wanted = usize::try_from(search.size_limit)
+            .ok()
+            .filter(|limit| *limit > 0)
+            .unwrap_or(usize::MAX);
+        Answered {
+            entries: 0,
+            most: if search.scope == Scope::Base { 1 } else { limits.max_uuids },
+            wanted,
+        }
     }
 
     /// Whether an entry is within the size limit.
@@ -427,12 +514,27 @@ impl Answered {
 }
 
 /// A search without limits of its own.
-fn ordinary<'a>(base: &'a str, scope: Scope, filter: &'a Filter, attributes: &'a [&'a str]) -> SearchRequest<'a> {
-    SearchRequest { base, scope, filter, attributes, size_limit: 0, time_limit: 0, types_only: false, sync: None }
+fn ordinary<'a>(
+    base: &'a str,
+    scope: Scope,
+    filter: &'a Filter,
+    attributes: &'a [&'a str],
+) -> SearchRequest<'a> {
+    SearchRequest {
+        base,
+        scope,
+        filter,
+        attributes,
+        size_limit: 0,
+        time_limit: 0,
+        types_only: false,
+        sync: None,
+    }
 }
 
-/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not accept it may say so in an alert, or
-/// just hang up (slapd with GnuTLS), which the client sees where it waits for the answer to its first request.
+/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not
+/// accept it may say so in an alert, or just hang up (slapd with GnuTLS), which the client sees
+/// where it waits for the answer to its first request.
 fn blame_certificate(problem: Problem, cfg: &DirectoryConfig) -> Problem {
     match (problem, &cfg.client_cert) {
         (Problem::Closed { .. } | Problem::Lost { .. }, Some((certificate, _))) => {
@@ -450,11 +552,17 @@ enum SearchAnswer<'m, 'a> {
     Done(&'m LdapResult<'a>),
 }
 
-fn search_answer<'m, 'a>(message: &'m LdapMessage<'a>, stage: Stage) -> Result<SearchAnswer<'m, 'a>, Problem> {
+fn search_answer<'m, 'a>(
+    message: &'m LdapMessage<'a>,
+    stage: Stage,
+) -> Result<SearchAnswer<'m, 'a>, Problem> {
     match &message.op {
         ProtocolOp::SearchResultEntry(entry) => Ok(SearchAnswer::Entry(entry)),
         ProtocolOp::SearchResultReference(reference) => {
-            log::debug!("not following the reference to {}", reference.uris().map(quote).collect::<Vec<_>>().join(" or "));
+            log::debug!(
+                "not following the reference to {}",
+                reference.uris().map(quote).collect::<Vec<_>>().join(" or ")
+            );
             Ok(SearchAnswer::Ignored)
         }
         ProtocolOp::IntermediateResponse(_) => Ok(SearchAnswer::Ignored),
@@ -466,15 +574,22 @@ fn search_answer<'m, 'a>(message: &'m LdapMessage<'a>, stage: Stage) -> Result<S
 fn succeeded(result: &LdapResult<'_>, stage: Stage, base: &str) -> Result<(), Problem> {
     match result.code {
         ResultCode::SUCCESS => Ok(()),
-        code => Err(Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&result.diagnostic) }),
+        code => Err(Problem::SearchFailed {
+            stage,
+            base: base.to_owned(),
+            code,
+            diagnostic: quote(&result.diagnostic),
+        }),
     }
 }
 
-/// A message that answers none of our requests: an unsolicited notification (RFC 4511 §4.4) other than the Notice of Disconnection
-/// changes nothing, anything else is an error.
+/// A message that answers none of our requests: an unsolicited notification (RFC 4511 §4.4) other
+/// than the Notice of Disconnection changes nothing, anything else is an error.
 fn ignore_unsolicited(message: &LdapMessage<'_>, stage: Stage) -> Result<(), Problem> {
     match &message.op {
-        ProtocolOp::ExtendedResponse(notice) if message.message_id == 0 && notice.is_notice_of_disconnection() => {
+        ProtocolOp::ExtendedResponse(notice)
+            if message.message_id == 0 && notice.is_notice_of_disconnection() =>
+        {
             let (code, diagnostic) = (notice.result.code, quote(&notice.result.diagnostic));
             Err(Problem::Disconnected { stage, code, diagnostic })
         }
@@ -484,5 +599,12 @@ fn ignore_unsolicited(message: &LdapMessage<'_>, stage: Stage) -> Result<(), Pro
 }
 
 fn out_of_place(message: &LdapMessage<'_>, op: &ProtocolOp<'_>, stage: Stage) -> Problem {
-    Problem::Protocol { stage, reason: format!("{} with message ID {} answers no request of ours", op.name(), message.message_id) }
+    Problem::Protocol {
+        stage,
+        reason: format!(
+            "{} with message ID {} answers no request of ours",
+            op.name(),
+            message.message_id
+        ),
+    }
 }

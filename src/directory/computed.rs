@@ -54,7 +54,8 @@ pub fn other_attributes(filter: &Filter) -> Vec<String> {
 fn attributes(filter: &Filter) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     collect(filter, &mut |attribute, dn_attributes| {
-        let name = if dn_attributes { "entryDN" } else { attribute.split(';').next().unwrap_or_default() };
+        let name =
+            if dn_attributes { "entryDN" } else { attribute.split(';').next().unwrap_or_default() };
         if !is_among(&found, name) {
             found.push(name.to_owned());
         }
@@ -69,7 +70,9 @@ fn is_among<S: AsRef<str>>(names: &[S], name: &str) -> bool {
 /// Tells `found` of each attribute, and whether its part of the filter looks at the DN as well.
 fn collect(filter: &Filter, found: &mut impl FnMut(&str, bool)) {
     match filter {
-        Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| collect(part, found)),
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().for_each(|part| collect(part, found))
+        }
         Filter::Not(part) => collect(part, found),
         Filter::Equality { attribute, .. }
         | Filter::Substrings { attribute, .. }
@@ -101,7 +104,10 @@ mod tests {
         ] {
             assert_eq!(computed_attributes(&Filter::parse(filter).unwrap()), found, "{filter}");
         }
-        let mixed = Filter::parse("(&(objectClass=person)(memberOf=*)(!(employeeType=out))(pwdReset=TRUE)(entryUUID=*))").unwrap();
+        let mixed = Filter::parse(
+            "(&(objectClass=person)(memberOf=*)(!(employeeType=out))(pwdReset=TRUE)(entryUUID=*))",
+        )
+        .unwrap();
         assert_eq!(other_attributes(&mixed), ["employeeType", "pwdReset"]);
     }
 }

@@ -1,24 +1,27 @@
 //! A connection that carries whole LDAP messages: TLS over TCP, StartTLS, or a unix socket.
 //!
-//! Scope: opening, sending, the next message, closing. Every wait ends ([`super::deadline`]). No value of type [`Connection`] exists
-//! before TLS stands, so nothing but the StartTLS request itself can be sent in clear.
+//! Scope: opening, sending, the next message, closing. Every wait ends ([`crate::net::deadline`]).
+//! No value of type [`Connection`] exists before TLS stands, so nothing but the StartTLS request
+//! itself can be sent in clear.
 
 use std::io;
 use std::time::Duration;
 
 use ldap_content_sync::oversized::{Oversized, OversizedReader, Progress};
-use ldap_content_sync::{DecodeError, DecodeErrorKind, LdapMessage, Limits, ProtocolOp, ResultCode, request};
+use ldap_content_sync::{
+    DecodeError, DecodeErrorKind, LdapMessage, Limits, ProtocolOp, ResultCode, request,
+};
 use rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
-use super::deadline::Deadline;
 use super::error::{Problem, Stage, quote};
 use super::frame_buffer::FrameBuffer;
-use super::socket::{ConnectError, Socket};
-use super::tls::{Roots, TlsOptions, client_config};
 use super::tls_session::TlsSession;
 use crate::config::sync::{DirectoryConfig, LdapUri};
 use crate::heartbeat::Heartbeat;
+use crate::net::deadline::Deadline;
+use crate::net::socket::{ConnectError, Socket};
+use crate::net::tls::{Roots, TlsOptions, client_config};
 
 /// Read at once from a unix socket.
 const PIECE: usize = 64 * 1024;
@@ -63,7 +66,9 @@ pub(super) enum WireError {
 impl WireError {
     pub(super) fn from_io(error: io::Error, deadline: &Deadline) -> Self {
         match error.kind() {
-            io::ErrorKind::TimedOut => WireError::TimedOut { trickling: deadline.outlived_progress() },
+            io::ErrorKind::TimedOut => {
+                WireError::TimedOut { trickling: deadline.outlived_progress() }
+            }
             _ => WireError::Io(error),
         }
     }
@@ -71,24 +76,42 @@ impl WireError {
 
 impl Connection {
     /// Connects as configured, up to and with TLS.
-    pub(super) fn open(cfg: &DirectoryConfig, limits: Limits, heartbeat: Heartbeat) -> Result<Self, Problem> {
+    pub(super) fn open(
+        cfg: &DirectoryConfig,
+        limits: Limits,
+        heartbeat: Heartbeat,
+    ) -> Result<Self, Problem> {
         let (socket, tls, frames) = match &cfg.uri {
             LdapUri::Unix(path) => {
-                let socket =
-                    Socket::connect_unix(path, cfg.timeout).map_err(|reason| Problem::NoUnixSocket { path: path.clone(), reason })?;
+                let socket = Socket::connect_unix(path, cfg.timeout)
+                    .map_err(|reason| Problem::NoUnixSocket { path: path.clone(), reason })?;
                 (socket, None, FrameBuffer::default())
             }
             LdapUri::Tls { host, port, starttls } => {
-                let (socket, tls, frames) = open_tls(cfg, host, *port, *starttls, &limits, &heartbeat)?;
+                let (socket, tls, frames) =
+                    open_tls(cfg, host, *port, *starttls, &limits, &heartbeat)?;
                 (socket, Some(tls), frames)
             }
         };
         heartbeat.beat();
-        Ok(Connection { socket, tls, frames, oversized: None, timeout: cfg.timeout, limits, last_id: START_TLS_ID, heartbeat })
+        Ok(Connection {
+            socket,
+            tls,
+            frames,
+            oversized: None,
+            timeout: cfg.timeout,
+            limits,
+            last_id: START_TLS_ID,
+            heartbeat,
+        })
     }
 
     /// Sends a request, and says which message ID it was given.
-    pub(super) fn request(&mut self, stage: Stage, encode: impl FnOnce(u32) -> Vec<u8>) -> Result<u32, Problem> {
+    pub(super) fn request(
+        &mut self,
+        stage: Stage,
+        encode: impl FnOnce(u32) -> Vec<u8>,
+    ) -> Result<u32, Problem> {
         let id = self.next_id();
         // Wiped: a bind holds the password.
         let request = Zeroizing::new(encode(id));
@@ -113,7 +136,8 @@ impl Connection {
         self.tls.as_ref().map(TlsSession::peer_certificates).unwrap_or_default()
     }
 
-    /// Sends a last request and says that nothing more comes. What fails is of no interest any more, and is not waited for long.
+    /// Sends a last request and says that nothing more comes. What fails is of no interest any
+    /// more, and is not waited for long.
     pub(super) fn close(&mut self, encode: impl FnOnce(u32) -> Vec<u8>) {
         const LONGEST: Duration = Duration::from_secs(1);
         self.timeout = self.timeout.min(LONGEST);
@@ -129,13 +153,17 @@ impl Connection {
         let deadline = Deadline::step(self.timeout);
         match &mut self.tls {
             Some(tls) => tls.send(request, &mut self.socket, &mut self.frames, &deadline),
-            None => self.socket.write_all(request, &deadline).map_err(|e| WireError::from_io(e, &deadline)),
+            None => self
+                .socket
+                .write_all(request, &deadline)
+                .map_err(|e| WireError::from_io(e, &deadline)),
         }
     }
 
     /// Waits for a message: how long it is, or 0 and [`Connection::oversized`] has it.
     fn receive(&mut self) -> Result<usize, WireError> {
-        // The clock is asked only where there is something to wait for: most messages are here already.
+        // The clock is asked only where there is something to wait for: most messages are here
+        // already.
         let (mut deadline, mut oversized) = (None, None);
         loop {
             if oversized.is_none() {
@@ -173,8 +201,15 @@ impl Connection {
     }
 }
 
-fn fill(socket: &mut Socket, frames: &mut FrameBuffer, deadline: &Deadline) -> Result<(), WireError> {
-    match frames.push_with(PIECE, |free| socket.read(free, deadline)).map_err(|e| WireError::from_io(e, deadline))? {
+fn fill(
+    socket: &mut Socket,
+    frames: &mut FrameBuffer,
+    deadline: &Deadline,
+) -> Result<(), WireError> {
+    match frames
+        .push_with(PIECE, |free| socket.read(free, deadline))
+        .map_err(|e| WireError::from_io(e, deadline))?
+    {
         0 => Err(WireError::Closed { announced: false }),
         _ => Ok(()),
     }
@@ -192,13 +227,19 @@ fn open_tls(
         roots: cfg.ca.as_deref().map_or(Roots::System, Roots::Bundle),
         verify_ca: cfg.verify_ca,
         verify_hostnames: true,
-        client_cert: cfg.client_cert.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path())),
+        client_cert: cfg
+            .client_cert
+            .as_ref()
+            .map(|(certificate, key)| (certificate.as_path(), key.as_path())),
     })
     .map_err(Problem::Tls)?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|_| Problem::BadHostName { host: host.to_owned() })?;
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Problem::BadHostName { host: host.to_owned() })?;
     let mut socket = Socket::connect(host, port, cfg.timeout).map_err(|error| match error {
         ConnectError::NotFound(reason) => Problem::HostNotFound { host: host.to_owned(), reason },
-        ConnectError::ResolverSilent => Problem::ResolverSilent { host: host.to_owned(), timeout: cfg.timeout },
+        ConnectError::ResolverSilent => {
+            Problem::ResolverSilent { host: host.to_owned(), timeout: cfg.timeout }
+        }
         ConnectError::Failed(attempts) => Problem::NotConnected { attempts, timeout: cfg.timeout },
     })?;
     heartbeat.beat();
@@ -207,20 +248,26 @@ fn open_tls(
         heartbeat.beat();
     }
     let mut frames = FrameBuffer::default();
-    let tls = TlsSession::handshake(config, name, &mut socket, &mut frames, &Deadline::step(cfg.timeout))
-        .map_err(|error| Problem::from_wire(error, Stage::Handshake, cfg.timeout))?;
+    let tls =
+        TlsSession::handshake(config, name, &mut socket, &mut frames, &Deadline::step(cfg.timeout))
+            .map_err(|error| Problem::from_wire(error, Stage::Handshake, cfg.timeout))?;
     Ok((socket, tls, frames))
 }
 
-/// StartTLS, RFC 4511 §4.14. Data behind the answer would have been sent before TLS protects it: somebody on the path could have added it,
-/// and it would be taken for an answer given under TLS. What is still in the kernel's buffer is read as TLS records and fails there.
+/// StartTLS, RFC 4511 §4.14. Data behind the answer would have been sent before TLS protects it:
+/// somebody on the path could have added it, and it would be taken for an answer given under TLS.
+/// What is still in the kernel's buffer is read as TLS records and fails there.
 fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<(), Problem> {
     let wire = |error| Problem::from_wire(error, Stage::StartTls, timeout);
     let deadline = Deadline::step(timeout);
-    socket.write_all(&request::start_tls(START_TLS_ID), &deadline).map_err(|e| wire(WireError::from_io(e, &deadline)))?;
+    socket
+        .write_all(&request::start_tls(START_TLS_ID), &deadline)
+        .map_err(|e| wire(WireError::from_io(e, &deadline)))?;
     let mut frames = FrameBuffer::default();
     let len = loop {
-        if let Some(len) = frames.next_len(limits.max_message).map_err(|e| wire(WireError::Frame(e)))? {
+        if let Some(len) =
+            frames.next_len(limits.max_message).map_err(|e| wire(WireError::Frame(e)))?
+        {
             break len;
         }
         fill(socket, &mut frames, &deadline).map_err(wire)?;
@@ -228,18 +275,30 @@ fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<
     if frames.len() > len {
         return Err(Problem::StartTlsInjection);
     }
-    let message = LdapMessage::decode(frames.take(len), limits).map_err(|e| Problem::from_decode(e, Stage::StartTls))?;
+    let message = LdapMessage::decode(frames.take(len), limits)
+        .map_err(|e| Problem::from_decode(e, Stage::StartTls))?;
     match message.op {
-        ProtocolOp::ExtendedResponse(answer) if message.message_id == START_TLS_ID => match answer.result.code {
-            ResultCode::SUCCESS => Ok(()),
-            code => Err(Problem::StartTlsRefused { code, diagnostic: quote(&answer.result.diagnostic) }),
-        },
-        ProtocolOp::ExtendedResponse(answer) if message.message_id == 0 && answer.is_notice_of_disconnection() => {
+        ProtocolOp::ExtendedResponse(answer) if message.message_id == START_TLS_ID => {
+            match answer.result.code {
+                ResultCode::SUCCESS => Ok(()),
+                code => Err(Problem::StartTlsRefused {
+                    code,
+                    diagnostic: quote(&answer.result.diagnostic),
+                }),
+            }
+        }
+        ProtocolOp::ExtendedResponse(answer)
+            if message.message_id == 0 && answer.is_notice_of_disconnection() =>
+        {
             let (code, diagnostic) = (answer.result.code, quote(&answer.result.diagnostic));
             Err(Problem::Disconnected { stage: Stage::StartTls, code, diagnostic })
         }
         other => {
-            let reason = format!("{} with message ID {} where the answer to StartTLS was due", other.name(), message.message_id);
+            let reason = format!(
+                "{} with message ID {} where the answer to StartTLS was due",
+                other.name(),
+                message.message_id
+            );
             Err(Problem::Protocol { stage: Stage::StartTls, reason })
         }
     }

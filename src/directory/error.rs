@@ -1,6 +1,7 @@
 //! What can go wrong with the directory, in words: what, where, and what to do about it.
 //!
-//! Scope: texts for the operator. No message holds a password or an attribute value; what the server says is quoted, made harmless.
+//! Scope: texts for the operator. No message holds a password or an attribute value; what the
+//! server says is quoted, made harmless.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,10 +10,13 @@ use std::{error, fmt, io};
 
 use ldap_content_sync::{DecodeError, DecodeErrorKind, ResultCode};
 
-use super::advice::{BEHIND_IN_FULL, bind_advice, end_advice, external_advice, notice_advice, search_advice, silence_advice};
+use super::advice::{
+    BEHIND_IN_FULL, bind_advice, end_advice, external_advice, notice_advice, search_advice,
+    silence_advice,
+};
 use super::connection::WireError;
-use super::tls_error::{TlsError, explain};
 use crate::config::sync::LdapUri;
+use crate::net::tls_error::{TlsError, explain};
 
 /// A failure, and the directory it happened with.
 #[derive(Debug)]
@@ -139,7 +143,8 @@ pub enum Problem {
         /// The server's words.
         diagnostic: String,
     },
-    /// The server ended the connection during the bind, and there is a client certificate that may be why.
+    /// The server ended the connection during the bind, and there is a client certificate that may
+    /// be why.
     CertificateRejected {
         /// `ldap_client_cert`
         certificate: PathBuf,
@@ -164,7 +169,8 @@ pub enum Problem {
         /// How many it may have.
         most: usize,
     },
-    /// The server answered for an older state than the cookie it was sent, or than the one of an earlier run.
+    /// The server answered for an older state than the cookie it was sent, or than the one of an
+    /// earlier run.
     Behind {
         /// The search base.
         base: String,
@@ -211,7 +217,9 @@ impl Problem {
             WireError::Io(reason) => Problem::Lost { stage, reason },
             WireError::TimedOut { trickling } => Problem::TimedOut { stage, timeout, trickling },
             WireError::Closed { announced } => Problem::Closed { stage, announced },
-            WireError::Tls(error) => Problem::TlsFailed { stage, reason: explain(&error, "ldap_ca") },
+            WireError::Tls(error) => {
+                Problem::TlsFailed { stage, reason: explain(&error, "ldap_ca") }
+            }
             WireError::Frame(reason) => Problem::from_decode(reason, stage),
         }
     }
@@ -219,7 +227,9 @@ impl Problem {
     /// A message that cannot be decoded.
     pub(super) fn from_decode(reason: DecodeError, stage: Stage) -> Self {
         match reason.kind {
-            DecodeErrorKind::MessageTooLarge { size, max } => Problem::MessageTooLarge { size, limit: max },
+            DecodeErrorKind::MessageTooLarge { size, max } => {
+                Problem::MessageTooLarge { size, limit: max }
+            }
             _ => Problem::Malformed { stage, reason },
         }
     }
@@ -228,7 +238,8 @@ impl Problem {
 /// What a server says, in one line of bounded length that cannot drive a terminal.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 300;
-    let mut line: String = text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String =
+        text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.trim().chars().nth(LONGEST).is_some() {
         line.push_str("...");
     }
@@ -240,7 +251,11 @@ fn spell(uri: &LdapUri) -> String {
         LdapUri::Unix(path) => format!("ldapi socket {}", path.display()),
         LdapUri::Tls { host, port, starttls } => {
             let scheme = if *starttls { "ldap" } else { "ldaps" };
-            if host.contains(':') { format!("{scheme}://[{host}]:{port}") } else { format!("{scheme}://{host}:{port}") }
+            if host.contains(':') {
+                format!("{scheme}://[{host}]:{port}")
+            } else {
+                format!("{scheme}://{host}:{port}")
+            }
         }
     }
 }
@@ -256,7 +271,9 @@ impl error::Error for DirectoryError {
         match &*self.problem {
             Problem::Tls(reason) => Some(reason),
             Problem::Malformed { reason, .. } => Some(reason),
-            Problem::HostNotFound { reason, .. } | Problem::NoUnixSocket { reason, .. } | Problem::Lost { reason, .. } => Some(reason),
+            Problem::HostNotFound { reason, .. }
+            | Problem::NoUnixSocket { reason, .. }
+            | Problem::Lost { reason, .. } => Some(reason),
             _ => None,
         }
     }
@@ -376,13 +393,21 @@ impl fmt::Display for Problem {
     }
 }
 
-fn fmt_attempts(f: &mut fmt::Formatter<'_>, attempts: &[(SocketAddr, io::Error)], timeout: Duration) -> fmt::Result {
+fn fmt_attempts(
+    f: &mut fmt::Formatter<'_>,
+    attempts: &[(SocketAddr, io::Error)],
+    timeout: Duration,
+) -> fmt::Result {
     f.write_str("no connection: ")?;
     for (index, (address, reason)) in attempts.iter().enumerate() {
         let separator = if index == 0 { "" } else { ", " };
         match reason.kind() {
             io::ErrorKind::ConnectionRefused => write!(f, "{separator}{address} refused it")?,
-            io::ErrorKind::TimedOut => write!(f, "{separator}{address} did not answer in its share of {}", seconds(timeout))?,
+            io::ErrorKind::TimedOut => write!(
+                f,
+                "{separator}{address} did not answer in its share of {}",
+                seconds(timeout)
+            )?,
             _ => write!(f, "{separator}{address}: {reason}")?,
         }
     }
@@ -392,11 +417,21 @@ fn fmt_attempts(f: &mut fmt::Formatter<'_>, attempts: &[(SocketAddr, io::Error)]
 fn fmt_unix(f: &mut fmt::Formatter<'_>, path: &std::path::Path, reason: &io::Error) -> fmt::Result {
     let path = path.display();
     match reason.kind() {
-        io::ErrorKind::NotFound => write!(f, "there is no socket {path}; is the server running, and does it listen on ldapi?"),
-        io::ErrorKind::PermissionDenied => write!(f, "no permission to connect to the socket {path}"),
-        io::ErrorKind::ConnectionRefused => write!(f, "nobody listens on the socket {path}; is the server running?"),
+        io::ErrorKind::NotFound => write!(
+            f,
+            "there is no socket {path}; is the server running, and does it listen on ldapi?"
+        ),
+        io::ErrorKind::PermissionDenied => {
+            write!(f, "no permission to connect to the socket {path}")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            write!(f, "nobody listens on the socket {path}; is the server running?")
+        }
         io::ErrorKind::TimedOut => {
-            write!(f, "cannot connect to the socket {path}: {reason}; the server hangs or is overloaded: restart it")
+            write!(
+                f,
+                "cannot connect to the socket {path}: {reason}; the server hangs or is overloaded: restart it"
+            )
         }
         _ => write!(f, "cannot connect to the socket {path}: {reason}"),
     }

@@ -1,7 +1,8 @@
-//! What each server does differently, as far as it is no matter of the protocol: the attribute that holds the sync UUID, its spelling,
-//! and 389's changelog.
+//! What each server does differently, as far as it is no matter of the protocol: the attribute that
+//! holds the sync UUID, its spelling, and 389's changelog.
 //!
-//! Scope: pure functions. How the refresh itself differs stands in [`ldap_content_sync::sync_session`].
+//! Scope: pure functions. How the refresh itself differs stands in
+//! [`ldap_content_sync::sync_session`].
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
@@ -29,8 +30,9 @@ pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
     }
 }
 
-/// The sync UUID of an entry that was read with the attribute [`super::client::Directory::uuid_attribute`]. `None` where that is absent, or
-/// no UUID. A function of its own, so that it can be called while a search of the directory is under way.
+/// The sync UUID of an entry that was read with the attribute
+/// [`super::client::Directory::uuid_attribute`]. `None` where that is absent, or no UUID. A
+/// function of its own, so that it can be called while a search of the directory is under way.
 pub fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
     let name = uuid_attribute(provider);
     let attribute = entry.attributes().find(|attribute| attribute.is(name))?;
@@ -47,8 +49,10 @@ pub(super) fn spell_uuid(provider: Provider, uuid: Uuid) -> String {
 
 /// The entries with one of these UUIDs.
 pub(super) fn uuid_filter(provider: Provider, uuids: &[Uuid]) -> Filter {
-    let equality =
-        |uuid: &Uuid| Filter::Equality { attribute: uuid_attribute(provider).to_owned(), value: spell_uuid(provider, *uuid).into_bytes() };
+    let equality = |uuid: &Uuid| Filter::Equality {
+        attribute: uuid_attribute(provider).to_owned(),
+        value: spell_uuid(provider, *uuid).into_bytes(),
+    };
     Filter::Or(uuids.iter().map(equality).collect())
 }
 
@@ -69,10 +73,12 @@ fn spell_ns_unique_id(uuid: Uuid) -> String {
     format!("{:08x}-{:08x}-{:08x}-{:08x}", group(96), group(64), group(32), group(0))
 }
 
-/// Why 389's changelog cannot continue from the cookie, if it cannot. The server itself says nothing when changes were trimmed, or the
-/// changelog was made anew: it answers with what it still has.
+/// Why 389's changelog cannot continue from the cookie, if it cannot. The server itself says
+/// nothing when changes were trimmed, or the changelog was made anew: it answers with what it still
+/// has.
 ///
-/// A changelog that was made anew and has grown beyond the cookie's number since then, without being trimmed, looks like one that is intact.
+/// A changelog that was made anew and has grown beyond the cookie's number since then, without
+/// being trimmed, looks like one that is intact.
 pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
     let Some(seen) = change_number(cookie) else {
         // Asking with it is no way to find out: 389 does not answer a cookie with a NUL at all.
@@ -86,9 +92,13 @@ pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
         );
     };
     if first > seen.saturating_add(1) {
-        Some(format!("the changelog was trimmed: it begins with change {first}, the last run had read up to {seen}"))
+        Some(format!(
+            "the changelog was trimmed: it begins with change {first}, the last run had read up to {seen}"
+        ))
     } else if seen > last {
-        Some(format!("the changelog was made anew: it ends with change {last}, the last run had read up to {seen}"))
+        Some(format!(
+            "the changelog was made anew: it ends with change {last}, the last run had read up to {seen}"
+        ))
     } else {
         None
     }
@@ -99,9 +109,12 @@ pub(super) fn has_moved_on(cookie: &[u8], dse: &RootDse) -> bool {
     change_number(cookie).zip(dse.last_change_number).is_some_and(|(seen, last)| last > seen)
 }
 
-/// The number at the end of `host:port#bindDN:base:filter#number`. slapd's cookies end with one as well, which says nothing.
+/// The number at the end of `host:port#bindDN:base:filter#number`. slapd's cookies end with one as
+/// well, which says nothing.
 fn change_number(cookie: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(cookie).ok().filter(|text| !text.contains('\0') && !text.starts_with("rid="))?;
+    let text = std::str::from_utf8(cookie)
+        .ok()
+        .filter(|text| !text.contains('\0') && !text.starts_with("rid="))?;
     let (_, number) = text.rsplit_once('#')?;
     number.parse().ok()
 }
@@ -117,12 +130,20 @@ mod tests {
         assert_eq!(spell_uuid(Provider::Ds389, UUID), "ac60034b-349811ed-a50d919b-4b1a5ec0");
         assert_eq!(parse_uuid(Provider::Ds389, b"ac60034b-349811ed-a50d919b-4b1a5ec0"), Some(UUID));
         assert_eq!(parse_uuid(Provider::Ds389, b"AC60034B-349811ED-A50D919B-4B1A5EC0"), Some(UUID));
-        for wrong in ["", "ac60034b-3498-11ed-a50d-919b4b1a5ec0", "ac60034b-349811ed-a50d919b-4b1a5ec", "ac60034b-349811ed-a50d919b"] {
+        for wrong in [
+            "",
+            "ac60034b-3498-11ed-a50d-919b4b1a5ec0",
+            "ac60034b-349811ed-a50d919b-4b1a5ec",
+            "ac60034b-349811ed-a50d919b",
+        ] {
             assert_eq!(parse_uuid(Provider::Ds389, wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(parse_uuid(Provider::Ds389, b"\xff\xfe"), None);
         // Small numbers keep their leading zeros.
-        assert_eq!(parse_uuid(Provider::Ds389, spell_uuid(Provider::Ds389, Uuid::from_u128(7)).as_bytes()), Some(Uuid::from_u128(7)));
+        assert_eq!(
+            parse_uuid(Provider::Ds389, spell_uuid(Provider::Ds389, Uuid::from_u128(7)).as_bytes()),
+            Some(Uuid::from_u128(7))
+        );
     }
 
     #[test]
@@ -135,18 +156,31 @@ mod tests {
     #[test]
     fn the_filter_names_every_uuid() {
         let filter = uuid_filter(Provider::Ds389, &[UUID, Uuid::from_u128(7)]);
-        let value = |text: &str| Filter::Equality { attribute: "nsUniqueId".into(), value: text.into() };
-        let expected = [value("ac60034b-349811ed-a50d919b-4b1a5ec0"), value("00000000-00000000-00000000-00000007")];
+        let value =
+            |text: &str| Filter::Equality { attribute: "nsUniqueId".into(), value: text.into() };
+        let expected = [
+            value("ac60034b-349811ed-a50d919b-4b1a5ec0"),
+            value("00000000-00000000-00000000-00000007"),
+        ];
         assert_eq!(filter, Filter::Or(expected.into()));
     }
 
     #[test]
     fn the_changelog_reaches_back_or_not() {
-        let dse = |first, last| RootDse { first_change_number: first, last_change_number: last, ..RootDse::default() };
-        let gap = |number: &str, first, last| {
-            changelog_gap(format!("h:636#cn=sync:dc=x:(a=#1)#{number}").as_bytes(), &dse(Some(first), Some(last))).is_some()
+        let dse = |first, last| RootDse {
+            first_change_number: first,
+            last_change_number: last,
+            ..RootDse::default()
         };
-        // number of the cookie, first and last of the changelog, whether something is missing between
+        let gap = |number: &str, first, last| {
+            changelog_gap(
+                format!("h:636#cn=sync:dc=x:(a=#1)#{number}").as_bytes(),
+                &dse(Some(first), Some(last)),
+            )
+            .is_some()
+        };
+        // number of the cookie, first and last of the changelog, whether something is missing
+        // between
         for (number, first, last, missing) in [
             ("42", 1, 42, false),
             ("42", 43, 50, false),
@@ -166,7 +200,10 @@ mod tests {
         assert!(changelog_gap(cookie, &dse(Some(1), None)).is_some());
         assert!(changelog_gap(b"h\0#42", &dse(Some(1), Some(50))).is_some());
         let slapds = b"rid=000,csn=20261123125319.541811Z#000000#000#000000";
-        assert!(changelog_gap(slapds, &dse(Some(1), Some(50))).is_some_and(|why| why.contains("not one of 389")));
+        assert!(
+            changelog_gap(slapds, &dse(Some(1), Some(50)))
+                .is_some_and(|why| why.contains("not one of 389"))
+        );
         assert!(changelog_gap(b"\xff#42", &dse(Some(1), Some(50))).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Bytes in, whole LDAP messages out.
 //!
-//! Scope: one growing buffer; messages are decoded where they lie in it. It grows with what has arrived, never with what a length
-//! promises, up to the message limit plus one piece read.
+//! Scope: one growing buffer; messages are decoded where they lie in it. It grows with what has
+//! arrived, never with what a length promises, up to the message limit plus one piece read.
 
 use std::io;
 
@@ -26,8 +26,13 @@ impl FrameBuffer {
         self.bytes.extend_from_slice(arrived);
     }
 
-    /// Appends up to `at_most` bytes that `read` puts into the slice it is given; it says how many they are.
-    pub(super) fn push_with(&mut self, at_most: usize, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<usize> {
+    /// Appends up to `at_most` bytes that `read` puts into the slice it is given; it says how many
+    /// they are.
+    pub(super) fn push_with(
+        &mut self,
+        at_most: usize,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
         self.compact();
         let before = self.bytes.len();
         self.bytes.resize(before.saturating_add(at_most), 0);
@@ -56,7 +61,8 @@ impl FrameBuffer {
         self.bytes.get(from..self.start).unwrap_or_default()
     }
 
-    /// Moves the incomplete message to the front. It is shorter than what was read with it, so nothing large is moved twice.
+    /// Moves the incomplete message to the front. It is shorter than what was read with it, so
+    /// nothing large is moved twice.
     fn compact(&mut self) {
         if self.start > 0 {
             self.bytes.drain(..self.start);

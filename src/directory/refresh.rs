@@ -1,13 +1,16 @@
 //! The refresh: the content of the configured base and filter, whole or as changes since a cookie.
 //!
-//! Scope: asking for it, and mending what 389 leaves out. What its messages mean is [`ldap_content_sync::sync_session`]'s.
+//! Scope: asking for it, and mending what 389 leaves out. What its messages mean is
+//! [`ldap_content_sync::sync_session`]'s.
 
 use std::collections::{HashMap, HashSet};
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest, SyncRequest};
-use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession};
+use ldap_content_sync::sync_session::{
+    Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession,
+};
 use uuid::Uuid;
 
 use super::client::Directory;
@@ -46,7 +49,12 @@ pub(super) fn run(
 }
 
 /// One refresh by RFC 4533.
-fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, on_entry: OnEntry<'_>) -> Result<Refresh, Problem> {
+fn plain(
+    directory: &mut Directory,
+    attributes: &[&str],
+    cookie: Option<&[u8]>,
+    on_entry: OnEntry<'_>,
+) -> Result<Refresh, Problem> {
     let sync = Some(SyncRequest { cookie });
     let search = SearchRequest {
         base: &directory.base,
@@ -66,10 +74,17 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
             Ok(SyncEvent::Entry { uuid, entry }) => on_entry(uuid, &entry),
             Ok(SyncEvent::Ignored) => {}
             Ok(SyncEvent::RefreshRequired { diagnostic }) => {
-                return Ok(Refresh::Required { reason: format!("the server does not accept the cookie: {}", quote(&diagnostic)) });
+                return Ok(Refresh::Required {
+                    reason: format!(
+                        "the server does not accept the cookie: {}",
+                        quote(&diagnostic)
+                    ),
+                });
             }
             Ok(SyncEvent::Finished(RefreshOutcome { cookie: Cookie::Unusable, .. })) => {
-                return Ok(Refresh::Required { reason: "the server does not know the cookie".into() });
+                return Ok(Refresh::Required {
+                    reason: "the server does not know the cookie".into(),
+                });
             }
             Ok(SyncEvent::Finished(outcome)) => break outcome,
             Err(error) => return Err(problem(error, &directory.base)),
@@ -79,10 +94,15 @@ fn plain(directory: &mut Directory, attributes: &[&str], cookie: Option<&[u8]>, 
     Ok(Refresh::Done(outcome))
 }
 
-/// Changes on 389. They come without operational attributes, whatever was asked for, so that a locked account would look unlocked: the
-/// entries are read again. Changes that its changelog has lost are noticed through the root DSE, before and, as it may be trimmed at any
-/// time, after.
-fn ds389_changes(directory: &mut Directory, attributes: &[&str], cookie: &[u8], on_entry: OnEntry<'_>) -> Result<Refresh, Problem> {
+/// Changes on 389. They come without operational attributes, whatever was asked for, so that a
+/// locked account would look unlocked: the entries are read again. Changes that its changelog has
+/// lost are noticed through the root DSE, before and, as it may be trimmed at any time, after.
+fn ds389_changes(
+    directory: &mut Directory,
+    attributes: &[&str],
+    cookie: &[u8],
+    on_entry: OnEntry<'_>,
+) -> Result<Refresh, Problem> {
     if let Some(reason) = changelog_gap(cookie, &directory.read_root_dse()?) {
         return Ok(Refresh::Required { reason });
     }
@@ -93,7 +113,9 @@ fn ds389_changes(directory: &mut Directory, attributes: &[&str], cookie: &[u8], 
     let Refresh::Done(mut outcome) = refresh else { return Ok(refresh) };
     if outcome.deletions_reported >= DS389_DELETIONS {
         let reported = outcome.deletions_reported;
-        let reason = format!("389 Directory Server reports {reported} deletions, and of {DS389_DELETIONS} or more it loses some");
+        let reason = format!(
+            "389 Directory Server reports {reported} deletions, and of {DS389_DELETIONS} or more it loses some"
+        );
         return Ok(Refresh::Required { reason });
     }
     if let Some(reason) = changelog_gap(cookie, &directory.read_root_dse()?) {
@@ -127,7 +149,8 @@ pub(super) fn read_again(
         let filter = Filter::And(vec![directory.filter.clone(), directory.uuid_filter(batch)]);
         let provider = directory.provider();
         let mut nameless = None;
-        // Not search_each: a base that has vanished must be an error here, or every entry would count as gone.
+        // Not search_each: a base that has vanished must be an error here, or every entry would
+        // count as gone.
         directory.one_search(
             Stage::Refresh,
             &base,
@@ -150,16 +173,19 @@ pub(super) fn read_again(
     Ok(found)
 }
 
-/// Entries that came with the changes and were not found by their UUID are gone, or left the content, in the meantime. Or the account may
-/// not search by that attribute, and nothing is gone at all: so they are looked for by name as well.
+/// Entries that came with the changes and were not found by their UUID are gone, or left the
+/// content, in the meantime. Or the account may not search by that attribute, and nothing is gone
+/// at all: so they are looked for by name as well.
 fn confirm_gone(directory: &mut Directory, missing: &HashMap<Uuid, String>) -> Result<(), Problem> {
     let (provider, uuid_attribute) = (directory.provider(), directory.uuid_attribute());
     let filter = directory.filter.clone();
-    let (uuids, searches): (Vec<Uuid>, Vec<_>) = missing.iter().map(|(uuid, dn)| (*uuid, (dn.clone(), Scope::Base, &filter))).unzip();
+    let (uuids, searches): (Vec<Uuid>, Vec<_>) =
+        missing.iter().map(|(uuid, dn)| (*uuid, (dn.clone(), Scope::Base, &filter))).unzip();
     let mut hidden = None;
     directory.many_searches(&searches, &[uuid_attribute], &mut |index, entry| {
         // Another entry may have taken the name.
-        let other = sync_uuid(provider, entry).is_some_and(|found| uuids.get(index) != Some(&found));
+        let other =
+            sync_uuid(provider, entry).is_some_and(|found| uuids.get(index) != Some(&found));
         if !other {
             hidden = Some(entry.dn().to_owned());
         }
@@ -173,10 +199,15 @@ fn confirm_gone(directory: &mut Directory, missing: &HashMap<Uuid, String>) -> R
 fn problem(error: SessionError, base: &str) -> Problem {
     let stage = Stage::Refresh;
     match error {
-        SessionError::Failed { code, diagnostic, .. } => {
-            Problem::SearchFailed { stage, base: base.to_owned(), code, diagnostic: quote(&diagnostic) }
+        SessionError::Failed { code, diagnostic, .. } => Problem::SearchFailed {
+            stage,
+            base: base.to_owned(),
+            code,
+            diagnostic: quote(&diagnostic),
+        },
+        SessionError::Disconnected { code, diagnostic } => {
+            Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) }
         }
-        SessionError::Disconnected { code, diagnostic } => Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) },
         SessionError::Behind => Problem::Behind { base: base.to_owned(), full: false },
         other => Problem::Protocol { stage, reason: quote(&other.to_string()) },
     }

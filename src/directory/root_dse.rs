@@ -4,7 +4,8 @@ use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::sync_control::SYNC_REQUEST_OID;
 use ldap_content_sync::sync_session::Provider;
 
-/// What of the root DSE is of use here. Everything may be absent: servers hide it behind access rules.
+/// What of the root DSE is of use here. Everything may be absent: servers hide it behind access
+/// rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootDse {
     /// `vendorName`.
@@ -47,7 +48,8 @@ impl RootDse {
     pub(super) fn from_entry(entry: &SearchResultEntry<'_>) -> Self {
         let mut dse = RootDse::default();
         for attribute in entry.attributes() {
-            let mut texts = attribute.values().map(|value| String::from_utf8_lossy(value).into_owned());
+            let mut texts =
+                attribute.values().map(|value| String::from_utf8_lossy(value).into_owned());
             match attribute.description().to_ascii_lowercase().as_str() {
                 "vendorname" => dse.vendor_name = texts.next(),
                 "vendorversion" => dse.vendor_version = texts.next(),
@@ -56,8 +58,14 @@ impl RootDse {
                 "supportedcontrol" => dse.supported_controls = texts.collect(),
                 "supportedextension" => dse.supported_extensions = texts.collect(),
                 "supportedsaslmechanisms" => dse.sasl_mechanisms = texts.collect(),
-                "firstchangenumber" => dse.first_change_number = texts.next().and_then(|number| number.trim().parse().ok()),
-                "lastchangenumber" => dse.last_change_number = texts.next().and_then(|number| number.trim().parse().ok()),
+                "firstchangenumber" => {
+                    dse.first_change_number =
+                        texts.next().and_then(|number| number.trim().parse().ok())
+                }
+                "lastchangenumber" => {
+                    dse.last_change_number =
+                        texts.next().and_then(|number| number.trim().parse().ok())
+                }
                 "dataversion" => dse.has_data_version = true,
                 _ => {}
             }
@@ -69,19 +77,30 @@ impl RootDse {
     pub fn provider(&self) -> Provider {
         if self.is_ds389() {
             Provider::Ds389
-        } else if self.object_classes.iter().any(|class| class.eq_ignore_ascii_case("OpenLDAProotDSE")) {
+        } else if self
+            .object_classes
+            .iter()
+            .any(|class| class.eq_ignore_ascii_case("OpenLDAProotDSE"))
+        {
             Provider::OpenLdap
         } else {
             Provider::Rfc4533
         }
     }
 
-    /// By its name or its version; where it hides its name, by what no other server with content synchronisation shows. 389 taken for an
-    /// unknown server would be taken at its word, which is that everything is gone.
+    /// By its name or its version; where it hides its name, by what no other server with content
+    /// synchronisation shows. 389 taken for an unknown server would be taken at its word, which is
+    /// that everything is gone.
     fn is_ds389(&self) -> bool {
-        let begins = |text: &Option<String>, with| text.as_deref().is_some_and(|text| text.to_ascii_lowercase().starts_with(with));
-        let changelog = self.first_change_number.is_some() || self.last_change_number.is_some() || self.has_data_version;
-        begins(&self.vendor_name, "389 ") || begins(&self.vendor_version, "389-") || self.vendor_name.is_none() && changelog
+        let begins = |text: &Option<String>, with| {
+            text.as_deref().is_some_and(|text| text.to_ascii_lowercase().starts_with(with))
+        };
+        let changelog = self.first_change_number.is_some()
+            || self.last_change_number.is_some()
+            || self.has_data_version;
+        begins(&self.vendor_name, "389 ")
+            || begins(&self.vendor_version, "389-")
+            || self.vendor_name.is_none() && changelog
     }
 
     /// Whether the server announces content synchronisation.

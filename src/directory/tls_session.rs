@@ -1,7 +1,7 @@
 //! A TLS session over a [`Socket`], as a client.
 //!
-//! Scope: records. rustls' unbuffered interface leaves the reading to us: large pieces, decrypted where they lie, copied once into the
-//! frame buffer.
+//! Scope: records. rustls' unbuffered interface leaves the reading to us: large pieces, decrypted
+//! where they lie, copied once into the frame buffer.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -9,14 +9,17 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus};
+use rustls::unbuffered::{
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+};
 
 use super::connection::WireError;
-use super::deadline::Deadline;
 use super::frame_buffer::FrameBuffer;
-use super::socket::Socket;
+use crate::net::deadline::Deadline;
+use crate::net::socket::Socket;
 
-/// Read at once. It also bounds a handshake message, which has to lie in the buffer whole: twice what rustls accepts.
+/// Read at once. It also bounds a handshake message, which has to lie in the buffer whole: twice
+/// what rustls accepts.
 const INCOMING: usize = 128 * 1024;
 
 pub(super) struct TlsSession {
@@ -32,7 +35,8 @@ pub(super) struct TlsSession {
 }
 
 impl TlsSession {
-    /// Performs the handshake. The peer's first application data, if any came with it, goes to `plain`.
+    /// Performs the handshake. The peer's first application data, if any came with it, goes to
+    /// `plain`.
     pub(super) fn handshake(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -41,7 +45,14 @@ impl TlsSession {
         deadline: &Deadline,
     ) -> Result<Self, WireError> {
         let tls = UnbufferedClientConnection::new(config, name).map_err(WireError::Tls)?;
-        let mut session = TlsSession { tls, incoming: vec![0; INCOMING], start: 0, end: 0, outgoing: Vec::new(), peer_closed: false };
+        let mut session = TlsSession {
+            tls,
+            incoming: vec![0; INCOMING],
+            start: 0,
+            end: 0,
+            outgoing: Vec::new(),
+            peer_closed: false,
+        };
         while session.process(socket, plain, deadline)? == Progress::InHandshake {
             session.receive(socket, deadline)?;
         }
@@ -54,7 +65,12 @@ impl TlsSession {
     }
 
     /// Waits until there is more in `plain` than before.
-    pub(super) fn fill(&mut self, socket: &mut Socket, plain: &mut FrameBuffer, deadline: &Deadline) -> Result<(), WireError> {
+    pub(super) fn fill(
+        &mut self,
+        socket: &mut Socket,
+        plain: &mut FrameBuffer,
+        deadline: &Deadline,
+    ) -> Result<(), WireError> {
         let before = plain.len();
         loop {
             self.process(socket, plain, deadline)?;
@@ -76,12 +92,17 @@ impl TlsSession {
         // Afterwards nothing is left to process, so the next call yields the permission to write.
         self.process(socket, plain, deadline)?;
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
-        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
+        if let Ok(ConnectionState::WriteTraffic(mut writer)) =
+            self.tls.process_tls_records(records).state
+        {
             append(&mut self.outgoing, |space| writer.encrypt(bytes, space))?;
         }
         match self.flush(socket, deadline) {
-            // A peer that hangs up has often said why: a TLS 1.3 server refuses a client certificate after the handshake.
-            Err(WireError::Io(error)) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+            // A peer that hangs up has often said why: a TLS 1.3 server refuses a client
+            // certificate after the handshake.
+            Err(WireError::Io(error))
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+            {
                 match self.fill(socket, plain, deadline) {
                     Err(reason @ WireError::Tls(_)) => Err(reason),
                     _ => Err(WireError::Io(error)),
@@ -92,16 +113,27 @@ impl TlsSession {
     }
 
     /// Says that we send nothing more.
-    pub(super) fn close(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
+    pub(super) fn close(
+        &mut self,
+        socket: &mut Socket,
+        deadline: &Deadline,
+    ) -> Result<(), WireError> {
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
-        if let Ok(ConnectionState::WriteTraffic(mut writer)) = self.tls.process_tls_records(records).state {
+        if let Ok(ConnectionState::WriteTraffic(mut writer)) =
+            self.tls.process_tls_records(records).state
+        {
             append(&mut self.outgoing, |space| writer.queue_close_notify(space))?;
         }
         self.flush(socket, deadline)
     }
 
     /// Processes the records that are there, and sends what the protocol itself has to say.
-    fn process(&mut self, socket: &mut Socket, plain: &mut FrameBuffer, deadline: &Deadline) -> Result<Progress, WireError> {
+    fn process(
+        &mut self,
+        socket: &mut Socket,
+        plain: &mut FrameBuffer,
+        deadline: &Deadline,
+    ) -> Result<Progress, WireError> {
         loop {
             let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
             let UnbufferedStatus { mut discard, state, .. } = self.tls.process_tls_records(records);
@@ -115,16 +147,25 @@ impl TlsSession {
                         plain.push(record.payload);
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => append(&mut self.outgoing, |space| data.encode(space))?,
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(&mut self.outgoing, |space| data.encode(space))?
+                }
                 Ok(ConnectionState::TransmitTlsData(transmit)) => {
-                    socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline))?;
+                    socket
+                        .write_all(&self.outgoing, deadline)
+                        .map_err(|e| WireError::from_io(e, deadline))?;
                     self.outgoing.clear();
                     transmit.done();
                 }
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
                 Ok(ConnectionState::BlockedHandshake) => settled = Some(Progress::InHandshake),
-                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => settled = Some(Progress::Established),
-                Ok(_) => failure = Some(rustls::Error::General("a state that a client never reaches".into())),
+                Ok(ConnectionState::WriteTraffic(_) | ConnectionState::Closed) => {
+                    settled = Some(Progress::Established)
+                }
+                Ok(_) => {
+                    failure =
+                        Some(rustls::Error::General("a state that a client never reaches".into()))
+                }
                 Err(error) => failure = Some(error),
             }
             self.start = self.start.saturating_add(discard).min(self.end);
@@ -159,10 +200,12 @@ impl TlsSession {
         }
     }
 
-    /// After a failure rustls has one more thing to send: the alert that tells the peer about it. Not worth an error of its own.
+    /// After a failure rustls has one more thing to send: the alert that tells the peer about it.
+    /// Not worth an error of its own.
     fn send_alert(&mut self, socket: &mut Socket, deadline: &Deadline) {
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(records).state
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+            self.tls.process_tls_records(records).state
             && append(&mut self.outgoing, |space| data.encode(space)).is_ok()
         {
             let _ = self.flush(socket, deadline);
@@ -170,7 +213,8 @@ impl TlsSession {
     }
 
     fn flush(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
-        let result = socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline));
+        let result =
+            socket.write_all(&self.outgoing, deadline).map_err(|e| WireError::from_io(e, deadline));
         self.outgoing.clear();
         result
     }
@@ -183,8 +227,12 @@ enum Progress {
     Established,
 }
 
-/// Appends what `encode` puts into the space it is given; it is asked again with the space it says it needs.
-fn append<E: Into<Shortage>>(out: &mut Vec<u8>, mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<(), WireError> {
+/// Appends what `encode` puts into the space it is given; it is asked again with the space it says
+/// it needs.
+fn append<E: Into<Shortage>>(
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>,
+) -> Result<(), WireError> {
     let before = out.len();
     let mut space = 0;
     loop {
@@ -205,7 +253,9 @@ struct Shortage(Option<usize>);
 impl From<EncodeError> for Shortage {
     fn from(error: EncodeError) -> Self {
         match error {
-            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Shortage(Some(required_size))
+            }
             EncodeError::AlreadyEncoded => Shortage(None),
         }
     }
@@ -214,7 +264,9 @@ impl From<EncodeError> for Shortage {
 impl From<EncryptError> for Shortage {
     fn from(error: EncryptError) -> Self {
         match error {
-            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => Shortage(Some(required_size)),
+            EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
+                Shortage(Some(required_size))
+            }
             EncryptError::EncryptExhausted => Shortage(None),
         }
     }

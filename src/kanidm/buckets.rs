@@ -17,7 +17,8 @@ const LARGEST: usize = 4096;
 pub struct Buckets(Vec<u32>);
 
 impl Buckets {
-    /// The sums of a set; any order, no UUID twice. About one entry for each bucket, where possible.
+    /// The sums of a set; any order, no UUID twice. About one entry for each bucket, where
+    /// possible.
     pub fn of(uuids: &[Uuid]) -> Buckets {
         Self::sized(uuids.len().next_power_of_two().clamp(SMALLEST, LARGEST), uuids)
     }
@@ -53,7 +54,8 @@ impl Buckets {
     pub fn from_bytes(bytes: &[u8]) -> Option<Buckets> {
         let (sums, rest) = bytes.as_chunks::<4>();
         let possible = sums.len().is_power_of_two() && (SMALLEST..=LARGEST).contains(&sums.len());
-        (rest.is_empty() && possible).then(|| Buckets(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
+        (rest.is_empty() && possible)
+            .then(|| Buckets(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
     }
 }
 

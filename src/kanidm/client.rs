@@ -1,7 +1,8 @@
 //! HTTPS to Kanidm's `/scim/v1/Sync`: one request, one answer, errors decoded.
 //!
-//! Scope: a single request. Repeating it is decided elsewhere. No redirect is followed and no proxy of the environment is used: the token
-//! goes to the host the client config names and to no other. One connection is kept open between requests.
+//! Scope: a single request. Repeating it is decided elsewhere. No redirect is followed and no proxy
+//! of the environment is used: the token goes to the host the client config names and to no other.
+//! One connection is kept open between requests.
 
 use std::fmt;
 use std::io::Read;
@@ -45,8 +46,14 @@ impl fmt::Debug for KanidmClient {
 }
 
 impl KanidmClient {
-    /// `timeout` is for one request as a whole; `tls` decides what is trusted. Connects with the first request.
-    pub fn new(config: &ClientConfig, token: Secret, timeout: Duration, tls: Arc<rustls::ClientConfig>) -> Self {
+    /// `timeout` is for one request as a whole; `tls` decides what is trusted. Connects with the
+    /// first request.
+    pub fn new(
+        config: &ClientConfig,
+        token: Secret,
+        timeout: Duration,
+        tls: Arc<rustls::ClientConfig>,
+    ) -> Self {
         let settings = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -59,7 +66,8 @@ impl KanidmClient {
             .timeout_global(Some(timeout))
             .build();
         let chain = PeerChain::default();
-        let connector = ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
+        let connector =
+            ().chain(TcpConnector::default()).chain(TlsConnector::new(tls, chain.clone()));
         KanidmClient {
             agent: Agent::with_parts(settings, connector, SystemResolver::default()),
             url: format!("{}/scim/v1/Sync", config.uri.trim_end_matches('/')),
@@ -70,7 +78,8 @@ impl KanidmClient {
         }
     }
 
-    /// The certificate chain of the server, its own first; empty before the first connection, and without TLS.
+    /// The certificate chain of the server, its own first; empty before the first connection, and
+    /// without TLS.
     pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
         self.chain.get()
     }
@@ -83,10 +92,21 @@ impl KanidmClient {
     fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, KanidmError> {
         let response = result.map_err(|e| self.transport_error(e))?;
         let status = response.status().as_u16();
-        let operation_id = response.headers().get("x-kanidm-opid").and_then(|v| v.to_str().ok()).map(|id| self.without_token(id));
-        log::debug!("Kanidm answers {status}, operation {}", operation_id.as_deref().unwrap_or("unknown"));
+        let operation_id = response
+            .headers()
+            .get("x-kanidm-opid")
+            .and_then(|v| v.to_str().ok())
+            .map(|id| self.without_token(id));
+        log::debug!(
+            "Kanidm answers {status}, operation {}",
+            operation_id.as_deref().unwrap_or("unknown")
+        );
         let mut body = Vec::new();
-        let read = response.into_body().into_reader().take(MAX_ANSWER.saturating_add(1)).read_to_end(&mut body);
+        let read = response
+            .into_body()
+            .into_reader()
+            .take(MAX_ANSWER.saturating_add(1))
+            .read_to_end(&mut body);
         if status != 200 {
             // The status counts, whatever became of the body.
             let body = self.without_token(&String::from_utf8_lossy(&body));
@@ -94,12 +114,15 @@ impl KanidmClient {
         }
         read.map_err(|e| self.transport_error(e.into()))?;
         if body.len() as u64 > MAX_ANSWER {
-            return Err(KanidmError::NotKanidm { reason: format!("it is larger than {MAX_ANSWER} bytes") });
+            return Err(KanidmError::NotKanidm {
+                reason: format!("it is larger than {MAX_ANSWER} bytes"),
+            });
         }
         Ok(body)
     }
 
-    /// What is shown of an answer. It may come from something in between that repeats the request, token included.
+    /// What is shown of an answer. It may come from something in between that repeats the request,
+    /// token included.
     fn without_token(&self, answer: &str) -> String {
         match self.token.expose() {
             // No token is that short: it would only spoil the words.
@@ -120,7 +143,7 @@ impl KanidmClient {
             }
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
             ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
-                Some(TlsFailed(tls)) => (Stage::Tls, crate::directory::tls::explain(tls, "ca_path")),
+                Some(TlsFailed(tls)) => (Stage::Tls, crate::net::tls::explain(tls, "ca_path")),
                 None if e.is::<ResolveFailed>() => (Stage::Resolve, e.to_string()),
                 None => (Stage::Exchange, e.to_string()),
             },
@@ -130,7 +153,10 @@ impl KanidmClient {
             }
             ureq::Error::Io(e) => (io_stage(&e), e.to_string()),
             ureq::Error::ConnectionFailed => (Stage::Connect, "no connection".to_owned()),
-            e @ (ureq::Error::Http(_) | ureq::Error::Protocol(_) | ureq::Error::BadUri(_) | ureq::Error::LargeResponseHeader(..)) => {
+            e @ (ureq::Error::Http(_)
+            | ureq::Error::Protocol(_)
+            | ureq::Error::BadUri(_)
+            | ureq::Error::LargeResponseHeader(..)) => {
                 return KanidmError::NotKanidm { reason: e.to_string() };
             }
             e => (Stage::Exchange, e.to_string()),
@@ -140,9 +166,13 @@ impl KanidmClient {
 }
 
 fn io_stage(error: &std::io::Error) -> Stage {
-    use std::io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    use std::io::ErrorKind::{
+        AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable,
+    };
     match error.kind() {
-        ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => Stage::Connect,
+        ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => {
+            Stage::Connect
+        }
         _ => Stage::Exchange,
     }
 }
@@ -166,8 +196,11 @@ impl SyncServer for KanidmClient {
             .send(SendBody::from_reader(&mut reader));
         match self.answer(result)?.trim_ascii() {
             b"null" => Ok(()),
-            // A page to sign in, of something in between: nothing says that Kanidm has seen the request.
-            _ => Err(KanidmError::NotKanidm { reason: "it does not say that the request was applied".to_owned() }),
+            // A page to sign in, of something in between: nothing says that Kanidm has seen the
+            // request.
+            _ => Err(KanidmError::NotKanidm {
+                reason: "it does not say that the request was applied".to_owned(),
+            }),
         }
     }
 }

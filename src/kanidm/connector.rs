@@ -1,8 +1,10 @@
-//! Name resolution and TLS for ureq: as its own, but with errors that say which it was, and with a rustls configuration of ours.
+//! Name resolution and TLS for ureq: as its own, but with errors that say which it was, and with a
+//! rustls configuration of ours.
 //!
-//! Scope: one connection. ureq's own TLS connector builds its configuration from its own settings, which know neither "verify the chain but not
-//! the name" nor several sources of roots; and it gives up when a write fails, although a server that refuses a large body has answered
-//! (413) before it closes the connection.
+//! Scope: one connection. ureq's own TLS connector builds its configuration from its own settings,
+//! which know neither "verify the chain but not the name" nor several sources of roots; and it
+//! gives up when a write fails, although a server that refuses a large body has answered (413)
+//! before it closes the connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -15,7 +17,10 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::time;
-use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport, TransportAdapter};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
+    TransportAdapter,
+};
 
 use crate::within::within;
 
@@ -48,7 +53,12 @@ impl std::error::Error for ResolveFailed {}
 pub struct SystemResolver(Arc<DefaultResolver>);
 
 impl Resolver for SystemResolver {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
         let failed = |error| Error::Other(Box::new(ResolveFailed(error)));
         let (resolver, uri, config) = (Arc::clone(&self.0), uri.clone(), config.clone());
         // Without a time-out of its own it needs no thread of its own.
@@ -67,7 +77,8 @@ pub struct TlsConnector {
     chain: PeerChain,
 }
 
-/// The certificate chain of the server that was connected to last, its own first. Clones are the same one.
+/// The certificate chain of the server that was connected to last, its own first. Clones are the
+/// same one.
 #[derive(Clone, Debug, Default)]
 pub struct PeerChain(Arc<Mutex<Vec<CertificateDer<'static>>>>);
 
@@ -78,7 +89,12 @@ impl PeerChain {
     }
 
     fn set(&self, tls: &ClientConnection) {
-        let chain = tls.peer_certificates().unwrap_or_default().iter().map(|certificate| certificate.clone().into_owned()).collect();
+        let chain = tls
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
     }
 }
@@ -99,7 +115,11 @@ impl fmt::Debug for TlsConnector {
 impl<In: Transport> Connector<In> for TlsConnector {
     type Out = Either<In, TlsTransport>;
 
-    fn connect(&self, details: &ConnectionDetails<'_>, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
+    fn connect(
+        &self,
+        details: &ConnectionDetails<'_>,
+        chained: Option<In>,
+    ) -> Result<Option<Self::Out>, Error> {
         let Some(tcp) = chained else {
             return Ok(None);
         };
@@ -108,15 +128,26 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| Error::Tls("the host in the URI is neither a DNS name nor an address"))?;
-        let mut tls = ClientConnection::new(Arc::clone(&self.config), name).map_err(|e| Error::Other(Box::new(TlsFailed(e))))?;
-        let mut socket = TransportAdapter::new(Box::new(tcp) as Box<dyn Transport>, Arc::clone(&details.current_time));
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Error::Tls("the host in the URI is neither a DNS name nor an address"))?;
+        let mut tls = ClientConnection::new(Arc::clone(&self.config), name)
+            .map_err(|e| Error::Other(Box::new(TlsFailed(e))))?;
+        let mut socket = TransportAdapter::new(
+            Box::new(tcp) as Box<dyn Transport>,
+            Arc::clone(&details.current_time),
+        );
         socket.set_timeout(details.timeout);
         tls.complete_io(&mut socket).map_err(handshake_error)?;
         self.chain.set(&tls);
-        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(Either::B(TlsTransport { buffers, stream: StreamOwned::new(tls, socket), write_error: None })))
+        let buffers = LazyBuffers::new(
+            details.config.input_buffer_size(),
+            details.config.output_buffer_size(),
+        );
+        Ok(Some(Either::B(TlsTransport {
+            buffers,
+            stream: StreamOwned::new(tls, socket),
+            write_error: None,
+        })))
     }
 }
 
@@ -125,7 +156,8 @@ fn handshake_error(error: io::Error) -> Error {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            // Another kind of server, or one that is just being stopped: that may be better in a moment.
+            // Another kind of server, or one that is just being stopped: that may be better in a
+            // moment.
             let words = "the connection ended during the TLS handshake (does this port speak TLS?)";
             io::Error::new(io::ErrorKind::ConnectionAborted, words).into()
         }
@@ -159,7 +191,12 @@ impl Transport for TlsTransport {
         self.stream.sock.set_timeout(timeout);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
         match self.stream.write_all(output).and_then(|()| self.stream.flush()) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
+                ) =>
+            {
                 self.write_error = Some(e);
                 Ok(())
             }
@@ -195,7 +232,10 @@ impl Transport for TlsTransport {
 }
 
 /// Reads without trying to write what is still queued, as the stream's own `read` would.
-fn read_only(stream: &mut StreamOwned<ClientConnection, TransportAdapter>, out: &mut [u8]) -> io::Result<usize> {
+fn read_only(
+    stream: &mut StreamOwned<ClientConnection, TransportAdapter>,
+    out: &mut [u8],
+) -> io::Result<usize> {
     loop {
         match stream.conn.reader().read(out) {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}

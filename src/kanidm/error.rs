@@ -57,7 +57,9 @@ impl Stage {
     fn remedy(self) -> &'static str {
         match self {
             Stage::Resolve => "check `uri` in the client config",
-            Stage::Connect => "check `uri` in the client config, and that Kanidm runs and can be reached",
+            Stage::Connect => {
+                "check `uri` in the client config, and that Kanidm runs and can be reached"
+            }
             Stage::Tls => "check `ca_path` in the client config, and the certificate of Kanidm",
             Stage::Exchange => "check that Kanidm is up, and any proxy in front of it",
         }
@@ -69,7 +71,8 @@ impl Stage {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Kanidm's code, such as `invalidsyncstate`, or `plugin/attrunique`; empty when the body is not Kanidm's.
+    /// Kanidm's code, such as `invalidsyncstate`, or `plugin/attrunique`; empty when the body is
+    /// not Kanidm's.
     pub code: String,
     /// What came with the code, or the start of a body that is not Kanidm's.
     pub detail: String,
@@ -80,7 +83,8 @@ pub struct Answer {
 /// What an error means for the upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Something in the POST is not acceptable: nothing of it was applied, and repeating it changes nothing.
+    /// Something in the POST is not acceptable: nothing of it was applied, and repeating it changes
+    /// nothing.
     Data(Fault),
     /// The body is too large.
     TooLarge,
@@ -101,7 +105,8 @@ pub enum Class {
 pub enum Fault {
     /// A name, gidnumber, mail address or externalId is taken.
     Conflict,
-    /// The UUID belongs to a deleted entry: in the recycle bin, or a tombstone since the bin has forgotten it.
+    /// The UUID belongs to a deleted entry: in the recycle bin, or a tombstone since the bin has
+    /// forgotten it.
     Masked,
     /// The entry is not one of this sync account.
     Foreign,
@@ -113,7 +118,9 @@ impl KanidmError {
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            KanidmError::Transport { stage: Stage::Tls, .. } | KanidmError::NotKanidm { .. } => Class::Fatal,
+            KanidmError::Transport { stage: Stage::Tls, .. } | KanidmError::NotKanidm { .. } => {
+                Class::Fatal
+            }
             KanidmError::Transport { .. } => Class::Retryable,
             KanidmError::TimedOut { stage: Stage::Exchange, .. } => Class::TimedOut,
             KanidmError::TimedOut { .. } => Class::Retryable,
@@ -148,11 +155,17 @@ impl Answer {
             (502..=504, _) | (500, LOCKED) => Class::Retryable,
             (409, _) | (_, "plugin/attrunique") => Class::Data(Fault::Conflict),
             (_, "invalidentrystate") => Class::Data(Fault::Masked),
-            // Of Kanidm's own. Without its operation ID it is something in front of Kanidm that has enough of us for the moment, and says
-            // nothing about an entry: entries that were left out for it would be deleted.
-            (403, _) | (_, "modifyassertionfailed" | "accessdenied") if self.operation_id.is_some() => Class::Data(Fault::Foreign),
+            // Of Kanidm's own. Without its operation ID it is something in front of Kanidm that has
+            // enough of us for the moment, and says nothing about an entry: entries that were left
+            // out for it would be deleted.
+            (403, _) | (_, "modifyassertionfailed" | "accessdenied")
+                if self.operation_id.is_some() =>
+            {
+                Class::Data(Fault::Foreign)
+            }
             (403, _) => Class::Retryable,
-            // A server in trouble says so with codes of its own, or does not get to say anything of Kanidm's.
+            // A server in trouble says so with codes of its own, or does not get to say anything of
+            // Kanidm's.
             (500, code) if SERVER_CODES.contains(&code) => Class::Fatal,
             (500, "") if self.operation_id.is_none() => Class::Retryable,
             (400 | 422 | 500, _) => Class::Data(Fault::Other),
@@ -165,7 +178,9 @@ impl Answer {
         let words = match (self.status, self.code.as_str()) {
             (403, _) if self.operation_id.is_none() => NOT_KANIDMS,
             (_, "invalidsyncstate") => "the sync state has moved on",
-            (_, "invalidentrystate") => "the UUID belongs to a deleted entry, in the recycle bin or forgotten by it",
+            (_, "invalidentrystate") => {
+                "the UUID belongs to a deleted entry, in the recycle bin or forgotten by it"
+            }
             (_, "modifyassertionfailed") => "the entry does not belong to this sync account",
             (_, "accessdenied") => "not a sync token, or an entry of another authority",
             (_, "notauthenticated") => "the sync token is not valid",
@@ -175,15 +190,21 @@ impl Answer {
             (_, "emptyrequest") => "the request asks for nothing",
             (_, "plugin/credimport") => "the password hash is not one that Kanidm can import",
             (_, "plugin/attrunique") => "a name, gidnumber, mail address or DN is already in use",
-            (_, "pl0001gidoverlapssystemrange") => "the gidnumber is in a range that Kanidm keeps for itself",
+            (_, "pl0001gidoverlapssystemrange") => {
+                "the gidnumber is in a range that Kanidm keeps for itself"
+            }
             (_, "sc0001incomingsshpublickey") => "an SSH public key cannot be read",
             (409, _) => "a value is already in use",
             (408, _) => "Kanidm took too long",
             (413, _) => "the request is larger than Kanidm accepts",
             (502..=504, _) => "Kanidm is not available",
             (500, LOCKED) => "Kanidm was busy with something else",
-            (301..=308, _) => "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself",
-            (_, code) if SERVER_CODES.contains(&code) => "Kanidm has trouble of its own, which its log tells about",
+            (301..=308, _) => {
+                "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself"
+            }
+            (_, code) if SERVER_CODES.contains(&code) => {
+                "Kanidm has trouble of its own, which its log tells about"
+            }
             (_, "") if self.operation_id.is_none() => NOT_KANIDMS,
             _ => "for a reason that is not known here, see its log",
         };
@@ -200,20 +221,32 @@ const NOT_KANIDMS: &str = "this is not Kanidm's own answer: check `uri` in the c
 const LOCKED: &str = "databaselockacquisitiontimeout";
 
 /// Codes of a server that cannot do its work, whatever it is sent.
-const SERVER_CODES: &[&str] =
-    &["backend", "fserror", "sqliteerror", "transactionalreadfailed", "queuedisconnected", "invalidstate", "corruptedindex"];
+const SERVER_CODES: &[&str] = &[
+    "backend",
+    "fserror",
+    "sqliteerror",
+    "transactionalreadfailed",
+    "queuedisconnected",
+    "invalidstate",
+    "corruptedindex",
+];
 
-/// `"code"`, `{"code":detail}`, or `{"plugin":{"code":detail}}`, `{"error":…,"conflicting_attributes":[…]}`.
+/// `"code"`, `{"code":detail}`, or `{"plugin":{"code":detail}}`,
+/// `{"error":…,"conflicting_attributes":[…]}`.
 fn code_of(value: &Value) -> (String, String) {
     match value {
         Value::String(code) => (printable(code), String::new()),
         Value::Object(object) => {
-            if let Some(attributes) = object.get("conflicting_attributes").and_then(Value::as_array) {
+            if let Some(attributes) = object.get("conflicting_attributes").and_then(Value::as_array)
+            {
                 let names: Vec<&str> = attributes.iter().filter_map(Value::as_str).collect();
                 return (String::new(), printable(&names.join(", ")));
             }
             match object.iter().next() {
-                Some((outer, Value::Object(inner))) if outer == "plugin" => match inner.iter().next() {
+                Some((outer, Value::Object(inner))) if outer == "plugin" => match inner
+                    .iter()
+                    .next()
+                {
                     Some((code, detail)) => (printable(&format!("plugin/{code}")), text_of(detail)),
                     None => (printable(outer), String::new()),
                 },
@@ -235,7 +268,12 @@ fn text_of(value: &Value) -> String {
 
 /// What a server sends is shown on one line, without control characters, and not at any length.
 fn printable(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+    text.chars()
+        .take(200)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 impl fmt::Display for Answer {
@@ -254,9 +292,17 @@ impl fmt::Display for Answer {
 impl fmt::Display for KanidmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            KanidmError::Transport { stage, reason } => write!(f, "{} failed: {reason}; {}", stage.words(), stage.remedy()),
+            KanidmError::Transport { stage, reason } => {
+                write!(f, "{} failed: {reason}; {}", stage.words(), stage.remedy())
+            }
             KanidmError::TimedOut { stage, limit } => {
-                write!(f, "{} took longer than {} s; {}", stage.words(), limit.as_secs(), stage.remedy())
+                write!(
+                    f,
+                    "{} took longer than {} s; {}",
+                    stage.words(),
+                    limit.as_secs(),
+                    stage.remedy()
+                )
             }
             KanidmError::Refused(answer) => {
                 write!(f, "Kanidm refused: {answer}")?;
@@ -266,7 +312,10 @@ impl fmt::Display for KanidmError {
                 Ok(())
             }
             KanidmError::NotKanidm { reason } => {
-                write!(f, "the answer is not one of Kanidm's sync interface: {reason}; check `uri` in the client config")
+                write!(
+                    f,
+                    "the answer is not one of Kanidm's sync interface: {reason}; check `uri` in the client config"
+                )
             }
         }
     }
@@ -285,14 +334,26 @@ mod tests {
     #[test]
     fn every_answer_of_the_table_has_its_class() {
         for (status, body, class) in [
-            (400, r#"{"schemaviolation":{"invalidattributesyntax":"mail"}}"#, Class::Data(Fault::Other)),
+            (
+                400,
+                r#"{"schemaviolation":{"invalidattributesyntax":"mail"}}"#,
+                Class::Data(Fault::Other),
+            ),
             (400, r#"{"invalidattribute":"gidnumber"}"#, Class::Data(Fault::Other)),
             (400, "Failed to parse the request body as JSON", Class::Data(Fault::Other)),
             (401, r#""notauthenticated""#, Class::Auth),
             (500, r#""serdejsonerror""#, Class::Auth),
             (403, r#""accessdenied""#, Class::Data(Fault::Foreign)),
-            (409, r#"{"error":"attributeuniqueness","conflicting_attributes":["name"]}"#, Class::Data(Fault::Conflict)),
-            (500, r#"{"plugin":{"attrunique":"duplicate value detected"}}"#, Class::Data(Fault::Conflict)),
+            (
+                409,
+                r#"{"error":"attributeuniqueness","conflicting_attributes":["name"]}"#,
+                Class::Data(Fault::Conflict),
+            ),
+            (
+                500,
+                r#"{"plugin":{"attrunique":"duplicate value detected"}}"#,
+                Class::Data(Fault::Conflict),
+            ),
             (408, "", Class::TimedOut),
             (413, "length limit exceeded", Class::TooLarge),
             (415, "", Class::Fatal),
@@ -322,18 +383,33 @@ mod tests {
 
     #[test]
     fn a_403_that_is_not_kanidms_says_nothing_about_an_entry() {
-        for body in ["<html>too many requests</html>", "", r#""accessdenied""#, r#"{"message":"Forbidden"}"#] {
+        for body in [
+            "<html>too many requests</html>",
+            "",
+            r#""accessdenied""#,
+            r#"{"message":"Forbidden"}"#,
+        ] {
             let answer = Answer::new(403, body.as_bytes(), None);
             assert_eq!(answer.class(), Class::Retryable, "{body}");
             assert!(answer.words().contains("not Kanidm's own answer"), "{body}");
         }
-        assert_eq!(Answer::new(403, b"", Some("op".to_owned())).class(), Class::Data(Fault::Foreign));
+        assert_eq!(
+            Answer::new(403, b"", Some("op".to_owned())).class(),
+            Class::Data(Fault::Foreign)
+        );
     }
 
     #[test]
     fn an_error_says_what_where_and_how_to_find_it() {
-        let text = KanidmError::Refused(answer(409, r#"{"error":"x","conflicting_attributes":["mail","name"]}"#)).to_string();
-        assert_eq!(text, "Kanidm refused: a value is already in use: mail, name (status 409, operation op-1)");
+        let text = KanidmError::Refused(answer(
+            409,
+            r#"{"error":"x","conflicting_attributes":["mail","name"]}"#,
+        ))
+        .to_string();
+        assert_eq!(
+            text,
+            "Kanidm refused: a value is already in use: mail, name (status 409, operation op-1)"
+        );
         let text = KanidmError::Refused(answer(401, r#""notauthenticated""#)).to_string();
         assert!(text.contains("generate-token"), "{text}");
     }

@@ -1,4 +1,5 @@
-//! What the envelope remembers of the content, so that the next run can tell what it would take away.
+//! What the envelope remembers of the content, so that the next run can tell what it would take
+//! away.
 //!
 //! Scope: counts and samples, no decision. Persons and groups are apart: a directory of ten persons
 //! and a thousand groups must not lose its ten persons within an allowance for a thousand.
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::sketch::{Holders, Sketch};
-use crate::sync::changeset::Kind;
+use crate::content::changeset::Kind;
 
 /// The entries that Kanidm holds for us, by kind, under their UUIDs in Kanidm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// The entries that showed each mapped attribute, by the key of
-    /// [`crate::mapping::shown::Role`]. An attribute that nobody showed is absent.
+    /// [`crate::content::shown::Role`]. An attribute that nobody showed is absent.
     pub holders: BTreeMap<String, Holders>,
     /// Counted in the last full refresh.
     pub memberships: Memberships,

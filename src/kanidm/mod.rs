@@ -1,34 +1,17 @@
-//! The HTTP side: Kanidm's `/scim/v1/Sync`.
+//! Kanidm's `/scim/v1/Sync`: one request, one answer.
 //!
-//! Scope: from a change set to Kanidm's content, and the state in between. Read in this order:
-//! [`json`] and [`scim`] (what an entry looks like), [`request`] (one POST's body), [`state`] (the cookie, which is our [`envelope`](state::Envelope)),
-//! [`transport`] (the two traits), [`client`] (HTTPS), [`upload`] (what is sent when).
+//! [`request`] writes the body of a POST, [`client`] sends it, [`error`] decodes the answer.
+//! [`state`] is the cookie that Kanidm keeps for us, with our [`Envelope`](state::Envelope) in it.
+//! [`transport`] holds the two traits of the program.
+//!
+//! Rule: this room does not know which requests make an upload: that is [`crate::upload`].
 
-mod again;
-mod ask;
-mod batch;
-mod bisect;
 pub mod buckets;
-mod claimed;
 pub mod client;
-mod collide;
 mod connector;
-mod delete;
 pub mod error;
-mod exchange;
-mod first;
-mod item;
-pub mod json;
 pub mod known;
-mod limit;
-mod members;
 pub mod request;
-pub mod scim;
-mod send;
 pub mod sketch;
 pub mod state;
 pub mod transport;
-mod unique;
-pub mod upload;
-mod write;
-pub mod yielded;

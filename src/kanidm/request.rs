@@ -1,6 +1,7 @@
-//! One POST's body, put together while it is sent: the entries stay where they are, in the arena of the change set.
+//! One POST's body, put together while it is sent: the entries stay where they are, in the arena of
+//! the change set.
 //!
-//! Scope: JSON text. What goes into which POST is decided in [`super::upload`].
+//! Scope: JSON text. What goes into which POST is decided in [`crate::upload`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +18,8 @@ pub enum Retention {
     /// Nothing.
     #[default]
     Ignore,
-    /// Every entry of the sync account that is not listed, one written in the same POST included. An empty list deletes everything.
+    /// Every entry of the sync account that is not listed, one written in the same POST included.
+    /// An empty list deletes everything.
     Retain(Vec<Uuid>),
     /// These entries; those that do not exist are passed over.
     Delete(Vec<Uuid>),
@@ -50,14 +52,17 @@ fn write_list(out: &mut Vec<u8>, key: &str, uuids: &[Uuid]) {
             out.push(b',');
         }
         out.push(b'"');
-        out.extend_from_slice(uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes());
+        out.extend_from_slice(
+            uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
+        );
         out.push(b'"');
     }
     out.extend_from_slice(b"]}");
 }
 
-/// What a POST writes: so many JSON objects, each made when it is sent. Those with content are slices of the change set's arena, and a list
-/// of bare UUIDs takes no memory, however long it is. Clones are cheap.
+/// What a POST writes: so many JSON objects, each made when it is sent. Those with content are
+/// slices of the change set's arena, and a list of bare UUIDs takes no memory, however long it is.
+/// Clones are cheap.
 #[derive(Clone)]
 pub struct Entries<'a> {
     count: usize,
@@ -72,7 +77,11 @@ impl<'a> Entries<'a> {
     }
 
     /// As [`new`](Self::new), where each begins with what `head` says, behind a comma.
-    pub fn with_heads(count: usize, head: impl Fn(usize) -> &'static [u8] + 'a, make: impl Fn(usize) -> Cow<'a, [u8]> + 'a) -> Self {
+    pub fn with_heads(
+        count: usize,
+        head: impl Fn(usize) -> &'static [u8] + 'a,
+        make: impl Fn(usize) -> Cow<'a, [u8]> + 'a,
+    ) -> Self {
         Entries { count, head: Rc::new(head), make: Rc::new(make) }
     }
 
@@ -83,8 +92,10 @@ impl<'a> Entries<'a> {
 
     /// Bytes of all of them together.
     pub fn byte_len(&self) -> u64 {
-        (0..self.count)
-            .fold(0, |sum, at| sum.saturating_add(self.head(at).len().saturating_sub(1) as u64).saturating_add(self.get(at).len() as u64))
+        (0..self.count).fold(0, |sum, at| {
+            sum.saturating_add(self.head(at).len().saturating_sub(1) as u64)
+                .saturating_add(self.get(at).len() as u64)
+        })
     }
 
     /// Behind a comma.
@@ -114,19 +125,34 @@ pub struct RequestBody<'a> {
 // Entries hold password hashes.
 impl fmt::Debug for RequestBody<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestBody").field("entries", &self.entries.count).field("bytes", &self.len).finish()
+        f.debug_struct("RequestBody")
+            .field("entries", &self.entries.count)
+            .field("bytes", &self.len)
+            .finish()
     }
 }
 
 const TAIL: &[u8] = b"]}";
 /// Between two entries.
-pub(super) const COMMA: &[u8] = b",";
+pub(crate) const COMMA: &[u8] = b",";
 
 impl<'a> RequestBody<'a> {
     /// A POST that takes Kanidm from one state to another.
-    pub fn new(from: &SyncState, to: &SyncState, retain: &Retention, entries: impl Into<Entries<'a>>) -> Self {
+    pub fn new(
+        from: &SyncState,
+        to: &SyncState,
+        retain: &Retention,
+        entries: impl Into<Entries<'a>>,
+    ) -> Self {
         let mut head = Vec::new();
-        head.extend_from_slice(format!("{{\"from_state\":{},\"to_state\":{},\"retain\":", from.to_json(), to.to_json()).as_bytes());
+        head.extend_from_slice(
+            format!(
+                "{{\"from_state\":{},\"to_state\":{},\"retain\":",
+                from.to_json(),
+                to.to_json()
+            )
+            .as_bytes(),
+        );
         retain.write(&mut head);
         head.extend_from_slice(b",\"entries\":[");
         let mut body = RequestBody { head, entries: entries.into(), len: 0 };
@@ -161,10 +187,12 @@ impl<'a> RequestBody<'a> {
         (0..).map_while(|number| self.piece(number))
     }
 
-    /// What a body is made of, one behind the other: the head, for each entry what separates it from the one before, with its own head, and
-    /// then the rest of it, the tail.
+    /// What a body is made of, one behind the other: the head, for each entry what separates it
+    /// from the one before, with its own head, and then the rest of it, the tail.
     fn piece(&self, number: usize) -> Option<Cow<'_, [u8]>> {
-        let Some(behind_head) = number.checked_sub(1) else { return Some(Cow::Borrowed(&self.head)) };
+        let Some(behind_head) = number.checked_sub(1) else {
+            return Some(Cow::Borrowed(&self.head));
+        };
         let entry = behind_head / 2;
         if entry < self.entries.count {
             return Some(match behind_head {
@@ -217,7 +245,13 @@ mod tests {
     fn body(retain: &Retention) -> Vec<u8> {
         let from = SyncState::Refresh;
         let to = SyncState::Active { cookie: b"abc".to_vec() };
-        RequestBody::new(&from, &to, retain, vec![Cow::Borrowed(&b"{\"a\":1}"[..]), Cow::Owned(b"{\"b\":2}".to_vec())]).to_vec()
+        RequestBody::new(
+            &from,
+            &to,
+            retain,
+            vec![Cow::Borrowed(&b"{\"a\":1}"[..]), Cow::Owned(b"{\"b\":2}".to_vec())],
+        )
+        .to_vec()
     }
 
     #[test]
@@ -243,7 +277,12 @@ mod tests {
     #[test]
     fn reader_gives_the_same_bytes_whatever_the_buffer() {
         let to = SyncState::Active { cookie: vec![0; 40] };
-        let body = RequestBody::new(&SyncState::Refresh, &to, &Retention::Ignore, Entries::new(5, |i| Cow::Owned(vec![b'x'; i * 3])));
+        let body = RequestBody::new(
+            &SyncState::Refresh,
+            &to,
+            &Retention::Ignore,
+            Entries::new(5, |i| Cow::Owned(vec![b'x'; i * 3])),
+        );
         let whole = body.to_vec();
         assert_eq!(body.byte_len(), whole.len() as u64);
         for size in 1..whole.len() + 2 {

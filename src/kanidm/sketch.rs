@@ -1,14 +1,18 @@
-//! What Kanidm is known to hold, in 4 KiB: a count, and a sample of the UUIDs that is the same sample whoever draws it.
+//! What Kanidm is known to hold, in 4 KiB: a count, and a sample of the UUIDs that is the same
+//! sample whoever draws it.
 //!
-//! Each UUID is hashed to 64 bits; kept are the UUIDs with hashes up to a threshold, at first the `SIZE` smallest (a bottom-k sketch):
-//! the UUIDs and not their hashes, so that a refusal can name some of the entries that would go. With at most
-//! `SIZE` entries the sample is everything and every answer is exact. Beyond that an answer is an estimate with a relative standard error
-//! of about √((1 − p) / (p · sample)) for a share p: for the guard's 20 % and 256 samples, 20 % ± 2.5 points.
+//! Each UUID is hashed to 64 bits; kept are the UUIDs with hashes up to a threshold, at first the
+//! `SIZE` smallest (a bottom-k sketch): the UUIDs and not their hashes, so that a refusal can name
+//! some of the entries that would go. With at most `SIZE` entries the sample is everything and
+//! every answer is exact. Beyond that an answer is an estimate with a relative standard error of
+//! about √((1 − p) / (p · sample)) for a share p: for the guard's 20 % and 256 samples, 20 % ± 2.5
+//! points.
 //!
-//! The sample holds *every* known hash up to the threshold, so additions and removals below it are exact, and repeating them changes nothing.
-//! An addition that makes it larger than `SIZE` lowers the threshold. Removals only make the sample smaller, never wrong; a full refresh
-//! draws a new one. Above the threshold nothing is remembered, so the count follows the sample in proportion: after incremental runs it is
-//! an estimate as good as the sample.
+//! The sample holds *every* known hash up to the threshold, so additions and removals below it are
+//! exact, and repeating them changes nothing. An addition that makes it larger than `SIZE` lowers
+//! the threshold. Removals only make the sample smaller, never wrong; a full refresh draws a new
+//! one. Above the threshold nothing is remembered, so the count follows the sample in proportion:
+//! after incremental runs it is an estimate as good as the sample.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -55,14 +59,22 @@ impl<const SIZE: usize> BottomK<SIZE> {
         let by_hash: BTreeMap<u64, Uuid> = sample.iter().map(|uuid| (hash(*uuid), *uuid)).collect();
         let distinct = by_hash.len() == sample.len() && sample.len() <= SIZE;
         let within = by_hash.last_key_value().is_none_or(|(last, _)| *last <= threshold);
-        let counted = if threshold == u64::MAX { count == sample.len() as u64 } else { count >= sample.len() as u64 };
+        let counted = if threshold == u64::MAX {
+            count == sample.len() as u64
+        } else {
+            count >= sample.len() as u64
+        };
         (distinct && within && counted).then_some(BottomK { count, threshold, sample: by_hash })
     }
 
-    /// Adds a UUID to the sample, if it belongs there. Beyond its size the sample loses its last one, and the threshold sinks.
+    /// Adds a UUID to the sample, if it belongs there. Beyond its size the sample loses its last
+    /// one, and the threshold sinks.
     fn insert(&mut self, uuid: Uuid) {
         let hash = hash(uuid);
-        if hash <= self.threshold && self.sample.insert(hash, uuid).is_none() && self.sample.len() > SIZE {
+        if hash <= self.threshold
+            && self.sample.insert(hash, uuid).is_none()
+            && self.sample.len() > SIZE
+        {
             self.sample.pop_last();
             self.threshold = self.sample.last_key_value().map_or(self.threshold, |(last, _)| *last);
         }
@@ -100,7 +112,8 @@ impl<const SIZE: usize> BottomK<SIZE> {
         self.scale(self.sample.len().saturating_sub(seen))
     }
 
-    /// Up to `most` of the sampled ones that are missing from `uuids`: which entries a Retain list deletes, for example.
+    /// Up to `most` of the sampled ones that are missing from `uuids`: which entries a Retain list
+    /// deletes, for example.
     pub fn named_missing_from(&self, uuids: &[Uuid], most: usize) -> Vec<Uuid> {
         let seen = self.sampled_among(uuids.iter().copied());
         let mut missing: Vec<Uuid> = self.sample().filter(|uuid| !seen.contains(uuid)).collect();
@@ -119,8 +132,13 @@ impl<const SIZE: usize> BottomK<SIZE> {
         self.scale(self.sampled_among(uuids.iter().copied()).len()).min(uuids.len() as u64)
     }
 
-    /// The set after a run that removed and then wrote entries; whether a written one is new need not be known.
-    pub fn updated(&self, removed: impl IntoIterator<Item = Uuid>, written: impl IntoIterator<Item = Uuid>) -> Self {
+    /// The set after a run that removed and then wrote entries; whether a written one is new need
+    /// not be known.
+    pub fn updated(
+        &self,
+        removed: impl IntoIterator<Item = Uuid>,
+        written: impl IntoIterator<Item = Uuid>,
+    ) -> Self {
         let mut kept = self.clone();
         for uuid in removed {
             kept.sample.remove(&hash(uuid));
@@ -128,12 +146,16 @@ impl<const SIZE: usize> BottomK<SIZE> {
         let mut next = kept.clone();
         let mut new = 0_usize;
         for uuid in written {
-            // Proportion is taken at the old threshold: with those that fall out again when the threshold sinks.
+            // Proportion is taken at the old threshold: with those that fall out again when the
+            // threshold sinks.
             let hash = hash(uuid);
-            new = new.saturating_add(usize::from(hash <= kept.threshold && !kept.sample.contains_key(&hash)));
+            new = new.saturating_add(usize::from(
+                hash <= kept.threshold && !kept.sample.contains_key(&hash),
+            ));
             next.insert(uuid);
         }
-        next.count = self.scale(kept.sample.len().saturating_add(new)).max(next.sample.len() as u64);
+        next.count =
+            self.scale(kept.sample.len().saturating_add(new)).max(next.sample.len() as u64);
         next
     }
 
@@ -151,7 +173,8 @@ impl<const SIZE: usize> BottomK<SIZE> {
         if self.is_exact() {
             return sampled as u64;
         }
-        // An empty sample of a large set: every sampled entry was removed. Nothing better is known than the count itself.
+        // An empty sample of a large set: every sampled entry was removed. Nothing better is known
+        // than the count itself.
         let Some(size) = u128::try_from(self.sample.len()).ok().filter(|n| *n > 0) else {
             return self.count;
         };
@@ -160,8 +183,9 @@ impl<const SIZE: usize> BottomK<SIZE> {
     }
 }
 
-/// The 64-bit hash of a UUID: both halves through the finaliser of MurmurHash3 (fmix64), one after the other. Part of the stored format.
-/// Every bit of the input moves every bit of the output, so sequential UUIDs are spread as well as random ones.
+/// The 64-bit hash of a UUID: both halves through the finaliser of MurmurHash3 (fmix64), one after
+/// the other. Part of the stored format. Every bit of the input moves every bit of the output, so
+/// sequential UUIDs are spread as well as random ones.
 pub(super) fn hash(uuid: Uuid) -> u64 {
     let (high, low) = uuid.as_u64_pair();
     fmix64(high ^ fmix64(low ^ 0x9e37_79b9_7f4a_7c15))
@@ -213,7 +237,8 @@ mod tests {
     #[test]
     fn large_sets_are_estimated() {
         let sketch = Sketch::of(ids(0..100_000));
-        for (gone, tolerance) in [(0_u128, 0_u64), (20_000, 9_000), (50_000, 11_000), (100_000, 0)] {
+        for (gone, tolerance) in [(0_u128, 0_u64), (20_000, 9_000), (50_000, 11_000), (100_000, 0)]
+        {
             let missing = sketch.missing_from(ids(gone..100_000));
             assert!(missing.abs_diff(gone as u64) <= tolerance, "{gone} gone, {missing} estimated");
         }
@@ -228,14 +253,22 @@ mod tests {
     fn incremental_runs_keep_the_sample_what_a_fresh_one_would_be() {
         let mut sketch = Sketch::of(ids(0..2_000));
         for step in 0..20_u128 {
-            sketch = sketch.updated(ids(step * 50..step * 50 + 50), ids(2_000 + step * 100..2_100 + step * 100));
+            sketch = sketch.updated(
+                ids(step * 50..step * 50 + 50),
+                ids(2_000 + step * 100..2_100 + step * 100),
+            );
         }
         let fresh = Sketch::of(ids(1_000..4_000));
-        let expected: Vec<Uuid> = fresh.sample().filter(|u| hash(*u) <= sketch.threshold()).collect();
+        let expected: Vec<Uuid> =
+            fresh.sample().filter(|u| hash(*u) <= sketch.threshold()).collect();
         let got: Vec<Uuid> = sketch.sample().filter(|u| hash(*u) <= fresh.threshold()).collect();
         assert_eq!(got, expected);
         assert!(sketch.count().abs_diff(3_000) < 600, "{}", sketch.count());
-        assert_eq!(sketch.updated(ids(0..1_000), ids(3_900..4_000)), sketch, "repeating a run changes nothing");
+        assert_eq!(
+            sketch.updated(ids(0..1_000), ids(3_900..4_000)),
+            sketch,
+            "repeating a run changes nothing"
+        );
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The state Kanidm stores for us, and the envelope that we put into it.
 //!
-//! Scope: bytes in, types out, and back. Kanidm keeps any bytes as the cookie of a sync account; ours is a small versioned JSON object with
-//! the directory's cookie in it. What Kanidm hands back is data from outside: everything in it is checked.
+//! Scope: bytes in, types out, and back. Kanidm keeps any bytes as the cookie of a sync account;
+//! ours is a small versioned JSON object with the directory's cookie in it. What Kanidm hands back
+//! is data from outside: everything in it is checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use base64::Engine as _;
@@ -16,13 +17,17 @@ use uuid::Uuid;
 use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
 use super::sketch::{BottomK, Sketch};
-use super::yielded::Yielded;
 
 /// base64url: written without padding, read with or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
-    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// Attributes that are yielded to Kanidm: keys of SCIM entries.
+pub type Yielded = BTreeSet<String>;
 
 /// The version of the envelope this program writes. 1 did not tell persons from groups.
 const VERSION: u64 = 2;
@@ -77,7 +82,9 @@ impl SyncState {
     pub fn to_json(&self) -> String {
         match self {
             SyncState::Refresh => "\"Refresh\"".to_owned(),
-            SyncState::Active { cookie } => format!("{{\"Active\":{{\"cookie\":\"{}\"}}}}", URL_SAFE_NO_PAD.encode(cookie)),
+            SyncState::Active { cookie } => {
+                format!("{{\"Active\":{{\"cookie\":\"{}\"}}}}", URL_SAFE_NO_PAD.encode(cookie))
+            }
         }
     }
 }
@@ -92,17 +99,18 @@ pub struct Envelope {
     /// The entries that Kanidm holds for us; `None` while that is not known, after another tool's
     /// cookie was taken over.
     pub known: Option<Known>,
-    /// The same without their kinds, as version 1 of the envelope kept it; `None` if `known` is set.
+    /// The same without their kinds, as version 1 of the envelope kept it; `None` if `known` is
+    /// set.
     pub known_of_version_1: Option<Sketch>,
     /// Who showed which attribute, at the last run that wrote the entry.
     pub shown: Shown,
     /// Who matched the filter after the last run, where the filter names a computed attribute.
     pub matched: Option<Buckets>,
-    /// Entries that were held back, or sent without a value that another entry has, by their sync UUIDs in the directory: they are read
-    /// again. At most [`MAX_HELD`].
+    /// Entries that were held back, or sent without a value that another entry has, by their sync
+    /// UUIDs in the directory: they are read again. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
-    /// Entries that were sent without a bad value, by their sync UUIDs in the directory: each run names
-    /// them. At most [`MAX_HELD`].
+    /// Entries that were sent without a bad value, by their sync UUIDs in the directory: each run
+    /// names them. At most [`MAX_HELD`].
     pub dropped: Vec<Uuid>,
     /// Attributes that are yielded to Kanidm, as far as they were found out.
     pub yielded: Yielded,
@@ -117,8 +125,9 @@ pub struct Unfinished {
     pub run: Uuid,
     /// Counts its POSTs, so that each leaves a state of its own.
     pub seq: u64,
-    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False: repeating the increment does, where the
-    /// directory is one that then names what was sent and is gone.
+    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False:
+    /// repeating the increment does, where the directory is one that then names what was sent and
+    /// is gone.
     pub full: bool,
 }
 
@@ -155,7 +164,10 @@ impl fmt::Display for StateError {
                  use the newer program, or make Kanidm forget the state with `kanidm system sync force-refresh`"
             ),
             StateError::Damaged { part } => {
-                write!(f, "the state stored in Kanidm is damaged ({part}): make Kanidm forget it with `kanidm system sync force-refresh`")
+                write!(
+                    f,
+                    "the state stored in Kanidm is damaged ({part}): make Kanidm forget it with `kanidm system sync force-refresh`"
+                )
             }
         }
     }
@@ -222,9 +234,14 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
     if version > VERSION {
         return Err(StateError::Newer { version });
     }
-    let wire: Wire = serde_json::from_slice(stored).map_err(|_| StateError::Damaged { part: "a key is missing or has another type" })?;
+    let wire: Wire = serde_json::from_slice(stored)
+        .map_err(|_| StateError::Damaged { part: "a key is missing or has another type" })?;
     Ok(Opened::Ours(Box::new(Envelope {
-        cookie: wire.cookie.map(|c| BASE64.decode(c)).transpose().map_err(|_| StateError::Damaged { part: "cookie" })?,
+        cookie: wire
+            .cookie
+            .map(|c| BASE64.decode(c))
+            .transpose()
+            .map_err(|_| StateError::Damaged { part: "cookie" })?,
         fingerprint: wire.fingerprint,
         known: match (&wire.persons, &wire.groups) {
             (Some(persons), Some(groups)) => Some(Known {
@@ -233,9 +250,16 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
             }),
             _ => None,
         },
-        known_of_version_1: wire.known.map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" })).transpose()?,
-        shown: unpack_shown(wire.shown, wire.memberships).ok_or(StateError::Damaged { part: "shown" })?,
-        matched: wire.matched.map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" })).transpose()?,
+        known_of_version_1: wire
+            .known
+            .map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" }))
+            .transpose()?,
+        shown: unpack_shown(wire.shown, wire.memberships)
+            .ok_or(StateError::Damaged { part: "shown" })?,
+        matched: wire
+            .matched
+            .map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" }))
+            .transpose()?,
         held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
         dropped: unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?,
         yielded: wire.yielded,
@@ -253,7 +277,12 @@ impl Envelope {
             known: self.known_of_version_1.as_ref().map(pack_sketch),
             persons: self.known.as_ref().map(|known| pack_sketch(&known.persons)),
             groups: self.known.as_ref().map(|known| pack_sketch(&known.groups)),
-            shown: self.shown.holders.iter().map(|(key, holders)| (key.clone(), pack_sketch(holders))).collect(),
+            shown: self
+                .shown
+                .holders
+                .iter()
+                .map(|(key, holders)| (key.clone(), pack_sketch(holders)))
+                .collect(),
             memberships: self.shown.memberships,
             matched: self.matched.as_ref().map(|matched| BASE64.encode(matched.to_bytes())),
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
@@ -272,7 +301,11 @@ impl Envelope {
 }
 
 fn pack_sketch<const SIZE: usize>(sketch: &BottomK<SIZE>) -> WireSketch {
-    WireSketch { count: sketch.count(), threshold: sketch.threshold(), sample: pack_uuids(sketch.sample()) }
+    WireSketch {
+        count: sketch.count(),
+        threshold: sketch.threshold(),
+        sample: pack_uuids(sketch.sample()),
+    }
 }
 
 /// More attributes than a configuration can map are no envelope of ours.
@@ -280,7 +313,10 @@ const MAX_SHOWN: usize = 100;
 
 fn unpack_shown(wire: BTreeMap<String, WireSketch>, memberships: Memberships) -> Option<Shown> {
     let few = wire.len() <= MAX_SHOWN;
-    let holders = wire.into_iter().map(|(key, sketch)| Some((key, unpack_sketch(&sketch)?))).collect::<Option<_>>()?;
+    let holders = wire
+        .into_iter()
+        .map(|(key, sketch)| Some((key, unpack_sketch(&sketch)?)))
+        .collect::<Option<_>>()?;
     few.then_some(Shown { holders, memberships })
 }
 
@@ -299,7 +335,8 @@ fn pack_uuids(uuids: impl Iterator<Item = Uuid>) -> String {
 fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
     let bytes = BASE64.decode(packed).ok()?;
     let (uuids, rest) = bytes.as_chunks::<16>();
-    (rest.is_empty() && uuids.len() <= MAX_HELD).then(|| uuids.iter().map(|u| Uuid::from_bytes(*u)).collect())
+    (rest.is_empty() && uuids.len() <= MAX_HELD)
+        .then(|| uuids.iter().map(|u| Uuid::from_bytes(*u)).collect())
 }
 
 #[cfg(test)]
@@ -317,7 +354,11 @@ mod tests {
             }),
             known_of_version_1: None,
             shown: Shown {
-                holders: (0..20).map(|n| (format!("person_attr_{n}"), Holders::of((0..100_000).map(Uuid::from_u128)))).collect(),
+                holders: (0..20)
+                    .map(|n| {
+                        (format!("person_attr_{n}"), Holders::of((0..100_000).map(Uuid::from_u128)))
+                    })
+                    .collect(),
                 memberships: Memberships { resolved: 100_000, unresolved: 7 },
             },
             matched: Some(Buckets::of(&(0..100_000).map(Uuid::from_u128).collect::<Vec<_>>())),
@@ -337,7 +378,11 @@ mod tests {
 
     #[test]
     fn envelopes_come_back_as_they_were() {
-        for envelope in [Envelope::default(), full(), Envelope { cookie: Some(vec![0, 255, b'"']), held: vec![], ..full() }] {
+        for envelope in [
+            Envelope::default(),
+            full(),
+            Envelope { cookie: Some(vec![0, 255, b'"']), held: vec![], ..full() },
+        ] {
             assert_eq!(ours(&envelope.to_bytes()), envelope);
         }
     }
@@ -345,7 +390,8 @@ mod tests {
     #[test]
     fn an_envelope_stays_small() {
         assert!(full().to_bytes().len() < 510_000, "{}", full().to_bytes().len());
-        let usual = Envelope { held: vec![], dropped: vec![], matched: None, ..full() }.to_bytes().len();
+        let usual =
+            Envelope { held: vec![], dropped: vec![], matched: None, ..full() }.to_bytes().len();
         assert!(usual < 45_000, "{usual}");
     }
 
@@ -396,14 +442,23 @@ mod tests {
             (r#"{"kanidm-ldap-sync":1,"cookie":"*"}"#, "cookie"),
             (r#"{"kanidm-ldap-sync":1,"cookie":7}"#, "a key is missing or has another type"),
             (r#"{"kanidm-ldap-sync":1,"held":"AAAA"}"#, "held"),
-            (r#"{"kanidm-ldap-sync":1,"known":{"count":1,"threshold":5,"sample":"AAAA"}}"#, "known"),
+            (
+                r#"{"kanidm-ldap-sync":1,"known":{"count":1,"threshold":5,"sample":"AAAA"}}"#,
+                "known",
+            ),
             (
                 r#"{"kanidm-ldap-sync":2,"persons":{"count":1,"threshold":5,"sample":""},"groups":{"count":0,"threshold":5,"sample":"AAAA"}}"#,
                 "groups",
             ),
-            (r#"{"kanidm-ldap-sync":2,"shown":{"mail":{"count":1,"threshold":5,"sample":"A"}}}"#, "shown"),
+            (
+                r#"{"kanidm-ldap-sync":2,"shown":{"mail":{"count":1,"threshold":5,"sample":"A"}}}"#,
+                "shown",
+            ),
             (r#"{"kanidm-ldap-sync":2,"matched":"AAAA"}"#, "matched"),
-            (r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#, "known"),
+            (
+                r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#,
+                "known",
+            ),
         ] {
             assert_eq!(open(json.as_bytes()), Err(StateError::Damaged { part }), "{json}");
         }
@@ -436,12 +491,24 @@ mod tests {
     fn states_are_read_as_kanidm_writes_them() {
         assert_eq!(SyncState::from_json(b"\"Refresh\""), Ok(SyncState::Refresh));
         let active = SyncState::Active { cookie: vec![0xfb, 0xff, 1] };
-        for json in [&br#"{"Active":{"cookie":"-_8B"}}"#[..], br#" {"Active":{"cookie":"-_8B"}} "#] {
+        for json in [&br#"{"Active":{"cookie":"-_8B"}}"#[..], br#" {"Active":{"cookie":"-_8B"}} "#]
+        {
             assert_eq!(SyncState::from_json(json).as_ref(), Ok(&active));
         }
         assert_eq!(SyncState::from_json(active.to_json().as_bytes()).as_ref(), Ok(&active));
-        assert_eq!(SyncState::from_json(br#"{"Active":{"cookie":"YQ=="}}"#), Ok(SyncState::Active { cookie: b"a".to_vec() }));
-        for bad in [&b""[..], b"null", b"\"Other\"", br#"{"Active":{}}"#, br#"{"Active":{"cookie":"/+"}}"#, b"<html>", b"\"Refresh\" x"] {
+        assert_eq!(
+            SyncState::from_json(br#"{"Active":{"cookie":"YQ=="}}"#),
+            Ok(SyncState::Active { cookie: b"a".to_vec() })
+        );
+        for bad in [
+            &b""[..],
+            b"null",
+            b"\"Other\"",
+            br#"{"Active":{}}"#,
+            br#"{"Active":{"cookie":"/+"}}"#,
+            b"<html>",
+            b"\"Refresh\" x",
+        ] {
             SyncState::from_json(bad).unwrap_err();
         }
     }

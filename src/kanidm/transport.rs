@@ -1,4 +1,5 @@
-//! The two seams of the upload: the server and the clock. Tests put a model of Kanidm and a clock that does not wait behind them.
+//! The two seams of the upload: the server and the clock. Tests put a model of Kanidm and a clock
+//! that does not wait behind them.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,9 @@
-//! Groups: a draft each while entries are received, the member values in one buffer, and at the end what becomes of them.
+//! Groups: a draft each while entries are received, the member values in one buffer, and at the end
+//! what becomes of them.
 //!
-//! Scope: everything about groups but what a single member stands for ([`super::membership`]). Whose a private group is, and which names
-//! and numbers are free, is decided at the end, because persons come first, in whatever order they were received.
+//! Scope: everything about groups but what a single member stands for ([`super::membership`]).
+//! Whose a private group is, and which names and numbers are free, is decided at the end, because
+//! persons come first, in whatever order they were received.
 
 use std::collections::HashSet;
 
@@ -13,13 +15,14 @@ use super::index::{self, Index, Kind, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
-use super::shown::Mask;
-use super::validate::Rule;
 use super::values::{Names, Picked};
-use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, validate, values};
+use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, values};
 use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATTRIBUTES};
-use crate::kanidm::scim::{Schemas, ScimGroup};
-use crate::sync::changeset::{self, Member};
+use crate::content::changeset::{self, Member};
+use crate::content::rules;
+use crate::content::rules::Rule;
+use crate::content::scim::{Schemas, ScimGroup};
+use crate::content::shown::Mask;
 
 /// A group as received.
 pub(super) struct Draft {
@@ -47,17 +50,38 @@ impl Mapper<'_> {
         let (gidnumber, description, members, shown, findings) =
             read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, findings);
         let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
-        let new = NewEntry { sync_uuid, kind, state, gidnumber, record: None, dn, dn_form, name, user_name: None };
+        let new = NewEntry {
+            sync_uuid,
+            kind,
+            state,
+            gidnumber,
+            record: None,
+            dn,
+            dn_form,
+            name,
+            user_name: None,
+        };
         let position = self.index.add(&self.content.changes, &new);
         self.member_bytes = self.member_bytes.saturating_add(members.bytes.len());
-        self.drafts.push(Draft { sync_uuid, entry: position, gidnumber, description, members, shown, findings });
+        self.drafts.push(Draft {
+            sync_uuid,
+            entry: position,
+            gidnumber,
+            description,
+            members,
+            shown,
+            findings,
+        });
         while self.member_bytes > self.max_member_bytes && self.give_up_largest() {}
     }
 
-    /// Holds the group with the most bytes of members: they are too many together, and the small groups are nobody's attack.
+    /// Holds the group with the most bytes of members: they are too many together, and the small
+    /// groups are nobody's attack.
     fn give_up_largest(&mut self) -> bool {
         let with_members = self.drafts.iter_mut().filter(|draft| !draft.members.bytes.is_empty());
-        let Some(largest) = with_members.max_by_key(|draft| draft.members.bytes.len()) else { return false };
+        let Some(largest) = with_members.max_by_key(|draft| draft.members.bytes.len()) else {
+            return false;
+        };
         let bytes = largest.members.bytes.len();
         self.member_bytes = self.member_bytes.saturating_sub(bytes);
         largest.members = Members { bytes: Vec::new(), not_kept: 0, is_whole: false };
@@ -69,11 +93,12 @@ impl Mapper<'_> {
         true
     }
 
-    /// Decides over every group and writes those that are sent: private ones first, whatever their order, then names and numbers, then
-    /// members, which may be groups themselves.
+    /// Decides over every group and writes those that are sent: private ones first, whatever their
+    /// order, then names and numbers, then members, which may be groups themselves.
     pub(super) fn finish_groups(&mut self) {
         let drafts = std::mem::take(&mut self.drafts);
-        let (private, rest): (Vec<Draft>, Vec<Draft>) = drafts.into_iter().partition(|draft| self.is_private(draft));
+        let (private, rest): (Vec<Draft>, Vec<Draft>) =
+            drafts.into_iter().partition(|draft| self.is_private(draft));
         for draft in private {
             self.skip_draft(&draft);
         }
@@ -86,14 +111,20 @@ impl Mapper<'_> {
     fn skip_draft(&mut self, draft: &Draft) {
         let dn = self.index.dn(&self.content.changes, draft.entry).into_owned();
         let (sync_uuid, reason) = (draft.sync_uuid, SkipReason::UserPrivateGroup);
-        self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn, reason });
+        self.content.skipped.push(Skipped {
+            uuid: self.cfg.kanidm_uuid(sync_uuid),
+            sync_uuid,
+            dn,
+            reason,
+        });
         self.set_state(draft.entry, State::Skipped);
     }
 
     /// Whether a group is only its user's own: it has the user's name and no other member. A number
     /// that is the same may be chance, and skipping the group deletes it.
     fn is_private(&self, draft: &Draft) -> bool {
-        !self.cfg.group.send_user_private && self.user_of(draft).is_some_and(|user| self.has_no_member_but(draft, user))
+        !self.cfg.group.send_user_private
+            && self.user_of(draft).is_some_and(|user| self.has_no_member_but(draft, user))
     }
 
     /// The person with the name of a group.
@@ -106,7 +137,11 @@ impl Mapper<'_> {
     fn has_no_member_but(&self, draft: &Draft, owner: u32) -> bool {
         let resolver = self.resolver();
         let mut form = String::new();
-        draft.members.are_all_here() && draft.members.iter().all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
+        draft.members.are_all_here()
+            && draft
+                .members
+                .iter()
+                .all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
     }
 
     /// Whether a person who is not in the run could make a group a user-private one.
@@ -122,7 +157,10 @@ impl Mapper<'_> {
                     forms.len() <= 1 && matches!(target, Target::Unknown(_))
                 })
         };
-        !self.full && !self.cfg.group.send_user_private && one_stranger_at_most() && !self.is_private(draft)
+        !self.full
+            && !self.cfg.group.send_user_private
+            && one_stranger_at_most()
+            && !self.is_private(draft)
     }
 
     /// Claims name and number of a group, or holds it.
@@ -163,7 +201,8 @@ impl Mapper<'_> {
             gidnumber: draft.gidnumber,
         };
         let members = targets.into_iter().filter_map(|target| member(index, target));
-        let written = content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
+        let written =
+            content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
         match position_of(written, &mut draft.findings) {
             Some(_) => {
                 self.content.changes.mark_last(draft.shown);
@@ -177,7 +216,13 @@ impl Mapper<'_> {
     /// The members of a group that are sent, by their positions in the index, each once.
     fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<u32> {
         let Mapper { cfg, full, index, content, form, .. } = self;
-        let resolver = Resolver { schema: cfg.group.schema, full: *full, answered: true, index, changes: &content.changes };
+        let resolver = Resolver {
+            schema: cfg.group.schema,
+            full: *full,
+            answered: true,
+            index,
+            changes: &content.changes,
+        };
         let mut seen = HashSet::new();
         let mut strangers = draft.members.not_kept;
         let mut sent = Vec::new();
@@ -202,7 +247,10 @@ impl Mapper<'_> {
 
 /// By the DN that the entry was sent with, or has in the directory.
 fn member(index: &Index, position: u32) -> Option<Member<'_>> {
-    index.record(position).map(Member::Record).or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn)))
+    index
+        .record(position)
+        .map(Member::Record)
+        .or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn)))
 }
 
 /// The attributes a group is made of: name, description, number, and those of its members.
@@ -212,10 +260,23 @@ pub(super) fn names(cfg: &GroupMapping) -> [&str; 3 + MAX_MEMBER_ATTRIBUTES] {
 }
 
 /// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
-pub(super) fn identity(cfg: &GroupMapping, entry: &SearchResultEntry<'_>, name: &mut String) -> Option<u32> {
+pub(super) fn identity(
+    cfg: &GroupMapping,
+    entry: &SearchResultEntry<'_>,
+    name: &mut String,
+) -> Option<u32> {
     let [names, _, gidnumber, ..] = Names::new(names(cfg)).pick(entry);
-    person::lower_case(values::naming_text(names.as_ref(), &cfg.name, entry.dn()).ok().flatten().unwrap_or_default(), name);
-    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+    person::lower_case(
+        values::naming_text(names.as_ref(), &cfg.name, entry.dn())
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
+        name,
+    );
+    values::first_text(gidnumber.as_ref())
+        .ok()
+        .flatten()
+        .and_then(|text| rules::gidnumber(text).ok())
 }
 
 /// What a group says of itself; the name is written to `name`.
@@ -227,13 +288,22 @@ fn read(
     mut findings: Findings,
 ) -> (Option<u32>, Option<Box<str>>, Members, Mask, Findings) {
     let picked = Names::new(names(cfg)).pick(entry);
-    let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
+    let has_value = |values: &Option<Picked<'_>>| {
+        values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some())
+    };
     let [plain @ .., _, _, _] = &picked;
     let has_member = picked.iter().skip(plain.len()).any(has_value);
     let shown = Mask::of(plain.iter().map(has_value).chain([has_member]));
     let [name_values, description, gidnumber, members_of @ ..] = picked;
-    read_name(cfg, values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()), table, name, &mut findings);
-    let description = person::read_text(description.as_ref()).unwrap_or_else(|rule| findings.without(&cfg.description, rule));
+    read_name(
+        cfg,
+        values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()),
+        table,
+        name,
+        &mut findings,
+    );
+    let description = person::read_text(description.as_ref())
+        .unwrap_or_else(|rule| findings.without(&cfg.description, rule));
     let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
     let mut members = Members::of(cfg.schema, members_of.iter().flatten());
     let mut shown = shown;
@@ -249,7 +319,9 @@ fn read(
 fn left_out(cfg: &GroupMapping, oversized: &Oversized) -> Mask {
     let [plain @ .., _, _, _] = names(cfg);
     let has_member = cfg.members.iter().any(|attribute| oversized.leaves_out(attribute));
-    Mask::of(plain.iter().map(|name| !name.is_empty() && oversized.leaves_out(name)).chain([has_member]))
+    Mask::of(
+        plain.iter().map(|name| !name.is_empty() && oversized.leaves_out(name)).chain([has_member]),
+    )
 }
 
 /// Names them. A group without its members would be an empty one.
@@ -260,7 +332,9 @@ fn note_left_out(cfg: &GroupMapping, oversized: &Oversized, findings: &mut Findi
         findings.problems.retain(|problem| problem.attribute != cfg.name);
         findings.required(&cfg.name, rule.clone());
     }
-    for name in [&cfg.description, &cfg.gidnumber].into_iter().filter(|name| oversized.leaves_out(name)) {
+    for name in
+        [&cfg.description, &cfg.gidnumber].into_iter().filter(|name| oversized.leaves_out(name))
+    {
         findings.optional(name, rule.clone());
     }
     for name in cfg.members.iter().filter(|name| oversized.leaves_out(name)) {
@@ -283,17 +357,22 @@ fn read_name(
             person::lower_case(text.unwrap_or_default(), name);
             if name.is_empty() {
                 findings.required(attribute, MISSING);
-            } else if let Err(rule) = validate::name(name) {
+            } else if let Err(rule) = rules::name(name) {
                 findings.required(attribute, rule);
             }
         }
     }
 }
 
-fn read_gidnumber(cfg: &GroupMapping, values: Option<&Picked<'_>>, table: Option<&EntryConfig>, findings: &mut Findings) -> Option<u32> {
+fn read_gidnumber(
+    cfg: &GroupMapping,
+    values: Option<&Picked<'_>>,
+    table: Option<&EntryConfig>,
+    findings: &mut Findings,
+) -> Option<u32> {
     let number = match table.and_then(|table| table.map_gidnumber) {
-        Some(number) => validate::gidnumber_range(number).map(|()| number),
-        None => values::first_text(values).transpose()?.and_then(validate::gidnumber),
+        Some(number) => rules::gidnumber_range(number).map(|()| number),
+        None => values::first_text(values).transpose()?.and_then(rules::gidnumber),
     };
     number.map_err(|rule| findings.optional(gidnumber_attribute(cfg, table), rule)).ok()
 }
@@ -305,7 +384,11 @@ fn name_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c
 
 /// Where the number comes from.
 fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
-    if table.is_some_and(|table| table.map_gidnumber.is_some()) { "map_gidnumber" } else { &cfg.gidnumber }
+    if table.is_some_and(|table| table.map_gidnumber.is_some()) {
+        "map_gidnumber"
+    } else {
+        &cfg.gidnumber
+    }
 }
 
 /// Member values in one buffer, each after its length.
@@ -321,8 +404,8 @@ impl Members {
     /// The values that are not blank.
     fn of<'a>(schema: GroupSchema, attributes: impl Iterator<Item = &'a Picked<'a>>) -> Members {
         let longest = match schema {
-            GroupSchema::Rfc2307 => validate::MEMBER_NAME_LENGTH,
-            GroupSchema::Rfc2307Bis => validate::MEMBER_DN_LENGTH,
+            GroupSchema::Rfc2307 => rules::MEMBER_NAME_LENGTH,
+            GroupSchema::Rfc2307Bis => rules::MEMBER_DN_LENGTH,
         };
         let mut members = Members { bytes: Vec::new(), not_kept: 0, is_whole: true };
         for value in attributes.flat_map(values::not_blank) {
@@ -347,7 +430,8 @@ impl Members {
         let mut rest = self.bytes.as_slice();
         std::iter::from_fn(move || {
             let (length, behind) = rest.split_first_chunk()?;
-            let (value, behind) = behind.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
+            let (value, behind) =
+                behind.split_at_checked(usize::try_from(u32::from_ne_bytes(*length)).ok()?)?;
             rest = behind;
             Some(value)
         })

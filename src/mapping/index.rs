@@ -1,10 +1,11 @@
 //! The entries of a run by UUID, name, number, mail address and DN, in a few bytes each.
 //!
-//! Scope: looking up. A table holds positions only, not keys: hashes are compared first (keyed anew in every run, so that nobody can
-//! choose names that collide), then the texts themselves, where they stand anyway: a person's in the [`ChangeSet`], the others' here.
+//! Scope: looking up. A table holds positions only, not keys: hashes are compared first (keyed anew
+//! in every run, so that nobody can choose names that collide), then the texts themselves, where
+//! they stand anyway: a person's in the [`ChangeSet`], the others' here.
 //!
-//! What stands in a table under one key is walked from end to end, so nothing is added that would never be found: a mapping that gives
-//! everybody one name makes many entries with one key.
+//! What stands in a table under one key is walked from end to end, so nothing is added that would
+//! never be found: a mapping that gives everybody one name makes many entries with one key.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 
 use super::positions::Positions;
 use super::prepared;
-use crate::sync::changeset::ChangeSet;
+use crate::content::changeset::ChangeSet;
 
 /// What has become of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,8 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Whether it was received in this run. Such an entry is not replaced, nor does it become one that is not.
+    /// Whether it was received in this run. Such an entry is not replaced, nor does it become one
+    /// that is not.
     pub(crate) fn is_received(&self) -> bool {
         !matches!(self.state, State::Known | State::Owner | State::Replaced)
     }
@@ -118,7 +120,8 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Adds an entry and returns its position. A group is found by its DN only, until it [`claim`](Self::claim)s name and number.
+    /// Adds an entry and returns its position. A group is found by its DN only, until it
+    /// [`claim`](Self::claim)s name and number.
     pub(crate) fn add(&mut self, changes: &ChangeSet, new: &NewEntry<'_>) -> u32 {
         let position = position(self.entries.len());
         let place = match new.record {
@@ -132,14 +135,18 @@ impl Index {
         // The first with a DN is the one that is found, unless it is replaced later.
         let dn_hash = self.hash(new.dn_form.as_bytes());
         let first = self.find_dn_hashed(changes, dn_hash, new.dn_form);
-        let is_first = first.and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
+        let is_first =
+            first.and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
         // Of persons who are held it is only asked whether there is one.
-        let stays = |e: &Entry| e.kind == Kind::Person && matches!(e.state, State::Sent | State::Held);
+        let stays =
+            |e: &Entry| e.kind == Kind::Person && matches!(e.state, State::Sent | State::Held);
         let is_asked_for = kind == Kind::Person;
         let name = Some(new.name).filter(|name| is_asked_for && !name.is_empty());
-        let name = name.filter(|name| state != State::Held || self.find_name(changes, name, stays).is_none());
+        let name = name
+            .filter(|name| state != State::Held || self.find_name(changes, name, stays).is_none());
         let number = gidnumber.filter(|_| is_asked_for);
-        let number = number.filter(|number| state != State::Held || self.find_gidnumber(*number, stays).is_none());
+        let number = number
+            .filter(|number| state != State::Held || self.find_gidnumber(*number, stays).is_none());
         self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
         self.by_uuid.insert(self.hash(sync_uuid.as_bytes()), position);
         if is_first {
@@ -207,7 +214,9 @@ impl Index {
 
     /// The position of an entry by its UUID in the directory.
     pub(crate) fn find_uuid(&self, sync_uuid: &Uuid) -> Option<u32> {
-        self.by_uuid.find(self.hash(sync_uuid.as_bytes()), |p| self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid))
+        self.by_uuid.find(self.hash(sync_uuid.as_bytes()), |p| {
+            self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid)
+        })
     }
 
     /// The first entry with a DN in comparison form.
@@ -220,21 +229,37 @@ impl Index {
     }
 
     /// The first entry with a name in Kanidm that also `fits`.
-    pub(crate) fn find_name(&self, changes: &ChangeSet, name: &str, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
-        self.by_name.find(self.hash(name.as_bytes()), |p| self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name))
+    pub(crate) fn find_name(
+        &self,
+        changes: &ChangeSet,
+        name: &str,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Option<u32> {
+        self.by_name.find(self.hash(name.as_bytes()), |p| {
+            self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name)
+        })
     }
 
     /// The first entry with a number that also `fits`.
-    pub(crate) fn find_gidnumber(&self, gidnumber: u32, fits: impl Fn(&Entry) -> bool) -> Option<u32> {
+    pub(crate) fn find_gidnumber(
+        &self,
+        gidnumber: u32,
+        fits: impl Fn(&Entry) -> bool,
+    ) -> Option<u32> {
         let is = |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e));
         self.by_gidnumber.find(self.hash(&gidnumber.to_ne_bytes()), is)
     }
 
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
-        let has_mail = |e: &Entry| self.json(changes, e).is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()));
+        let has_mail = |e: &Entry| {
+            self.json(changes, e)
+                .is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()))
+        };
         let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
-        self.by_mail.find(self.hash(mail.as_bytes()), |p| self.entry(p).is_some_and(has_mail)).or_else(known)
+        self.by_mail
+            .find(self.hash(mail.as_bytes()), |p| self.entry(p).is_some_and(has_mail))
+            .or_else(known)
     }
 
     /// The person with a user name in the directory, lower-cased.
@@ -243,7 +268,8 @@ impl Index {
         if let Some(position) = self.renamed.get(user_name) {
             return Some(*position);
         }
-        let found = self.find_name(changes, user_name, |e| e.kind == Kind::Person && e.state != State::Skipped);
+        let found = self
+            .find_name(changes, user_name, |e| e.kind == Kind::Person && e.state != State::Skipped);
         found.filter(|position| !self.user_names.contains_key(position))
     }
 
@@ -256,10 +282,16 @@ impl Index {
     pub(crate) fn dn<'s>(&'s self, changes: &'s ChangeSet, position: u32) -> Cow<'s, str> {
         let Some(entry) = self.entry(position) else { return Cow::Borrowed("") };
         match entry.place {
-            Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &texts.dn)),
-            Place::Record(at) => {
-                Cow::Owned(changes.records().get(at as usize).map(|record| changes.external_id(record)).unwrap_or_default())
+            Place::Text(at) => {
+                Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &texts.dn))
             }
+            Place::Record(at) => Cow::Owned(
+                changes
+                    .records()
+                    .get(at as usize)
+                    .map(|record| changes.external_id(record))
+                    .unwrap_or_default(),
+            ),
         }
     }
 
@@ -327,7 +359,9 @@ impl Index {
 
     fn is_named(&self, changes: &ChangeSet, entry: &Entry, form: &str) -> bool {
         let dn = match entry.place {
-            Place::Text(at) => Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &*texts.dn)),
+            Place::Text(at) => {
+                Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &*texts.dn))
+            }
             Place::Record(at) => match changes.records().get(at as usize) {
                 Some(record) => Cow::Owned(changes.external_id(record)),
                 None => return false,
@@ -340,13 +374,19 @@ impl Index {
 
     fn json<'s>(&self, changes: &'s ChangeSet, entry: &Entry) -> Option<&'s [u8]> {
         match entry.place {
-            Place::Record(at) => changes.records().get(at as usize).map(|record| changes.rest(record)),
+            Place::Record(at) => {
+                changes.records().get(at as usize).map(|record| changes.rest(record))
+            }
             Place::Text(_) => None,
         }
     }
 
-    /// The octets alone, in one go: [`std::hash::Hash`] adds what tells keys of several parts from one another, which costs as much again.
-    #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough: what it finds is compared")]
+    /// The octets alone, in one go: [`std::hash::Hash`] adds what tells keys of several parts from
+    /// one another, which costs as much again.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "half of the hash is enough: what it finds is compared"
+    )]
     fn hash(&self, key: &[u8]) -> u32 {
         let mut hasher = self.hashing.build_hasher();
         hasher.write(key);
@@ -354,7 +394,8 @@ impl Index {
     }
 }
 
-/// The comparison form of an entry's own DN. A server that sends what is no DN gets a plain comparison.
+/// The comparison form of an entry's own DN. A server that sends what is no DN gets a plain
+/// comparison.
 pub(crate) fn comparison_form(dn: &str, form: &mut String) {
     if dn::normalize_into(dn, form).is_err() {
         form.clear();
@@ -367,8 +408,8 @@ fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// The value of `"name":"…"` in a serialised entry. Inside a JSON string every quote has a backslash before it, so the key is found
-/// nowhere else; and a name that is sent needs no escape.
+/// The value of `"name":"…"` in a serialised entry. Inside a JSON string every quote has a
+/// backslash before it, so the key is found nowhere else; and a name that is sent needs no escape.
 fn name_in(json: &[u8]) -> Option<&str> {
     const KEY: &[u8] = b",\"name\":\"";
     let start = json.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
@@ -377,7 +418,8 @@ fn name_in(json: &[u8]) -> Option<&str> {
     str::from_utf8(rest.get(..end)?).ok()
 }
 
-/// Whether `key` (with the opening quote of its value) is followed by the value somewhere. The value needs no escape.
+/// Whether `key` (with the opening quote of its value) is followed by the value somewhere. The
+/// value needs no escape.
 fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
     json.windows(key.len())
         .enumerate()
@@ -390,7 +432,8 @@ fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Walking all of a key for each entry that has it would make the run quadratic: with 100,000 of them, 5,000 million steps.
+    /// Walking all of a key for each entry that has it would make the run quadratic: with 100,000
+    /// of them, 5,000 million steps.
     #[test]
     fn what_is_never_found_stands_in_no_table() {
         let (changes, mut index) = (ChangeSet::default(), Index::default());
@@ -408,7 +451,15 @@ mod tests {
                 user_name: None,
             };
             index.add(&changes, &new);
-            index.add(&changes, &NewEntry { sync_uuid: Uuid::from_u128(id + 1000), dn: "uid=one", dn_form: "uid=one", ..new })
+            index.add(
+                &changes,
+                &NewEntry {
+                    sync_uuid: Uuid::from_u128(id + 1000),
+                    dn: "uid=one",
+                    dn_form: "uid=one",
+                    ..new
+                },
+            )
         };
         let held = add(0, Kind::Person, State::Held);
         for id in 1..100 {
@@ -427,16 +478,31 @@ mod tests {
         assert_eq!(index.find_name(&changes, "everybody", |e| e.kind == Kind::Group), Some(group));
     }
 
-    /// One who is not part of the run may be received after all, and an owner owns whatever others have claimed.
+    /// One who is not part of the run may be received after all, and an owner owns whatever others
+    /// have claimed.
     #[test]
     fn who_is_known_is_found_beside_others() {
         let (changes, mut index) = (ChangeSet::default(), Index::default());
         let mut add = |id: u128, state| {
             let sync_uuid = Uuid::from_u128(id);
             let (kind, gidnumber, record, dn) = (Kind::Person, Some(2000), None, "uid=one");
-            index.add(&changes, &NewEntry { sync_uuid, kind, state, gidnumber, record, dn, dn_form: dn, name: "one", user_name: None })
+            index.add(
+                &changes,
+                &NewEntry {
+                    sync_uuid,
+                    kind,
+                    state,
+                    gidnumber,
+                    record,
+                    dn,
+                    dn_form: dn,
+                    name: "one",
+                    user_name: None,
+                },
+            )
         };
-        let (known, held, owner) = (add(1, State::Known), add(2, State::Held), add(3, State::Owner));
+        let (known, held, owner) =
+            (add(1, State::Known), add(2, State::Held), add(3, State::Owner));
         assert_eq!(index.find_dn(&changes, "uid=one"), Some(known));
         index.entry_mut(known).unwrap().state = State::Replaced;
         assert_eq!(index.find_dn(&changes, "uid=one"), Some(held));

@@ -1,7 +1,9 @@
-//! When an account may be used: lock and expiry attributes to Kanidm's `account_valid_from` and `account_expire`.
+//! When an account may be used: lock and expiry attributes to Kanidm's `account_valid_from` and
+//! `account_expire`.
 //!
-//! Scope: the attributes of `sync_account_lock` in INTERFACE.md. A lock that cannot be understood must never make an account look
-//! unlocked, so every value that is not understood is a problem, and the entry is held whatever the policy says.
+//! Scope: the attributes of `sync_account_lock` in INTERFACE.md. A lock that cannot be understood
+//! must never make an account look unlocked, so every value that is not understood is a problem,
+//! and the entry is held whatever the policy says.
 //!
 //! | attribute | meaning |
 //! |---|---|
@@ -12,18 +14,26 @@
 //! | `pwdEndTime` (ppolicy), `krbPrincipalExpiration` | the account ends then |
 //! | `pwdStartTime` (ppolicy) | the account begins then |
 //!
-//! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of its own that a synchronisation may set.
+//! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of
+//! its own that a synchronisation may set.
 
-use std::time::SystemTime;
+use chrono::NaiveDate;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use crate::content::account::{BEGINNING, LAST, Seconds};
 
-use super::validate::Rule;
 use super::values::{self, Picked};
+use crate::content::rules::Rule;
 
 /// The attributes, in the order of [`Values`].
-pub(crate) const ATTRIBUTES: [&str; COUNT] =
-    ["nsAccountLock", "pwdAccountLockedTime", "shadowExpire", "pwdEndTime", "krbPrincipalExpiration", "pwdStartTime", "sambaAcctFlags"];
+pub(crate) const ATTRIBUTES: [&str; COUNT] = [
+    "nsAccountLock",
+    "pwdAccountLockedTime",
+    "shadowExpire",
+    "pwdEndTime",
+    "krbPrincipalExpiration",
+    "pwdStartTime",
+    "sambaAcctFlags",
+];
 const COUNT: usize = 7;
 
 const BOOLEAN: Rule = "must be TRUE or FALSE";
@@ -34,13 +44,6 @@ const TIME: Rule = "must be a GeneralizedTime, such as 20301231235959Z";
 /// The lock attributes an entry has.
 pub(crate) type Values<'a> = [Option<Picked<'a>>; COUNT];
 
-/// Seconds since the beginning of 1970, UTC.
-type Seconds = i64;
-
-/// The beginning of 1970: long gone, and what Kanidm can store.
-const LOCKED: Seconds = 0;
-/// The last second of 9999, the end of RFC 3339.
-const LAST: Seconds = 253_402_300_799;
 const DAY: Seconds = 86_400;
 
 /// From when until when an account may be used.
@@ -53,23 +56,31 @@ pub(crate) struct Window {
 impl Window {
     /// Ends the account: it is locked.
     pub(crate) fn lock(&mut self) {
-        self.expire = Some(LOCKED);
+        self.expire = Some(BEGINNING);
     }
 
     /// Whether the account is locked: no other attribute can change that.
     pub(crate) fn is_locked(self) -> bool {
-        self.expire == Some(LOCKED)
+        self.expire == Some(BEGINNING)
     }
 
     /// Reads the attributes; `problem` hears of each value that is not understood.
-    pub(crate) fn read(attributes: &Values<'_>, mut problem: impl FnMut(&'static str, Rule)) -> Window {
+    pub(crate) fn read(
+        attributes: &Values<'_>,
+        mut problem: impl FnMut(&'static str, Rule),
+    ) -> Window {
         let mut window = Window::default();
         for (name, attribute) in ATTRIBUTES.iter().zip(attributes) {
             for value in attribute.iter().flat_map(values::not_blank) {
                 match read(name, value) {
                     Ok(None) => {}
-                    Ok(Some(Bound::From(from))) => window.valid_from = Some(window.valid_from.map_or(from, |other| other.max(from))),
-                    Ok(Some(Bound::Until(end))) => window.expire = Some(window.expire.map_or(end, |other| other.min(end))),
+                    Ok(Some(Bound::From(from))) => {
+                        window.valid_from =
+                            Some(window.valid_from.map_or(from, |other| other.max(from)))
+                    }
+                    Ok(Some(Bound::Until(end))) => {
+                        window.expire = Some(window.expire.map_or(end, |other| other.min(end)))
+                    }
                     Err(rule) => problem(name, rule),
                 }
             }
@@ -91,12 +102,12 @@ enum Bound {
 fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
     let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
     match name {
-        "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(LOCKED))),
-        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and who wrote it may have spelled it in another way.
-        // Only its year is looked at.
-        "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(LOCKED))),
+        "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(BEGINNING))),
+        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and who
+        // wrote it may have spelled it in another way. Only its year is looked at.
+        "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(BEGINNING))),
         "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
-        "sambaAcctFlags" => Ok(is_disabled(text)?.then_some(Bound::Until(LOCKED))),
+        "sambaAcctFlags" => Ok(is_disabled(text)?.then_some(Bound::Until(BEGINNING))),
         "shadowExpire" => Ok(day(text)?.map(Bound::Until)),
         "pwdStartTime" => generalized_time(text).map(|time| Some(Bound::From(time))).ok_or(TIME),
         _ => generalized_time(text).map(|time| Some(Bound::Until(time))).ok_or(TIME),
@@ -133,11 +144,15 @@ fn day(text: &str) -> Result<Option<Seconds>, Rule> {
     Ok(begins.filter(|begins| *begins <= LAST))
 }
 
-/// GeneralizedTime, RFC 4517 §3.3.13: `YYYYMMDDHH[MM[SS]][(.|,)fraction](Z|±HH[MM])`. Fractions of a second are cut off; times before
-/// 1970 are the beginning of 1970.
+/// GeneralizedTime, RFC 4517 §3.3.13: `YYYYMMDDHH[MM[SS]][(.|,)fraction](Z|±HH[MM])`. Fractions of
+/// a second are cut off; times before 1970 are the beginning of 1970.
 fn generalized_time(text: &str) -> Option<Seconds> {
     let mut rest = text.as_bytes();
-    let date = NaiveDate::from_ymd_opt(i32::try_from(digits(&mut rest, 4)?).ok()?, digits(&mut rest, 2)?, digits(&mut rest, 2)?)?;
+    let date = NaiveDate::from_ymd_opt(
+        i32::try_from(digits(&mut rest, 4)?).ok()?,
+        digits(&mut rest, 2)?,
+        digits(&mut rest, 2)?,
+    )?;
     let hour = digits(&mut rest, 2)?;
     let minute = optional_digits(&mut rest)?;
     let second = if minute.is_some() { optional_digits(&mut rest)? } else { None };
@@ -150,9 +165,10 @@ fn generalized_time(text: &str) -> Option<Seconds> {
     let offset = offset(rest)?;
     // 60 is a leap second: the first second of the next minute.
     let second = second.unwrap_or(0);
-    let time = date.and_hms_opt(hour, minute.unwrap_or(0), second.min(59))?.and_utc().timestamp() + Seconds::from(second == 60);
+    let time = date.and_hms_opt(hour, minute.unwrap_or(0), second.min(59))?.and_utc().timestamp()
+        + Seconds::from(second == 60);
     let time = if second > 60 { None } else { time.checked_add(fraction)?.checked_sub(offset) };
-    Some(time?.clamp(LOCKED, LAST))
+    Some(time?.clamp(BEGINNING, LAST))
 }
 
 fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
@@ -166,7 +182,11 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
 
 /// Two digits, if a digit follows at all. The outer option is the error.
 fn optional_digits(rest: &mut &[u8]) -> Option<Option<u32>> {
-    if rest.first().is_some_and(u8::is_ascii_digit) { digits(rest, 2).map(Some) } else { Some(None) }
+    if rest.first().is_some_and(u8::is_ascii_digit) {
+        digits(rest, 2).map(Some)
+    } else {
+        Some(None)
+    }
 }
 
 /// A decimal fraction of a unit of so many seconds, in whole seconds.
@@ -200,22 +220,10 @@ fn offset(rest: &[u8]) -> Option<Seconds> {
     (rest.is_empty() && minutes < 60).then_some(sign * Seconds::from(hours * 3600 + minutes * 60))
 }
 
-/// RFC 3339, as Kanidm reads it.
-pub(crate) fn rfc3339(time: Seconds) -> String {
-    use chrono::{Datelike, Timelike};
-    let t: DateTime<Utc> = DateTime::from_timestamp(time.clamp(LOCKED, LAST), 0).unwrap_or_default();
-    format!("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", t.year(), t.month(), t.day(), t.hour(), t.minute(), t.second())
-}
-
-/// Whether this time, as [`rfc3339`] writes it, has come.
-pub(crate) fn has_ended(time: &str) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    time <= rfc3339(Seconds::try_from(now.as_secs()).unwrap_or(LAST)).as_str()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::account::rfc3339;
 
     fn until(name: &str, value: &str) -> Result<Option<String>, Rule> {
         match read(name, value.as_bytes())? {
@@ -236,7 +244,13 @@ mod tests {
             assert_eq!(until("nsAccountLock", unclear), Err(BOOLEAN), "{unclear}");
         }
         assert_eq!(read("nsAccountLock", &[0xff]).map(|_| ()), Err(BOOLEAN));
-        for locked in ["000001010000Z", "00000101000000Z", "000001010000+0000", "00000101000000.0-0000", "0000"] {
+        for locked in [
+            "000001010000Z",
+            "00000101000000Z",
+            "000001010000+0000",
+            "00000101000000.0-0000",
+            "0000",
+        ] {
             assert_eq!(until("pwdAccountLockedTime", locked), epoch, "{locked}");
         }
         assert_eq!(until("pwdAccountLockedTime", "20240101120000Z"), Ok(None));

@@ -1,8 +1,9 @@
 //! The mapper: entries of a run in, [`Content`] out.
 //!
-//! Scope: the order of things. Persons are read, checked and written as they come; of two that claim the same name, number, mail address
-//! or DN, the first keeps it. Groups are drafts until the end: user-private ones are skipped, then names and numbers settled (persons
-//! first), then members resolved. So what a group holds does not depend on the order in which entries were received.
+//! Scope: the order of things. Persons are read, checked and written as they come; of two that
+//! claim the same name, number, mail address or DN, the first keeps it. Groups are drafts until the
+//! end: user-private ones are skipped, then names and numbers settled (persons first), then members
+//! resolved. So what a group holds does not depend on the order in which entries were received.
 
 use std::collections::HashSet;
 
@@ -14,23 +15,26 @@ use super::index::{Entry, Index, Kind, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
-use super::shown::Mask;
-use super::validate;
 use super::values::Names;
 use super::{
-    Changed, Claimed, Content, Contested, DN, Dropped, Findings, Held, MAP_UUID, MAX_ASKED, MAX_MEMBERS, Problem, Questions, SkipReason,
-    Skipped,
+    Changed, Content, Contested, DN, Dropped, Findings, Held, MAP_UUID, MAX_ASKED, MAX_MEMBERS,
+    Problem, Questions, SkipReason, Skipped,
 };
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
-use crate::kanidm::scim::{Schemas, ScimPerson};
-use crate::sync::changeset::{self, PushError};
+use crate::content::Claimed;
+use crate::content::account::{STILL_OPEN, rfc3339};
+use crate::content::changeset::{self, PushError};
+use crate::content::rules;
+use crate::content::scim::{Schemas, ScimPerson};
+use crate::content::shown::Mask;
 
 const OBJECT_CLASS: &str = "objectClass";
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
-/// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental run then [`questions`](Self::questions)
-/// and [`known`](Self::known); [`finish`](Self::finish) at the end.
+/// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental
+/// run then [`questions`](Self::questions) and [`known`](Self::known); [`finish`](Self::finish) at
+/// the end.
 pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
@@ -54,7 +58,8 @@ pub struct Mapper<'c> {
 }
 
 impl<'c> Mapper<'c> {
-    /// A mapper for one run. `full`: the run receives every entry in scope, so that what it does not receive does not exist.
+    /// A mapper for one run. `full`: the run receives every entry in scope, so that what it does
+    /// not receive does not exist.
     pub fn new(cfg: &'c MappingConfig, full: bool) -> Self {
         Mapper {
             cfg,
@@ -80,7 +85,8 @@ impl<'c> Mapper<'c> {
         self
     }
 
-    /// The DN of the sync account, RFC 4514 text: its entry is skipped. After [`preparing`](Self::preparing).
+    /// The DN of the sync account, RFC 4514 text: its entry is skipped. After
+    /// [`preparing`](Self::preparing).
     pub fn bound_as(mut self, dn: Option<&str>) -> Self {
         self.bound_as = dn.map(|dn| {
             let mut form = String::new();
@@ -91,13 +97,15 @@ impl<'c> Mapper<'c> {
     }
 
     /// The hash that replaces a unix password which the directory has taken away
-    /// ([`super::password::unusable_hash`]). Sent only where unix passwords are synchronised.
+    /// ([`crate::content::rules::password::unusable_hash`]). Sent only where unix passwords are
+    /// synchronised.
     pub fn with_unusable_hash(mut self, hash: Option<&'c str>) -> Self {
         self.unusable_hash = hash.filter(|_| self.cfg.person.password_as_unix);
         self
     }
 
-    /// The members of all groups together may have so many bytes while they wait to be resolved. The largest group is held that does not fit.
+    /// The members of all groups together may have so many bytes while they wait to be resolved.
+    /// The largest group is held that does not fit.
     pub fn with_member_bytes(mut self, max: usize) -> Self {
         self.max_member_bytes = max;
         self
@@ -107,7 +115,8 @@ impl<'c> Mapper<'c> {
     pub fn attributes(cfg: &MappingConfig) -> Vec<String> {
         let mut attributes: Vec<String> = Vec::new();
         for name in person::names(&cfg.person).into_iter().chain(group::names(&cfg.group)) {
-            if !name.is_empty() && !attributes.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+            if !name.is_empty() && !attributes.iter().any(|other| other.eq_ignore_ascii_case(name))
+            {
                 attributes.push(name.to_string());
             }
         }
@@ -128,8 +137,9 @@ impl<'c> Mapper<'c> {
         self.index.entry(position).is_some_and(Entry::is_received)
     }
 
-    /// Takes an entry received in this run. Never fails: what is wrong with it stands in the [`Content`]. An entry that was received
-    /// before is ignored, and the answer is `false`; see [`Content::hold`].
+    /// Takes an entry received in this run. Never fails: what is wrong with it stands in the
+    /// [`Content`]. An entry that was received before is ignored, and the answer is `false`; see
+    /// [`Content::hold`].
     pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) -> bool {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             if self.is_received(known) {
@@ -139,7 +149,7 @@ impl<'c> Mapper<'c> {
         }
         if has_long_name(entry) {
             self.form.clear();
-            self.hold(sync_uuid, &shortened(entry.dn()), DN, validate::TOO_LONG.to_owned());
+            self.hold(sync_uuid, &shortened(entry.dn()), DN, rules::TOO_LONG.to_owned());
             return true;
         }
         let values = self.pick(entry);
@@ -154,7 +164,9 @@ impl<'c> Mapper<'c> {
                 Kind::Person => self.person(sync_uuid, entry, &values),
                 Kind::Group => self.group(sync_uuid, entry),
                 Kind::Other => {
-                    if let Some(oversized) = entry.oversized().filter(|oversized| oversized.leaves_out(OBJECT_CLASS)) {
+                    if let Some(oversized) =
+                        entry.oversized().filter(|oversized| oversized.leaves_out(OBJECT_CLASS))
+                    {
                         self.hold(sync_uuid, entry.dn(), OBJECT_CLASS, super::too_large(oversized));
                         return true;
                     }
@@ -166,8 +178,9 @@ impl<'c> Mapper<'c> {
         true
     }
 
-    /// Takes an entry that is in scope but not part of this run: an answer to [`questions`](Self::questions). It is not sent; groups may
-    /// have it as a member, or be private to it.
+    /// Takes an entry that is in scope but not part of this run: an answer to
+    /// [`questions`](Self::questions). It is not sent; groups may have it as a member, or be
+    /// private to it.
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         if has_long_name(entry) {
             return;
@@ -175,7 +188,10 @@ impl<'c> Mapper<'c> {
         let values = self.pick(entry);
         let kind = self.kind(&values);
         let table = self.table(sync_uuid);
-        if self.index.find_uuid(&sync_uuid).is_some() || kind == Kind::Other || table.is_some_and(|table| table.exclude) {
+        if self.index.find_uuid(&sync_uuid).is_some()
+            || kind == Kind::Other
+            || table.is_some_and(|table| table.exclude)
+        {
             return;
         }
         self.index.comparison_form(entry.dn(), &mut self.form);
@@ -227,25 +243,38 @@ impl<'c> Mapper<'c> {
                     questions.everybody = true;
                     break;
                 }
-                asked_for.push(if self.cfg.group.schema == GroupSchema::Rfc2307 { form.clone() } else { text.to_string() });
+                asked_for.push(if self.cfg.group.schema == GroupSchema::Rfc2307 {
+                    form.clone()
+                } else {
+                    text.to_string()
+                });
             }
         }
         for draft in self.drafts.iter().filter(|draft| self.may_be_private(draft)) {
-            questions.private_group_names.push(self.index.name(&self.content.changes, draft.entry).to_string());
+            questions
+                .private_group_names
+                .push(self.index.name(&self.content.changes, draft.entry).to_string());
         }
-        questions.private_group_names.retain(|name| validate::name(name).is_ok());
+        questions.private_group_names.retain(|name| rules::name(name).is_ok());
         questions
     }
 
-    /// The persons that are sent, the groups that were received, and if `held_too` the entries that are held, by what groups may name them.
+    /// The persons that are sent, the groups that were received, and if `held_too` the entries that
+    /// are held, by what groups may name them.
     pub fn changed(&self, held_too: bool) -> impl Iterator<Item = Changed> {
         let changes = &self.content.changes;
-        let counts = move |state| matches!(state, State::Sent | State::Draft) || (held_too && state == State::Held);
+        let counts = move |state| {
+            matches!(state, State::Sent | State::Draft) || (held_too && state == State::Held)
+        };
         self.index.iter().filter(move |(_, entry)| counts(entry.state)).map(|(position, entry)| {
             let person = entry.kind == Kind::Person;
             Changed {
                 dn: self.index.dn(changes, position).into_owned(),
-                user_names: if person { self.index.user_names(changes, position) } else { Vec::new() },
+                user_names: if person {
+                    self.index.user_names(changes, position)
+                } else {
+                    Vec::new()
+                },
             }
         })
     }
@@ -269,7 +298,9 @@ impl<'c> Mapper<'c> {
     /// By object class; what is both is a person.
     pub(super) fn kind(&self, values: &person::Values<'_>) -> Kind {
         let mut kind = Kind::Other;
-        let is_one_of = |class: &[u8], names: &[String]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class));
+        let is_one_of = |class: &[u8], names: &[String]| {
+            names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class))
+        };
         for class in person::object_classes(values) {
             if is_one_of(class, &self.cfg.person.object_classes) {
                 return Kind::Person;
@@ -295,20 +326,52 @@ impl<'c> Mapper<'c> {
         let (state, dn_form) = (State::Skipped, self.form.as_str());
         self.index.add(
             &self.content.changes,
-            &NewEntry { sync_uuid, kind, state, gidnumber: None, record: None, dn, dn_form, name: "", user_name: None },
+            &NewEntry {
+                sync_uuid,
+                kind,
+                state,
+                gidnumber: None,
+                record: None,
+                dn,
+                dn_form,
+                name: "",
+                user_name: None,
+            },
         );
-        self.content.skipped.push(Skipped { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, dn: dn.to_string(), reason });
+        self.content.skipped.push(Skipped {
+            uuid: self.cfg.kanidm_uuid(sync_uuid),
+            sync_uuid,
+            dn: dn.to_string(),
+            reason,
+        });
     }
 
     /// Holds an entry of which it is not known what it is.
     fn hold(&mut self, sync_uuid: Uuid, dn: &str, attribute: &str, rule: String) {
         let (dn_form, dn) = (self.form.as_str(), dn.to_owned());
         let (kind, state, shown) = (changeset::Kind::Person, State::Held, Mask::ALL);
-        let new =
-            NewEntry { sync_uuid, kind: Kind::Other, state, gidnumber: None, record: None, dn: &dn, dn_form, name: "", user_name: None };
+        let new = NewEntry {
+            sync_uuid,
+            kind: Kind::Other,
+            state,
+            gidnumber: None,
+            record: None,
+            dn: &dn,
+            dn_form,
+            name: "",
+            user_name: None,
+        };
         self.index.add(&self.content.changes, &new);
         let problems = vec![Problem { attribute: attribute.to_owned(), rule }];
-        self.content.held.push(Held { uuid: self.cfg.kanidm_uuid(sync_uuid), sync_uuid, kind, shown, dn, problems, ended: None });
+        self.content.held.push(Held {
+            uuid: self.cfg.kanidm_uuid(sync_uuid),
+            sync_uuid,
+            kind,
+            shown,
+            dn,
+            problems,
+            ended: None,
+        });
     }
 
     pub(super) fn set_state(&mut self, position: u32, state: State) {
@@ -317,7 +380,12 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    fn person(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>, values: &person::Values<'_>) {
+    fn person(
+        &mut self,
+        sync_uuid: Uuid,
+        entry: &SearchResultEntry<'_>,
+        values: &person::Values<'_>,
+    ) {
         let dn = entry.dn();
         let (cfg, table) = (&self.cfg.person, self.table(sync_uuid));
         let mut findings = Findings::new(self.cfg.invalid_entries);
@@ -335,12 +403,14 @@ impl<'c> Mapper<'c> {
         if !sent {
             findings.ended = person.ended(&findings.problems);
             if findings.ended.is_none() && person.window != lock::Window::default() {
-                findings.required("sync_account_lock", person::STILL_OPEN);
+                findings.required("sync_account_lock", STILL_OPEN);
             }
         }
-        let record = if sent { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
+        let record =
+            if sent { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
         let Buffers { user_name, name, mails, .. } = &self.buffers;
-        let renamed = table.is_some_and(|table| table.map_name.is_some()).then_some(user_name.as_str());
+        let renamed =
+            table.is_some_and(|table| table.map_name.is_some()).then_some(user_name.as_str());
         let state = if record.is_some() { State::Sent } else { State::Held };
         let position = self.index.add(
             &self.content.changes,
@@ -369,19 +439,30 @@ impl<'c> Mapper<'c> {
     fn note_claims(&mut self, sync_uuid: Uuid, findings: &Findings) {
         let loser = self.cfg.kanidm_uuid(sync_uuid);
         for (address, owner) in &findings.claimed {
-            let Some(owner) = self.index.entry(*owner).map(|entry| self.cfg.kanidm_uuid(entry.sync_uuid)) else { continue };
+            let Some(owner) =
+                self.index.entry(*owner).map(|entry| self.cfg.kanidm_uuid(entry.sync_uuid))
+            else {
+                continue;
+            };
             self.content.claimed.push(Claimed { loser, owner, address: address.clone() });
         }
     }
 
     /// Serialises a person; the position in the change set.
-    fn write_person(&mut self, sync_uuid: Uuid, dn: &str, person: &person::Person<'_>, findings: &mut Findings) -> Option<u32> {
+    fn write_person(
+        &mut self,
+        sync_uuid: Uuid,
+        dn: &str,
+        person: &person::Person<'_>,
+        findings: &mut Findings,
+    ) -> Option<u32> {
         let Buffers { name, password, mails, keys, labels, .. } = &self.buffers;
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
-        let valid_from = person.window.valid_from.map(lock::rfc3339);
-        let expire = person.window.expire.map(lock::rfc3339);
+        let valid_from = person.window.valid_from.map(rfc3339);
+        let expire = person.window.expire.map(rfc3339);
         let password = Some(password.as_str()).filter(|password| !password.is_empty());
-        let schemas = if person.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person };
+        let schemas =
+            if person.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person };
         let scim = ScimPerson {
             id: uuid,
             name,
@@ -403,7 +484,8 @@ impl<'c> Mapper<'c> {
         position_of(written, findings)
     }
 
-    /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has it, whether it is in this run or not.
+    /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has
+    /// it, whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
         if self.claimed.contains(&sync_uuid) {
             findings.required(MAP_UUID, CLAIMED);
@@ -411,24 +493,45 @@ impl<'c> Mapper<'c> {
     }
 
     /// Names what was held or dropped.
-    pub(super) fn report(&mut self, sync_uuid: Uuid, (kind, shown): (changeset::Kind, Mask), dn: &str, findings: Findings) {
+    pub(super) fn report(
+        &mut self,
+        sync_uuid: Uuid,
+        (kind, shown): (changeset::Kind, Mask),
+        dn: &str,
+        findings: Findings,
+    ) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
         let Findings { mut problems, drops, contested, ended, .. } = findings;
         if problems.is_empty() {
             self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
-            let dropped = |Problem { attribute, rule }| Dropped { uuid, sync_uuid, dn: dn.to_string(), attribute, rule };
+            let dropped = |Problem { attribute, rule }| Dropped {
+                uuid,
+                sync_uuid,
+                dn: dn.to_string(),
+                attribute,
+                rule,
+            };
             let dropped = drops.into_iter().map(dropped);
             self.content.dropped.extend(dropped);
         } else {
             problems.extend(drops);
-            self.content.held.push(Held { uuid, sync_uuid, kind, shown, dn: dn.to_string(), problems, ended });
+            self.content.held.push(Held {
+                uuid,
+                sync_uuid,
+                kind,
+                shown,
+                dn: dn.to_string(),
+                problems,
+                ended,
+            });
         }
     }
 }
 
 /// A DN that is longer than a server takes one is kept nowhere.
 fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
-    entry.dn().len() > validate::MEMBER_DN_LENGTH || entry.oversized().is_some_and(|oversized| oversized.without_name)
+    entry.dn().len() > rules::MEMBER_DN_LENGTH
+        || entry.oversized().is_some_and(|oversized| oversized.without_name)
 }
 
 /// A long DN for messages.
@@ -438,7 +541,10 @@ fn shortened(dn: &str) -> String {
 }
 
 /// The position of what was written; what could not be is held.
-pub(super) fn position_of(written: Result<usize, PushError>, findings: &mut Findings) -> Option<u32> {
+pub(super) fn position_of(
+    written: Result<usize, PushError>,
+    findings: &mut Findings,
+) -> Option<u32> {
     let position = written.ok().and_then(|position| u32::try_from(position).ok());
     if position.is_none() {
         findings.required(DN, UNWRITABLE);

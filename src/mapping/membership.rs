@@ -1,22 +1,24 @@
 //! What the members of a group are: entries of the run, entries known otherwise, or out of scope.
 //!
-//! Scope: one member value at a time. Kanidm matches members by the lower-cased DN string alone and drops what it does not know without
-//! a word, so each is sent as its entry's DN was sent, however the group spells it.
+//! Scope: one member value at a time. Kanidm matches members by the lower-cased DN string alone and
+//! drops what it does not know without a word, so each is sent as its entry's DN was sent, however
+//! the group spells it.
 
 use ldap_content_sync::dn;
 
 use super::index::{Index, State};
-use super::validate;
 use crate::config::sync::GroupSchema;
-use crate::sync::changeset::ChangeSet;
+use crate::content::changeset::ChangeSet;
+use crate::content::rules;
 
 /// What a member value stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target<'m> {
     /// Position in the index.
     Entry(u32),
-    /// Not in the run: a look-up tells whether there is such an entry, and how its DN is spelled. A DN is never sent unseen: one that no
-    /// entry has any more may be what Kanidm still knows another entry by.
+    /// Not in the run: a look-up tells whether there is such an entry, and how its DN is spelled. A
+    /// DN is never sent unseen: one that no entry has any more may be what Kanidm still knows
+    /// another entry by.
     Unknown(&'m str),
     /// Not an entry that Kanidm has.
     OutOfScope,
@@ -34,17 +36,26 @@ pub(super) struct Resolver<'i> {
 }
 
 impl Resolver<'_> {
-    /// What a value stands for. `form` is a buffer; behind it stands the form the value was compared in.
+    /// What a value stands for. `form` is a buffer; behind it stands the form the value was
+    /// compared in.
     pub(super) fn resolve<'m>(&self, value: &'m [u8], form: &mut String) -> Target<'m> {
         let Ok(text) = str::from_utf8(value) else { return Target::OutOfScope };
         let (text, found) = match self.schema {
-            GroupSchema::Rfc2307 if text.len() > validate::MEMBER_NAME_LENGTH => return Target::OutOfScope,
-            GroupSchema::Rfc2307Bis if text.len() > validate::MEMBER_DN_LENGTH => return Target::OutOfScope,
+            GroupSchema::Rfc2307 if text.len() > rules::MEMBER_NAME_LENGTH => {
+                return Target::OutOfScope;
+            }
+            GroupSchema::Rfc2307Bis if text.len() > rules::MEMBER_DN_LENGTH => {
+                return Target::OutOfScope;
+            }
             GroupSchema::Rfc2307 => {
                 super::person::lower_case(text.trim(), form);
                 // The name of one person may be another name of a second one, who comes after it.
                 // Only who has seen both can tell.
-                let by_another_name = || self.index.find_user_by_another_name(form).filter(|_| self.full || self.answered);
+                let by_another_name = || {
+                    self.index
+                        .find_user_by_another_name(form)
+                        .filter(|_| self.full || self.answered)
+                };
                 (text.trim(), self.index.find_user(self.changes, form).or_else(by_another_name))
             }
             GroupSchema::Rfc2307Bis => {
@@ -57,7 +68,11 @@ impl Resolver<'_> {
             }
         };
         match found {
-            Some(position) if self.index.entry(position).is_some_and(|e| e.state == State::Skipped) => Target::OutOfScope,
+            Some(position)
+                if self.index.entry(position).is_some_and(|e| e.state == State::Skipped) =>
+            {
+                Target::OutOfScope
+            }
             Some(position) => Target::Entry(position),
             None if self.full => Target::OutOfScope,
             None => Target::Unknown(text),
@@ -67,8 +82,9 @@ impl Resolver<'_> {
 
 /// `uniqueMember` may hold a bit string behind the DN (RFC 4517 §3.3.21): `cn=x#'0101'B`.
 pub(super) fn without_uid(text: &str) -> &str {
-    let uid =
-        text.rsplit_once("#'").filter(|(_, uid)| uid.strip_suffix("'B").is_some_and(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1'))));
+    let uid = text.rsplit_once("#'").filter(|(_, uid)| {
+        uid.strip_suffix("'B").is_some_and(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1')))
+    });
     uid.map_or(text, |(dn, _)| dn)
 }
 

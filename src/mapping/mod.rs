@@ -1,8 +1,11 @@
-//! From directory entries to SCIM entries: pure functions, no I/O, no clock.
+//! From directory entries to SCIM entries: pure functions without I/O.
 //!
-//! [`Mapper`] takes the entries of a run as they come off the wire. A person is checked and serialised at once; groups wait, compactly,
-//! until [`Mapper::finish`], because their members may come behind them. Every rule of Kanidm ([`validate`], [`password`], [`ssh_key`])
-//! is applied here, all problems of all entries at once, so that one bad value never fails the request of the others.
+//! [`Mapper`] takes the entries of a run as they come off the wire. It checks and writes a person
+//! at once. Groups wait in a compact form until [`Mapper::finish`], because their members may
+//! follow them. The mapper applies every rule of Kanidm ([`crate::content::rules`]) and collects
+//! all problems of all entries, so that one bad value never fails the POST of the others.
+//!
+//! Rule: this room never sees Kanidm, a connection, or a run.
 
 mod group;
 mod index;
@@ -10,13 +13,10 @@ mod lock;
 mod mapper;
 mod membership;
 mod owners;
-pub mod password;
 mod person;
 mod positions;
 pub(crate) mod prepared;
 pub mod shown;
-pub mod ssh_key;
-pub mod validate;
 mod values;
 
 use std::borrow::Cow;
@@ -25,15 +25,15 @@ use std::collections::{HashMap, HashSet};
 use ldap_content_sync::Oversized;
 use uuid::Uuid;
 
-pub(crate) use lock::has_ended;
+use crate::content::shown::Mask;
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
-pub(crate) use person::{LOCKED, MISSING, STILL_OPEN};
-use shown::Mask;
+pub(crate) use person::MISSING;
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
-use crate::sync::changeset::{ChangeSet, Kind};
-use crate::sync::guard::thousands;
+use crate::content::changeset::{ChangeSet, Kind};
+use crate::content::{Claimed, Ended};
+use crate::text::thousands;
 
 /// What a run wants to write, and what became of everything else that was received.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ pub struct Content {
     pub out_of_scope: Vec<OutOfScope>,
     /// Mail addresses that a person in `changes` was denied because another one came first.
     pub claimed: Vec<Claimed>,
-    /// Entries in `changes` without a value that another entry has. The other one may give it up, and nothing would say so: these are to be
-    /// read again by the next run.
+    /// Entries in `changes` without a value that another entry has. The other one may give it up,
+    /// and nothing would say so: these are to be read again by the next run.
     pub contested: Vec<Contested>,
 }
 
@@ -90,7 +90,8 @@ impl Content {
 
     /// That some entries are neither persons nor groups, and what to do.
     pub fn of_other_classes(&self) -> Option<String> {
-        let n = self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
+        let n =
+            self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
         (n > 0).then(|| {
             format!(
                 "{} match the filter and are neither person nor group by the object classes they name. \
@@ -99,17 +100,6 @@ impl Content {
             )
         })
     }
-}
-
-/// A mail address that two persons want. Which of them has it in Kanidm, only Kanidm knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claimed {
-    /// The UUID in Kanidm of the one who is to be sent without it.
-    pub loser: Uuid,
-    /// The UUID in Kanidm of the one who came first.
-    pub owner: Uuid,
-    /// The address.
-    pub address: String,
 }
 
 /// An entry that was sent without a value that another entry has.
@@ -122,7 +112,8 @@ pub struct Contested {
 }
 
 impl Content {
-    /// Takes entries out again, by their UUIDs in the directory: they were deleted after they had been received.
+    /// Takes entries out again, by their UUIDs in the directory: they were deleted after they had
+    /// been received.
     pub fn forget(&mut self, sync_uuids: &[Uuid], mapping: &MappingConfig) {
         if sync_uuids.is_empty() {
             return;
@@ -132,7 +123,8 @@ impl Content {
         self.held.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.contested.retain(|entry| !gone.contains(&entry.sync_uuid));
         self.dropped.retain(|entry| !gone.contains(&entry.sync_uuid));
-        let gone_in_kanidm: HashSet<Uuid> = sync_uuids.iter().map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
+        let gone_in_kanidm: HashSet<Uuid> =
+            sync_uuids.iter().map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
         self.claimed.retain(|claim| !gone_in_kanidm.contains(&claim.loser));
         // What is written under the UUID of a claimed entry is another one's, who is still there.
         let own = sync_uuids.iter().filter(|uuid| !mapping.is_claimed(**uuid));
@@ -140,11 +132,12 @@ impl Content {
         self.changes.retain(|record| !written.contains(&record.uuid));
     }
 
-    /// Holds entries that were received more than once in one refresh: which of them is the latest is not for us to say. What is skipped
-    /// stays so.
+    /// Holds entries that were received more than once in one refresh: which of them is the latest
+    /// is not for us to say. What is skipped stays so.
     pub fn hold(&mut self, twice: Vec<Held>, mapping: &MappingConfig) {
         let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.sync_uuid).collect();
-        let mut twice: Vec<Held> = twice.into_iter().filter(|entry| !skipped.contains(&entry.sync_uuid)).collect();
+        let mut twice: Vec<Held> =
+            twice.into_iter().filter(|entry| !skipped.contains(&entry.sync_uuid)).collect();
         let received: HashMap<Uuid, (Kind, Mask)> = match twice.is_empty() {
             true => HashMap::new(),
             false => self.shown().map(|(uuid, kind, shown)| (uuid, (kind, shown))).collect(),
@@ -163,7 +156,8 @@ impl Content {
     /// Every person and group, held ones included: UUID in Kanidm, kind, and the attributes that
     /// the directory shows of it.
     pub fn shown(&self) -> impl Iterator<Item = (Uuid, Kind, Mask)> {
-        let written = self.changes.records().iter().map(|record| (record.uuid, record.kind, record.shown));
+        let written =
+            self.changes.records().iter().map(|record| (record.uuid, record.kind, record.shown));
         written.chain(self.held.iter().map(|held| (held.uuid, held.kind, held.shown)))
     }
 }
@@ -223,17 +217,9 @@ pub struct Held {
     pub dn: String,
     /// Never empty, and not much longer than [`MAX_PROBLEMS`].
     pub problems: Vec<Problem>,
-    /// Of a person whose account the directory has ended, where nothing but this stands in the way of saying so.
+    /// Of a person whose account the directory has ended, where nothing but this stands in the way
+    /// of saying so.
     pub ended: Option<Ended>,
-}
-
-/// What Kanidm needs to close the account of a person who is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The display name, or what stands in its place.
-    pub displayname: String,
-    /// When the account ended, RFC 3339.
-    pub account_expire: String,
 }
 
 /// [`Problem::attribute`] of a bad DN.
@@ -244,7 +230,8 @@ const MAP_UUID: &str = "map_uuid";
 /// What is wrong with an entry. Never repeats a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The attribute in the directory, as configured; `dn` for the name of the entry, or the key of its table (`map_uuid`).
+    /// The attribute in the directory, as configured; `dn` for the name of the entry, or the key of
+    /// its table (`map_uuid`).
     pub attribute: String,
     /// What it must be.
     pub rule: String,
@@ -274,7 +261,8 @@ pub struct OutOfScope {
     pub member: String,
 }
 
-/// What an incremental run must look up in the directory before it can tell what its groups hold: answered with [`Mapper::known`].
+/// What an incremental run must look up in the directory before it can tell what its groups hold:
+/// answered with [`Mapper::known`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
     /// DNs of members that are not in the run.
@@ -303,17 +291,21 @@ pub struct Changed {
     pub user_names: Vec<String>,
 }
 
-/// No more problems of one entry's values are named: how many there are is up to its author, who would fill memory and the report with them.
+/// No more problems of one entry's values are named: how many there are is up to its author, who
+/// would fill memory and the report with them.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Of an attribute that takes many values, an entry has no more: each is compared with what other entries have, how many there are is up to
-/// the entry's author, and nobody has a thousand mail addresses.
+/// Of an attribute that takes many values, an entry has no more: each is compared with what other
+/// entries have, how many there are is up to the entry's author, and nobody has a thousand mail
+/// addresses.
 pub const MAX_VALUES: usize = 1000;
 
-/// Bytes of the members that are asked about one by one: how many a group names is up to its author.
+/// Bytes of the members that are asked about one by one: how many a group names is up to its
+/// author.
 const MAX_ASKED: usize = 16 << 20;
 
-/// Bytes of the members of all groups that wait for [`Mapper::finish`], by default and as a multiple of `max_ber_size`.
+/// Bytes of the members of all groups that wait for [`Mapper::finish`], by default and as a
+/// multiple of `max_ber_size`.
 pub const MAX_MEMBERS: usize = 16;
 
 /// Collects what is wrong with one entry, as the policy has it.
@@ -321,11 +313,13 @@ struct Findings {
     policy: InvalidEntries,
     /// Why the entry is held.
     problems: Vec<Problem>,
-    /// What is left out of it, once [`settle`](Self::settle) has decided; until then, what offends in optional attributes.
+    /// What is left out of it, once [`settle`](Self::settle) has decided; until then, what offends
+    /// in optional attributes.
     drops: Vec<Problem>,
     /// One of `drops` is a value that another entry has.
     contested: bool,
-    /// The mail addresses among those values, and the positions in the index of those who have them.
+    /// The mail addresses among those values, and the positions in the index of those who have
+    /// them.
     claimed: Vec<(String, u32)>,
     /// Of a person that is held.
     ended: Option<Ended>,
@@ -333,7 +327,14 @@ struct Findings {
 
 impl Findings {
     fn new(policy: InvalidEntries) -> Self {
-        Findings { policy, problems: Vec::new(), drops: Vec::new(), contested: false, claimed: Vec::new(), ended: None }
+        Findings {
+            policy,
+            problems: Vec::new(),
+            drops: Vec::new(),
+            contested: false,
+            claimed: Vec::new(),
+            ended: None,
+        }
     }
 
     /// The entry cannot do without.
@@ -362,10 +363,12 @@ impl Findings {
         self.taken(attribute, rule);
     }
 
-    /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent without what offends also where the policy
-    /// holds entries: its lock must not wait for somebody to mend a mail address, which may be one of the owner's making.
+    /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent
+    /// without what offends also where the policy holds entries: its lock must not wait for
+    /// somebody to mend a mail address, which may be one of the owner's making.
     fn settle(&mut self, ends: bool) -> bool {
-        let drop = self.policy == InvalidEntries::DropValue || (ends && self.policy == InvalidEntries::Hold);
+        let drop = self.policy == InvalidEntries::DropValue
+            || (ends && self.policy == InvalidEntries::Hold);
         if !drop || !self.problems.is_empty() {
             self.problems.append(&mut self.drops);
         }
@@ -382,7 +385,9 @@ impl Findings {
 /// Why an attribute was not read.
 fn too_large(oversized: &Oversized) -> String {
     let Oversized { size, limit, .. } = oversized;
-    format!("the entry of {size} bytes exceeds max_ber_size = {limit}, so this attribute was not read: shrink it or raise max_ber_size")
+    format!(
+        "the entry of {size} bytes exceeds max_ber_size = {limit}, so this attribute was not read: shrink it or raise max_ber_size"
+    )
 }
 
 fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {

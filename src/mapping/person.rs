@@ -1,6 +1,7 @@
 //! A directory entry as a person: its values picked, checked, and made ready to be serialised.
 //!
-//! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by [`super::mapper`].
+//! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by
+//! [`super::mapper`].
 
 use std::borrow::Cow;
 
@@ -8,16 +9,16 @@ use ldap_content_sync::Oversized;
 
 use super::index::{Entry, Index, State};
 use super::lock::{self, Window};
-use super::shown::Mask;
 use super::values::{self, Picked, Texts};
-use super::{DN, Ended, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, Problem, password, ssh_key, validate};
+use super::{DN, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, Problem};
 use crate::config::sync::{EntryConfig, PersonMapping};
-use crate::sync::changeset::ChangeSet;
+use crate::content::Ended;
+use crate::content::account::{STILL_OPEN, has_ended, rfc3339};
+use crate::content::changeset::ChangeSet;
+use crate::content::rules::{self, password, ssh_key};
+use crate::content::shown::Mask;
 
 pub(crate) const MISSING: &str = "is missing";
-pub(crate) const STILL_OPEN: &str =
-    "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
-pub(crate) const LOCKED: &str = "note: the account is locked in Kanidm, by a temporary name (tmp-...) until the entry is mended";
 
 const OBJECT_CLASS: &str = "objectClass";
 pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
@@ -25,10 +26,11 @@ pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
 /// What a person is made of, picked in one go: the attributes of [`names`].
 pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
 
-/// The names of the attributes, empty for what is not mapped: object class, user name, display name, legal name, number, shell, password,
-/// mail, SSH key, and those of the account lock.
+/// The names of the attributes, empty for what is not mapped: object class, user name, display
+/// name, legal name, number, shell, password, mail, SSH key, and those of the account lock.
 pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
-    let [l0, l1, l2, l3, l4, l5, l6] = if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
+    let [l0, l1, l2, l3, l4, l5, l6] =
+        if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
     [
         OBJECT_CLASS,
         &cfg.user_name,
@@ -50,15 +52,31 @@ pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
 }
 
 /// The object classes of an entry.
-pub(super) fn object_classes<'a>([classes, ..]: &Values<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+pub(super) fn object_classes<'a>(
+    [classes, ..]: &Values<'a>,
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     (*classes).into_iter().flat_map(|classes| classes.values())
 }
 
 /// The user name in the directory, lower-cased, and the number, where Kanidm takes it.
-pub(super) fn identity(cfg: &PersonMapping, dn: &str, values: &Values<'_>, name: &mut String) -> Option<u32> {
+pub(super) fn identity(
+    cfg: &PersonMapping,
+    dn: &str,
+    values: &Values<'_>,
+    name: &mut String,
+) -> Option<u32> {
     let [_, user_name, _, _, gidnumber, ..] = values;
-    lower_case(values::naming_text(user_name.as_ref(), &cfg.user_name, dn).ok().flatten().unwrap_or_default(), name);
-    values::first_text(gidnumber.as_ref()).ok().flatten().and_then(|text| validate::gidnumber(text).ok())
+    lower_case(
+        values::naming_text(user_name.as_ref(), &cfg.user_name, dn)
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
+        name,
+    );
+    values::first_text(gidnumber.as_ref())
+        .ok()
+        .flatten()
+        .and_then(|text| rules::gidnumber(text).ok())
 }
 
 /// Whether the entry could be somebody.
@@ -70,10 +88,12 @@ pub(super) fn has_user_name([_, user_name, ..]: &Values<'_>) -> bool {
 const MAX_NAMES: usize = 100;
 
 /// The user names in the directory, if there are several: groups may name the person by any.
-pub(super) fn user_names<'a>([_, user_name, ..]: &Values<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
+pub(super) fn user_names<'a>(
+    [_, user_name, ..]: &Values<'a>,
+) -> impl Iterator<Item = &'a str> + use<'a> {
     let several = user_name.filter(|names| values::not_blank(names).nth(1).is_some());
     let names = several.into_iter().flat_map(|names| values::not_blank(&names));
-    let names = names.filter(|name| name.len() <= validate::MEMBER_NAME_LENGTH);
+    let names = names.filter(|name| name.len() <= rules::MEMBER_NAME_LENGTH);
     names.filter_map(|name| str::from_utf8(name).ok()).take(MAX_NAMES)
 }
 
@@ -82,13 +102,26 @@ pub(super) fn shown(values: &Values<'_>) -> Mask {
     let [_, _, _, _, _, _, password, ..] = values;
     let [_, values @ ..] = values;
     let (plain, locks) = values.split_at(values.len() - lock::ATTRIBUTES.len());
-    let has_value = |values: &Option<Picked<'_>>| values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some());
-    let limits = |(name, values): (&&str, &Option<Picked<'_>>)| values.as_ref().is_some_and(|values| lock::limits(name, values));
-    let limits = lock::ATTRIBUTES.iter().zip(locks).map(limits).chain([is_locked(password.as_ref())]);
-    Mask::of(plain.iter().map(has_value).chain(limits).chain(locks.iter().map(has_value)).chain([has_value(password)]))
+    let has_value = |values: &Option<Picked<'_>>| {
+        values.as_ref().is_some_and(|values| values::not_blank(values).next().is_some())
+    };
+    let limits = |(name, values): (&&str, &Option<Picked<'_>>)| {
+        values.as_ref().is_some_and(|values| lock::limits(name, values))
+    };
+    let limits =
+        lock::ATTRIBUTES.iter().zip(locks).map(limits).chain([is_locked(password.as_ref())]);
+    Mask::of(
+        plain
+            .iter()
+            .map(has_value)
+            .chain(limits)
+            .chain(locks.iter().map(has_value))
+            .chain([has_value(password)]),
+    )
 }
 
-/// The attributes that were not read because the entry is too large. The directory shows them, and what they hold is not known.
+/// The attributes that were not read because the entry is too large. The directory shows them, and
+/// what they hold is not known.
 pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
     let [_, names @ ..] = names(cfg);
     let (plain, locks) = names.split_at(names.len() - lock::ATTRIBUTES.len());
@@ -98,13 +131,23 @@ pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
     Mask::of(plain.iter().map(is_left_out).chain(limits.clone()).chain(limits))
 }
 
-/// Names the attributes that were not read. What might lock the account holds it, unless something else locks it.
-pub(super) fn note_left_out(cfg: &PersonMapping, oversized: &Oversized, window: Window, findings: &mut Findings) {
+/// Names the attributes that were not read. What might lock the account holds it, unless something
+/// else locks it.
+pub(super) fn note_left_out(
+    cfg: &PersonMapping,
+    oversized: &Oversized,
+    window: Window,
+    findings: &mut Findings,
+) {
     let rule = super::too_large(oversized);
     let [_, user_name, display_name, names @ ..] = names(cfg);
     for name in [user_name, display_name].into_iter().filter(|name| oversized.leaves_out(name)) {
         // It is not missing.
-        let reported = findings.problems.iter_mut().chain(&mut findings.drops).filter(|problem| problem.attribute == name);
+        let reported = findings
+            .problems
+            .iter_mut()
+            .chain(&mut findings.drops)
+            .filter(|problem| problem.attribute == name);
         reported.for_each(|problem| problem.rule.clone_from(&rule));
     }
     let mut is_unclear = false;
@@ -142,12 +185,15 @@ pub(super) struct Person<'a> {
 }
 
 impl Person<'_> {
-    /// Whether the account has ended, and can be closed though the person is held: everything but the DN and the UUID can stay as it is.
+    /// Whether the account has ended, and can be closed though the person is held: everything but
+    /// the DN and the UUID can stay as it is.
     pub(super) fn ended(&self, problems: &[Problem]) -> Option<Ended> {
-        let is_known = !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));
-        let account_expire = lock::rfc3339(self.window.expire?);
-        let displayname = if self.displayname.is_empty() { "-".to_owned() } else { self.displayname.to_string() };
-        (is_known && lock::has_ended(&account_expire)).then_some(Ended { displayname, account_expire })
+        let is_known =
+            !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));
+        let account_expire = rfc3339(self.window.expire?);
+        let displayname =
+            if self.displayname.is_empty() { "-".to_owned() } else { self.displayname.to_string() };
+        (is_known && has_ended(&account_expire)).then_some(Ended { displayname, account_expire })
     }
 }
 
@@ -194,7 +240,10 @@ impl Claims<'_> {
     /// The DN in comparison form.
     pub(super) fn dn(&self, form: &str) -> Option<String> {
         let owner = self.index.find_dn(self.changes, form)?;
-        self.index.entry(owner).filter(|e| matches!(e.state, State::Sent | State::Draft | State::Held)).map(|_| self.taken(owner))
+        self.index
+            .entry(owner)
+            .filter(|e| matches!(e.state, State::Sent | State::Draft | State::Held))
+            .map(|_| self.taken(owner))
     }
 
     fn taken(&self, owner: u32) -> String {
@@ -217,22 +266,43 @@ pub(super) fn read<'a>(
     buffers: &mut Buffers,
     findings: &mut Findings,
 ) -> Person<'a> {
-    let [_, user_name, display_name, legal_name, gidnumber, login_shell, password, mail, ssh_public_key, lock @ ..] = values;
+    let [
+        _,
+        user_name,
+        display_name,
+        legal_name,
+        gidnumber,
+        login_shell,
+        password,
+        mail,
+        ssh_public_key,
+        lock @ ..,
+    ] = values;
     let name = values::naming_text(user_name.as_ref(), &cfg.user_name, dn);
-    read_name(&cfg.user_name, name, table, claims, (&mut buffers.user_name, &mut buffers.name), findings);
+    read_name(
+        &cfg.user_name,
+        name,
+        table,
+        claims,
+        (&mut buffers.user_name, &mut buffers.name),
+        findings,
+    );
     let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING));
     let legal_name_attribute = cfg.legal_name.as_deref().unwrap_or_default();
-    let legalname = read_text(legal_name.as_ref()).unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
+    let legalname = read_text(legal_name.as_ref())
+        .unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
     let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
     // Kanidm refuses a shell without a number.
     let login_shell = login_shell.as_ref().filter(|_| gidnumber.is_some());
-    let loginshell = read_shell(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
+    let loginshell =
+        read_shell(login_shell).unwrap_or_else(|rule| findings.without(&cfg.login_shell, rule));
     read_password(cfg, password.as_ref(), buffers, findings);
     read_mails(&cfg.mail, mail.as_ref(), claims, buffers, findings);
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
     let window = read_window(lock, cfg.account_lock && is_locked(password.as_ref()), findings);
     let displayname = displayname.unwrap_or_else(|rule| {
-        // The end of an account does not wait for its display name, which may be of its owner's making.
+        // The end of an account does not wait for its display name, which may be of its owner's
+        // making.
         if window.expire.is_some() {
             findings.optional(&cfg.display_name, rule);
         } else {
@@ -246,7 +316,7 @@ pub(super) fn read<'a>(
 /// Writes the name in the directory and the name in Kanidm.
 fn read_name(
     attribute: &str,
-    text: Result<Option<&str>, validate::Rule>,
+    text: Result<Option<&str>, rules::Rule>,
     table: Option<&EntryConfig>,
     claims: Claims<'_>,
     (in_directory, in_kanidm): (&mut String, &mut String),
@@ -259,7 +329,7 @@ fn read_name(
     match text {
         Err(rule) if mapped.is_none() => findings.required(attribute, rule),
         _ if in_kanidm.is_empty() => findings.required(attribute, MISSING),
-        _ => match validate::name(in_kanidm) {
+        _ => match rules::name(in_kanidm) {
             Err(rule) => findings.required(attribute, rule),
             Ok(()) => {
                 if let Some(rule) = claims.name(in_kanidm) {
@@ -279,8 +349,8 @@ fn read_gidnumber(
     findings: &mut Findings,
 ) -> Option<u32> {
     let (attribute, number) = match table.and_then(|table| table.map_gidnumber) {
-        Some(number) => ("map_gidnumber", validate::gidnumber_range(number).map(|()| number)),
-        None => (attribute, values::first_text(values).transpose()?.and_then(validate::gidnumber)),
+        Some(number) => ("map_gidnumber", rules::gidnumber_range(number).map(|()| number)),
+        None => (attribute, values::first_text(values).transpose()?.and_then(rules::gidnumber)),
     };
     match number {
         Err(rule) => findings.optional(attribute, rule),
@@ -293,30 +363,38 @@ fn read_gidnumber(
 }
 
 /// The first value, on one line.
-pub(super) fn read_text<'a>(values: Option<&Picked<'a>>) -> Result<Option<Cow<'a, str>>, validate::Rule> {
-    values::first_text(values)?.map(|text| short(text).and_then(validate::one_line)).transpose()
+pub(super) fn read_text<'a>(
+    values: Option<&Picked<'a>>,
+) -> Result<Option<Cow<'a, str>>, rules::Rule> {
+    values::first_text(values)?.map(|text| short(text).and_then(rules::one_line)).transpose()
 }
 
-fn read_shell<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, validate::Rule> {
+fn read_shell<'a>(values: Option<&Picked<'a>>) -> Result<Option<&'a str>, rules::Rule> {
     let shell = values::first_text(values)?.map(str::trim);
-    shell.map_or(Ok(()), |shell| short(shell).and_then(validate::text)).map(|()| shell)
+    shell.map_or(Ok(()), |shell| short(shell).and_then(rules::text)).map(|()| shell)
 }
 
-fn short(text: &str) -> Result<&str, validate::Rule> {
-    if text.len() > validate::TEXT_LENGTH { Err(validate::TOO_LONG) } else { Ok(text) }
+fn short(text: &str) -> Result<&str, rules::Rule> {
+    if text.len() > rules::TEXT_LENGTH { Err(rules::TOO_LONG) } else { Ok(text) }
 }
 
 /// The first value that Kanidm can import: a directory may hold several hashes of one password.
 /// A locked one is no mistake where locks are synchronised.
-fn read_password(cfg: &PersonMapping, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_password(
+    cfg: &PersonMapping,
+    values: Option<&Picked<'_>>,
+    buffers: &mut Buffers,
+    findings: &mut Findings,
+) {
     let mut first_problem = None;
     for value in values.into_iter().flat_map(values::not_blank) {
         buffers.password.clear();
         buffers.password.push_str(cfg.password_prefix.as_deref().unwrap_or_default());
-        let checked = str::from_utf8(value).map_err(|_| validate::NOT_UTF8).and_then(short).and_then(|value| {
-            buffers.password.push_str(value.trim());
-            password::check(&buffers.password, &mut buffers.hash)
-        });
+        let checked =
+            str::from_utf8(value).map_err(|_| rules::NOT_UTF8).and_then(short).and_then(|value| {
+                buffers.password.push_str(value.trim());
+                password::check(&buffers.password, &mut buffers.hash)
+            });
         match checked {
             Ok(()) => return,
             Err(_) if cfg.account_lock && password::is_locked(value) => {}
@@ -336,20 +414,27 @@ const KEYS_TOO_LONG: &str = "all keys together must be at most 1048576 bytes";
 /// Whether there are more values than are sent; then none is.
 fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
     if count > MAX_VALUES {
-        findings.optional(attribute, format!("must have at most {MAX_VALUES} values, and has {count}"));
+        findings
+            .optional(attribute, format!("must have at most {MAX_VALUES} values, and has {count}"));
     }
     count > MAX_VALUES
 }
 
 /// An address that comes twice is one. Spaces around it do not count.
-fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_mails(
+    attribute: &str,
+    values: Option<&Picked<'_>>,
+    claims: Claims<'_>,
+    buffers: &mut Buffers,
+    findings: &mut Findings,
+) {
     buffers.mails.clear();
     if too_many(attribute, values.into_iter().flat_map(values::not_blank).count(), findings) {
         return;
     }
     for value in values.into_iter().flat_map(values::not_blank) {
-        let mail = str::from_utf8(value).map(str::trim).map_err(|_| validate::NOT_UTF8);
-        match mail.and_then(|mail| validate::mail(mail).map(|()| mail)) {
+        let mail = str::from_utf8(value).map(str::trim).map_err(|_| rules::NOT_UTF8);
+        match mail.and_then(|mail| rules::mail(mail).map(|()| mail)) {
             Err(rule) => findings.optional(attribute, rule),
             Ok(mail) => match claims.mail(mail) {
                 Some((rule, owner)) => findings.claimed(attribute, rule, mail, owner),
@@ -362,17 +447,26 @@ fn read_mails(attribute: &str, values: Option<&Picked<'_>>, claims: Claims<'_>, 
 
 /// Each line of a value is a key, as sshd reads it (sshd(8), AUTHORIZED_KEYS FILE FORMAT): empty
 /// lines and comments are passed over. A key that comes twice is one.
-fn read_keys(attribute: &str, values: Option<&Picked<'_>>, buffers: &mut Buffers, findings: &mut Findings) {
+fn read_keys(
+    attribute: &str,
+    values: Option<&Picked<'_>>,
+    buffers: &mut Buffers,
+    findings: &mut Findings,
+) {
     let Buffers { keys, labels, label, blob, .. } = buffers;
     keys.clear();
     labels.clear();
     let texts = || values.into_iter().flat_map(values::not_blank).map(str::from_utf8);
-    if too_many(attribute, texts().map(|text| text.map_or(1, |text| lines(text).count())).sum(), findings) {
+    if too_many(
+        attribute,
+        texts().map(|text| text.map_or(1, |text| lines(text).count())).sum(),
+        findings,
+    ) {
         return;
     }
     for text in texts() {
         let Ok(text) = text else {
-            findings.optional(attribute, validate::NOT_UTF8);
+            findings.optional(attribute, rules::NOT_UTF8);
             continue;
         };
         for line in lines(text) {
@@ -433,7 +527,7 @@ pub(super) fn lower_case(text: &str, lower: &mut String) {
 
 /// As sent, or why not.
 pub(super) fn check_dn(dn: &str, form: &str, claims: Claims<'_>, findings: &mut Findings) {
-    let rule = validate::text(dn).err().map(Cow::Borrowed).or_else(|| claims.dn(form).map(Cow::Owned));
+    let rule = rules::text(dn).err().map(Cow::Borrowed).or_else(|| claims.dn(form).map(Cow::Owned));
     if let Some(rule) = rule {
         findings.required(DN, rule);
     }

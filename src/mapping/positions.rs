@@ -1,12 +1,14 @@
 //! A hash table of positions with linear probing.
 //!
-//! Scope: hashes and positions. Keys are the caller's: a slot holds the hash, so that what has another one is passed over without a look at
-//! the entry.
+//! Scope: hashes and positions. Keys are the caller's: a slot holds the hash, so that what has
+//! another one is passed over without a look at the entry.
 //!
-//! Nearly every value is asked for once, not found, and added. In a table that is larger than the caches each such step waited for main
-//! memory, together a sixth of the time of a run. So there are four bits for each slot, which say "not here" from the caches, and what is
-//! added waits until many can be placed at once: then the processor waits for many places at the same time. That took a tenth off a run's
-//! CPU time (100,000 accounts, slapd: 0.79 s to 0.70 s, medians of eight in turn).
+//! Nearly every value is asked for once, not found, and added. In a table that is larger than the
+//! caches each such step waited for main memory, together a sixth of the time of a run. So there
+//! are four bits for each slot, which say "not here" from the caches, and what is added waits until
+//! many can be placed at once: then the processor waits for many places at the same time. That took
+//! a tenth off a run's CPU time (100,000 accounts, slapd: 0.79 s to 0.70 s, medians of eight in
+//! turn).
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -38,8 +40,13 @@ impl Positions {
         if self.seen.get(word).is_none_or(|word| word & bit == 0) {
             return None;
         }
-        let placed = self.probe(hash).map_while(|at| self.slots.get(at).filter(|slot| slot.position != EMPTY));
-        placed.chain(&self.waiting).find(|slot| slot.hash == hash && is(slot.position)).map(|slot| slot.position)
+        let placed = self
+            .probe(hash)
+            .map_while(|at| self.slots.get(at).filter(|slot| slot.position != EMPTY));
+        placed
+            .chain(&self.waiting)
+            .find(|slot| slot.hash == hash && is(slot.position))
+            .map(|slot| slot.position)
     }
 
     /// Adds a position behind the others of this hash.
@@ -88,7 +95,9 @@ impl Positions {
     }
 
     fn place(&mut self, slot: Slot) {
-        let free = self.probe(slot.hash).find(|at| self.slots.get(*at).is_some_and(|slot| slot.position == EMPTY));
+        let free = self
+            .probe(slot.hash)
+            .find(|at| self.slots.get(*at).is_some_and(|slot| slot.position == EMPTY));
         if let Some(place) = free.and_then(|at| self.slots.get_mut(at)) {
             *place = slot;
         }
@@ -107,7 +116,8 @@ impl Positions {
         (bit / 64, 1 << (bit % 64))
     }
 
-    /// Every slot once, from the one that belongs to the hash; none in an empty table. The size is a power of two.
+    /// Every slot once, from the one that belongs to the hash; none in an empty table. The size is
+    /// a power of two.
     fn probe(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let size = self.slots.len();
         let start = hash as usize & size.saturating_sub(1);
@@ -130,7 +140,10 @@ mod tests {
         }
         for position in 0..1000 {
             let found = |nth: u32| table.find(hash_of(position), |p| p / 1000 >= nth);
-            assert_eq!([found(0), found(1), found(2), found(3)], [Some(position), Some(position + 1000), Some(position + 2000), None]);
+            assert_eq!(
+                [found(0), found(1), found(2), found(3)],
+                [Some(position), Some(position + 1000), Some(position + 2000), None]
+            );
         }
     }
 }

@@ -37,7 +37,9 @@ fn prepare_value(value: &str, prepared: &mut String) {
     for c in marked.nfkc().flat_map(char::to_lowercase) {
         match c {
             ESCAPE => prepared.push('\\'),
-            '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\' => prepared.push_str(&format!("\\{:02x}", u32::from(c))),
+            '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\' => {
+                prepared.push_str(&format!("\\{:02x}", u32::from(c)))
+            }
             c => prepared.push(c),
         }
     }

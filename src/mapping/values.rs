@@ -1,16 +1,18 @@
 //! Values of a directory entry by attribute.
 //!
-//! Scope: picking. An attribute counts when its description is the configured name, without regard to case. One with options is another
-//! attribute (RFC 4512 §2.5): servers return `cn;lang-de` when asked for `cn`, and it must neither win nor be added. Blank values are none.
-//! Where Kanidm takes one value and the entry has several, the first counts, in the order of the server.
+//! Scope: picking. An attribute counts when its description is the configured name, without regard
+//! to case. One with options is another attribute (RFC 4512 §2.5): servers return `cn;lang-de` when
+//! asked for `cn`, and it must neither win nor be added. Blank values are none. Where Kanidm takes
+//! one value and the entry has several, the first counts, in the order of the server.
 //!
-//! An attribute can come in several parts: slapd sends one for each run of lines that the LDIF had that was loaded by `slapadd -q`, though
-//! RFC 4511 §4.5.2 has each description once. All parts count.
+//! An attribute can come in several parts: slapd sends one for each run of lines that the LDIF had
+//! that was loaded by `slapadd -q`, though RFC 4511 §4.5.2 has each description once. All parts
+//! count.
 
 use ldap_content_sync::dn;
 use ldap_content_sync::search::{Attribute, SearchResultEntry};
 
-use super::validate::{MEMBER_NAME_LENGTH, NAME, NOT_UTF8, Rule};
+use crate::content::rules::{MEMBER_NAME_LENGTH, NAME, NOT_UTF8, Rule};
 
 /// An attribute of an entry, all its parts together.
 #[derive(Clone, Copy)]
@@ -38,7 +40,8 @@ impl<'a> Picked<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'n, const N: usize> {
     names: [&'n str; N],
-    /// For each first letter a bit for each name that begins with it: of fifteen names, one to three are compared with an attribute's.
+    /// For each first letter a bit for each name that begins with it: of fifteen names, one to
+    /// three are compared with an attribute's.
     by_letter: [u32; LETTERS],
 }
 
@@ -66,7 +69,8 @@ impl<'n, const N: usize> Names<'n, N> {
     pub(crate) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> [Option<Picked<'a>>; N] {
         let mut picked: [Option<Picked<'a>>; N] = [None; N];
         for attribute in entry.attributes() {
-            let mut alike = self.by_letter.get(letter(attribute.description_octets())).copied().unwrap_or(0);
+            let mut alike =
+                self.by_letter.get(letter(attribute.description_octets())).copied().unwrap_or(0);
             while alike != 0 {
                 let at = alike.trailing_zeros() as usize;
                 alike &= alike - 1;
@@ -75,7 +79,9 @@ impl<'n, const N: usize> Names<'n, N> {
                 {
                     match slot {
                         Some(picked) => picked.parts = true,
-                        None => *slot = Some(Picked { entry: *entry, first: attribute, parts: false }),
+                        None => {
+                            *slot = Some(Picked { entry: *entry, first: attribute, parts: false })
+                        }
                     }
                 }
             }
@@ -98,15 +104,22 @@ pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'
 /// The value that names the entry: of several the one in the RDN, so that another value that is
 /// added or removed renames nobody. Without such a value the first counts, in the server's order.
 /// A name that is far too long is not copied any further.
-pub(crate) fn naming_text<'a>(attribute: Option<&Picked<'a>>, name: &str, dn: &str) -> Result<Option<&'a str>, Rule> {
+pub(crate) fn naming_text<'a>(
+    attribute: Option<&Picked<'a>>,
+    name: &str,
+    dn: &str,
+) -> Result<Option<&'a str>, Rule> {
     let in_rdn = match attribute {
         Some(attribute) if not_blank(attribute).nth(1).is_some() => {
             let rdn = dn::Rdn::of(dn);
-            not_blank(attribute).find(|value| str::from_utf8(value).is_ok_and(|value| rdn.has(name, value)))
+            not_blank(attribute)
+                .find(|value| str::from_utf8(value).is_ok_and(|value| rdn.has(name, value)))
         }
         _ => None,
     };
-    let text = in_rdn.map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8)).unwrap_or_else(|| first_text(attribute))?;
+    let text = in_rdn
+        .map(|value| str::from_utf8(value).map(Some).map_err(|_| NOT_UTF8))
+        .unwrap_or_else(|| first_text(attribute))?;
     if text.is_some_and(|name| name.len() > MEMBER_NAME_LENGTH) { Err(NAME) } else { Ok(text) }
 }
 
@@ -133,7 +146,8 @@ impl Texts {
         self.text.len()
     }
 
-    /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than three.
+    /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than
+    /// three.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.iter().any(|other| other == text)
     }

@@ -1,4 +1,5 @@
-//! The clock, as a trait: what waits or reads the time is tested on a fake one, so that no test sleeps.
+//! The clock, as a trait: what waits or reads the time is tested on a fake one, so that no test
+//! sleeps.
 
 use std::time::{Duration, Instant, SystemTime};
 

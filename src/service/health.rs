@@ -1,7 +1,9 @@
-//! What is known of the runs, shared between the loop that makes them and whoever asks: the status listener, the systemd watchdog.
+//! What is known of the runs, shared between the loop that makes them and whoever asks: the status
+//! listener, the systemd watchdog.
 //!
-//! Only [`Condition::Good`] is good news. It takes a run that finished fully and is recent; everything unknown is bad news. All instants are
-//! monotonic: a step of the wall clock neither makes a stale state look fresh nor the other way round.
+//! Only [`Condition::Good`] is good news. It takes a run that finished fully and is recent;
+//! everything unknown is bad news. All instants are monotonic: a step of the wall clock neither
+//! makes a stale state look fresh nor the other way round.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,13 +66,21 @@ struct Record {
 }
 
 impl Health {
-    /// Nothing is known yet. `patience`: how long a run may go without a sign of life, see [`Health::set_patience`].
+    /// Nothing is known yet. `patience`: how long a run may go without a sign of life, see
+    /// [`Health::set_patience`].
     pub fn new(patience: Duration) -> Health {
-        Health(Arc::new(Mutex::new(Record { last: None, good_until: Instant::now(), seen: None, running: false, patience, gone: false })))
+        Health(Arc::new(Mutex::new(Record {
+            last: None,
+            good_until: Instant::now(),
+            seen: None,
+            running: false,
+            patience,
+            gone: false,
+        })))
     }
 
-    /// How long a run may go without [`Health::progress`] before it counts as hung: the sum of a run's time-outs, because no single step of
-    /// it can honestly take longer.
+    /// How long a run may go without [`Health::progress`] before it counts as hung: the sum of a
+    /// run's time-outs, because no single step of it can honestly take longer.
     pub fn set_patience(&self, patience: Duration) {
         self.record().patience = patience;
     }
@@ -103,8 +113,8 @@ impl Health {
         self.record().good_until = good_until;
     }
 
-    /// Ties the record to whoever makes the runs: when the guard is dropped, by returning or by a panic, the condition is
-    /// [`Condition::Gone`] for good.
+    /// Ties the record to whoever makes the runs: when the guard is dropped, by returning or by a
+    /// panic, the condition is [`Condition::Gone`] for good.
     pub fn attend(&self) -> Attendance {
         Attendance(self.clone())
     }
@@ -119,17 +129,21 @@ impl Health {
             Some(Verdict::Failed) => Condition::Failed,
             Some(Verdict::Held) => Condition::Held,
             Some(Verdict::Refused) => Condition::Refused,
-            Some(Verdict::Synchronised | Verdict::FewHeld) if now > record.good_until => Condition::Stale,
+            Some(Verdict::Synchronised | Verdict::FewHeld) if now > record.good_until => {
+                Condition::Stale
+            }
             Some(Verdict::Synchronised | Verdict::FewHeld) => Condition::Good,
         }
     }
 
-    /// Whether the loop itself works, however the runs went: what a watchdog that restarts the process wants to know.
+    /// Whether the loop itself works, however the runs went: what a watchdog that restarts the
+    /// process wants to know.
     pub fn is_alive(&self, now: Instant) -> bool {
         !matches!(self.condition(now), Condition::Hung | Condition::Gone)
     }
 
-    /// A panic elsewhere leaves the record as it was, which is still true: poisoning is of no concern.
+    /// A panic elsewhere leaves the record as it was, which is still true: poisoning is of no
+    /// concern.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -5,8 +5,9 @@
 //! users cannot open: the sync config, or else the file of the sync token. If both are open to
 //! others, a run goes on without a lock. Kanidm's state tells two runs apart: the later one fails.
 //!
-//! The lock is taken for a run, not for the life of a service: beside `--schedule` an administrator can still run `--full-refresh` by hand, and
-//! a configuration that was replaced by another file is locked as that file from the next run on. The kernel drops the lock with the process.
+//! The lock is taken for a run, not for the life of a service: beside `--schedule` an administrator
+//! can still run `--full-refresh` by hand, and a configuration that was replaced by another file is
+//! locked as that file from the next run on. The kernel drops the lock with the process.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -71,9 +72,15 @@ pub enum LockError {
 impl fmt::Display for LockError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LockError::Busy { path } => write!(f, "another run with {} is under way; wait for it to end", path.display()),
+            LockError::Busy { path } => {
+                write!(f, "another run with {} is under way; wait for it to end", path.display())
+            }
             LockError::Io { path, source } => {
-                write!(f, "{} cannot be locked: {source}; it must be readable, and on a file system that has locks", path.display())
+                write!(
+                    f,
+                    "{} cannot be locked: {source}; it must be readable, and on a file system that has locks",
+                    path.display()
+                )
             }
         }
     }
@@ -115,7 +122,8 @@ mod tests {
         let second = acquire().unwrap_err();
         assert!(matches!(second, LockError::Busy { .. }), "{second:?}");
         assert!(second.to_string().contains("another run"), "{second}");
-        // Reading the configuration meanwhile, as a reload does, must not drop the lock (a POSIX record lock would be lost here).
+        // Reading the configuration meanwhile, as a reload does, must not drop the lock (a POSIX
+        // record lock would be lost here).
         fs::read(&path).unwrap();
         assert!(matches!(acquire(), Err(LockError::Busy { .. })));
         drop(first);
@@ -137,10 +145,15 @@ mod tests {
             chmod(&config, mode);
             assert!(RunLock::acquire(&config, None).unwrap().is_none(), "{mode:o}");
             let lock = RunLock::acquire(&config, Some(&token)).unwrap();
-            assert!(lock.is_some() && held[1].try_lock().is_err(), "{mode:o}: the token's file is locked");
+            assert!(
+                lock.is_some() && held[1].try_lock().is_err(),
+                "{mode:o}: the token's file is locked"
+            );
         }
         chmod(&config, 0o640);
-        assert!(matches!(RunLock::acquire(&config, Some(&token)), Err(LockError::Busy { path }) if path == config));
+        assert!(
+            matches!(RunLock::acquire(&config, Some(&token)), Err(LockError::Busy { path }) if path == config)
+        );
         chmod(&config, 0o644);
         chmod(&token, 0o644);
         assert!(RunLock::acquire(&config, Some(&token)).unwrap().is_none());

@@ -1,13 +1,13 @@
-//! What keeps the tool running and watched: when runs start ([`schedule`], [`supervise`], [`clock`]), one at a time ([`lock`]), and what the
-//! world is told of it or may ask of it ([`status`], [`signals`], [`notify`]).
+//! What keeps the tool running and watched: [`supervise`] starts runs, [`lock`] keeps them apart,
+//! [`status`], [`signals`] and [`notify`] connect the service with the world.
 //!
-//! Nothing in here knows LDAP, SCIM or the configuration: a run is a closure that returns a verdict.
+//! Rule: this room knows neither LDAP, nor SCIM, nor the configuration. A run is a closure that
+//! returns a verdict.
 
 pub mod clock;
 pub mod health;
 pub mod lock;
 pub mod notify;
-pub mod schedule;
 pub mod signals;
 pub mod status;
 pub mod supervise;

@@ -1,4 +1,5 @@
-//! Telling systemd how the service is: one datagram a message to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//! Telling systemd how the service is: one datagram a message to the socket that `NOTIFY_SOCKET`
+//! names (sd_notify(3)).
 //!
 //! Without systemd nothing is sent. Supervision never holds up a run: no message is waited for. The
 //! socket's queue can be full; then STATUS and WATCHDOG are dropped, because the next ones say as
@@ -50,7 +51,9 @@ const GOODBYE: Duration = Duration::from_millis(600);
 impl Notifier {
     /// The socket systemd named, if any.
     pub fn from_environment() -> Notifier {
-        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else { return Notifier::default() };
+        let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Notifier::default();
+        };
         Notifier::to(&name).unwrap_or_else(|error| {
             log::warn!("NOTIFY_SOCKET cannot be used, systemd will not be told anything: {error}");
             Notifier::default()
@@ -89,7 +92,8 @@ impl Notifier {
     /// The configuration is being read again; [`Notifier::ready`] ends it.
     pub fn reloading(&self) {
         let Some(systemd) = &self.0 else { return };
-        let time = monotonic_usec().map(|usec| format!("\nMONOTONIC_USEC={usec}")).unwrap_or_default();
+        let time =
+            monotonic_usec().map(|usec| format!("\nMONOTONIC_USEC={usec}")).unwrap_or_default();
         // READY follows it, and so makes up for one that was not sent yet.
         systemd.send_surely(|messages| *messages = vec![format!("RELOADING=1{time}")]);
     }
@@ -138,7 +142,8 @@ impl Systemd {
         }
         let systemd = Arc::clone(self);
         // Without a thread the next message of this kind tries again.
-        unsent.is_retried = thread::Builder::new().name("notify".into()).spawn(move || systemd.retry()).is_ok();
+        unsent.is_retried =
+            thread::Builder::new().name("notify".into()).spawn(move || systemd.retry()).is_ok();
     }
 
     fn retry(&self) {
@@ -173,15 +178,19 @@ impl Systemd {
     }
 }
 
-/// Keeps systemd's watchdog (`WatchdogSec=`) quiet while the service is alive, from a thread of its own, at half the interval systemd asks
-/// for. A run that hangs, or a loop that is gone, ends the messages, and systemd restarts the service. Does nothing where there is no watchdog.
+/// Keeps systemd's watchdog (`WatchdogSec=`) quiet while the service is alive, from a thread of its
+/// own, at half the interval systemd asks for. A run that hangs, or a loop that is gone, ends the
+/// messages, and systemd restarts the service. Does nothing where there is no watchdog.
 ///
 /// # Errors
 /// The thread cannot be started.
 pub fn watch(notifier: &Notifier, health: &Health) -> io::Result<()> {
     let usec = env::var("WATCHDOG_USEC").ok();
     let pid = env::var("WATCHDOG_PID").ok();
-    let Some(interval) = watchdog_interval(usec.as_deref(), pid.as_deref(), std::process::id()) else { return Ok(()) };
+    let Some(interval) = watchdog_interval(usec.as_deref(), pid.as_deref(), std::process::id())
+    else {
+        return Ok(());
+    };
     let (notifier, health) = (notifier.clone(), health.clone());
     let remind = move || {
         loop {
@@ -201,8 +210,9 @@ fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Opt
     (ours && usec >= 2).then(|| Duration::from_micros(usec / 2))
 }
 
-/// Microseconds that are not behind CLOCK_MONOTONIC, which safe Rust cannot read as a number. `/proc/uptime` counts the time suspended as
-/// well, so it is never behind but for its resolution of 10 ms; and systemd only asks whether the message is newer than its own signal.
+/// Microseconds that are not behind CLOCK_MONOTONIC, which safe Rust cannot read as a number.
+/// `/proc/uptime` counts the time suspended as well, so it is never behind but for its resolution
+/// of 10 ms; and systemd only asks whether the message is newer than its own signal.
 fn monotonic_usec() -> Option<u64> {
     parse_uptime(&fs::read_to_string("/proc/uptime").ok()?)
 }
@@ -238,7 +248,11 @@ mod tests {
             notifier.ready();
             assert_eq!(received(&socket), "READY=1");
             notifier.status("two\nlines");
-            assert_eq!(received(&socket), "STATUS=two lines", "a line break would begin another assignment");
+            assert_eq!(
+                received(&socket),
+                "STATUS=two lines",
+                "a line break would begin another assignment"
+            );
             notifier.watchdog();
             assert_eq!(received(&socket), "WATCHDOG=1");
             notifier.reloading();
@@ -302,7 +316,11 @@ mod tests {
         notifier.ready();
         drain(&socket, length);
         let reloading = received(&socket);
-        let usec: u64 = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").expect(&reloading).parse().unwrap();
+        let usec: u64 = reloading
+            .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+            .expect(&reloading)
+            .parse()
+            .unwrap();
         assert!(usec > between, "{usec} > {between}");
         assert_eq!(received(&socket), "READY=1");
         notifier.status("next");
@@ -327,12 +345,20 @@ mod tests {
         // READY may have been sent while there was room already.
         assert!(heard.len() <= 2, "{heard:?}");
         socket.set_nonblocking(true).unwrap();
-        assert_eq!(socket.recv(&mut [0; 64]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "nothing after it");
+        assert_eq!(
+            socket.recv(&mut [0; 64]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock,
+            "nothing after it"
+        );
 
         let (_socket, notifier, _) = full("silent");
         let begin = Instant::now();
         notifier.stopping();
-        assert!(begin.elapsed() >= GOODBYE && begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() >= GOODBYE && begin.elapsed() < Duration::from_secs(10),
+            "{:?}",
+            begin.elapsed()
+        );
     }
 
     #[test]
@@ -347,7 +373,10 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_at_half_its_interval_and_only_if_it_is_ours() {
         assert_eq!(watchdog_interval(Some("30000000"), None, 7), Some(Duration::from_secs(15)));
-        assert_eq!(watchdog_interval(Some("30000000"), Some("7"), 7), Some(Duration::from_secs(15)));
+        assert_eq!(
+            watchdog_interval(Some("30000000"), Some("7"), 7),
+            Some(Duration::from_secs(15))
+        );
         assert_eq!(watchdog_interval(Some("30000000"), Some("8"), 7), None);
         for usec in [None, Some(""), Some("0"), Some("1"), Some("soon")] {
             assert_eq!(watchdog_interval(usec, None, 7), None, "{usec:?}");

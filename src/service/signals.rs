@@ -1,8 +1,11 @@
-//! Signals. SIGTERM and SIGINT end the process at once, whatever it is doing; SIGHUP and SIGUSR1 become [`Requests`] for the loop.
+//! Signals. SIGTERM and SIGINT end the process at once, whatever it is doing; SIGHUP and SIGUSR1
+//! become [`Requests`] for the loop.
 //!
-//! A run spends its time in blocking reads and writes that a flag could not interrupt within a second. It does not have to: a run that is cut
-//! off leaves nothing behind (Kanidm applies a POST wholly or not at all, and its state moves with the last one), so the signal thread ends
-//! the process itself. Handlers are installed also because the kernel ignores the default action of these signals for process 1.
+//! A run spends its time in blocking reads and writes that a flag could not interrupt within a
+//! second. It does not have to: a run that is cut off leaves nothing behind (Kanidm applies a POST
+//! wholly or not at all, and its state moves with the last one), so the signal thread ends the
+//! process itself. Handlers are installed also because the kernel ignores the default action of
+//! these signals for process 1.
 
 use std::io;
 use std::process;
@@ -19,14 +22,15 @@ use super::notify::Notifier;
 /// How the process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// A single run. SIGTERM and SIGINT end it with exit code 1 (part of it may have been sent, the next run repairs it); SIGHUP and SIGUSR1
-    /// keep the system's default, which ends it too.
+    /// A single run. SIGTERM and SIGINT end it with exit code 1 (part of it may have been sent, the
+    /// next run repairs it); SIGHUP and SIGUSR1 keep the system's default, which ends it too.
     OneShot,
     /// `--schedule`. SIGTERM and SIGINT are how a service ends: exit code 0.
     Scheduled,
 }
 
-/// Installs the handlers and the thread that serves them. To be called before anything that may take long.
+/// Installs the handlers and the thread that serves them. To be called before anything that may
+/// take long.
 ///
 /// # Errors
 /// The handlers cannot be installed or the thread cannot be started.
@@ -53,8 +57,8 @@ pub fn listen(mode: Mode, notifier: Notifier) -> io::Result<Inbox> {
 fn end(signal: i32, mode: Mode, notifier: &Notifier) -> ! {
     let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
     notifier.stopping();
-    // Whoever reads our stderr may have stopped doing so, and the run may hold its lock while it waits for them. Saying goodbye must not
-    // keep the process alive, so a thread of its own tries.
+    // Whoever reads our stderr may have stopped doing so, and the run may hold its lock while it
+    // waits for them. Saying goodbye must not keep the process alive, so a thread of its own tries.
     let (said, goodbye) = mpsc::channel();
     let farewell = move || {
         crate::log::progress(None);
@@ -106,8 +110,9 @@ impl Inbox {
     pub fn wait(&self, timeout: Duration) -> Requests {
         let (pending, changed) = &*self.0;
         let pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut pending, _) =
-            changed.wait_timeout_while(pending, timeout, |pending| *pending == Requests::NONE).unwrap_or_else(PoisonError::into_inner);
+        let (mut pending, _) = changed
+            .wait_timeout_while(pending, timeout, |pending| *pending == Requests::NONE)
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *pending)
     }
 }

@@ -1,7 +1,9 @@
-//! The status socket, both ends of it: the listener that answers `Ok\n` or `Err\n`, and `--status`, which asks.
+//! The status socket, both ends of it: the listener that answers `Ok\n` or `Err\n`, and `--status`,
+//! which asks.
 //!
-//! A monitoring system, a load balancer or an attacker may connect as often as they like. One thread takes a connection, answers without
-//! having read anything, closes it and takes the next: nothing is kept for a client, and none can make another one, or the run, wait.
+//! A monitoring system, a load balancer or an attacker may connect as often as they like. One
+//! thread takes a connection, answers without having read anything, closes it and takes the next:
+//! nothing is kept for a client, and none can make another one, or the run, wait.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -32,7 +34,10 @@ impl StatusListener {
         let address = listener.local_addr().map_err(failed)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("status".into()).spawn(move || serve(&listener, &health, &stopped)).map_err(failed)?;
+        let thread = thread::Builder::new()
+            .name("status".into())
+            .spawn(move || serve(&listener, &health, &stopped))
+            .map_err(failed)?;
         Ok(StatusListener { address, stop, thread: Some(thread) })
     }
 
@@ -45,7 +50,8 @@ impl StatusListener {
 impl Drop for StatusListener {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // accept() knows no other way to be woken. If this fails its queue is full and it wakes by itself, but that is not worth waiting for.
+        // accept() knows no other way to be woken. If this fails its queue is full and it wakes by
+        // itself, but that is not worth waiting for.
         let woken = TcpStream::connect_timeout(&reachable(self.address), ASK_TIMEOUT).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             // It only fails if the thread panicked, and then it is gone as well.
@@ -63,8 +69,16 @@ fn serve(listener: &TcpListener, health: &Health, stop: &AtomicBool) {
         match accepted {
             // A client that is gone already is no concern of ours.
             Ok((stream, _)) => drop(answer(stream, health.condition(Instant::now()))),
-            // Out of file descriptors, most likely: the connection stays in the queue, so accept() would return at once, again and again.
-            Err(error) if !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => thread::sleep(ACCEPT_PAUSE),
+            // Out of file descriptors, most likely: the connection stays in the queue, so accept()
+            // would return at once, again and again.
+            Err(error)
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                ) =>
+            {
+                thread::sleep(ACCEPT_PAUSE)
+            }
             Err(_) => {}
         }
     }
@@ -73,12 +87,14 @@ fn serve(listener: &TcpListener, health: &Health, stop: &AtomicBool) {
 /// Pause after a failed accept().
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers one client and closes. Nothing in here can block: the few bytes fit into any send buffer.
+/// Answers one client and closes. Nothing in here can block: the few bytes fit into any send
+/// buffer.
 fn answer(mut stream: TcpStream, condition: Condition) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     stream.write_all(if condition == Condition::Good { OK } else { ERR })?;
-    // Closing with unread data resets the connection, which may cost the client its answer. So the end of the answer goes out first, and
-    // what the client has sent by now (an HTTP health check does send something) is read and thrown away, up to a limit.
+    // Closing with unread data resets the connection, which may cost the client its answer. So the
+    // end of the answer goes out first, and what the client has sent by now (an HTTP health check
+    // does send something) is read and thrown away, up to a limit.
     stream.shutdown(Shutdown::Write)?;
     let mut sent = [0; 1024];
     for _ in 0..16 {
@@ -106,9 +122,13 @@ impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status_bind {} cannot be bound: {}", self.bind, self.source)?;
         match self.source.kind() {
-            ErrorKind::AddrInUse => f.write_str("; another service, or another instance of this one, listens there"),
+            ErrorKind::AddrInUse => {
+                f.write_str("; another service, or another instance of this one, listens there")
+            }
             ErrorKind::AddrNotAvailable => f.write_str("; this machine does not have that address"),
-            ErrorKind::PermissionDenied => f.write_str("; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one"),
+            ErrorKind::PermissionDenied => {
+                f.write_str("; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one")
+            }
             _ => Ok(()),
         }
     }
@@ -136,7 +156,8 @@ impl Probe {
     }
 }
 
-/// Asks the listener at `status_bind`; where that is all addresses, the loopback one. `timeout` is for connecting, and again for the answer.
+/// Asks the listener at `status_bind`; where that is all addresses, the loopback one. `timeout` is
+/// for connecting, and again for the answer.
 pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
     let address = reachable(status_bind);
     match ask_address(address, timeout) {
@@ -172,7 +193,9 @@ fn ask_address(address: SocketAddr, timeout: Duration) -> io::Result<Vec<u8>> {
             Ok(length) => answer.extend_from_slice(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             // How Linux spells a read time-out.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                return Err(ErrorKind::TimedOut.into());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -193,7 +216,8 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    /// A reset after the answer would cost some systems' clients the answer; Linux only shows it to one that writes once more.
+    /// A reset after the answer would cost some systems' clients the answer; Linux only shows it to
+    /// one that writes once more.
     #[test]
     fn what_a_client_has_sent_does_not_make_the_end_a_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

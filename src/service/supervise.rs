@@ -1,22 +1,26 @@
-//! The loop of `--schedule`: a run at the start, then by the expression, until a signal ends the process.
+//! The loop of `--schedule`: a run at the start, then by the expression, until a signal ends the
+//! process.
 //!
-//! Runs happen one after the other on the thread that called [`Supervisor::supervise`]. What a run is, and how configuration is read, are
-//! closures; time comes from a [`Clock`], so that a day with all its mishaps takes no time to test.
+//! Runs happen one after the other on the thread that called [`Supervisor::supervise`]. What a run
+//! is, and how configuration is read, are closures; time comes from a [`Clock`], so that a day with
+//! all its mishaps takes no time to test.
 //!
-//! The expression speaks of the wall clock, which may step. Hence the loop never waits long without looking at it: set forward over one or
-//! more times to run, it runs once; set back, it goes on from the new time. How old the last run is, is measured with the monotonic clock.
+//! The expression speaks of the wall clock, which may step. Hence the loop never waits long without
+//! looking at it: set forward over one or more times to run, it runs once; set back, it goes on
+//! from the new time. How old the last run is, is measured with the monotonic clock.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
 use super::clock::Clock;
 use super::health::{Health, Verdict};
 use super::notify::Notifier;
-use super::schedule::CronSchedule;
 use super::signals::Requests;
+use crate::schedule::CronSchedule;
+use crate::text::utc;
 
 /// What the configuration says about when to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +29,8 @@ pub struct Settings {
     pub schedule: CronSchedule,
     /// When one starts that ignores the cookie.
     pub full_refresh_schedule: Option<CronSchedule>,
-    /// The sum of a run's own time-outs: what its status may be late by, and how long it may go without a sign of life.
+    /// The sum of a run's own time-outs: what its status may be late by, and how long it may go
+    /// without a sign of life.
     pub time_outs: Duration,
 }
 
@@ -51,9 +56,12 @@ impl<C: Clock> Supervisor<'_, C> {
     /// Makes runs until `wait` returns `None`.
     ///
     /// - `worker` is handed to `run` and `reload`: the configuration and whatever else they share.
-    /// - `wait` waits for at most the time given and returns what was asked for meanwhile: see [`super::signals::Inbox::wait`].
-    /// - `run` makes a run, logs how it went, and calls [`Health::progress`] on the way. If it panics, that run has failed.
-    /// - `reload` reads and validates the configuration again; on an error `worker` must be as it was. The error is logged here.
+    /// - `wait` waits for at most the time given and returns what was asked for meanwhile: see
+    ///   [`super::signals::Inbox::wait`].
+    /// - `run` makes a run, logs how it went, and calls [`Health::progress`] on the way. If it
+    ///   panics, that run has failed.
+    /// - `reload` reads and validates the configuration again; on an error `worker` must be as it
+    ///   was. The error is logged here.
     pub fn supervise<W>(
         &self,
         worker: &mut W,
@@ -100,19 +108,29 @@ impl<C: Clock> Supervisor<'_, C> {
 
     fn reload(&self, timetable: &mut Timetable, reload: impl FnOnce() -> Result<Settings, String>) {
         self.notifier.reloading();
-        match catch_unwind(AssertUnwindSafe(reload)).unwrap_or_else(|_| Err("reading it ended in a panic".into())) {
+        match catch_unwind(AssertUnwindSafe(reload))
+            .unwrap_or_else(|_| Err("reading it ended in a panic".into()))
+        {
             Ok(settings) => {
                 self.health.set_patience(settings.time_outs);
                 timetable.settings = settings;
                 if let Some(good_until) = timetable.good_until() {
                     self.health.set_good_until(good_until);
                 }
-                log::info!("{}", timetable.outlook("the configuration was read again and is in force"));
+                log::info!(
+                    "{}",
+                    timetable.outlook("the configuration was read again and is in force")
+                );
                 self.notifier.status(&timetable.outlook("configuration read again"));
             }
             Err(error) => {
-                log::error!("the configuration was read again and is not usable, the old one stays in force: {error}");
-                self.notifier.status(&timetable.outlook("the configuration file is not usable, the old one is in force"));
+                log::error!(
+                    "the configuration was read again and is not usable, the old one stays in force: {error}"
+                );
+                self.notifier.status(
+                    &timetable
+                        .outlook("the configuration file is not usable, the old one is in force"),
+                );
             }
         }
         self.notifier.ready();
@@ -144,11 +162,12 @@ impl Timetable {
         Timetable { settings, seen: wall, full_due: false, ended: None }
     }
 
-    /// Takes notice of the time; true when something fired since it was last done. After the clock was set back that is counted from the
-    /// new time.
+    /// Takes notice of the time; true when something fired since it was last done. After the clock
+    /// was set back that is counted from the new time.
     fn advance(&mut self, wall: DateTime<Utc>) -> bool {
         let seen = std::mem::replace(&mut self.seen, wall);
-        let fired = |schedule: &CronSchedule| schedule.next_after(seen).is_some_and(|time| time <= wall);
+        let fired =
+            |schedule: &CronSchedule| schedule.next_after(seen).is_some_and(|time| time <= wall);
         let full = self.settings.full_refresh_schedule.as_ref().is_some_and(fired);
         self.full_due |= full;
         full || fired(&self.settings.schedule)
@@ -158,14 +177,19 @@ impl Timetable {
         if verdict != Verdict::Busy {
             self.ended = Some((now, self.seen));
         }
-        if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::FewHeld | Verdict::Held) {
+        if kind.full && matches!(verdict, Verdict::Synchronised | Verdict::FewHeld | Verdict::Held)
+        {
             self.full_due = false;
         }
     }
 
     /// The next run, of either kind.
     fn next(&self) -> Option<DateTime<Utc>> {
-        let full = self.settings.full_refresh_schedule.as_ref().and_then(|schedule| schedule.next_after(self.seen));
+        let full = self
+            .settings
+            .full_refresh_schedule
+            .as_ref()
+            .and_then(|schedule| schedule.next_after(self.seen));
         self.settings.schedule.next_after(self.seen).into_iter().chain(full).min()
     }
 
@@ -173,13 +197,16 @@ impl Timetable {
         self.next().map_or(LONGEST_WAIT, |next| span(self.seen, next).min(LONGEST_WAIT))
     }
 
-    /// Until when the last run may be called recent: two periods from its end, that is until the time after the next, and what the runs
-    /// then may take.
+    /// Until when the last run may be called recent: two periods from its end, that is until the
+    /// time after the next, and what the runs then may take.
     fn good_until(&self) -> Option<Instant> {
         let (ended, wall) = self.ended?;
         let schedule = &self.settings.schedule;
         let next = schedule.next_after(wall);
-        let periods = next.and_then(|next| schedule.next_after(next)).or(next).map_or(Duration::ZERO, |time| span(wall, time));
+        let periods = next
+            .and_then(|next| schedule.next_after(next))
+            .or(next)
+            .map_or(Duration::ZERO, |time| span(wall, time));
         Some(ended.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(ended))
     }
 
@@ -194,11 +221,4 @@ impl Timetable {
 
 fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     to.signed_duration_since(from).to_std().unwrap_or_default()
-}
-
-/// Times outside of what can be computed with become the nearest that can.
-pub(crate) fn utc(time: SystemTime) -> DateTime<Utc> {
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
-    DateTime::from_timestamp(seconds, since_epoch.subsec_nanos()).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -9,16 +9,18 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::guard::{Loss, Lost, allowed_losses};
+use crate::content::changeset::Kind;
+use crate::content::shown::{Mask, Role};
 use crate::kanidm::known::{Memberships, Shown};
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Holders;
 use crate::mapping::Content;
-use crate::mapping::shown::{MEMBER_KEY, Mask, Role};
-use crate::sync::changeset::Kind;
+use crate::mapping::shown::MEMBER_KEY;
 
 /// What entries lose in a full refresh, attribute by attribute.
 pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
-    let mut now: HashMap<Uuid, Option<(Kind, Mask)>> = before.holders.values().flat_map(Holders::sample).map(|uuid| (uuid, None)).collect();
+    let mut now: HashMap<Uuid, Option<(Kind, Mask)>> =
+        before.holders.values().flat_map(Holders::sample).map(|uuid| (uuid, None)).collect();
     for (uuid, kind, mask) in content.shown() {
         if let Some(sampled) = now.get_mut(&uuid) {
             *sampled = Some((kind, mask));
@@ -48,11 +50,21 @@ fn loss_of(role: &Role, lost: Lost) -> Loss {
 
 /// Attributes that entries had and no entry of an increment shows: the directory has to be asked
 /// whether anybody still has them. Few holders are asked about if one of them was received.
-pub fn doubtful<'r>(roles: &'r [Role], before: &Shown, content: &Content, percent: u8) -> Vec<&'r Role> {
+pub fn doubtful<'r>(
+    roles: &'r [Role],
+    before: &Shown,
+    content: &Content,
+    percent: u8,
+) -> Vec<&'r Role> {
     let received: HashSet<Uuid> = content.shown().map(|(uuid, ..)| uuid).collect();
-    let is_concerned =
-        |had: &Holders| had.count() > allowed_losses(had.count(), percent) || had.sample().any(|uuid| received.contains(&uuid));
-    let mut doubtful: Vec<&Role> = roles.iter().filter(|role| before.holders.get(&role.stored()).is_some_and(is_concerned)).collect();
+    let is_concerned = |had: &Holders| {
+        had.count() > allowed_losses(had.count(), percent)
+            || had.sample().any(|uuid| received.contains(&uuid))
+    };
+    let mut doubtful: Vec<&Role> = roles
+        .iter()
+        .filter(|role| before.holders.get(&role.stored()).is_some_and(is_concerned))
+        .collect();
     for (_, kind, mask) in content.shown() {
         doubtful.retain(|role| role.kind != kind || !mask.has(role));
     }
@@ -62,15 +74,25 @@ pub fn doubtful<'r>(roles: &'r [Role], before: &Shown, content: &Content, percen
 
 /// Persons whose account was locked or limited by an attribute that they do not show now: either
 /// the lock was lifted, or it is hidden. By their UUIDs in Kanidm.
-pub fn unlocked<'r>(roles: &'r [Role], before: &Shown, content: &Content, full: bool) -> Vec<(&'r Role, Vec<Uuid>)> {
+pub fn unlocked<'r>(
+    roles: &'r [Role],
+    before: &Shown,
+    content: &Content,
+    full: bool,
+) -> Vec<(&'r Role, Vec<Uuid>)> {
     let mut unlocked = Vec::new();
     for role in roles.iter().filter(|role| role.is_lock) {
         let Some(holders) = before.holders.get(&role.stored()) else { continue };
         let sampled: HashSet<Uuid> = holders.sample().collect();
         // An increment has few entries: all that may have been locked are asked about.
-        let was_locked = |uuid: &Uuid| sampled.contains(uuid) || (!full && !holders.is_exact() && holders.may_have(*uuid));
-        let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role) && was_locked(uuid);
-        let uuids: Vec<Uuid> = content.shown().filter(shows_nothing).map(|(uuid, ..)| uuid).collect();
+        let was_locked = |uuid: &Uuid| {
+            sampled.contains(uuid) || (!full && !holders.is_exact() && holders.may_have(*uuid))
+        };
+        let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| {
+            *kind == role.kind && !mask.has_value(role) && was_locked(uuid)
+        };
+        let uuids: Vec<Uuid> =
+            content.shown().filter(shows_nothing).map(|(uuid, ..)| uuid).collect();
         if !uuids.is_empty() {
             unlocked.push((role, uuids));
         }
@@ -88,7 +110,9 @@ pub fn without_value(role: &Role, content: &Content) -> Vec<Uuid> {
 /// Whether a group has no member in any of the mapped attributes.
 pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
     let members: Vec<&Role> = roles.iter().filter(|role| role.key == MEMBER_KEY).collect();
-    content.shown().any(|(_, kind, mask)| kind == Kind::Group && !members.iter().any(|role| mask.has(role)))
+    content
+        .shown()
+        .any(|(_, kind, mask)| kind == Kind::Group && !members.iter().any(|role| mask.has(role)))
 }
 
 /// Memberships that ceased to resolve since the last full refresh: fewer resolve, and more do not.
@@ -99,8 +123,8 @@ pub fn memberships(before: Memberships, now: Memberships) -> Option<Lost> {
     (lost > 0).then_some(Lost { had: before.resolved, lost })
 }
 
-/// Members that an increment does not find, and that are more than those which the last full refresh
-/// did not find: at least so many are new.
+/// Members that an increment does not find, and that are more than those which the last full
+/// refresh did not find: at least so many are new.
 pub fn newly_unresolved(before: Memberships, now: Memberships) -> Option<Lost> {
     let lost = now.unresolved.saturating_sub(before.unresolved).min(before.resolved);
     (lost > 0).then_some(Lost { had: before.resolved, lost })
@@ -119,7 +143,12 @@ pub fn after_full(roles: &[Role], content: &Content) -> Shown {
 }
 
 /// What is remembered after an increment: what was received counts anew, what goes does not count.
-pub fn after_increment(roles: &[Role], before: &Shown, content: &Content, retention: &Retention) -> Shown {
+pub fn after_increment(
+    roles: &[Role],
+    before: &Shown,
+    content: &Content,
+    retention: &Retention,
+) -> Shown {
     let mut holders = before.holders.clone();
     for role in roles {
         let old = holders.remove(&role.stored()).unwrap_or_default();
@@ -128,7 +157,10 @@ pub fn after_increment(roles: &[Role], before: &Shown, content: &Content, retent
             Retention::Delete(uuids) => uuids.clone(),
             Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
         };
-        let new = old.updated(gone.into_iter().chain(received(content, role, false)), received(content, role, true));
+        let new = old.updated(
+            gone.into_iter().chain(received(content, role, false)),
+            received(content, role, true),
+        );
         if new.count() > 0 {
             holders.insert(role.stored(), new);
         }
@@ -137,7 +169,12 @@ pub fn after_increment(roles: &[Role], before: &Shown, content: &Content, retent
 }
 
 /// The entries that were received and show the attribute, or do not.
-fn received<'c>(content: &'c Content, role: &'c Role, showing: bool) -> impl Iterator<Item = Uuid> + 'c {
-    let wanted = move |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && mask.has(role) == showing;
+fn received<'c>(
+    content: &'c Content,
+    role: &'c Role,
+    showing: bool,
+) -> impl Iterator<Item = Uuid> + 'c {
+    let wanted =
+        move |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && mask.has(role) == showing;
     content.shown().filter(wanted).map(|(uuid, ..)| uuid)
 }

@@ -1,4 +1,5 @@
-//! `--proto-dump`: what came from LDAP and what Kanidm would be sent, as one JSON object, with password hashes redacted.
+//! `--proto-dump`: what came from LDAP and what Kanidm would be sent, as one JSON object, with
+//! password hashes redacted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,9 +7,9 @@ use ldap_content_sync::search::SearchResultEntry;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::changeset::ChangeSet;
 use super::observe::Step;
 use crate::config::sync::MappingConfig;
+use crate::content::changeset::ChangeSet;
 use crate::kanidm::request::Retention;
 
 /// Stands where a secret stood.
@@ -57,16 +58,21 @@ impl Dump {
             Retention::Retain(uuids) => json!({ "Retain": uuids }),
             Retention::Delete(uuids) => json!({ "Delete": uuids }),
         };
-        let entries: Vec<Value> = changes.records().iter().map(|record| scim(&changes.json(record))).collect();
+        let entries: Vec<Value> =
+            changes.records().iter().map(|record| scim(&changes.json(record))).collect();
         json!({ "ldap": self.entries, "scim": { "entries": entries, "retain": retain } })
     }
 
     fn entry(&self, uuid: Uuid, entry: &SearchResultEntry<'_>) -> Value {
         let mut attributes = Map::new();
         for attribute in entry.attributes() {
-            let values = attribute.values().map(|v| if self.is_secret(attribute.description()) { json!(REDACTED) } else { text(v) });
+            let values = attribute.values().map(|v| {
+                if self.is_secret(attribute.description()) { json!(REDACTED) } else { text(v) }
+            });
             // An attribute can come in several parts.
-            if let Value::Array(all) = attributes.entry(attribute.description()).or_insert_with(|| json!([])) {
+            if let Value::Array(all) =
+                attributes.entry(attribute.description()).or_insert_with(|| json!([]))
+            {
                 all.extend(values);
             }
         }

@@ -1,4 +1,5 @@
-//! How many entries a run deletes, and which: worked out from what is known to be in Kanidm, which does not tell.
+//! How many entries a run deletes, and which: worked out from what is known to be in Kanidm, which
+//! does not tell.
 
 use uuid::Uuid;
 
@@ -9,11 +10,13 @@ use crate::kanidm::sketch::Sketch;
 /// Bounds this close say more than an estimate from a sample.
 const CLOSE: u64 = 10;
 
-/// How many entries `retention` deletes. `named` is how many the directory named as deleted: a Delete list has, beside them, entries that
-/// were received and are not wanted, which Kanidm need not have.
+/// How many entries `retention` deletes. `named` is how many the directory named as deleted: a
+/// Delete list has, beside them, entries that were received and are not wanted, which Kanidm need
+/// not have.
 ///
-/// A Retain list may have UUIDs that Kanidm never had: new entries, and in a present phase unchanged entries that are not wanted. So it
-/// bounds the deletions from below only; the sample of the known entries says the rest.
+/// A Retain list may have UUIDs that Kanidm never had: new entries, and in a present phase
+/// unchanged entries that are not wanted. So it bounds the deletions from below only; the sample of
+/// the known entries says the rest.
 pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) -> Deletions {
     match (retention, known) {
         (Retention::Ignore, _) => Deletions::Exactly(0),
@@ -30,14 +33,18 @@ pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) ->
         (Retention::Delete(_), None) => Deletions::Exactly(named as u64),
         (Retention::Delete(uuids), Some(known)) => {
             let among = known.known_among(uuids);
-            if known.is_exact() { Deletions::Exactly(among) } else { bounded(0, uuids.len() as u64, among) }
+            if known.is_exact() {
+                Deletions::Exactly(among)
+            } else {
+                bounded(0, uuids.len() as u64, among)
+            }
         }
     }
 }
 
-/// Whether a run leaves none of the known entries of a kind and brings no other. `comes` is how many
-/// entries of the kind the run has, held ones included. Where the whole content was read, these are
-/// all there are.
+/// Whether a run leaves none of the known entries of a kind and brings no other. `comes` is how
+/// many entries of the kind the run has, held ones included. Where the whole content was read,
+/// these are all there are.
 pub fn all_go(known: &Sketch, deletions: Deletions, comes: usize, full: bool) -> bool {
     let left = if full { 0 } else { known.count().saturating_sub(deletions.at_least()) };
     known.count() > 0 && left == 0 && comes == 0
@@ -72,21 +79,34 @@ mod tests {
     #[test]
     fn small_directories_are_exact() {
         let known = Sketch::of(ids(0..100));
-        assert_eq!(deletions(&Retention::Retain(ids(7..120)), Some(&known), 0), Deletions::Exactly(7));
-        assert_eq!(deletions(&Retention::Delete(ids(95..120)), Some(&known), 0), Deletions::Exactly(5));
+        assert_eq!(
+            deletions(&Retention::Retain(ids(7..120)), Some(&known), 0),
+            Deletions::Exactly(7)
+        );
+        assert_eq!(
+            deletions(&Retention::Delete(ids(95..120)), Some(&known), 0),
+            Deletions::Exactly(5)
+        );
         assert_eq!(named(&Retention::Retain(ids(2..100)), Some(&known)), ids(0..2));
     }
 
     #[test]
     fn close_bounds_beat_the_sample() {
         let known = Sketch::of(ids(0..10_000));
-        assert_eq!(deletions(&Retention::Delete(ids(0..1)), Some(&known), 1), Deletions::Between(0, 1));
-        assert_eq!(deletions(&Retention::Retain(Vec::new()), Some(&known), 0), Deletions::Exactly(10_000));
+        assert_eq!(
+            deletions(&Retention::Delete(ids(0..1)), Some(&known), 1),
+            Deletions::Between(0, 1)
+        );
+        assert_eq!(
+            deletions(&Retention::Retain(Vec::new()), Some(&known), 0),
+            Deletions::Exactly(10_000)
+        );
     }
 
     #[test]
     fn uuids_that_kanidm_never_had_hide_no_deletion() {
-        // A present phase with as many private groups, which were never sent, as persons that an ACL hides now.
+        // A present phase with as many private groups, which were never sent, as persons that an
+        // ACL hides now.
         let known = Sketch::of(ids(0..1_050));
         let present: Vec<Uuid> = ids(1_000..1_050).into_iter().chain(ids(5_000..6_000)).collect();
         let found = deletions(&Retention::Retain(present), Some(&known), 0);
@@ -96,10 +116,19 @@ mod tests {
     #[test]
     fn the_last_of_a_kind_go_only_where_none_comes() {
         let known = Sketch::of(ids(0..5));
-        for (gone, comes, full, all) in
-            [(5, 0, false, true), (5, 2, false, false), (4, 0, false, false), (0, 0, false, false), (5, 0, true, true), (5, 1, true, false)]
-        {
-            assert_eq!(all_go(&known, Deletions::Exactly(gone), comes, full), all, "{gone} {comes} {full}");
+        for (gone, comes, full, all) in [
+            (5, 0, false, true),
+            (5, 2, false, false),
+            (4, 0, false, false),
+            (0, 0, false, false),
+            (5, 0, true, true),
+            (5, 1, true, false),
+        ] {
+            assert_eq!(
+                all_go(&known, Deletions::Exactly(gone), comes, full),
+                all,
+                "{gone} {comes} {full}"
+            );
         }
         assert!(!all_go(&Sketch::default(), Deletions::Exactly(0), 0, true), "there was none");
     }
@@ -107,13 +136,20 @@ mod tests {
     #[test]
     fn a_directory_reloaded_with_new_uuids_is_seen_though_the_count_is_the_same() {
         let known = Sketch::of(ids(0..10_000));
-        assert_eq!(deletions(&Retention::Retain(ids(50_000..60_000)), Some(&known), 0), Deletions::About(10_000));
+        assert_eq!(
+            deletions(&Retention::Retain(ids(50_000..60_000)), Some(&known), 0),
+            Deletions::About(10_000)
+        );
     }
 
     #[test]
     fn what_is_not_known_is_not_guessed() {
         assert_eq!(deletions(&Retention::Retain(ids(0..5)), None, 5), Deletions::Unknown);
-        assert_eq!(deletions(&Retention::Delete(ids(0..5)), None, 3), Deletions::Exactly(3), "two were received and are not wanted");
+        assert_eq!(
+            deletions(&Retention::Delete(ids(0..5)), None, 3),
+            Deletions::Exactly(3),
+            "two were received and are not wanted"
+        );
         assert_eq!(deletions(&Retention::Ignore, None, 5), Deletions::Exactly(0));
     }
 }

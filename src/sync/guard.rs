@@ -7,7 +7,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::sync::changeset::Kind;
+use crate::content::changeset::Kind;
+use crate::text::thousands;
 
 /// So many entries of a kind may always go, however few there are, but never all of them.
 const ALWAYS_ALLOWED: u64 = 3;
@@ -15,7 +16,8 @@ const ALWAYS_ALLOWED: u64 = 3;
 /// At most this many entries are named in a refusal.
 pub const NAMED: usize = 10;
 
-/// How many entries a run would delete, as far as it can be known: Kanidm does not tell what it holds.
+/// How many entries a run would delete, as far as it can be known: Kanidm does not tell what it
+/// holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletions {
     /// Exactly this many.
@@ -43,8 +45,13 @@ impl Deletions {
         match (self, other) {
             (Unknown, _) | (_, Unknown) => Unknown,
             (Exactly(a), Exactly(b)) => Exactly(a.saturating_add(b)),
-            (About(_), _) | (_, About(_)) => About(self.at_least().saturating_add(other.at_least())),
-            _ => Between(self.at_least().saturating_add(other.at_least()), self.at_most().saturating_add(other.at_most())),
+            (About(_), _) | (_, About(_)) => {
+                About(self.at_least().saturating_add(other.at_least()))
+            }
+            _ => Between(
+                self.at_least().saturating_add(other.at_least()),
+                self.at_most().saturating_add(other.at_most()),
+            ),
         }
     }
 
@@ -209,11 +216,23 @@ pub fn check(plan: Plan, percent: u8) -> Result<(), Refusal> {
         true => reasons.push(Reason::Nothing { known }),
         false => reasons.extend(plan.shares.into_iter().filter_map(|share| judge(share, percent))),
     }
-    let too_much = |lost: Lost| Some(allowed_losses(lost.had, percent)).filter(|allowed| lost.lost > *allowed);
-    reasons.extend(plan.hidden_locks.into_iter().map(|(attribute, persons)| Reason::HiddenLock { attribute, persons }));
+    let too_much =
+        |lost: Lost| Some(allowed_losses(lost.had, percent)).filter(|allowed| lost.lost > *allowed);
+    reasons.extend(
+        plan.hidden_locks
+            .into_iter()
+            .map(|(attribute, persons)| Reason::HiddenLock { attribute, persons }),
+    );
     let attributes = plan.losses.into_iter();
-    reasons.extend(attributes.filter_map(|loss| too_much(loss.lost).map(|allowed| Reason::Attribute { loss, allowed })));
-    reasons.extend(plan.memberships.and_then(|lost| too_much(lost).map(|allowed| Reason::Memberships { lost, allowed })));
+    reasons.extend(
+        attributes.filter_map(|loss| {
+            too_much(loss.lost).map(|allowed| Reason::Attribute { loss, allowed })
+        }),
+    );
+    reasons.extend(
+        plan.memberships
+            .and_then(|lost| too_much(lost).map(|allowed| Reason::Memberships { lost, allowed })),
+    );
     if reasons.is_empty() { Ok(()) } else { Err(Refusal { reasons }) }
 }
 
@@ -224,7 +243,14 @@ fn judge(share: Share, percent: u8) -> Option<Reason> {
     }
     let allowed = if percent == 0 { 0 } else { allowed_losses(known.unwrap_or(0), percent) };
     let named = named.into_iter().take(NAMED).map(|uuid| Gone { uuid, dn: None }).collect();
-    (deletions.at_least() > allowed).then_some(Reason::TooMany { kind, deletions, allowed, percent, known, named })
+    (deletions.at_least() > allowed).then_some(Reason::TooMany {
+        kind,
+        deletions,
+        allowed,
+        percent,
+        known,
+        named,
+    })
 }
 
 /// How many of so many may lose something at once.
@@ -236,7 +262,11 @@ pub fn allowed_losses(had: u64, percent: u8) -> u64 {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "refused by the deletion guard, nothing was sent: {}. If that is intended, run once with --accept-deletes", self.what())
+        write!(
+            f,
+            "refused by the deletion guard, nothing was sent: {}. If that is intended, run once with --accept-deletes",
+            self.what()
+        )
     }
 }
 
@@ -265,9 +295,16 @@ impl Refusal {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lost, had, entries) = (thousands(self.lost.lost), thousands(self.lost.had), words(Some(self.kind), self.lost.had));
+        let (lost, had, entries) = (
+            thousands(self.lost.lost),
+            thousands(self.lost.had),
+            words(Some(self.kind), self.lost.had),
+        );
         let (attribute, key) = (&self.attribute, self.key);
-        write!(f, "{lost} of {had} {entries} with {attribute} lose it. Check who may read {attribute} in the directory, and {key}")
+        write!(
+            f,
+            "{lost} of {had} {entries} with {attribute} lose it. Check who may read {attribute} in the directory, and {key}"
+        )
     }
 }
 
@@ -279,7 +316,9 @@ impl fmt::Display for Reason {
                 if let Some(known) = known {
                     write!(f, ", Kanidm has {}", thousands(*known))?;
                 }
-                f.write_str(". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account")
+                f.write_str(
+                    ". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account",
+                )
             }
             Reason::NobodyLeft { kind, known } => {
                 let (one, key) = (words(Some(*kind), 1), objectclass(*kind));
@@ -297,7 +336,10 @@ impl fmt::Display for Reason {
                         "{deletions} of {} known {entries} would be deleted, allowed are {allowed} (max_delete_percent = {percent})",
                         thousands(*known)
                     )?,
-                    None => write!(f, "{deletions} {entries} would be deleted, allowed are {allowed} while Kanidm's content is not known")?,
+                    None => write!(
+                        f,
+                        "{deletions} {entries} would be deleted, allowed are {allowed} while Kanidm's content is not known"
+                    )?,
                 }
                 for (at, gone) in named.iter().enumerate() {
                     write!(f, "{}{gone}", if at == 0 { ", among them " } else { ", " })?;
@@ -306,7 +348,11 @@ impl fmt::Display for Reason {
             }
             Reason::Attribute { loss, allowed } => {
                 let allowed = thousands(*allowed);
-                let (lost, had, entries) = (thousands(loss.lost.lost), thousands(loss.lost.had), words(Some(loss.kind), loss.lost.had));
+                let (lost, had, entries) = (
+                    thousands(loss.lost.lost),
+                    thousands(loss.lost.had),
+                    words(Some(loss.kind), loss.lost.had),
+                );
                 write!(
                     f,
                     "{lost} of {had} {entries} with {0} would lose it, allowed are {allowed}. \
@@ -349,19 +395,6 @@ fn objectclass(kind: Kind) -> &'static str {
         Kind::Person => "person_objectclass",
         Kind::Group => "group_objectclass",
     }
-}
-
-/// A number with a comma between thousands.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -418,27 +451,54 @@ mod tests {
 
     #[test]
     fn persons_and_groups_are_judged_apart() {
-        let shares =
-            vec![share(Some(Kind::Person), Deletions::Exactly(10), Some(11)), share(Some(Kind::Group), Deletions::Exactly(0), Some(1000))];
+        let shares = vec![
+            share(Some(Kind::Person), Deletions::Exactly(10), Some(11)),
+            share(Some(Kind::Group), Deletions::Exactly(0), Some(1000)),
+        ];
         let found = reasons(Plan { shares, ..Plan::default() }, 20);
-        assert!(matches!(found[..], [Reason::TooMany { kind: Some(Kind::Person), allowed: 3, .. }]), "{found:?}");
+        assert!(
+            matches!(found[..], [Reason::TooMany { kind: Some(Kind::Person), allowed: 3, .. }]),
+            "{found:?}"
+        );
     }
 
     #[test]
     fn no_entry_at_all_is_refused_whatever_is_known() {
         for known in [None, Some(0), Some(3), Some(100_000)] {
-            let plan = Plan { is_empty: true, ..plan(share(None, Deletions::Exactly(known.unwrap_or(0)), known)) };
+            let plan = Plan {
+                is_empty: true,
+                ..plan(share(None, Deletions::Exactly(known.unwrap_or(0)), known))
+            };
             assert_eq!(reasons(plan, 100), [Reason::Nothing { known }]);
         }
     }
 
     #[test]
     fn attributes_and_memberships_have_the_same_allowance() {
-        for (had, lost, allowed) in [(3, 3, true), (4, 4, false), (100, 20, true), (100, 21, false), (u64::MAX, u64::MAX, false)] {
+        for (had, lost, allowed) in [
+            (3, 3, true),
+            (4, 4, false),
+            (100, 20, true),
+            (100, 21, false),
+            (u64::MAX, u64::MAX, false),
+        ] {
             let lost = Lost { had, lost };
-            let loss = Loss { kind: Kind::Person, attribute: "mail".to_owned(), key: "person_attr_mail", lost };
-            assert_eq!(check(Plan { losses: vec![loss], ..Plan::default() }, 20).is_ok(), allowed, "{lost:?}");
-            assert_eq!(check(Plan { memberships: Some(lost), ..Plan::default() }, 20).is_ok(), allowed, "{lost:?}");
+            let loss = Loss {
+                kind: Kind::Person,
+                attribute: "mail".to_owned(),
+                key: "person_attr_mail",
+                lost,
+            };
+            assert_eq!(
+                check(Plan { losses: vec![loss], ..Plan::default() }, 20).is_ok(),
+                allowed,
+                "{lost:?}"
+            );
+            assert_eq!(
+                check(Plan { memberships: Some(lost), ..Plan::default() }, 20).is_ok(),
+                allowed,
+                "{lost:?}"
+            );
         }
     }
 
@@ -446,7 +506,12 @@ mod tests {
     fn one_hidden_lock_is_refused() {
         let plan = Plan { hidden_locks: vec![("shadowExpire".to_owned(), 1)], ..Plan::default() };
         let text = check(plan, 100).unwrap_err().to_string();
-        assert!(text.contains("shadowExpire locked 1 person, and the sync account cannot read it any more"), "{text}");
+        assert!(
+            text.contains(
+                "shadowExpire locked 1 person, and the sync account cannot read it any more"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -454,14 +519,34 @@ mod tests {
         let named: Vec<Uuid> = (0..20).map(Uuid::from_u128).collect();
         let lost = Lost { had: 1200, lost: 1200 };
         let plan = Plan {
-            shares: vec![Share { named, ..share(Some(Kind::Person), Deletions::About(1500), Some(2000)) }],
-            losses: vec![Loss { kind: Kind::Person, attribute: "userpassword".to_owned(), key: "person_attr_password", lost }],
+            shares: vec![Share {
+                named,
+                ..share(Some(Kind::Person), Deletions::About(1500), Some(2000))
+            }],
+            losses: vec![Loss {
+                kind: Kind::Person,
+                attribute: "userpassword".to_owned(),
+                key: "person_attr_password",
+                lost,
+            }],
             ..Plan::default()
         };
         let text = check(plan, 20).unwrap_err().to_string();
-        assert!(text.contains("about 1,500 of 2,000 known persons would be deleted, allowed are 400"), "{text}");
-        assert!(text.contains("; 1,200 of 1,200 persons with userpassword would lose it, allowed are 240"), "{text}");
-        assert!(text.contains(&Uuid::from_u128(9).to_string()) && !text.contains(&Uuid::from_u128(10).to_string()), "{text}");
+        assert!(
+            text.contains("about 1,500 of 2,000 known persons would be deleted, allowed are 400"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "; 1,200 of 1,200 persons with userpassword would lose it, allowed are 240"
+            ),
+            "{text}"
+        );
+        assert!(
+            text.contains(&Uuid::from_u128(9).to_string())
+                && !text.contains(&Uuid::from_u128(10).to_string()),
+            "{text}"
+        );
         assert!(text.ends_with("run once with --accept-deletes"), "{text}");
     }
 
@@ -476,10 +561,5 @@ mod tests {
         ] {
             assert_eq!((a.plus(b), b.plus(a)), (sum, sum));
         }
-    }
-
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!([0, 999, 1000, 10_482, 1_000_000].map(thousands), ["0", "999", "1,000", "10,482", "1,000,000"]);
     }
 }

@@ -58,11 +58,14 @@ pub fn list(
     let matching = matching(directory, &config.base_dn, &config.filter)?;
     let change = match before.map(|before| before.changed(&matching)) {
         _ if full => Change::Among(matching.clone()),
-        None => Change::TooMuch(format!("the last run did not note who matched {}", computed.join(", "))),
+        None => Change::TooMuch(format!(
+            "the last run did not note who matched {}",
+            computed.join(", ")
+        )),
         Some(None) => Change::None,
-        Some(Some(among)) if among.len() > MANY.max(matching.len() / 2) => {
-            Change::TooMuch(format!("many entries have come into the filter on {}", computed.join(", ")))
-        }
+        Some(Some(among)) if among.len() > MANY.max(matching.len() / 2) => Change::TooMuch(
+            format!("many entries have come into the filter on {}", computed.join(", ")),
+        ),
         Some(Some(among)) => Change::Among(among),
     };
     Ok(Some(Listing { buckets: Buckets::of(&matching), matching, change }))
@@ -73,10 +76,14 @@ pub fn list(
 ///
 /// # Errors
 /// A search failed.
-pub fn not_followed(directory: &mut Directory, config: &DirectoryConfig) -> Result<Vec<String>, DirectoryError> {
+pub fn not_followed(
+    directory: &mut Directory,
+    config: &DirectoryConfig,
+) -> Result<Vec<String>, DirectoryError> {
     let mut found = Vec::new();
     for name in other_attributes(&config.filter) {
-        let filter = Filter::And(vec![config.filter.clone(), Filter::Present { attribute: name.clone() }]);
+        let filter =
+            Filter::And(vec![config.filter.clone(), Filter::Present { attribute: name.clone() }]);
         let types = directory.types(&config.base_dn, &filter, &[&name])?;
         // It may come by another name than the filter's.
         let user_attributes = directory.types(&config.base_dn, &filter, &["*"])?;
@@ -91,13 +98,23 @@ pub fn not_followed(directory: &mut Directory, config: &DirectoryConfig) -> Resu
 ///
 /// # Errors
 /// The search failed, or an entry hides its UUID.
-pub fn matching(directory: &mut Directory, base: &str, filter: &Filter) -> Result<Vec<Uuid>, DirectoryError> {
+pub fn matching(
+    directory: &mut Directory,
+    base: &str,
+    filter: &Filter,
+) -> Result<Vec<Uuid>, DirectoryError> {
     let (provider, uuid_attribute) = (directory.provider(), directory.uuid_attribute());
     let (mut found, mut nameless) = (Vec::new(), None);
-    directory.search(base, Scope::Subtree, filter, &[uuid_attribute], &mut |entry| match sync_uuid(provider, entry) {
-        Some(uuid) => found.push(uuid),
-        None => nameless = Some(entry.dn().to_owned()),
-    })?;
+    directory.search(
+        base,
+        Scope::Subtree,
+        filter,
+        &[uuid_attribute],
+        &mut |entry| match sync_uuid(provider, entry) {
+            Some(uuid) => found.push(uuid),
+            None => nameless = Some(entry.dn().to_owned()),
+        },
+    )?;
     if let Some(dn) = nameless {
         return Err(directory.uuid_hidden(dn));
     }

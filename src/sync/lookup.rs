@@ -1,7 +1,9 @@
-//! What a run asks the directory beyond the refresh, so that memberships are exact: the entries that group members name,
-//! the groups that name a changed entry, and the entries that were held back by an earlier run.
+//! What a run asks the directory beyond the refresh, so that memberships are exact: the entries
+//! that group members name, the groups that name a changed entry, and the entries that were held
+//! back by an earlier run.
 //!
-//! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one search a value.
+//! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one
+//! search a value.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,24 +15,27 @@ use uuid::Uuid;
 
 use super::observe::{Observer, Step};
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
+use crate::content::changeset::Kind;
+use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::mapping::prepared::prepare_dn;
-use crate::mapping::shown::Role;
 use crate::mapping::{Changed, Mapper, OutOfScope, Questions, UniqueValues};
-use crate::sync::changeset::Kind;
 
-/// Terms in one filter: short enough for every server's limits, long enough that a thousand names are ten searches.
+/// Terms in one filter: short enough for every server's limits, long enough that a thousand names
+/// are ten searches.
 const TERMS: usize = 100;
 
 /// Bytes of the values in one filter: what a value holds is up to the author of an entry.
 const TERM_BYTES: usize = 64 * 1024;
 
-/// More changed entries than this, and reading every group once is cheaper than asking which ones name them.
+/// More changed entries than this, and reading every group once is cheaper than asking which ones
+/// name them.
 const MANY_CHANGED: usize = 1_000;
 
-/// More member DNs than this, and reading the names of all entries once is cheaper than a search each.
+/// More member DNs than this, and reading the names of all entries once is cheaper than a search
+/// each.
 const MANY_MEMBERS: usize = 2_000;
 
 /// Asks the directory on behalf of one run.
@@ -46,8 +51,14 @@ pub struct Lookup<'a> {
 }
 
 impl Lookup<'_> {
-    /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out of scope do not come.
-    pub fn read_again(&mut self, uuids: &[Uuid], mapper: &mut Mapper<'_>, observer: &mut Observer<'_>) -> Result<(), DirectoryError> {
+    /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out
+    /// of scope do not come.
+    pub fn read_again(
+        &mut self,
+        uuids: &[Uuid],
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), DirectoryError> {
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
             self.receive(&filter, &|uuid| batch.contains(uuid), mapper, observer)?;
@@ -55,20 +66,31 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// Attributes that hold members of groups and are not mapped, with the number of groups that have
-    /// members only there.
+    /// Attributes that hold members of groups and are not mapped, with the number of groups that
+    /// have members only there.
     pub fn unmapped_members(&mut self) -> Result<Vec<(&'static str, u64)>, DirectoryError> {
         const USUAL: [&str; 3] = ["member", "uniqueMember", "memberUid"];
         let group = &self.mapping.group;
-        let is_mapped = |attribute: &str| group.members.iter().any(|member| member.eq_ignore_ascii_case(attribute));
+        let is_mapped = |attribute: &str| {
+            group.members.iter().any(|member| member.eq_ignore_ascii_case(attribute))
+        };
         let present = |attribute: &str| Filter::Present { attribute: attribute.to_owned() };
-        let without: Vec<Filter> = group.members.iter().map(|member| Filter::Not(Box::new(present(member)))).collect();
+        let without: Vec<Filter> =
+            group.members.iter().map(|member| Filter::Not(Box::new(present(member)))).collect();
         let mut found = Vec::new();
         for attribute in USUAL.into_iter().filter(|attribute| !is_mapped(attribute)) {
-            let only_there = [any_object_class(&group.object_classes), present(attribute)].into_iter().chain(without.clone());
+            let only_there = [any_object_class(&group.object_classes), present(attribute)]
+                .into_iter()
+                .chain(without.clone());
             let filter = self.in_scope(Filter::And(only_there.collect()));
             let mut groups = 0;
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| groups += 1)?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                &["1.1"],
+                &mut |_| groups += 1,
+            )?;
             if groups > 0 {
                 found.push((attribute, groups));
             }
@@ -81,78 +103,125 @@ impl Lookup<'_> {
         let mut found = 0;
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| found += 1)?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                &["1.1"],
+                &mut |_| found += 1,
+            )?;
         }
         Ok(found)
     }
 
-    /// Whether some of these members are DNs or user names of entries in scope. Members that are gone
-    /// from the directory, or out of scope, are none of a group's fault. A sample is enough: whoever
-    /// reads members in the wrong way misses all of them.
+    /// Whether some of these members are DNs or user names of entries in scope. Members that are
+    /// gone from the directory, or out of scope, are none of a group's fault. A sample is enough:
+    /// whoever reads members in the wrong way misses all of them.
     pub fn are_in_scope(&mut self, members: &[OutOfScope]) -> Result<bool, DirectoryError> {
         const SAMPLE: usize = 200;
         let step = members.len().div_ceil(SAMPLE).max(1);
-        let sample: Vec<&str> = members.iter().step_by(step).map(|member| member.member.as_str()).collect();
+        let sample: Vec<&str> =
+            members.iter().step_by(step).map(|member| member.member.as_str()).collect();
         let filter = &self.config.filter;
-        let dns = sample.iter().filter(|member| dn::normalize(member).is_ok_and(|form| !form.is_empty()));
-        let searches: Vec<(String, Scope, &Filter)> = dns.map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
+        let dns =
+            sample.iter().filter(|member| dn::normalize(member).is_ok_and(|form| !form.is_empty()));
+        let searches: Vec<(String, Scope, &Filter)> =
+            dns.map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
         let mut found = 0;
         self.directory.search_each(&searches, &["1.1"], &mut |_, _| found += 1)?;
-        let names: Vec<Filter> = sample.iter().map(|name| equality(&self.mapping.person.user_name, name)).collect();
+        let names: Vec<Filter> =
+            sample.iter().map(|name| equality(&self.mapping.person.user_name, name)).collect();
         for batch in batches(&names) {
             let filter = self.in_scope(Filter::Or(batch.to_vec()));
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| found += 1)?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                &["1.1"],
+                &mut |_| found += 1,
+            )?;
         }
         Ok(found * 10 > sample.len())
     }
 
-    /// The DNs of entries by their UUIDs in the directory, in scope or not. Entries that are gone, or
-    /// that the account cannot see, have none.
+    /// The DNs of entries by their UUIDs in the directory, in scope or not. Entries that are gone,
+    /// or that the account cannot see, have none.
     pub fn names(&mut self, uuids: &[Uuid]) -> Result<HashMap<Uuid, String>, DirectoryError> {
-        let (provider, uuid_attribute) = (self.directory.provider(), self.directory.uuid_attribute());
+        let (provider, uuid_attribute) =
+            (self.directory.provider(), self.directory.uuid_attribute());
         let mut names = HashMap::new();
         for batch in uuids.chunks(TERMS) {
             let filter = self.directory.uuid_filter(batch);
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &[uuid_attribute], &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid)) {
-                    names.insert(uuid, entry.dn().to_owned());
-                }
-            })?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                &[uuid_attribute],
+                &mut |entry| {
+                    if let Some(uuid) =
+                        sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid))
+                    {
+                        names.insert(uuid, entry.dn().to_owned());
+                    }
+                },
+            )?;
         }
         Ok(names)
     }
 
-    /// Tells the mapper who else has a name, a number or an address of a held entry. The entry stays held for that, and Kanidm, which would
-    /// refuse it in every run, need not be asked.
+    /// Tells the mapper who else has a name, a number or an address of a held entry. The entry
+    /// stays held for that, and Kanidm, which would refuse it in every run, need not be asked.
     pub fn owners(&mut self, held: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
         let mut unique = UniqueValues::default();
         for batch in held.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid)) {
-                    mapper.unique_values(uuid, entry, &mut unique);
-                }
-            })?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                self.attributes,
+                &mut |entry| {
+                    if let Some(uuid) =
+                        sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid))
+                    {
+                        mapper.unique_values(uuid, entry, &mut unique);
+                    }
+                },
+            )?;
         }
         let person = &self.mapping.person;
-        let mut terms: Vec<Filter> = unique.names.iter().map(|name| equality(&person.user_name, name)).collect();
-        terms.extend(unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())));
+        let mut terms: Vec<Filter> =
+            unique.names.iter().map(|name| equality(&person.user_name, name)).collect();
+        terms.extend(
+            unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())),
+        );
         terms.extend(unique.mails.iter().map(|mail| equality(&person.mail, mail)));
-        let (persons, held) = (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
+        let (persons, held) =
+            (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
         for batch in batches(&terms) {
-            let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, self.attributes, &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid)) {
-                    mapper.owner(uuid, entry);
-                }
-            })?;
+            let filter =
+                self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                self.attributes,
+                &mut |entry| {
+                    if let Some(uuid) =
+                        sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid))
+                    {
+                        mapper.owner(uuid, entry);
+                    }
+                },
+            )?;
         }
         Ok(())
     }
 
-    /// Reads the groups that name one of the changed entries: Kanidm drops unknown members silently, so that someone who
-    /// comes into scope has to be named again to regain the memberships.
+    /// Reads the groups that name one of the changed entries: Kanidm drops unknown members
+    /// silently, so that someone who comes into scope has to be named again to regain the
+    /// memberships.
     pub fn groups_naming(
         &mut self,
         changed: &[Changed],
@@ -166,7 +235,8 @@ impl Lookup<'_> {
         }
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
         for batch in batches(&terms) {
-            let filter = self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
+            let filter =
+                self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
             self.receive(&filter, &|_| true, mapper, observer)?;
         }
         Ok(())
@@ -181,8 +251,12 @@ impl Lookup<'_> {
                 Kind::Group => &self.mapping.group.object_classes,
             };
             let attributes: Vec<&str> = role.attributes().collect();
-            let shows = attributes.iter().map(|name| Filter::Present { attribute: (*name).to_owned() }).collect();
-            let filter = self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(shows)]));
+            let shows = attributes
+                .iter()
+                .map(|name| Filter::Present { attribute: (*name).to_owned() })
+                .collect();
+            let filter =
+                self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(shows)]));
             if !self.directory.shows_any(&self.config.base_dn, &filter, &attributes)? {
                 unshown.push(Role::clone(role));
             }
@@ -190,23 +264,35 @@ impl Lookup<'_> {
         Ok(unshown)
     }
 
-    /// How many of these persons hide an attribute that they do not show: a filter that says that it
-    /// is absent does not match them, because no filter on a hidden attribute does.
+    /// How many of these persons hide an attribute that they do not show: a filter that says that
+    /// it is absent does not match them, because no filter on a hidden attribute does.
     pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
         let absent = Filter::Not(Box::new(Filter::Present { attribute: attribute.to_owned() }));
         let mut confirmed = 0;
         for batch in uuids.chunks(TERMS) {
             let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);
-            self.directory.search(&self.config.base_dn, Scope::Subtree, &filter, &["1.1"], &mut |_| confirmed += 1)?;
+            self.directory.search(
+                &self.config.base_dn,
+                Scope::Subtree,
+                &filter,
+                &["1.1"],
+                &mut |_| confirmed += 1,
+            )?;
         }
         Ok(uuids.len().saturating_sub(confirmed))
     }
 
-    /// Answers the mapper's questions about members that are not part of the run. What does not stand below the base is out of scope, and
-    /// so not asked for: the directory might well have such an entry.
-    pub fn answer(&mut self, questions: &Questions, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
+    /// Answers the mapper's questions about members that are not part of the run. What does not
+    /// stand below the base is out of scope, and so not asked for: the directory might well have
+    /// such an entry.
+    pub fn answer(
+        &mut self,
+        questions: &Questions,
+        mapper: &mut Mapper<'_>,
+    ) -> Result<(), DirectoryError> {
         let below = Below::new(&self.config.base_dn, self.directory.provider() != Provider::Ds389);
-        let member_dns: Vec<&str> = questions.member_dns.iter().map(String::as_str).filter(|dn| below.has(dn)).collect();
+        let member_dns: Vec<&str> =
+            questions.member_dns.iter().map(String::as_str).filter(|dn| below.has(dn)).collect();
         if questions.everybody || member_dns.len() > MANY_MEMBERS {
             let filter = self.config.filter.clone();
             self.know(&filter, mapper)?;
@@ -221,7 +307,8 @@ impl Lookup<'_> {
         let terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
         let persons = any_object_class(&person.object_classes);
         for batch in batches(&terms) {
-            let filter = self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            let filter =
+                self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
             self.know(&filter, mapper)?;
         }
         Ok(())
@@ -234,7 +321,9 @@ impl Lookup<'_> {
         for member in &group.members {
             match group.schema {
                 GroupSchema::Rfc2307Bis => terms.push(equality(member, &changed.dn)),
-                GroupSchema::Rfc2307 => terms.extend(changed.user_names.iter().map(|name| equality(member, name))),
+                GroupSchema::Rfc2307 => {
+                    terms.extend(changed.user_names.iter().map(|name| equality(member, name)))
+                }
             }
         }
         if !group.send_user_private {
@@ -246,7 +335,8 @@ impl Lookup<'_> {
 
     fn know_by_dn(&mut self, dns: &[&str], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let filter = &self.config.filter;
-        let searches: Vec<(String, Scope, &Filter)> = dns.iter().map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
+        let searches: Vec<(String, Scope, &Filter)> =
+            dns.iter().map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
         let provider = self.directory.provider();
         self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
             if let Some(uuid) = sync_uuid(provider, entry) {
@@ -257,11 +347,17 @@ impl Lookup<'_> {
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
-        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(provider, entry) {
-                mapper.known(uuid, entry);
-            }
-        })
+        self.directory.search(
+            &self.config.base_dn,
+            Scope::Subtree,
+            filter,
+            self.attributes,
+            &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry) {
+                    mapper.known(uuid, entry);
+                }
+            },
+        )
     }
 
     /// `is_asked_for`: a server may answer with other entries than the filter names.
@@ -273,12 +369,20 @@ impl Lookup<'_> {
         observer: &mut Observer<'_>,
     ) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
-        self.directory.search(&self.config.base_dn, Scope::Subtree, filter, self.attributes, &mut |entry| {
-            if let Some(uuid) = sync_uuid(provider, entry).filter(|uuid| is_asked_for(uuid) && !mapper.contains(uuid)) {
-                observer(Step::Received(uuid, entry));
-                mapper.entry(uuid, entry);
-            }
-        })
+        self.directory.search(
+            &self.config.base_dn,
+            Scope::Subtree,
+            filter,
+            self.attributes,
+            &mut |entry| {
+                if let Some(uuid) = sync_uuid(provider, entry)
+                    .filter(|uuid| is_asked_for(uuid) && !mapper.contains(uuid))
+                {
+                    observer(Step::Received(uuid, entry));
+                    mapper.entry(uuid, entry);
+                }
+            },
+        )
     }
 
     fn in_scope(&self, filter: Filter) -> Filter {
@@ -288,7 +392,8 @@ impl Lookup<'_> {
 
 /// The names that are a base, or stand below it.
 struct Below {
-    /// The base in comparison form, as the end of a name: a comma is a border between two RDNs there, and nothing else.
+    /// The base in comparison form, as the end of a name: a comma is a border between two RDNs
+    /// there, and nothing else.
     suffix: String,
     /// Names are compared as RFC 4518 prepares them.
     prepare: bool,
@@ -304,7 +409,9 @@ impl Below {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.form(name).is_some_and(|form| form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form))
+        self.form(name).is_some_and(|form| {
+            form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form)
+        })
     }
 
     fn form(&self, name: &str) -> Option<String> {
@@ -316,8 +423,8 @@ impl Below {
     }
 }
 
-/// Terms in as many filters as it takes: none has more than [`TERMS`] or, but for a single term, more
-/// than [`TERM_BYTES`].
+/// Terms in as many filters as it takes: none has more than [`TERMS`] or, but for a single term,
+/// more than [`TERM_BYTES`].
 fn batches(terms: &[Filter]) -> impl Iterator<Item = &[Filter]> {
     let mut rest = terms;
     std::iter::from_fn(move || {
@@ -355,7 +462,8 @@ mod tests {
     #[test]
     fn batches_are_limited_in_terms_and_in_bytes() {
         let sizes = |lengths: &[usize]| {
-            let terms: Vec<Filter> = lengths.iter().map(|length| equality("", &"x".repeat(*length))).collect();
+            let terms: Vec<Filter> =
+                lengths.iter().map(|length| equality("", &"x".repeat(*length))).collect();
             batches(&terms).map(<[Filter]>::len).collect::<Vec<_>>()
         };
         assert_eq!(sizes(&[]), [0; 0]);
@@ -367,7 +475,11 @@ mod tests {
     #[test]
     fn a_name_stands_below_a_base_by_whole_rdns() {
         let below = Below::new("OU=People, dc=example,dc=com", true);
-        for inside in ["uid=a,ou=people,dc=example,dc=com", "UID=a , ou=PEOPLE,DC=example, dc=com", "ou=people,dc=example,dc=com"] {
+        for inside in [
+            "uid=a,ou=people,dc=example,dc=com",
+            "UID=a , ou=PEOPLE,DC=example, dc=com",
+            "ou=people,dc=example,dc=com",
+        ] {
             assert!(below.has(inside), "{inside}");
         }
         for outside in [
@@ -384,6 +496,9 @@ mod tests {
         }
         assert!(Below::new("", true).has("dc=com"));
         let (composed, decomposed) = ("o=zo\u{eb}", "uid=a,o=zoe\u{308}");
-        assert!(Below::new(composed, true).has(decomposed) && !Below::new(composed, false).has(decomposed));
+        assert!(
+            Below::new(composed, true).has(decomposed)
+                && !Below::new(composed, false).has(decomposed)
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! One run: where it starts, what it reads, what it wants to send, whether it may, and what came of it.
+//! One run: [`start`] decides between incremental and full, [`read`] reads the directory, [`guard`]
+//! may refuse, [`run`] sends, and [`report`] says what happened.
+//!
+//! Rule: the only room that sees the directory and Kanidm.
 
 pub mod attributes;
-pub mod changeset;
 pub mod dump;
 pub mod estimate;
 pub mod guard;

@@ -5,22 +5,29 @@ use std::collections::HashMap;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::changeset::Kind;
-use super::guard::{Deletions, Gone, thousands};
+use super::guard::{Deletions, Gone};
 use super::read::Reading;
+use crate::content::changeset::Kind;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
+use crate::text::thousands;
 
-/// A line for each entry that would be written, deleted, held or skipped. `names`: the DNs of entries
-/// that go and that the directory still has.
-pub fn lines(reading: &Reading, known: Option<&Known>, deletions: Deletions, names: &HashMap<Uuid, String>) -> Vec<String> {
+/// A line for each entry that would be written, deleted, held or skipped. `names`: the DNs of
+/// entries that go and that the directory still has.
+pub fn lines(
+    reading: &Reading,
+    known: Option<&Known>,
+    deletions: Deletions,
+    names: &HashMap<Uuid, String>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     writes(reading, &mut lines);
     deletes(reading, known, deletions, names, &mut lines);
     let content = &reading.content;
     for held in &content.held {
-        let problems: Vec<String> = held.problems.iter().map(|p| format!("{}: {}", p.attribute, p.rule)).collect();
+        let problems: Vec<String> =
+            held.problems.iter().map(|p| format!("{}: {}", p.attribute, p.rule)).collect();
         lines.push(format!("hold {}: {}", held.dn, problems.join("; ")));
     }
     for dropped in &content.dropped {
@@ -57,7 +64,8 @@ fn writes(reading: &Reading, lines: &mut Vec<String>) {
     for record in changes.records() {
         // Our own serialisation: it always parses.
         let entry: Value = serde_json::from_slice(&changes.json(record)).unwrap_or_default();
-        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (dn, name) = (text("externalId"), text("name"));
         lines.push(match record.kind {
             Kind::Group => {
@@ -69,21 +77,31 @@ fn writes(reading: &Reading, lines: &mut Vec<String>) {
     }
 }
 
-fn deletes(reading: &Reading, known: Option<&Known>, deletions: Deletions, names: &HashMap<Uuid, String>, lines: &mut Vec<String>) {
+fn deletes(
+    reading: &Reading,
+    known: Option<&Known>,
+    deletions: Deletions,
+    names: &HashMap<Uuid, String>,
+    lines: &mut Vec<String>,
+) {
     let going = going(reading, known);
     match (&reading.retention, known) {
         (Retention::Retain(uuids), None) => {
             let n = thousands(uuids.len() as u64);
             lines.push(format!("delete every entry of this sync account in Kanidm that is not one of the {n} in the directory"));
         }
-        (Retention::Retain(_) | Retention::Delete(_), Some(known)) if !known.is_exact() && deletions != Deletions::Exactly(0) => {
+        (Retention::Retain(_) | Retention::Delete(_), Some(known))
+            if !known.is_exact() && deletions != Deletions::Exactly(0) =>
+        {
             lines.push(format!("delete {deletions} in all, of which are known by name:"));
         }
         _ => {}
     }
-    let skipped: HashMap<Uuid, &str> = reading.content.skipped.iter().map(|entry| (entry.uuid, entry.dn.as_str())).collect();
+    let skipped: HashMap<Uuid, &str> =
+        reading.content.skipped.iter().map(|entry| (entry.uuid, entry.dn.as_str())).collect();
     for (kind, uuid) in going {
-        let dn = skipped.get(&uuid).map(|dn| (*dn).to_owned()).or_else(|| names.get(&uuid).cloned());
+        let dn =
+            skipped.get(&uuid).map(|dn| (*dn).to_owned()).or_else(|| names.get(&uuid).cloned());
         let kind = match kind {
             Some(Kind::Person) => "person ",
             Some(Kind::Group) => "group  ",

@@ -1,13 +1,17 @@
-//! Reading the directory: the refresh, and what has to be read beside it so that memberships and held entries are exact.
+//! Reading the directory: the refresh, and what has to be read beside it so that memberships and
+//! held entries are exact.
 //!
-//! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are [`crate::mapping`]'s.
+//! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are
+//! [`crate::mapping`]'s.
 
 use std::collections::{BTreeMap, HashSet};
 
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome, Snapshot, is_behind_in_full};
+use ldap_content_sync::sync_session::{
+    Cookie, Provider, RefreshOutcome, Snapshot, is_behind_in_full,
+};
 
 use super::attributes;
 use super::guard::allowed_losses;
@@ -18,17 +22,18 @@ use super::report::Mode;
 use super::retention::{self, Stated};
 use super::start::Start;
 use crate::config::sync::SyncConfig;
+use crate::content::changeset::Kind;
+use crate::content::shown::{Mask, Role};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
-use crate::mapping::shown::{Mask, Role, roles};
+use crate::mapping::shown::roles;
 use crate::mapping::{Changed, Content, Contested, Dropped, Held, MAX_MEMBERS, Mapper, Problem};
-use crate::sync::changeset::Kind;
 
-/// How often an incremental run reads the changes because 389 has taken another one since it gave the cookie, before it leaves what is newer
-/// than the cookie to the next run.
+/// How often an incremental run reads the changes because 389 has taken another one since it gave
+/// the cookie, before it leaves what is newer than the cookie to the next run.
 const MOST_ROUNDS: usize = 3;
 
 /// What the directory said, mapped.
@@ -44,14 +49,16 @@ pub struct Reading {
     pub cookie: Option<Vec<u8>>,
     /// How many entries the directory named as deleted.
     pub deleted: usize,
-    /// Entries that an earlier run held back and this one did not find, by their UUIDs in the directory.
+    /// Entries that an earlier run held back and this one did not find, by their UUIDs in the
+    /// directory.
     pub not_found: Vec<Uuid>,
-    /// Entries that earlier runs held back and that have not changed since, by their UUIDs in the directory.
+    /// Entries that earlier runs held back and that have not changed since, by their UUIDs in the
+    /// directory.
     pub read_again: Vec<Uuid>,
     /// Entries received: by the refresh, and read beside it.
     pub read: u64,
-    /// Attributes that many entries had and that nobody shows any more. An increment looks for them;
-    /// a full refresh counts.
+    /// Attributes that many entries had and that nobody shows any more. An increment looks for
+    /// them; a full refresh counts.
     pub shown_by_nobody: Vec<Role>,
     /// Lock attributes that are hidden now, and from how many persons whom they locked.
     pub hidden_locks: Vec<(Role, u64)>,
@@ -101,8 +108,10 @@ pub fn read_from(
         let cookie = if full { None } else { start.cookie.as_deref() };
         let prepares = directory.provider() != Provider::Ds389;
         let bound_as = directory.bound_as().map(str::to_owned);
-        let mapper = Mapper::new(&config.mapping, full).preparing(prepares).bound_as(bound_as.as_deref());
-        let mapper = mapper.with_member_bytes(config.directory.max_message.saturating_mul(MAX_MEMBERS));
+        let mapper =
+            Mapper::new(&config.mapping, full).preparing(prepares).bound_as(bound_as.as_deref());
+        let mapper =
+            mapper.with_member_bytes(config.directory.max_message.saturating_mul(MAX_MEMBERS));
         let mut mapper = mapper.with_unusable_hash(start.unusable_hash.as_deref());
         let mut read = 0;
         let mut observer = |step: Step<'_>| {
@@ -132,13 +141,14 @@ pub fn read_from(
         if full && is_older(&outcome.cookie, start) {
             return Err(directory.behind());
         }
-        // The deletion of an entry that was received came behind it, and counts. One that was not received, and turns up in what is read
-        // beside the refresh, has come back.
+        // The deletion of an entry that was received came behind it, and counts. One that was not
+        // received, and turns up in what is read beside the refresh, has come back.
         let mut void = received_and_gone(&outcome, &mapper);
         let mut later = Vec::new();
         let mut read_again = Vec::new();
         let mut dropped_before = Vec::new();
-        let (mut contested_before, mut still_without_value): (Vec<Dropped>, Vec<Contested>) = Default::default();
+        let (mut contested_before, mut still_without_value): (Vec<Dropped>, Vec<Contested>) =
+            Default::default();
         let mut matched = None;
         let listing = listing::list(directory, &config.directory, start.matched.as_ref(), full)?;
         if let Some(Listing { change: Change::TooMuch(reason), .. }) = listing {
@@ -148,42 +158,71 @@ pub fn read_from(
             continue;
         }
         let is_listed = listing.is_some();
-        let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
+        let mut lookup = Lookup {
+            directory,
+            config: &config.directory,
+            mapping: &config.mapping,
+            attributes: &attributes,
+        };
         if let Some(listing) = listing {
-            void.extend(take_listing(&listing, &mut lookup, &mut mapper, &mut outcome, &mut observer)?);
+            void.extend(take_listing(
+                &listing,
+                &mut lookup,
+                &mut mapper,
+                &mut outcome,
+                &mut observer,
+            )?);
             void.sort_unstable();
             void.dedup();
             matched = Some(listing.buckets);
         }
         if !full {
-            let held_before: Vec<Uuid> = start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+            let held_before: Vec<Uuid> =
+                start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
             let contested: Vec<Contested>;
             let sent: HashSet<&Uuid> = start.dropped.iter().collect();
-            let sent: Vec<Uuid> = held_before.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
+            let sent: Vec<Uuid> =
+                held_before.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
             (contested, contested_before) = still_contested(&mut lookup, &sent, prepares)?;
-            read_again = held_before.into_iter().filter(|uuid| !contested.iter().any(|entry| entry.sync_uuid == *uuid)).collect();
+            read_again = held_before
+                .into_iter()
+                .filter(|uuid| !contested.iter().any(|entry| entry.sync_uuid == *uuid))
+                .collect();
             still_without_value = contested;
             let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
-            let is_named = |uuid: &Uuid| still_without_value.iter().any(|entry| entry.sync_uuid == *uuid);
-            let unchanged: Vec<Uuid> = start.dropped.iter().filter(|uuid| !mapper.contains(uuid) && !is_named(uuid)).copied().collect();
+            let is_named =
+                |uuid: &Uuid| still_without_value.iter().any(|entry| entry.sync_uuid == *uuid);
+            let unchanged: Vec<Uuid> = start
+                .dropped
+                .iter()
+                .filter(|uuid| !mapper.contains(uuid) && !is_named(uuid))
+                .copied()
+                .collect();
             dropped_before = still_dropped(&mut lookup, &unchanged, prepares)?;
             // A list shows in every run who is gone, reported or not.
             if !beside.is_empty() && !is_listed && directory.is_ahead_of(&outcome.cookie)? {
                 if rounds < MOST_ROUNDS {
-                    debug!("the directory has changed while groups were read: once more, so that the cookie covers them");
+                    debug!(
+                        "the directory has changed while groups were read: once more, so that the cookie covers them"
+                    );
                     observer(Step::StartedOver);
                     rounds += 1;
                     continue;
                 }
                 match named_since(directory, &outcome.cookie, &attributes)? {
-                    Named::These(uuids) => later.extend(uuids.into_iter().filter(|uuid| beside.contains(uuid))),
+                    Named::These(uuids) => {
+                        later.extend(uuids.into_iter().filter(|uuid| beside.contains(uuid)))
+                    }
                     Named::Unknown(reason) => {
                         observer(Step::StartedOver);
                         mode = Mode::Full(reason);
                         continue;
                     }
                 }
-                debug!("the directory does not come to rest: {} groups are left to the next run", later.len());
+                debug!(
+                    "the directory does not come to rest: {} groups are left to the next run",
+                    later.len()
+                );
             }
             come_back(&mut outcome, &mapper, &void);
         }
@@ -193,22 +232,45 @@ pub fn read_from(
             true => HashSet::new(),
             false => reading.content.changes.records().iter().map(|record| record.uuid).collect(),
         };
-        still_without_value.retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
-        contested_before.retain(|entry| still_without_value.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+        still_without_value
+            .retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
+        contested_before.retain(|entry| {
+            still_without_value.iter().any(|other| other.sync_uuid == entry.sync_uuid)
+        });
         reading.content.contested.extend(still_without_value);
         reading.content.dropped.extend(contested_before);
-        reading.content.dropped.extend(dropped_before.into_iter().filter(|entry| !void.contains(&entry.sync_uuid)));
+        reading
+            .content
+            .dropped
+            .extend(dropped_before.into_iter().filter(|entry| !void.contains(&entry.sync_uuid)));
         twice.retain(|uuid, _| !void.contains(uuid));
-        reading.content.hold(twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(), &config.mapping);
+        reading.content.hold(
+            twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(),
+            &config.mapping,
+        );
         let roles = roles(&config.mapping);
-        let mut lookup = Lookup { directory, config: &config.directory, mapping: &config.mapping, attributes: &attributes };
-        reading.hidden_locks = hidden_locks(&mut lookup, &attributes::unlocked(&roles, &start.shown, &reading.content, full))?;
+        let mut lookup = Lookup {
+            directory,
+            config: &config.directory,
+            mapping: &config.mapping,
+            attributes: &attributes,
+        };
+        reading.hidden_locks = hidden_locks(
+            &mut lookup,
+            &attributes::unlocked(&roles, &start.shown, &reading.content, full),
+        )?;
         if !full {
-            let doubtful = attributes::doubtful(&roles, &start.shown, &reading.content, config.max_delete_percent);
+            let doubtful = attributes::doubtful(
+                &roles,
+                &start.shown,
+                &reading.content,
+                config.max_delete_percent,
+            );
             for role in lookup.shown_by_nobody(&doubtful)? {
                 // All locks may be lifted at once, as long as the account can see that.
                 let without = attributes::without_value(&role, &reading.content);
-                let is_hidden = !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)])?.is_empty();
+                let is_hidden =
+                    !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)])?.is_empty();
                 if is_hidden {
                     reading.shown_by_nobody.push(role);
                 }
@@ -218,9 +280,10 @@ pub fn read_from(
         if let Some(lost) = attributes::newly_unresolved(before, now).filter(|_| !full)
             && lost.lost > allowed_losses(lost.had, config.max_delete_percent)
         {
-            let goes: &[Uuid] = if let Retention::Delete(uuids) = &reading.retention { uuids } else { &[] };
-            reading.misread_members =
-                lookup.are_in_scope(&reading.content.out_of_scope)? || hides_persons(&mut lookup, &roles, start, goes, config)?;
+            let goes: &[Uuid] =
+                if let Retention::Delete(uuids) = &reading.retention { uuids } else { &[] };
+            reading.misread_members = lookup.are_in_scope(&reading.content.out_of_scope)?
+                || hides_persons(&mut lookup, &roles, start, goes, config)?;
         }
         if full {
             if attributes::memberships(before, now).is_some() {
@@ -238,7 +301,10 @@ pub fn read_from(
 }
 
 /// Which locks were not lifted, but cannot be read any more.
-fn hidden_locks(lookup: &mut Lookup<'_>, unlocked: &[(&Role, Vec<Uuid>)]) -> Result<Vec<(Role, u64)>, DirectoryError> {
+fn hidden_locks(
+    lookup: &mut Lookup<'_>,
+    unlocked: &[(&Role, Vec<Uuid>)],
+) -> Result<Vec<(Role, u64)>, DirectoryError> {
     let mut hidden = Vec::new();
     for (role, uuids) in unlocked {
         let uuids: Vec<Uuid> = uuids.iter().map(|uuid| lookup.mapping.sync_uuid(*uuid)).collect();
@@ -259,7 +325,8 @@ fn take_listing(
     outcome: &mut RefreshOutcome,
     observer: &mut Observer<'_>,
 ) -> Result<Vec<Uuid>, DirectoryError> {
-    let gone: Vec<Uuid> = mapper.received().filter(|uuid| listing.matching.binary_search(uuid).is_err()).collect();
+    let gone: Vec<Uuid> =
+        mapper.received().filter(|uuid| listing.matching.binary_search(uuid).is_err()).collect();
     if let Change::Among(among) = &listing.change {
         let came: Vec<Uuid> = among.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
         if !came.is_empty() {
@@ -280,13 +347,17 @@ fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid>
         Some(present) => present.binary_search(uuid).is_err(),
         None => outcome.deleted.binary_search(uuid).is_ok(),
     };
-    let mut void: Vec<Uuid> =
-        if outcome.deletions_reported == 0 && outcome.deleted.is_empty() { Vec::new() } else { mapper.received().filter(gone).collect() };
+    let mut void: Vec<Uuid> = if outcome.deletions_reported == 0 && outcome.deleted.is_empty() {
+        Vec::new()
+    } else {
+        mapper.received().filter(gone).collect()
+    };
     void.sort_unstable();
     void
 }
 
-/// What was received beside the refresh, behind it, is there: it is not deleted for being absent from the refresh, nor because that named it.
+/// What was received beside the refresh, behind it, is there: it is not deleted for being absent
+/// from the refresh, nor because that named it.
 fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
     let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
     outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
@@ -297,8 +368,9 @@ fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
     }
 }
 
-/// Whether a full refresh shows an older directory than an earlier run has read: one that was restored, or a replica that lags. What it lacks
-/// would be deleted. To a refresh with a cookie slapd, or the session, says so itself. A slapd without a cookie has not been filled yet.
+/// Whether a full refresh shows an older directory than an earlier run has read: one that was
+/// restored, or a replica that lags. What it lacks would be deleted. To a refresh with a cookie
+/// slapd, or the session, says so itself. A slapd without a cookie has not been filled yet.
 fn is_older(answer: &Cookie, start: &Start) -> bool {
     match (&start.not_older_than, answer) {
         (Some(stored), Cookie::New(cookie)) => is_behind_in_full(stored, cookie),
@@ -316,12 +388,18 @@ fn hides_persons(
     goes: &[Uuid],
     config: &SyncConfig,
 ) -> Result<bool, DirectoryError> {
-    let names: Vec<&Role> = roles.iter().filter(|role| role.key == "person_attr_user_name").collect();
+    let names: Vec<&Role> =
+        roles.iter().filter(|role| role.key == "person_attr_user_name").collect();
     if !lookup.shown_by_nobody(&names)?.is_empty() {
         return Ok(true);
     }
     let Some(known) = &start.known else { return Ok(false) };
-    let stay: Vec<Uuid> = known.persons.sample().filter(|uuid| !goes.contains(uuid)).map(|uuid| config.mapping.sync_uuid(uuid)).collect();
+    let stay: Vec<Uuid> = known
+        .persons
+        .sample()
+        .filter(|uuid| !goes.contains(uuid))
+        .map(|uuid| config.mapping.sync_uuid(uuid))
+        .collect();
     let seen = lookup.count_in_scope(&stay)?;
     let hidden = known.persons.scale(stay.len().saturating_sub(seen));
     Ok(hidden > allowed_losses(known.persons.count(), config.max_delete_percent))
@@ -329,22 +407,28 @@ fn hides_persons(
 
 /// Whether slapd is older than what was read before. It says so itself only when it has changes.
 fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
-    let Some(stored) = start.cookie.as_ref().filter(|cookie| Snapshot::of(cookie).is_some()) else { return Ok(false) };
+    let Some(stored) = start.cookie.as_ref().filter(|cookie| Snapshot::of(cookie).is_some()) else {
+        return Ok(false);
+    };
     let now = directory.context_csn()?;
     Ok(now.is_some_and(|now| is_behind_in_full(stored, &now)))
 }
 
-/// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No server known to us does that. The next
-/// run reads it again, as it does with whatever is held.
+/// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No
+/// server known to us does that. The next run reads it again, as it does with whatever is held.
 fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
-    let rule = "the directory sent this entry more than once in one refresh; the next run reads it again".to_owned();
+    let rule =
+        "the directory sent this entry more than once in one refresh; the next run reads it again"
+            .to_owned();
     let problems = vec![Problem { attribute: "dn".to_owned(), rule }];
     // The kind is that of what was received; Content::hold fills it in.
-    let (uuid, kind, shown) = (config.mapping.kanidm_uuid(sync_uuid), Kind::Person, Mask::default());
+    let (uuid, kind, shown) =
+        (config.mapping.kanidm_uuid(sync_uuid), Kind::Person, Mask::default());
     Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None }
 }
 
-/// What an incremental run reads beside the refresh: which groups that were, and no earlier run need have read them.
+/// What an incremental run reads beside the refresh: which groups that were, and no earlier run
+/// need have read them.
 fn complete(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
@@ -370,13 +454,18 @@ fn complete(
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
 }
 
-/// Of the entries that an earlier run sent without a value, those that would be sent without it again because another one has it: they are
-/// named again, and not sent again.
-fn still_contested(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
+/// Of the entries that an earlier run sent without a value, those that would be sent without it
+/// again because another one has it: they are named again, and not sent again.
+fn still_contested(
+    lookup: &mut Lookup<'_>,
+    uuids: &[Uuid],
+    prepares: bool,
+) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
     if uuids.is_empty() {
         return Ok(Default::default());
     }
-    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
+    let mut aside =
+        Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
     lookup.owners(uuids, &mut aside)?;
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     let Content { contested, mut dropped, .. } = aside.finish();
@@ -386,8 +475,13 @@ fn still_contested(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> R
 
 /// The entries that an earlier run sent without a bad value, and that have not changed since: they
 /// are named again, and not sent again.
-fn still_dropped(lookup: &mut Lookup<'_>, uuids: &[Uuid], prepares: bool) -> Result<Vec<Dropped>, DirectoryError> {
-    let mut aside = Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
+fn still_dropped(
+    lookup: &mut Lookup<'_>,
+    uuids: &[Uuid],
+    prepares: bool,
+) -> Result<Vec<Dropped>, DirectoryError> {
+    let mut aside =
+        Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     Ok(aside.finish().dropped)
 }
@@ -399,7 +493,11 @@ enum Named {
 }
 
 /// The entries that a run which begins with this cookie hears of.
-fn named_since(directory: &mut Directory, cookie: &Cookie, attributes: &[&str]) -> Result<Named, DirectoryError> {
+fn named_since(
+    directory: &mut Directory,
+    cookie: &Cookie,
+    attributes: &[&str],
+) -> Result<Named, DirectoryError> {
     let Cookie::New(cookie) = cookie else { return Ok(Named::These(Vec::new())) };
     let mut uuids = Vec::new();
     Ok(match directory.refresh(attributes, Some(cookie), &mut |uuid, _| uuids.push(uuid))? {
@@ -420,11 +518,19 @@ fn finish(
     start: &Start,
     read: u64,
 ) -> Reading {
-    let not_found = if matches!(mode, Mode::Full(_)) { Vec::new() } else { not_found(&start.held, &mapper, &outcome) };
+    let not_found = if matches!(mode, Mode::Full(_)) {
+        Vec::new()
+    } else {
+        not_found(&start.held, &mapper, &outcome)
+    };
     let mut content = mapper.finish();
     content.forget(void, &config.mapping);
     let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
-    let stated = Stated { present: outcome.present.as_deref(), deleted: &outcome.deleted, skipped: &skipped };
+    let stated = Stated {
+        present: outcome.present.as_deref(),
+        deleted: &outcome.deleted,
+        skipped: &skipped,
+    };
     let retention = retention::retention(&stated, &config.mapping);
     let cookie = match outcome.cookie {
         Cookie::New(cookie) => Some(cookie),
@@ -454,6 +560,8 @@ fn finish(
 fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOutcome) -> Vec<Uuid> {
     let present = outcome.present.as_ref().map(|present| present.iter().collect::<HashSet<_>>());
     let deleted: HashSet<&Uuid> = outcome.deleted.iter().collect();
-    let may_live = |uuid: &&Uuid| !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid));
+    let may_live = |uuid: &&Uuid| {
+        !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid))
+    };
     held.iter().filter(|uuid| !mapper.contains(uuid)).filter(may_live).copied().collect()
 }

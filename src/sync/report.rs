@@ -1,6 +1,7 @@
 //! What a run did: for people (one line, and a line for each entry that needs one), and as JSON.
 //!
-//! Scope: facts and their wording. No value of an attribute is in a report, only its name and the rule it breaks.
+//! Scope: facts and their wording. No value of an attribute is in a report, only its name and the
+//! rule it breaks.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +10,9 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::guard::{Deletions, thousands};
+use super::guard::Deletions;
+use crate::text::count;
+use crate::text::thousands;
 
 /// How the directory was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +129,19 @@ impl Report {
     pub fn attention(&self) -> String {
         let sent = self.dropped.iter().map(|entry| entry.uuid).collect::<HashSet<_>>().len();
         let parts = [(self.held.len(), "held back"), (sent, "sent without a bad value")];
-        let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", entries(*n as u64))).collect();
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(n, _)| *n > 0)
+            .map(|(n, what)| format!("{} {what}", entries(*n as u64)))
+            .collect();
         let few = match self.concerns_few() {
             true => "few enough for a good status",
             false => "too many for a good status",
         };
-        format!("{}; they are named above. That is {few} (10 entries, or 1 percent up to 100)", parts.join(", "))
+        format!(
+            "{}; they are named above. That is {few} (10 entries, or 1 percent up to 100)",
+            parts.join(", ")
+        )
     }
 }
 
@@ -153,7 +163,11 @@ impl fmt::Display for Report {
         write!(
             f,
             "{}: {} read, {} written ({}, {}), {deleted}, {} held, {} skipped, {mode}, {:.2} s (ldap {:.2}, kanidm {:.2})",
-            if self.dry_run { "dry run, nothing was sent; would have synchronised" } else { "synchronised" },
+            if self.dry_run {
+                "dry run, nothing was sent; would have synchronised"
+            } else {
+                "synchronised"
+            },
             thousands(self.read),
             thousands(self.persons + self.groups),
             count(self.persons, "person"),
@@ -165,11 +179,6 @@ impl fmt::Display for Report {
             self.kanidm.as_secs_f64(),
         )
     }
-}
-
-/// A number of things, in words.
-pub(crate) fn count(n: u64, what: &str) -> String {
-    format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
 impl fmt::Display for ReportProblem {
@@ -248,8 +257,12 @@ impl Report {
             Mode::Full(why) => ("full", Some(why.as_str())),
         };
         let deleted = match self.deleted {
-            Deletions::Exactly(n) => JsonDeleted { at_least: Some(n), at_most: Some(n), about: None },
-            Deletions::Between(a, b) => JsonDeleted { at_least: Some(a), at_most: Some(b), about: None },
+            Deletions::Exactly(n) => {
+                JsonDeleted { at_least: Some(n), at_most: Some(n), about: None }
+            }
+            Deletions::Between(a, b) => {
+                JsonDeleted { at_least: Some(a), at_most: Some(b), about: None }
+            }
             Deletions::About(n) => JsonDeleted { at_least: None, at_most: None, about: Some(n) },
             Deletions::Unknown => JsonDeleted { at_least: None, at_most: None, about: None },
         };
@@ -265,9 +278,19 @@ impl Report {
             members_out_of_scope: self.members_out_of_scope,
             directory_is_older: self.directory_is_older,
             posts: self.posts,
-            seconds: JsonSeconds { total: seconds(self.total), ldap: seconds(self.ldap), kanidm: seconds(self.kanidm) },
+            seconds: JsonSeconds {
+                total: seconds(self.total),
+                ldap: seconds(self.ldap),
+                kanidm: seconds(self.kanidm),
+            },
         };
-        JsonReport { exit_code, result: if self.dry_run { "dry_run" } else { "synchronised" }, error: None, at_fault: &[], run: Some(run) }
+        JsonReport {
+            exit_code,
+            result: if self.dry_run { "dry_run" } else { "synchronised" },
+            error: None,
+            at_fault: &[],
+            run: Some(run),
+        }
     }
 }
 
@@ -289,7 +312,14 @@ mod tests {
             groups: 2,
             deleted: Deletions::Exactly(1),
             held: Vec::new(),
-            skipped: vec![SkippedEntry { uuid: Uuid::nil(), dn: "cn=a".into(), reason: "excluded".into() }; 3],
+            skipped: vec![
+                SkippedEntry {
+                    uuid: Uuid::nil(),
+                    dn: "cn=a".into(),
+                    reason: "excluded".into()
+                };
+                3
+            ],
             dropped: Vec::new(),
             known: 500,
             members_out_of_scope: 0,
@@ -312,7 +342,13 @@ mod tests {
     #[test]
     fn ten_entries_or_one_percent_are_few() {
         let held = |n| Report {
-            held: (0..n).map(|n| HeldEntry { uuid: Uuid::from_u128(n), dn: String::new(), problems: Vec::new() }).collect(),
+            held: (0..n)
+                .map(|n| HeldEntry {
+                    uuid: Uuid::from_u128(n),
+                    dn: String::new(),
+                    problems: Vec::new(),
+                })
+                .collect(),
             ..report()
         };
         assert!(!report().needs_attention());

@@ -17,26 +17,29 @@ use super::lookup::Lookup;
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
-use super::report::{HeldEntry, Mode, Report, count};
+use super::report::{HeldEntry, Mode, Report};
 use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
 use crate::config::sync::{GroupSchema, InvalidEntries, SyncConfig};
+use crate::content::changeset::Kind;
+use crate::content::rules::password;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
-use crate::error::ExitCode;
+use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
+use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
-use crate::kanidm::upload::{self, EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
-use crate::kanidm::yielded::{Yielded, words};
 use crate::mapping::shown::{LOCK_KEY, roles};
-use crate::mapping::{Content, Held, password};
-use crate::sync::changeset::Kind;
+use crate::mapping::{Content, Held};
+use crate::text::count;
+use crate::upload::yielded::words;
+use crate::upload::{self, EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
 
 /// What a run is asked to do.
 #[derive(Debug)]
@@ -82,18 +85,24 @@ pub fn run(
     let clock = &mut WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
-    let mut start = start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
+    let mut start =
+        start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
     if job.config.mapping.person.password_as_unix {
         start.unusable_hash = Some(password::unusable_hash().map_err(|_| RunError::NoRandom)?);
     }
-    let mut directory = Directory::connect_watched(&job.config.directory, job.heartbeat.clone()).map_err(RunError::Directory)?;
-    let reading = read::read_from(&mut directory, job.config, &start, observer).map_err(RunError::Directory)?;
+    let mut directory = Directory::connect_watched(&job.config.directory, job.heartbeat.clone())
+        .map_err(RunError::Directory)?;
+    let reading = read::read_from(&mut directory, job.config, &start, observer)
+        .map_err(RunError::Directory)?;
     let read = begun.elapsed();
 
     refuse_invalid(job, &reading.content)?;
     let deletions = guard(job, &state, &start, &reading, &mut directory)?;
     let (preview, uploaded) = if job.dry_run {
-        let going: Vec<Uuid> = preview::going(&reading, start.known.as_ref()).into_iter().map(|(_, uuid)| uuid).collect();
+        let going: Vec<Uuid> = preview::going(&reading, start.known.as_ref())
+            .into_iter()
+            .map(|(_, uuid)| uuid)
+            .collect();
         let names = names(job, &mut directory, &going);
         (preview::lines(&reading, start.known.as_ref(), deletions, &names), UploadReport::default())
     } else {
@@ -101,7 +110,11 @@ pub fn run(
         (Vec::new(), send(job, server, clock, state, &start, &reading, progress)?)
     };
     let total = begun.elapsed();
-    let times = Times { total, ldap: read.saturating_sub(asked), kanidm: asked + total.saturating_sub(read) };
+    let times = Times {
+        total,
+        ldap: read.saturating_sub(asked),
+        kanidm: asked + total.saturating_sub(read),
+    };
     let report = report(job, &start, &reading, &uploaded, deletions, times);
     // Said once, but for locks that have no effect: by each run that writes something.
     let is_news = uploaded.yielded != yielded(&start, &reading);
@@ -135,8 +148,8 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     Err(RunError::Invalid { held })
 }
 
-/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They name what goes; a
-/// run does not fail for them.
+/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They name what goes;
+/// a run does not fail for them.
 fn names(job: &Job<'_>, directory: &mut Directory, uuids: &[Uuid]) -> HashMap<Uuid, String> {
     let mapping = &job.config.mapping;
     let in_directory: Vec<Uuid> = uuids.iter().map(|uuid| mapping.sync_uuid(*uuid)).collect();
@@ -150,10 +163,22 @@ fn names(job: &Job<'_>, directory: &mut Directory, uuids: &[Uuid]) -> HashMap<Uu
     }
 }
 
-fn guard(job: &Job<'_>, state: &SyncState, start: &Start, reading: &Reading, directory: &mut Directory) -> Result<Deletions, RunError> {
+fn guard(
+    job: &Job<'_>,
+    state: &SyncState,
+    start: &Start,
+    reading: &Reading,
+    directory: &mut Directory,
+) -> Result<Deletions, RunError> {
     let plan = plan(job, start, reading);
-    let vanished: Vec<Loss> = plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
-    let deletions = plan.shares.iter().map(|share| share.deletions).reduce(Deletions::plus).unwrap_or(Deletions::Unknown);
+    let vanished: Vec<Loss> =
+        plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
+    let deletions = plan
+        .shares
+        .iter()
+        .map(|share| share.deletions)
+        .reduce(Deletions::plus)
+        .unwrap_or(Deletions::Unknown);
     match guard::check(plan, job.config.max_delete_percent) {
         Ok(()) => {}
         Err(mut refusal) => {
@@ -189,7 +214,11 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let share = |kind: Option<Kind>, known: Option<&Sketch>| {
         let deletions = match estimate::deletions(retention, known, reading.deleted) {
             // A sample need not have whom the directory names, and none at all may go.
-            few if job.config.max_delete_percent == 0 && few.at_least() == 0 && few != Deletions::Exactly(0) && reading.deleted > 0 => {
+            few if job.config.max_delete_percent == 0
+                && few.at_least() == 0
+                && few != Deletions::Exactly(0)
+                && reading.deleted > 0 =>
+            {
                 Deletions::Between(1, reading.deleted as u64)
             }
             other => other,
@@ -199,12 +228,15 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             kind,
             known: known.map(Sketch::count),
             deletions,
-            all_go: known.is_some_and(|known| estimate::all_go(known, deletions, comes, reading.is_full())),
+            all_go: known
+                .is_some_and(|known| estimate::all_go(known, deletions, comes, reading.is_full())),
             named: estimate::named(retention, known),
         }
     };
     let shares = match &start.known {
-        Some(known) => [Kind::Person, Kind::Group].map(|kind| share(Some(kind), Some(known.of(kind)))).into(),
+        Some(known) => {
+            [Kind::Person, Kind::Group].map(|kind| share(Some(kind), Some(known.of(kind)))).into()
+        }
         None => vec![share(None, start.known_of_version_1.as_ref())],
     };
     let roles = roles(&job.config.mapping);
@@ -216,10 +248,20 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             true => attributes::losses(&roles, &start.shown, content),
             false => reading.shown_by_nobody.iter().map(lost).collect(),
         },
-        hidden_locks: reading.hidden_locks.iter().map(|(role, persons)| (role.attribute.clone(), *persons)).collect(),
+        hidden_locks: reading
+            .hidden_locks
+            .iter()
+            .map(|(role, persons)| (role.attribute.clone(), *persons))
+            .collect(),
         memberships: match reading.is_full() {
-            true => attributes::memberships(start.shown.memberships, attributes::memberships_of(content)),
-            false => attributes::newly_unresolved(start.shown.memberships, attributes::memberships_of(content)),
+            true => attributes::memberships(
+                start.shown.memberships,
+                attributes::memberships_of(content),
+            ),
+            false => attributes::newly_unresolved(
+                start.shown.memberships,
+                attributes::memberships_of(content),
+            ),
         }
         .filter(|_| reading.misread_members),
     }
@@ -236,12 +278,20 @@ fn send(
 ) -> Result<UploadReport, RunError> {
     let content = &reading.content;
     let finish = |held: &[HeldByKanidm]| final_envelope(job, start, reading, held);
-    if content.changes.is_empty() && reading.retention == Retention::Ignore && finish(&[]).to_state() == state {
+    if content.changes.is_empty()
+        && reading.retention == Retention::Ignore
+        && finish(&[]).to_state() == state
+    {
         debug!("nothing to do");
         return Ok(UploadReport::default());
     }
-    // What is asked for takes the directory as it is, and so does the full run that repairs it, should it be interrupted.
-    let cookie = if job.full_refresh == FullRefresh::AskedFor { &reading.cookie } else { &start.stored_cookie };
+    // What is asked for takes the directory as it is, and so does the full run that repairs it,
+    // should it be interrupted.
+    let cookie = if job.full_refresh == FullRefresh::AskedFor {
+        &reading.cookie
+    } else {
+        &start.stored_cookie
+    };
     let base = Envelope {
         cookie: cookie.clone(),
         fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
@@ -256,10 +306,15 @@ fn send(
     };
     // An entry whose UUID another one has in Kanidm keeps nothing there.
     let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
-    let stubs: Vec<(Uuid, String)> = content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
-    let ended: Vec<EndedPerson<'_>> =
-        content.held.iter().filter_map(|h| Some(EndedPerson { uuid: h.uuid, dn: &h.dn, ended: h.ended.as_ref()? })).collect();
-    let tried_before: HashSet<Uuid> = reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
+    let stubs: Vec<(Uuid, String)> =
+        content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
+    let ended: Vec<EndedPerson<'_>> = content
+        .held
+        .iter()
+        .filter_map(|h| Some(EndedPerson { uuid: h.uuid, dn: &h.dn, ended: h.ended.as_ref()? }))
+        .collect();
+    let tried_before: HashSet<Uuid> =
+        reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {
         max_entries: job.config.upload.max_entries,
         max_bytes: job.config.upload.max_bytes,
@@ -289,16 +344,26 @@ fn send(
     Ok(uploaded)
 }
 
-/// The UUIDs in Kanidm of all entries that the directory shows now. The connection of the run may have timed out meanwhile.
+/// The UUIDs in Kanidm of all entries that the directory shows now. The connection of the run may
+/// have timed out meanwhile.
 fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
     let config = &job.config.directory;
-    let listed = Directory::connect_watched(config, job.heartbeat.clone())
-        .and_then(|mut directory| listing::matching(&mut directory, &config.base_dn, &config.filter));
+    let listed =
+        Directory::connect_watched(config, job.heartbeat.clone()).and_then(|mut directory| {
+            listing::matching(&mut directory, &config.base_dn, &config.filter)
+        });
     match listed {
         Ok(uuids) => {
             let mapping = &job.config.mapping;
-            let is_excluded = |uuid: &Uuid| mapping.entries.get(uuid).is_some_and(|table| table.exclude);
-            Some(uuids.into_iter().filter(|uuid| !is_excluded(uuid)).map(|uuid| mapping.kanidm_uuid(uuid)).collect())
+            let is_excluded =
+                |uuid: &Uuid| mapping.entries.get(uuid).is_some_and(|table| table.exclude);
+            Some(
+                uuids
+                    .into_iter()
+                    .filter(|uuid| !is_excluded(uuid))
+                    .map(|uuid| mapping.kanidm_uuid(uuid))
+                    .collect(),
+            )
         }
         Err(error) => {
             debug!("the entries cannot be listed once more: {error}");
@@ -308,36 +373,59 @@ fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
 }
 
 /// What Kanidm remembers for the next run.
-fn final_envelope(job: &Job<'_>, start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Envelope {
+fn final_envelope(
+    job: &Job<'_>,
+    start: &Start,
+    reading: &Reading,
+    refused: &[HeldByKanidm],
+) -> Envelope {
     let mapping = &job.config.mapping;
     let known = known_after(start, reading, refused);
-    let ours = reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
-    let mut held: Vec<Uuid> = ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
-    // Those that were sent, without a value, come last: more than can be remembered are no reason to fail.
+    let ours =
+        reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
+    let mut held: Vec<Uuid> =
+        ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
+    // Those that were sent, without a value, come last: more than can be remembered are no reason
+    // to fail.
     let room = MAX_HELD.saturating_sub(held.len());
     held.extend(reading.content.contested.iter().take(room).map(|entry| entry.sync_uuid));
     held.sort_unstable();
     held.dedup();
-    // What another tool has mapped is not what this configuration says: until everything was read once, there is no fingerprint.
+    // What another tool has mapped is not what this configuration says: until everything was read
+    // once, there is no fingerprint.
     let ours = reading.is_full() || start.stored_fingerprint.is_some();
     let fingerprint = if ours { job.fingerprint.to_owned() } else { String::new() };
     let roles = roles(mapping);
     let shown = match reading.is_full() {
         true => attributes::after_full(&roles, &reading.content),
-        false => attributes::after_increment(&roles, &start.shown, &reading.content, &reading.retention),
+        false => {
+            attributes::after_increment(&roles, &start.shown, &reading.content, &reading.retention)
+        }
     };
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
     // Only a full refresh tells the kinds of what version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
     // What Kanidm refused was not sent without a value, but not at all.
-    let refused: HashSet<Uuid> = refused.iter().filter(|entry| !entry.is_partial).map(|entry| entry.uuid).collect();
+    let refused: HashSet<Uuid> =
+        refused.iter().filter(|entry| !entry.is_partial).map(|entry| entry.uuid).collect();
     let sent = reading.content.dropped.iter().filter(|entry| !refused.contains(&entry.uuid));
     let mut dropped: Vec<Uuid> = sent.map(|entry| entry.sync_uuid).collect();
     dropped.sort_unstable();
     dropped.dedup();
     dropped.truncate(MAX_HELD);
     let yielded = yielded(start, reading);
-    Envelope { cookie, fingerprint, known, known_of_version_1, shown, matched, held, dropped, yielded, unfinished: None }
+    Envelope {
+        cookie,
+        fingerprint,
+        known,
+        known_of_version_1,
+        shown,
+        matched,
+        held,
+        dropped,
+        yielded,
+        unfinished: None,
+    }
 }
 
 /// The attributes that the run leaves out from the beginning.
@@ -347,20 +435,31 @@ fn yielded(start: &Start, reading: &Reading) -> Yielded {
 
 /// What Kanidm holds when the run has sent everything but `refused`.
 fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Option<Known> {
-    let absent: HashSet<Uuid> = refused.iter().filter(|held| held.is_absent).map(|held| held.uuid).collect();
-    let refused: HashSet<Uuid> = refused.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
+    let absent: HashSet<Uuid> =
+        refused.iter().filter(|held| held.is_absent).map(|held| held.uuid).collect();
+    let refused: HashSet<Uuid> =
+        refused.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
     let records = reading.content.changes.records();
     let of_kind = |kind| {
         let old = start.known.as_ref().map(|known| known.of(kind));
-        let sent = || records.iter().filter(move |record| record.kind == kind).map(|record| record.uuid);
+        let sent =
+            || records.iter().filter(move |record| record.kind == kind).map(|record| record.uuid);
         let written = sent().filter(|uuid| !refused.contains(uuid));
         match &reading.retention {
             Retention::Retain(uuids) if reading.is_full() => {
                 let stays = |uuid: &Uuid| uuids.binary_search(uuid).is_ok();
-                // Of those that are held Kanidm has what it had. In the state Refresh they were listed.
-                let held = reading.content.held.iter().filter(|held| held.kind == kind).map(|held| held.uuid);
+                // Of those that are held Kanidm has what it had. In the state Refresh they were
+                // listed.
+                let held = reading
+                    .content
+                    .held
+                    .iter()
+                    .filter(|held| held.kind == kind)
+                    .map(|held| held.uuid);
                 let held = held.chain(sent().filter(|uuid| refused.contains(uuid)));
-                let held = held.filter(|uuid| !absent.contains(uuid) && old.is_none_or(|old| old.may_have(*uuid)));
+                let held = held.filter(|uuid| {
+                    !absent.contains(uuid) && old.is_none_or(|old| old.may_have(*uuid))
+                });
                 Sketch::of(written.chain(held).filter(stays))
             }
             retention => {
@@ -368,7 +467,8 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
                 let gone = match retention {
                     Retention::Ignore => Vec::new(),
                     Retention::Delete(uuids) => uuids.clone(),
-                    // A present phase names entries that were never sent, too: they are not known for that.
+                    // A present phase names entries that were never sent, too: they are not known
+                    // for that.
                     Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
                 };
                 old.updated(gone, written)
@@ -382,7 +482,8 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
 /// Tells this run from any other. Not a secret.
 fn run_id() -> Uuid {
     use std::hash::{BuildHasher, RandomState};
-    // The standard library's hasher keys are random in each process and differ with each use: no crate for random numbers is needed.
+    // The standard library's hasher keys are random in each process and differ with each use: no
+    // crate for random numbers is needed.
     let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
     Uuid::from_u64_pair(random(), random())
 }
@@ -404,9 +505,10 @@ fn log_entries(report: &Report) {
 /// `invalid_entries = "hold"` holds revocations back, too.
 fn warn_of_what_waits(content: &Content) {
     let held = |kind| content.held.iter().filter(|held| held.kind == kind).count() as u64;
-    for (kind, one, keeps) in
-        [(Kind::Person, "person", "their old passwords, SSH keys and addresses"), (Kind::Group, "group", "their old members")]
-    {
+    for (kind, one, keeps) in [
+        (Kind::Person, "person", "their old passwords, SSH keys and addresses"),
+        (Kind::Group, "group", "their old members"),
+    ] {
         let n = held(kind);
         if n > 0 {
             warn!(
@@ -421,14 +523,23 @@ fn warn_of_what_waits(content: &Content) {
 /// Members that are not synchronised: by name for whoever debugs.
 fn log_out_of_scope(content: &Content) {
     for stranger in &content.out_of_scope {
-        debug!("not a member in Kanidm, because it is not synchronised: {} of {}", stranger.member, stranger.group);
+        debug!(
+            "not a member in Kanidm, because it is not synchronised: {} of {}",
+            stranger.member, stranger.group
+        );
     }
 }
 
 /// What an administrator should know about the directory or the configuration, a sentence each.
 pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
-    let mut remarks: Vec<String> = reading.not_followed.iter().map(|attribute| not_followed(attribute)).collect();
-    remarks.extend(reading.unmapped_members.iter().map(|(attribute, groups)| unmapped_members(config, attribute, *groups)));
+    let mut remarks: Vec<String> =
+        reading.not_followed.iter().map(|attribute| not_followed(attribute)).collect();
+    remarks.extend(
+        reading
+            .unmapped_members
+            .iter()
+            .map(|(attribute, groups)| unmapped_members(config, attribute, *groups)),
+    );
     if reading.is_full() {
         remarks.extend(reading.content.no_member());
         if reading.content.persons > 0 {
@@ -463,7 +574,10 @@ fn unmapped_members(config: &SyncConfig, attribute: &str, groups: u64) -> String
         }
     };
     let verb = if groups == 1 { "has" } else { "have" };
-    format!("{} {verb} members only in {attribute}, which is not mapped. {remedy}", count(groups, "group"))
+    format!(
+        "{} {verb} members only in {attribute}, which is not mapped. {remedy}",
+        count(groups, "group")
+    )
 }
 
 /// An attribute of the filter that an increment does not follow.
@@ -518,7 +632,9 @@ impl RunError {
     pub fn held(&self) -> Vec<HeldEntry> {
         match self {
             RunError::Invalid { held } => held.clone(),
-            RunError::Upload(UploadError::TooManyRefused { held, .. }) => held.iter().map(held_by_kanidm).collect(),
+            RunError::Upload(UploadError::TooManyRefused { held, .. }) => {
+                held.iter().map(held_by_kanidm).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -540,7 +656,9 @@ impl RunError {
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RunError::NoRandom => f.write_str("no random numbers: the system's random device does not answer. Check /dev/urandom"),
+            RunError::NoRandom => f.write_str(
+                "no random numbers: the system's random device does not answer. Check /dev/urandom",
+            ),
             RunError::State(error) => write!(f, "reading the sync state from Kanidm: {error}"),
             RunError::Stored(error) => error.fmt(f),
             RunError::Directory(error) => error.fmt(f),

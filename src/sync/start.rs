@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::known::{Known, Shown};
 use crate::kanidm::sketch::Sketch;
+use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
-use crate::kanidm::yielded::Yielded;
 
 /// Who wants the cookie ignored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +17,8 @@ pub enum FullRefresh {
     No,
     /// `full_refresh_schedule`.
     Scheduled,
-    /// Somebody who looks at what comes of it: `--full-refresh`. Even a directory that is older than what Kanidm has is then taken as it is.
+    /// Somebody who looks at what comes of it: `--full-refresh`. Even a directory that is older
+    /// than what Kanidm has is then taken as it is.
     AskedFor,
 }
 
@@ -28,7 +29,8 @@ pub struct Start {
     pub cookie: Option<Vec<u8>>,
     /// The directory's cookie as it is stored, whether this run uses it or not.
     pub stored_cookie: Option<Vec<u8>>,
-    /// A full refresh that answers with an older cookie than this one is of a directory that has lost something, and counts for nothing.
+    /// A full refresh that answers with an older cookie than this one is of a directory that has
+    /// lost something, and counts for nothing.
     pub not_older_than: Option<Vec<u8>>,
     /// The fingerprint that is stored with it.
     pub stored_fingerprint: Option<String>,
@@ -63,12 +65,17 @@ impl Start {
 ///
 /// # Errors
 /// A stored state that this version cannot read.
-pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result<Start, StateError> {
+pub fn decide(
+    state: &SyncState,
+    fingerprint: &str,
+    wish: FullRefresh,
+) -> Result<Start, StateError> {
     let mut start = Start::default();
     match state {
         SyncState::Refresh => start.full_because = Some("Kanidm has no state yet".to_owned()),
         SyncState::Active { cookie } => match open(cookie)? {
-            // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes it over.
+            // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes
+            // it over.
             Opened::Foreign(cookie) => start.stored_cookie = Some(cookie),
             Opened::Ours(envelope) => {
                 start.full_because = full_because(&envelope, fingerprint).map(str::to_owned);
@@ -98,7 +105,9 @@ pub fn decide(state: &SyncState, fingerprint: &str, wish: FullRefresh) -> Result
 
 fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
     if envelope.unfinished.is_some_and(|u| u.full) {
-        Some("the last full refresh was interrupted, or the last run has left something that only a full one settles")
+        Some(
+            "the last full refresh was interrupted, or the last run has left something that only a full one settles",
+        )
     } else if envelope.unfinished.is_some() && !tells_every_deletion(envelope.cookie.as_deref()) {
         Some("the last run was interrupted, and what it has written may be gone without a word")
     } else if envelope.fingerprint.is_empty() {
@@ -112,9 +121,10 @@ fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> 
     }
 }
 
-/// Whether a refresh from this cookie names, or leaves out of what is present, an entry that came after the cookie and has gone again. The
-/// interrupted run may have written it. slapd does; 389 passes over such an entry; of others it is not known. Told by the form of the
-/// cookie: the server is not connected yet.
+/// Whether a refresh from this cookie names, or leaves out of what is present, an entry that came
+/// after the cookie and has gone again. The interrupted run may have written it. slapd does; 389
+/// passes over such an entry; of others it is not known. Told by the form of the cookie: the server
+/// is not connected yet.
 fn tells_every_deletion(cookie: Option<&[u8]>) -> bool {
     cookie.is_some_and(|cookie| Snapshot::of(cookie).is_some())
 }
@@ -155,11 +165,19 @@ mod tests {
             (active(&envelope()), "g", No, "configuration"),
             (active(&envelope()), "f", Scheduled, "asked for"),
             (active(&envelope()), "f", AskedFor, "asked for"),
-            (active(&Envelope { unfinished: unfinished(true), ..envelope() }), "f", No, "interrupted"),
+            (
+                active(&Envelope { unfinished: unfinished(true), ..envelope() }),
+                "f",
+                No,
+                "interrupted",
+            ),
             (active(&Envelope { cookie: None, ..envelope() }), "f", No, "no cookie"),
         ] {
             let start = decide(&state, fingerprint, wish).unwrap();
-            assert!(start.full_because.as_ref().is_some_and(|b| b.contains(why)), "{why}: {start:?}");
+            assert!(
+                start.full_because.as_ref().is_some_and(|b| b.contains(why)),
+                "{why}: {start:?}"
+            );
             assert_eq!(start.cookie, None, "{why}");
         }
     }
@@ -167,11 +185,21 @@ mod tests {
     #[test]
     fn only_somebody_who_asks_for_it_may_go_back_in_time() {
         let foreign = SyncState::Active { cookie: b"rid=000".to_vec() };
-        for state in [active(&envelope()), active(&Envelope { fingerprint: "another".to_owned(), ..envelope() }), foreign] {
-            for (wish, stored) in
-                [(FullRefresh::No, Some(&b"rid=000"[..])), (FullRefresh::Scheduled, Some(b"rid=000")), (FullRefresh::AskedFor, None)]
-            {
-                assert_eq!(decide(&state, "f", wish).unwrap().not_older_than.as_deref(), stored, "{wish:?}");
+        for state in [
+            active(&envelope()),
+            active(&Envelope { fingerprint: "another".to_owned(), ..envelope() }),
+            foreign,
+        ] {
+            for (wish, stored) in [
+                (FullRefresh::No, Some(&b"rid=000"[..])),
+                (FullRefresh::Scheduled, Some(b"rid=000")),
+                (FullRefresh::AskedFor, None),
+            ] {
+                assert_eq!(
+                    decide(&state, "f", wish).unwrap().not_older_than.as_deref(),
+                    stored,
+                    "{wish:?}"
+                );
             }
         }
     }
@@ -180,7 +208,8 @@ mod tests {
     fn an_interrupted_increment_is_repeated_where_the_directory_says_what_has_been_deleted_since() {
         let interrupted = |cookie: &[u8]| {
             let unfinished = Some(Unfinished { run: Uuid::nil(), seq: 1, full: false });
-            let state = active(&Envelope { unfinished, cookie: Some(cookie.to_vec()), ..envelope() });
+            let state =
+                active(&Envelope { unfinished, cookie: Some(cookie.to_vec()), ..envelope() });
             decide(&state, "f", FullRefresh::No).unwrap().full_because
         };
         assert_eq!(interrupted(b"rid=000,csn=20260101000000.000000Z#000000#000#000000"), None);
@@ -191,8 +220,13 @@ mod tests {
 
     #[test]
     fn a_foreign_cookie_is_the_directorys() {
-        let start = decide(&SyncState::Active { cookie: b"rid=000,csn=x".to_vec() }, "f", FullRefresh::No).unwrap();
-        assert_eq!((start.cookie.as_deref(), start.full_because), (Some(&b"rid=000,csn=x"[..]), None));
+        let start =
+            decide(&SyncState::Active { cookie: b"rid=000,csn=x".to_vec() }, "f", FullRefresh::No)
+                .unwrap();
+        assert_eq!(
+            (start.cookie.as_deref(), start.full_because),
+            (Some(&b"rid=000,csn=x"[..]), None)
+        );
         assert!(start.known.is_none());
     }
 }

@@ -1,6 +1,7 @@
 //! What a run did, put together from what was read and what was sent.
 //!
-//! Scope: facts from [`super::read`] and [`crate::kanidm::upload`] to a [`Report`]. Its wording is [`super::report`]'s.
+//! Scope: facts from [`super::read`] and [`crate::upload`] to a [`Report`]. Its wording is
+//! [`super::report`]'s.
 
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use super::read::Reading;
 use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
 use super::run::Job;
 use super::start::Start;
-use crate::kanidm::upload::{HeldByKanidm, UploadReport};
-use crate::mapping::{Content, Held, LOCKED, STILL_OPEN};
-use crate::sync::changeset::Kind;
+use crate::content::account::{LOCKED, STILL_OPEN};
+use crate::content::changeset::Kind;
+use crate::mapping::{Content, Held};
+use crate::upload::{HeldByKanidm, UploadReport};
 
 const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
                          full refresh settles, or the sync account may not search by UUID";
@@ -36,11 +38,17 @@ pub(super) fn report(
     let records = content.changes.records();
     let written = |kind| match job.dry_run {
         true => records.iter().filter(|r| r.kind == kind).count() as u64,
-        false => uploaded.written.iter().filter(|at| records.get(**at).is_some_and(|r| r.kind == kind)).count() as u64,
+        false => uploaded
+            .written
+            .iter()
+            .filter(|at| records.get(**at).is_some_and(|r| r.kind == kind))
+            .count() as u64,
     };
     let mut held = held_by_us(content);
     if uploaded.posts > 0 {
-        held.iter_mut().zip(&content.held).for_each(|(entry, by_us)| entry.problems.extend(note_of_lock(by_us, uploaded)));
+        held.iter_mut()
+            .zip(&content.held)
+            .for_each(|(entry, by_us)| entry.problems.extend(note_of_lock(by_us, uploaded)));
     }
     held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
         uuid: job.config.mapping.kanidm_uuid(*uuid),
@@ -48,11 +56,15 @@ pub(super) fn report(
         problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
     }));
     held.extend(uploaded.held.iter().filter(|held| !held.is_partial).map(held_by_kanidm));
-    let partial = uploaded.held.iter().filter(|held| held.is_partial).map(|held| DroppedAttribute {
-        uuid: held.uuid,
-        dn: held.dn.clone(),
-        problem: ReportProblem { attribute: Some(job.config.mapping.person.mail.clone()), rule: held.reason.clone() },
-    });
+    let partial =
+        uploaded.held.iter().filter(|held| held.is_partial).map(|held| DroppedAttribute {
+            uuid: held.uuid,
+            dn: held.dn.clone(),
+            problem: ReportProblem {
+                attribute: Some(job.config.mapping.person.mail.clone()),
+                rule: held.reason.clone(),
+            },
+        });
     Report {
         dry_run: job.dry_run,
         mode: reading.mode.clone(),
@@ -61,19 +73,28 @@ pub(super) fn report(
         groups: written(Kind::Group),
         deleted,
         held,
-        skipped: content.skipped.iter().map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() }).collect(),
+        skipped: content
+            .skipped
+            .iter()
+            .map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() })
+            .collect(),
         dropped: content
             .dropped
             .iter()
             .map(|d| DroppedAttribute {
                 uuid: d.uuid,
                 dn: d.dn.clone(),
-                problem: ReportProblem { attribute: Some(d.attribute.clone()), rule: d.rule.clone() },
+                problem: ReportProblem {
+                    attribute: Some(d.attribute.clone()),
+                    rule: d.rule.clone(),
+                },
             })
             .chain(partial)
             .collect(),
         known: match &start.known {
-            Some(known) if !reading.is_full() => known.persons.count().saturating_add(known.groups.count()),
+            Some(known) if !reading.is_full() => {
+                known.persons.count().saturating_add(known.groups.count())
+            }
             _ => content.shown().count() as u64,
         },
         members_out_of_scope: content.members_out_of_scope,
@@ -87,8 +108,19 @@ pub(super) fn report(
 
 /// What does not pass our own validation.
 pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
-    let problem = |p: &crate::mapping::Problem| ReportProblem { attribute: Some(p.attribute.clone()), rule: p.rule.clone() };
-    content.held.iter().map(|h| HeldEntry { uuid: h.uuid, dn: h.dn.clone(), problems: h.problems.iter().map(problem).collect() }).collect()
+    let problem = |p: &crate::mapping::Problem| ReportProblem {
+        attribute: Some(p.attribute.clone()),
+        rule: p.rule.clone(),
+    };
+    content
+        .held
+        .iter()
+        .map(|h| HeldEntry {
+            uuid: h.uuid,
+            dn: h.dn.clone(),
+            problems: h.problems.iter().map(problem).collect(),
+        })
+        .collect()
 }
 
 /// Whether the account of a person whom the mapping holds was closed.

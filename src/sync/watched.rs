@@ -1,6 +1,7 @@
 //! Signs of life while a run waits for Kanidm: whoever watches the service can tell slow from hung.
 //!
-//! Scope: the two traits of [`crate::kanidm::transport`], passed on, with a beat each time something happens.
+//! Scope: the two traits of [`crate::kanidm::transport`], passed on, with a beat each time
+//! something happens.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use crate::kanidm::request::RequestBody;
 use crate::kanidm::state::SyncState;
 use crate::kanidm::transport::{Clock, SyncServer};
 
-/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at fault, or deletes, has no other.
+/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at
+/// fault, or deletes, has no other.
 pub(super) struct WatchedServer<'a> {
     pub(super) server: &'a mut dyn SyncServer,
     pub(super) heartbeat: &'a Heartbeat,
@@ -30,7 +32,8 @@ impl SyncServer for WatchedServer<'_> {
     }
 }
 
-/// The clock, with a sign of life each second of a pause: a run that waits before it tries again does not hang.
+/// The clock, with a sign of life each second of a pause: a run that waits before it tries again
+/// does not hang.
 pub(super) struct WatchedClock<'a> {
     pub(super) clock: &'a mut dyn Clock,
     pub(super) heartbeat: &'a Heartbeat,
@@ -97,9 +100,17 @@ mod tests {
         let mut busy = Busy::default();
         let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
         server.state().unwrap_err();
-        server.apply(&RequestBody::new(&SyncState::Refresh, &SyncState::Refresh, &Retention::Ignore, Vec::new())).unwrap_err();
+        server
+            .apply(&RequestBody::new(
+                &SyncState::Refresh,
+                &SyncState::Refresh,
+                &Retention::Ignore,
+                Vec::new(),
+            ))
+            .unwrap_err();
         assert_eq!(beats.load(Ordering::SeqCst), 2);
-        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }.sleep(Duration::from_millis(7_500));
+        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }
+            .sleep(Duration::from_millis(7_500));
         assert_eq!((beats.load(Ordering::SeqCst), busy.slept), (10, Duration::from_millis(7_500)));
     }
 }

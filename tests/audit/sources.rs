@@ -1,4 +1,5 @@
-//! Counts in the source files of a crate. Whole crates are counted, with the code of features and systems that are not built: an upper bound.
+//! Counts in the source files of a crate. Whole crates are counted, with the code of features and
+//! systems that are not built: an upper bound.
 
 use std::fs;
 use std::path::Path;
@@ -30,32 +31,48 @@ impl Counts {
 /// Counts everything below the folder of a crate.
 pub fn count(folder: &Path) -> Counts {
     let mut counts = Counts::default();
-    walk(folder, folder, &mut |path| match path.extension().and_then(|extension| extension.to_str()) {
-        Some("rs") => {
-            let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            counts.lines += text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count();
-            counts.unsafe_tokens += unsafe_tokens(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        }
-        Some("c" | "h" | "inl" | "S" | "asm" | "o" | "a") => counts.foreign_files += 1,
-        _ => {}
-    });
+    walk(
+        folder,
+        folder,
+        &mut |path| match path.extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => {
+                let text = fs::read_to_string(path)
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+                counts.lines += text
+                    .lines()
+                    .map(str::trim)
+                    .filter(|line| !line.is_empty() && !line.starts_with("//"))
+                    .count();
+                counts.unsafe_tokens += unsafe_tokens(&text)
+                    .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            }
+            Some("c" | "h" | "inl" | "S" | "asm" | "o" | "a") => counts.foreign_files += 1,
+            _ => {}
+        },
+    );
     counts
 }
 
-/// How often the keyword stands in the code, that of tests and what is in comments and strings left out.
+/// How often the keyword stands in the code, that of tests and what is in comments and strings left
+/// out.
 pub fn unsafe_tokens(code: &str) -> Result<usize, String> {
     // Most files need no reading.
     if !code.contains("unsafe") {
         return Ok(0);
     }
-    let tokens: TokenStream = code.parse().map_err(|error| format!("does not read as Rust: {error}"))?;
+    let tokens: TokenStream =
+        code.parse().map_err(|error| format!("does not read as Rust: {error}"))?;
     Ok(in_stream(tokens))
 }
 
 /// Whether a file, named from the crate's folder on, is part of the library or its build script.
 pub fn is_shipped(path: &Path) -> bool {
-    let only_for_tests =
-        |name: &str| matches!(name, "tests" | "test" | "tests.rs" | "test.rs" | "benches" | "examples" | "fuzz" | "target");
+    let only_for_tests = |name: &str| {
+        matches!(
+            name,
+            "tests" | "test" | "tests.rs" | "test.rs" | "benches" | "examples" | "fuzz" | "target"
+        )
+    };
     path.components().all(|part| !part.as_os_str().to_str().is_some_and(only_for_tests))
 }
 

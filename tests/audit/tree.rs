@@ -34,10 +34,18 @@ pub struct Crate {
     pub counts: Counts,
 }
 
-/// Every crate that the program is built of, its build scripts and procedural macros included, in the order of their names.
+/// Every crate that the program is built of, its build scripts and procedural macros included, in
+/// the order of their names.
 pub fn shipped() -> Vec<Crate> {
     let in_program = resolved("normal,no-proc-macro");
-    let metadata: Value = serde_json::from_slice(&cargo(&["metadata", "--format-version", "1", "--filter-platform", TARGET])).unwrap();
+    let metadata: Value = serde_json::from_slice(&cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        TARGET,
+    ]))
+    .unwrap();
     let packages: BTreeMap<(&str, &str), &Value> = metadata["packages"]
         .as_array()
         .unwrap()
@@ -71,7 +79,11 @@ pub fn shipped() -> Vec<Crate> {
 /// What is in no `cargo tree -e normal`.
 pub fn for_build_scripts_only() -> BTreeSet<String> {
     let normal = resolved("normal");
-    resolved("normal,build").into_iter().filter(|id| !normal.contains(id)).map(|(name, _)| name).collect()
+    resolved("normal,build")
+        .into_iter()
+        .filter(|id| !normal.contains(id))
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Our own folder holds a second crate, tests and tools; of ours only what is compiled counts.
@@ -100,7 +112,10 @@ fn resolved(edges: &str) -> BTreeSet<(String, String)> {
         .lines()
         .map(|line| {
             let mut words = line.split(' ');
-            (words.next().unwrap().to_owned(), words.next().unwrap().trim_start_matches('v').to_owned())
+            (
+                words.next().unwrap().to_owned(),
+                words.next().unwrap().trim_start_matches('v').to_owned(),
+            )
         })
         .collect()
 }
@@ -119,5 +134,8 @@ fn text<'a>(package: &'a Value, key: &str) -> &'a str {
 
 fn kinds(package: &Value) -> BTreeSet<&str> {
     let targets = package["targets"].as_array().unwrap().iter();
-    targets.flat_map(|target| target["kind"].as_array().unwrap()).map(|kind| kind.as_str().unwrap()).collect()
+    targets
+        .flat_map(|target| target["kind"].as_array().unwrap())
+        .map(|kind| kind.as_str().unwrap())
+        .collect()
 }

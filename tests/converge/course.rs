@@ -7,11 +7,13 @@ use crate::trouble::Trouble;
 /// Stands for an entry: its values are made of it, and so is its UUID.
 pub type Label = u16;
 
-/// Everything that happens, in order. After the last event everything is mended, and a clean run follows.
+/// Everything that happens, in order. After the last event everything is mended, and a clean run
+/// follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Course {
     pub server: ServerKind,
-    /// Groups follow when a member is renamed or deleted, without counting as changed (slapd's refint overlay).
+    /// Groups follow when a member is renamed or deleted, without counting as changed (slapd's
+    /// refint overlay).
     pub refint: bool,
     /// Whether a 409 of Kanidm names the attributes. Of the model only.
     pub names_conflicts: bool,
@@ -39,7 +41,8 @@ pub enum Event {
     Run(Run),
 }
 
-/// A change in the directory. What is impossible there (an entry that is not there, a DN that is taken) does not happen.
+/// A change in the directory. What is impossible there (an entry that is not there, a DN that is
+/// taken) does not happen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Change {
     Person(Label),
@@ -80,7 +83,8 @@ pub enum Change {
     /// An access rule hides one of [`crate::directory::HIDEABLE`], or shows it again.
     Hide(usize, bool),
     Break(Label, Broken),
-    /// A person writes what they like into an attribute of the own entry: one of [`crate::directory::JUNK`].
+    /// A person writes what they like into an attribute of the own entry: one of
+    /// [`crate::directory::JUNK`].
     Insider(Label, usize),
     Mend(Label),
     /// The session log is lost, or the changelog trimmed.

@@ -14,7 +14,8 @@ pub const OUTSIDE: usize = 3;
 const PASSWORD: &str = "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0";
 
 /// Attributes that an access rule may hide.
-pub const HIDEABLE: [&str; 5] = ["userpassword", "mail", "member", "pwdaccountlockedtime", "nsaccountlock"];
+pub const HIDEABLE: [&str; 5] =
+    ["userpassword", "mail", "member", "pwdaccountlockedtime", "nsaccountlock"];
 
 /// An attribute, and values of it.
 type Junk = (&'static str, fn() -> Vec<String>);
@@ -100,7 +101,8 @@ impl Entry {
         self.junk.is_some_and(|kind| JUNK[kind].0 == attribute)
     }
 
-    /// Whether a mark in the password locks the account. Whoever overwrites the password overwrites the mark.
+    /// Whether a mark in the password locks the account. Whoever overwrites the password overwrites
+    /// the mark.
     pub fn is_marked(&self) -> bool {
         self.marked && !self.is_junk("userpassword")
     }
@@ -148,7 +150,11 @@ impl Directory {
 
     pub fn uuid(&self, label: Label) -> Uuid {
         let spread = u128::from(u32::from(label).wrapping_mul(2_654_435_761));
-        Uuid::from_u128(0x0c0c_0000_0000_4000_8000_0000_0000_0000 + (u128::from(self.number) << 80) + (spread << 8))
+        Uuid::from_u128(
+            0x0c0c_0000_0000_4000_8000_0000_0000_0000
+                + (u128::from(self.number) << 80)
+                + (spread << 8),
+        )
     }
 
     /// The user attributes, in lower case.
@@ -160,26 +166,46 @@ impl Directory {
             () if broken(Broken::Taken) => "idm_admin".to_owned(),
             () => self.name(entry.name),
         };
-        let gid = entry.gid.map(|label| if broken(Broken::Gid) { "7".to_owned() } else { self.gid(label).to_string() });
-        let names = |name| [name].into_iter().chain(entry.alias.map(|alias| format!("{}-alias", self.name(alias)))).collect();
+        let gid = entry.gid.map(|label| {
+            if broken(Broken::Gid) { "7".to_owned() } else { self.gid(label).to_string() }
+        });
+        let names = |name| {
+            [name]
+                .into_iter()
+                .chain(entry.alias.map(|alias| format!("{}-alias", self.name(alias))))
+                .collect()
+        };
         let mut attributes = vec![("l", vec![format!("place{}", entry.place)])];
         if entry.left {
             attributes.push(("employeetype", one("out")));
         }
         if entry.group {
-            attributes.extend([("objectclass", vec!["top".to_owned(), "groupOfNames".to_owned()]), ("cn", names(name))]);
+            attributes.extend([
+                ("objectclass", vec!["top".to_owned(), "groupOfNames".to_owned()]),
+                ("cn", names(name)),
+            ]);
             attributes.push(("description", vec![format!("The text {}", entry.display)]));
             attributes.push(("member", entry.members.clone()));
             attributes.extend(gid.map(|gid| ("gidnumber", vec![gid])));
         } else {
-            attributes.extend([("objectclass", vec!["top".to_owned(), "person".to_owned()]), ("uid", names(name))]);
+            attributes.extend([
+                ("objectclass", vec!["top".to_owned(), "person".to_owned()]),
+                ("uid", names(name)),
+            ]);
             if !broken(Broken::Display) {
                 attributes.push(("cn", vec![format!("Some One {}", entry.display)]));
             }
             let mark = if entry.marked { "!" } else { "" };
             let hash = if broken(Broken::Password) { "{BAD}x" } else { PASSWORD };
             attributes.push(("userpassword", vec![format!("{mark}{hash}")]));
-            attributes.push(("mail", vec![if broken(Broken::Mail) { "nobody".to_owned() } else { self.mail(entry.mail) }]));
+            attributes.push((
+                "mail",
+                vec![if broken(Broken::Mail) {
+                    "nobody".to_owned()
+                } else {
+                    self.mail(entry.mail)
+                }],
+            ));
             attributes.extend(gid.map(|gid| ("uidnumber", vec![gid])));
             attributes.push(("loginshell", one("/bin/sh")));
         }
@@ -201,7 +227,9 @@ impl Directory {
         let hex = entry.uuid.simple().to_string();
         let uuid = match self.kind {
             ServerKind::Slapd(_) => ("entryuuid", entry.uuid.to_string()),
-            ServerKind::Ds389 => ("nsuniqueid", [&hex[..8], &hex[8..16], &hex[16..24], &hex[24..]].join("-")),
+            ServerKind::Ds389 => {
+                ("nsuniqueid", [&hex[..8], &hex[8..16], &hex[16..24], &hex[24..]].join("-"))
+            }
         };
         lock.into_iter().chain([(uuid.0, vec![uuid.1])]).collect()
     }
@@ -305,7 +333,11 @@ impl Directory {
             Change::Rotate(what, labels) => self.rotate(what, labels),
             Change::RenameOu(ou, name) => self.rename_ou(ou, name),
             Change::Members(label, members) => {
-                let members = members.iter().filter_map(|m| self.entries.get(m)).map(|m| self.dn(m)).collect();
+                let members = members
+                    .iter()
+                    .filter_map(|m| self.entries.get(m))
+                    .map(|m| self.dn(m))
+                    .collect();
                 self.set_members(label, members);
             }
             Change::OddMember(label, member) => {
@@ -316,7 +348,8 @@ impl Directory {
             }
             Change::MemberDn(label, of) => {
                 let dn = self.dn_at(of, usize::from(of % 2 == 1));
-                let mut members = self.entries.get(&label).map(|e| e.members.clone()).unwrap_or_default();
+                let mut members =
+                    self.entries.get(&label).map(|e| e.members.clone()).unwrap_or_default();
                 if !members.contains(&dn) {
                     members.push(dn);
                     self.set_members(label, members);
@@ -337,12 +370,18 @@ impl Directory {
             }),
             Change::Hide(attribute, hide) => {
                 let attribute = HIDEABLE[attribute];
-                self.dark |= if hide { self.hidden.insert(attribute) } else { self.hidden.remove(attribute) };
+                self.dark |= if hide {
+                    self.hidden.insert(attribute)
+                } else {
+                    self.hidden.remove(attribute)
+                };
             }
             Change::Break(label, what) => self.touch(label, |e| {
                 e.broken.insert(what);
             }),
-            Change::Insider(label, kind) => self.touch(label, |e| e.junk = Some(kind).filter(|_| !e.group)),
+            Change::Insider(label, kind) => {
+                self.touch(label, |e| e.junk = Some(kind).filter(|_| !e.group))
+            }
             Change::Mend(label) => self.touch(label, |e| {
                 e.broken.clear();
                 e.junk = None;
@@ -369,7 +408,9 @@ impl Directory {
         let dn = self.dn(&entry);
         self.note(entry.uuid);
         if self.refint {
-            self.entries.values_mut().for_each(|group| group.members.retain(|member| !same_dn(member, &dn)));
+            self.entries
+                .values_mut()
+                .for_each(|group| group.members.retain(|member| !same_dn(member, &dn)));
         }
         Some(entry)
     }
@@ -388,12 +429,15 @@ impl Directory {
         self.follow(&[(old, new)], true);
     }
 
-    /// What groups make of members with other DNs. `unseen`: where they make nothing of it, no increment shows what that leads to, because
-    /// nobody in scope has the old DN and is sent: Kanidm goes on knowing the member until the group is sent.
+    /// What groups make of members with other DNs. `unseen`: where they make nothing of it, no
+    /// increment shows what that leads to, because nobody in scope has the old DN and is sent:
+    /// Kanidm goes on knowing the member until the group is sent.
     fn follow(&mut self, renamed: &[(String, String)], unseen: bool) {
         for group in self.entries.values_mut() {
             for member in &mut group.members {
-                let Some((_, new)) = renamed.iter().find(|(old, _)| same_dn(old, member)) else { continue };
+                let Some((_, new)) = renamed.iter().find(|(old, _)| same_dn(old, member)) else {
+                    continue;
+                };
                 if self.refint {
                     member.clone_from(new);
                 } else {
@@ -407,7 +451,9 @@ impl Directory {
         if self.ous.contains(&name) {
             return;
         }
-        let dns = |d: &Directory| d.entries.values().filter(|e| e.ou == ou).map(|e| d.dn(e)).collect::<Vec<_>>();
+        let dns = |d: &Directory| {
+            d.entries.values().filter(|e| e.ou == ou).map(|e| d.dn(e)).collect::<Vec<_>>()
+        };
         let old = dns(self);
         self.ous[ou] = name;
         let new = dns(self);
@@ -422,7 +468,9 @@ impl Directory {
     fn rotate(&mut self, what: Value, mut labels: Vec<Label>) {
         let numbers = matches!(what, Value::Mail | Value::Gid);
         let mut seen = BTreeSet::new();
-        labels.retain(|l| self.entries.get(l).is_some_and(|e| !(numbers && e.group)) && seen.insert(*l));
+        labels.retain(|l| {
+            self.entries.get(l).is_some_and(|e| !(numbers && e.group)) && seen.insert(*l)
+        });
         let old: Vec<Entry> = labels.iter().map(|l| self.entries[l].clone()).collect();
         let mut renamed = Vec::new();
         for (i, label) in labels.iter().enumerate() {

@@ -40,7 +40,8 @@ struct Draw {
 
 /// The course of a seed.
 pub fn course(seed: u64) -> Course {
-    let mut draw = Draw { random: Random(seed), next: 10, persons: vec![], groups: vec![], gone: vec![] };
+    let mut draw =
+        Draw { random: Random(seed), next: 10, persons: vec![], groups: vec![], gone: vec![] };
     let server = draw.random.of(&[
         ServerKind::Slapd(Some(100)),
         ServerKind::Slapd(Some(100)),
@@ -137,15 +138,24 @@ impl Draw {
             12 | 13 => Change::Name(one, self.value(one)),
             14 | 15 => Change::Rename(one, self.value(one)),
             16..=18 => {
-                let what = self.random.of(&[Value::Name, Value::Dn, Value::Mail, Value::Gid, Value::NameAndDn]);
-                let labels = (0..2 + self.random.below(3)).map(|_| if self.random.one_in(4) { self.any() } else { self.person() });
+                let what = self.random.of(&[
+                    Value::Name,
+                    Value::Dn,
+                    Value::Mail,
+                    Value::Gid,
+                    Value::NameAndDn,
+                ]);
+                let labels = (0..2 + self.random.below(3))
+                    .map(|_| if self.random.one_in(4) { self.any() } else { self.person() });
                 Change::Rotate(what, labels.collect())
             }
             19 => {
                 let ous = if self.random.one_in(3) { OUTSIDE + 1 } else { OUTSIDE };
                 Change::Move(one, self.random.below(ous))
             }
-            20 if self.random.one_in(4) => Change::RenameOu(self.random.below(OUTSIDE + 1), self.next),
+            20 if self.random.one_in(4) => {
+                Change::RenameOu(self.random.below(OUTSIDE + 1), self.next)
+            }
             20..=25 => {
                 let members = (0..self.random.below(6)).map(|_| self.any()).collect();
                 Change::Members(group, members)
@@ -159,7 +169,14 @@ impl Draw {
             29 => Change::Enter(one),
             30 => Change::Lock(person, self.random.one_in(2)),
             31 | 32 => {
-                let what = self.random.of(&[Broken::Password, Broken::Mail, Broken::Gid, Broken::Name, Broken::Display, Broken::Taken]);
+                let what = self.random.of(&[
+                    Broken::Password,
+                    Broken::Mail,
+                    Broken::Gid,
+                    Broken::Name,
+                    Broken::Display,
+                    Broken::Taken,
+                ]);
                 Change::Break(one, what)
             }
             33 | 34 => Change::Mend(one),
@@ -177,7 +194,8 @@ impl Draw {
         }
     }
 
-    /// A label whose values may be taken: its own again, a new one, that of another entry, or of one that is gone.
+    /// A label whose values may be taken: its own again, a new one, that of another entry, or of
+    /// one that is gone.
     fn value(&mut self, own: Label) -> Label {
         match self.random.below(6) {
             0 => own,

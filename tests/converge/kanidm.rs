@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use kanidm_ldap_sync::config::client::ClientConfig;
 use kanidm_ldap_sync::config::secret::Secret;
-use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
 use kanidm_ldap_sync::kanidm::client::KanidmClient;
 use kanidm_ldap_sync::kanidm::error::KanidmError;
 use kanidm_ldap_sync::kanidm::request::RequestBody;
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -31,7 +31,10 @@ impl Kanidm for Model {
     fn entries(&mut self) -> Vec<KanidmEntry> {
         let entry = |(uuid, entry): (&Uuid, &crate::model::Entry)| {
             let text = |name: &str| entry.text(name).map(str::to_owned);
-            let mail = |m: &Value| Mail { primary: m["primary"] == true, value: m["value"].as_str().unwrap().to_owned() };
+            let mail = |m: &Value| Mail {
+                primary: m["primary"] == true,
+                value: m["value"].as_str().unwrap().to_owned(),
+            };
             KanidmEntry {
                 uuid: *uuid,
                 external_id: entry.external_id.clone(),
@@ -40,7 +43,10 @@ impl Kanidm for Model {
                 displayname: text("displayname"),
                 legalname: text("legalname"),
                 description: text("description"),
-                gidnumber: entry.attributes.get("gidnumber").and_then(|n| u32::try_from(n.as_u64()?).ok()),
+                gidnumber: entry
+                    .attributes
+                    .get("gidnumber")
+                    .and_then(|n| u32::try_from(n.as_u64()?).ok()),
                 loginshell: text("loginshell"),
                 mail: mails(entry).map(mail).collect(),
                 ssh_publickey: Default::default(),
@@ -95,7 +101,12 @@ pub struct Engine<'k> {
 impl<'k> Engine<'k> {
     pub fn new(kanidm: &'k KanidmServer, account: &str) -> Self {
         let token = kanidm.create_sync_account(account).token;
-        let options = TlsOptions { roots: Roots::Bundle(kanidm.ca()), verify_ca: true, verify_hostnames: true, client_cert: None };
+        let options = TlsOptions {
+            roots: Roots::Bundle(kanidm.ca()),
+            verify_ca: true,
+            verify_hostnames: true,
+            client_cert: None,
+        };
         let config = ClientConfig {
             uri: kanidm.url(),
             verify_ca: true,
@@ -103,7 +114,12 @@ impl<'k> Engine<'k> {
             ca_path: None,
             connect_timeout: Duration::from_secs(10),
         };
-        let client = KanidmClient::new(&config, Secret::new(token), Duration::from_secs(60), client_config(&options).unwrap());
+        let client = KanidmClient::new(
+            &config,
+            Secret::new(token),
+            Duration::from_secs(60),
+            client_config(&options).unwrap(),
+        );
         Engine { kanidm, account: account.to_owned(), client }
     }
 }

@@ -1,15 +1,23 @@
-//! Random courses of events: a directory that changes, runs that are killed or lose answers, a configuration that changes. Whatever
-//! happened on the way, a clean run at the end makes Kanidm's content that of the directory, and nothing that the directory has and wants
-//! synchronised is ever deleted.
+//! Random courses of events: a directory that changes, runs that are killed or lose answers, a
+//! configuration that changes. Whatever happened on the way, a clean run at the end makes Kanidm's
+//! content that of the directory, and nothing that the directory has and wants synchronised is ever
+//! deleted.
 //!
-//! The program itself runs, from the first LDAP request to the last POST: [`run::run`](kanidm_ldap_sync::sync::run::run), in-process,
-//! against a directory in memory that answers as slapd or 389 do ([`server`]), and a model of Kanidm or the real engine ([`kanidm`]).
+//! The program itself runs, from the first LDAP request to the last POST:
+//! [`run::run`](kanidm_ldap_sync::sync::run::run), in-process, against a directory in memory that
+//! answers as slapd or 389 do ([`server`]), and a model of Kanidm or the real engine ([`kanidm`]).
 //! What Kanidm should hold is worked out a second time, without the mapper ([`oracle`]).
 //!
-//! `CONVERGE_SEEDS=first..end` and `CONVERGE_ENGINE_SEEDS=first..end` draw other courses than the default ones. A course that fails is
-//! shrunk and printed as a line for `regressions.jsonl`, whose lines run every time.
+//! `CONVERGE_SEEDS=first..end` and `CONVERGE_ENGINE_SEEDS=first..end` draw other courses than the
+//! default ones. A course that fails is shrunk and printed as a line for `regressions.jsonl`, whose
+//! lines run every time.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect by failing"
+)]
 
 mod course;
 mod directory;
@@ -37,7 +45,13 @@ const REGRESSIONS: &str = include_str!("regressions.jsonl");
 
 fn regressions() -> impl Iterator<Item = (usize, Course)> {
     let lines = REGRESSIONS.lines().enumerate().filter(|(_, line)| !line.is_empty());
-    lines.map(|(n, line)| (n + 1, serde_json::from_str(line).unwrap_or_else(|e| panic!("regressions.jsonl, line {}: {e}", n + 1))))
+    lines.map(|(n, line)| {
+        (
+            n + 1,
+            serde_json::from_str(line)
+                .unwrap_or_else(|e| panic!("regressions.jsonl, line {}: {e}", n + 1)),
+        )
+    })
 }
 
 /// The environment variable `variable` (`first..end`) in the place of the default.
@@ -58,7 +72,8 @@ fn what_failed_before_holds() {
 fn what_failed_before_holds_with_the_real_engine() {
     let mut engines = Engines::default();
     for (line, course) in regressions() {
-        on_engine(&mut engines, &course).unwrap_or_else(|e| panic!("regressions.jsonl, line {line}: {e}"));
+        on_engine(&mut engines, &course)
+            .unwrap_or_else(|e| panic!("regressions.jsonl, line {line}: {e}"));
     }
 }
 
@@ -87,7 +102,9 @@ fn courses_converge_with_the_real_engine() {
         let course = draw::course(seed);
         match on_engine(&mut engines, &course) {
             Ok(played) => runs += played,
-            Err(error) => shrink::report(seed, &course, &error, |course| on_engine(&mut engines, course)),
+            Err(error) => {
+                shrink::report(seed, &course, &error, |course| on_engine(&mut engines, course))
+            }
         }
     }
     println!("{} courses, {runs} runs", seeds.end - seeds.start);

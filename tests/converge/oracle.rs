@@ -25,7 +25,8 @@ fn in_scope(entry: &Entry, filter: usize) -> bool {
 /// What a directory means by a configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Everything that is synchronised, held entries included: nothing of this is ever to be deleted.
+    /// Everything that is synchronised, held entries included: nothing of this is ever to be
+    /// deleted.
     pub entries: BTreeMap<Uuid, Expected>,
     /// Those that break a rule, and are held for it; by DN.
     pub held: BTreeMap<Uuid, String>,
@@ -51,19 +52,27 @@ impl Wanted {
             entry,
             dn: normal(&directory.dn(entry)),
             name: value(directory, entry, if entry.group { "cn" } else { "uid" }),
-            gid: entry.gid.filter(|_| !entry.broken.contains(&Broken::Gid)).map(|label| directory.gid(label)),
+            gid: entry
+                .gid
+                .filter(|_| !entry.broken.contains(&Broken::Gid))
+                .map(|label| directory.gid(label)),
             mail: value(directory, entry, "mail"),
         };
-        let scope: Vec<Seen<'_>> = directory.entries.values().filter(|e| in_scope(e, filter)).map(seen).collect();
+        let scope: Vec<Seen<'_>> =
+            directory.entries.values().filter(|e| in_scope(e, filter)).map(seen).collect();
         let by_dn: BTreeMap<String, &Seen<'_>> = scope.iter().map(|e| (e.dn.clone(), e)).collect();
-        let private = |e: &Seen<'_>| e.entry.group && scope.iter().any(|owner| is_private(e, owner, &by_dn));
-        let privates: BTreeMap<Uuid, u64> = scope.iter().filter(|e| private(e)).map(|e| (e.entry.uuid, e.entry.changed)).collect();
+        let private =
+            |e: &Seen<'_>| e.entry.group && scope.iter().any(|owner| is_private(e, owner, &by_dn));
+        let privates: BTreeMap<Uuid, u64> =
+            scope.iter().filter(|e| private(e)).map(|e| (e.entry.uuid, e.entry.changed)).collect();
         let mut wanted = Wanted { private: privates, ..Wanted::default() };
-        let sent: Vec<&Seen<'_>> = scope.iter().filter(|e| !wanted.private.contains_key(&e.entry.uuid)).collect();
+        let sent: Vec<&Seen<'_>> =
+            scope.iter().filter(|e| !wanted.private.contains_key(&e.entry.uuid)).collect();
         wanted.contested = contested(&sent);
         for Seen { entry, .. } in sent {
             let (mut expected, held) = expected(directory, entry, policy);
-            let members = entry.members.iter().filter_map(|m| by_dn.get(&normal(m))).map(|m| m.entry.uuid);
+            let members =
+                entry.members.iter().filter_map(|m| by_dn.get(&normal(m))).map(|m| m.entry.uuid);
             expected.members = members.filter(|uuid| !wanted.private.contains_key(uuid)).collect();
             if held {
                 wanted.held.insert(entry.uuid, directory.dn(entry));
@@ -75,20 +84,30 @@ impl Wanted {
 }
 
 fn value(directory: &Directory, entry: &Entry, name: &str) -> Option<String> {
-    directory.attributes(entry).into_iter().find(|(n, _)| *n == name).map(|(_, values)| values[0].clone())
+    directory
+        .attributes(entry)
+        .into_iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, values)| values[0].clone())
 }
 
 /// Only its user's own: the same name, and no other member.
 fn is_private(group: &Seen<'_>, owner: &Seen<'_>, by_dn: &BTreeMap<String, &Seen<'_>>) -> bool {
     let same = group.name == owner.name;
-    let is_owner = |member: &String| by_dn.get(&normal(member)).is_some_and(|found| found.entry.uuid == owner.entry.uuid);
+    let is_owner = |member: &String| {
+        by_dn.get(&normal(member)).is_some_and(|found| found.entry.uuid == owner.entry.uuid)
+    };
     !owner.entry.group && same && group.entry.members.iter().all(is_owner)
 }
 
 fn contested(scope: &[&Seen<'_>]) -> BTreeSet<Uuid> {
     let mut holders: BTreeMap<(&str, String), Vec<Uuid>> = BTreeMap::new();
     for e in scope {
-        let values = [("name", e.name.clone()), ("gid", e.gid.map(|gid| gid.to_string())), ("mail", e.mail.clone())];
+        let values = [
+            ("name", e.name.clone()),
+            ("gid", e.gid.map(|gid| gid.to_string())),
+            ("mail", e.mail.clone()),
+        ];
         for (kind, value) in values.into_iter().filter_map(|(kind, value)| Some((kind, value?))) {
             holders.entry((kind, value)).or_default().push(e.entry.uuid);
         }
@@ -133,7 +152,8 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
         expected.loginshell = None;
     }
     optional |= entry.junk.is_some();
-    expected.password &= !entry.is_junk("userpassword") && !broken(Broken::Password) && !entry.is_marked();
+    expected.password &=
+        !entry.is_junk("userpassword") && !broken(Broken::Password) && !entry.is_marked();
     // A lock does not wait for a mail address to be mended.
     let drops = policy == 1 || (policy == 0 && (entry.locked || entry.is_marked()));
     (expected, required || (optional && !drops))
@@ -141,12 +161,20 @@ fn expected(directory: &Directory, entry: &Entry, policy: usize) -> (Expected, b
 
 /// The persons who may log in to Kanidm and whom the directory does not let in: locked, or not in
 /// scope at all.
-pub fn let_in(got: &BTreeMap<Uuid, Expected>, directory: &Directory, filter: usize) -> BTreeSet<Uuid> {
+pub fn let_in(
+    got: &BTreeMap<Uuid, Expected>,
+    directory: &Directory,
+    filter: usize,
+) -> BTreeSet<Uuid> {
     let may = |uuid: &Uuid| {
-        let entry = directory.entries.values().find(|entry| entry.uuid == *uuid && in_scope(entry, filter));
+        let entry =
+            directory.entries.values().find(|entry| entry.uuid == *uuid && in_scope(entry, filter));
         entry.is_some_and(|entry| !entry.locked && !entry.is_marked())
     };
-    let open = got.iter().filter(|(_, entry)| !entry.group && !entry.name.is_empty() && !entry.expired).map(|(uuid, _)| *uuid);
+    let open = got
+        .iter()
+        .filter(|(_, entry)| !entry.group && !entry.name.is_empty() && !entry.expired)
+        .map(|(uuid, _)| *uuid);
     open.filter(|uuid| !may(uuid)).collect()
 }
 
@@ -161,8 +189,13 @@ fn without_what_stays(got: &Expected, want: &Expected) -> Expected {
     got
 }
 
-/// Compares everything but the entries that are held, or contested. `held` are those that the run names.
-pub fn compare(got: &BTreeMap<Uuid, Expected>, want: &Wanted, held: &BTreeSet<Uuid>) -> Result<(), String> {
+/// Compares everything but the entries that are held, or contested. `held` are those that the run
+/// names.
+pub fn compare(
+    got: &BTreeMap<Uuid, Expected>,
+    want: &Wanted,
+    held: &BTreeSet<Uuid>,
+) -> Result<(), String> {
     for (uuid, entry) in got {
         if !want.entries.contains_key(uuid) {
             return Err(format!("too many: {uuid} {entry:?}"));
@@ -172,12 +205,19 @@ pub fn compare(got: &BTreeMap<Uuid, Expected>, want: &Wanted, held: &BTreeSet<Uu
             return Err(format!("a temporary name: {uuid} {entry:?}"));
         }
     }
-    for (uuid, wanted) in want.entries.iter().filter(|(uuid, _)| !held.contains(*uuid) && !want.contested.contains(*uuid)) {
+    for (uuid, wanted) in want
+        .entries
+        .iter()
+        .filter(|(uuid, _)| !held.contains(*uuid) && !want.contested.contains(*uuid))
+    {
         let Some(entry) = got.get(uuid) else { return Err(format!("missing: {uuid} {wanted:?}")) };
         let (mut entry, mut wanted) = (without_what_stays(entry, wanted), wanted.clone());
-        // Of those that are held Kanidm may have a bare object, or nothing. But nobody takes their place, not even one that is held.
+        // Of those that are held Kanidm may have a bare object, or nothing. But nobody takes their
+        // place, not even one that is held.
         if !entry.members.is_subset(&wanted.members) {
-            return Err(format!("{uuid} has a member that it should not have:\n   got {entry:?}\n  want {wanted:?}"));
+            return Err(format!(
+                "{uuid} has a member that it should not have:\n   got {entry:?}\n  want {wanted:?}"
+            ));
         }
         entry.members.retain(|m| !held.contains(m));
         wanted.members.retain(|m| !held.contains(m));

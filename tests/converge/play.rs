@@ -32,10 +32,14 @@ pub fn on_model(course: &Course) -> Result<usize, String> {
     on(course, model, 1)
 }
 
-/// Plays a course against an empty sync account. `number` tells its values from those of other courses.
+/// Plays a course against an empty sync account. `number` tells its values from those of other
+/// courses.
 pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
     let dir = TempDir::new("converge");
-    let server = Server::start(Directory::new(course.server, course.refint, number), &dir.path().join("ldapi"));
+    let server = Server::start(
+        Directory::new(course.server, course.refint, number),
+        &dir.path().join("ldapi"),
+    );
     let mut play = Play {
         server,
         dir,
@@ -49,7 +53,10 @@ pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, St
     };
     let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
     played.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or(panic.downcast_ref::<&str>().copied());
         Err(format!("panicked: {}", text.unwrap_or("?")))
     })?;
     Ok(play.runs)
@@ -90,39 +97,52 @@ impl<K: Kanidm> Play<K> {
                     self.kanidm.server.forget_state();
                     self.forgotten = true;
                 }
-                Event::Run(run) => self.troubled_run(run).map_err(|e| format!("event {n}, {run:?}: {e}"))?,
+                Event::Run(run) => {
+                    self.troubled_run(run).map_err(|e| format!("event {n}, {run:?}: {e}"))?
+                }
             }
         }
-        let clean = Run { max_entries: 1 + course.events.len() % 50, max_bytes: 1 << 20, ..Run::default() };
+        let clean =
+            Run { max_entries: 1 + course.events.len() % 50, max_bytes: 1 << 20, ..Run::default() };
         match self.finished_run(&clean) {
             Ok(_) => {}
             // Nothing can be listed, and an empty list would delete everything.
-            Err(error) if error.contains("Kanidm refuses every entry") && self.all_are_in_the_bin() => {}
+            Err(error)
+                if error.contains("Kanidm refuses every entry") && self.all_are_in_the_bin() => {}
             Err(error) => return Err(format!("the clean run: {error}")),
         }
         let before = self.wanted();
         self.mend();
         self.look_for_unseen(&before);
-        let outcome = self.finished_run(&clean).map_err(|e| format!("the run after everything was mended: {e}"))?;
+        let outcome = self
+            .finished_run(&clean)
+            .map_err(|e| format!("the run after everything was mended: {e}"))?;
         if !outcome.report.held.is_empty() {
             return Err(format!("held though everything was mended: {:?}", outcome.report.held));
         }
         let outcome = self.finished_run(&clean).map_err(|e| format!("the run after that: {e}"))?;
         if outcome.report.posts > 0 {
-            return Err(format!("nothing has changed, and it takes {} POSTs", outcome.report.posts));
+            return Err(format!(
+                "nothing has changed, and it takes {} POSTs",
+                outcome.report.posts
+            ));
         }
         Ok(())
     }
 
-    /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any case.
+    /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any
+    /// case.
     fn troubled_run(&mut self, what: &Run) -> Result<(), String> {
         let accept = match self.once(what, what.full, false)? {
             // Nobody accepts what comes of an access rule by mistake.
-            Err(RunError::Refused(_)) if !self.server.directory().hidden.is_empty() => return Ok(()),
+            Err(RunError::Refused(_)) if !self.server.directory().hidden.is_empty() => {
+                return Ok(());
+            }
             Err(RunError::Refused(_)) => true,
             other => return self.judge(what, other),
         };
-        let result = self.once(&Run { meanwhile: Vec::new(), ..what.clone() }, what.full, accept)?;
+        let result =
+            self.once(&Run { meanwhile: Vec::new(), ..what.clone() }, what.full, accept)?;
         self.judge(what, result)
     }
 
@@ -133,15 +153,21 @@ impl<K: Kanidm> Play<K> {
             Err(RunError::Upload(_)) if !what.trouble.is_empty() || what.slow.is_some() => Ok(()),
             Err(RunError::Invalid { .. }) if self.policy == 2 => {
                 let wanted = self.wanted();
-                let cause = !wanted.held.is_empty() || !wanted.contested.is_empty() || !what.meanwhile.is_empty();
-                if cause { Ok(()) } else { Err("it says that entries are invalid, and none is".to_owned()) }
+                let cause = !wanted.held.is_empty()
+                    || !wanted.contested.is_empty()
+                    || !what.meanwhile.is_empty();
+                if cause {
+                    Ok(())
+                } else {
+                    Err("it says that entries are invalid, and none is".to_owned())
+                }
             }
             Err(error) => Err(error.to_string()),
         }
     }
 
-    /// A run without trouble. A refusal of the guard is answered with `--accept-deletes`; where an increment cannot see what has happened,
-    /// it is a full refresh.
+    /// A run without trouble. A refusal of the guard is answered with `--accept-deletes`; where an
+    /// increment cannot see what has happened, it is a full refresh.
     fn finished_run(&mut self, what: &Run) -> Result<Outcome, String> {
         for attribute in 0..HIDEABLE.len() {
             self.server.directory().change(&Change::Hide(attribute, false));
@@ -156,7 +182,10 @@ impl<K: Kanidm> Play<K> {
                 self.check(&outcome)?;
                 Ok(outcome)
             }
-            Err(RunError::Invalid { .. }) if self.policy == 2 && !self.wanted().held.is_empty() | !self.wanted().contested.is_empty() => {
+            Err(RunError::Invalid { .. })
+                if self.policy == 2
+                    && !self.wanted().held.is_empty() | !self.wanted().contested.is_empty() =>
+            {
                 self.policy = 0;
                 self.finished_run(what)
             }
@@ -164,15 +193,22 @@ impl<K: Kanidm> Play<K> {
         }
     }
 
-    /// One run. Whatever becomes of it: nothing that the directory has, and that is wanted, is deleted.
-    fn once(&mut self, what: &Run, full: bool, accept_deletes: bool) -> Result<Result<Outcome, RunError>, String> {
+    /// One run. Whatever becomes of it: nothing that the directory has, and that is wanted, is
+    /// deleted.
+    fn once(
+        &mut self,
+        what: &Run,
+        full: bool,
+        accept_deletes: bool,
+    ) -> Result<Result<Outcome, RunError>, String> {
         self.runs += 1;
         let config = self.config(what);
         self.time_before = self.server.directory().time;
         let (before, bin) = (self.content(), self.kanidm.server.recycled());
         let wanted = self.wanted();
         self.server.directory().meanwhile.clone_from(&what.meanwhile);
-        self.kanidm.trouble = what.trouble.iter().map(|(at, trouble)| (self.kanidm.count + at, *trouble)).collect();
+        self.kanidm.trouble =
+            what.trouble.iter().map(|(at, trouble)| (self.kanidm.count + at, *trouble)).collect();
         self.kanidm.max_entries = what.slow;
         let fingerprint = fingerprint(&config);
         let job = Job {
@@ -183,7 +219,8 @@ impl<K: Kanidm> Play<K> {
             dry_run: false,
             heartbeat: Heartbeat::default(),
         };
-        let result = run(&job, &mut self.kanidm, &mut TestClock::default(), &mut |_| {}, &mut |_| {});
+        let result =
+            run(&job, &mut self.kanidm, &mut TestClock::default(), &mut |_| {}, &mut |_| {});
         self.kanidm.trouble.clear();
         self.kanidm.max_entries = None;
         self.kanidm.deliver_late();
@@ -194,23 +231,36 @@ impl<K: Kanidm> Play<K> {
         self.look_for_unseen(&wanted);
         let still_wanted = self.wanted();
         let deleted: Vec<Uuid> = self.kanidm.server.recycled().difference(&bin).copied().collect();
-        // A group with a user's name looks like that user's own when its members are hidden. It has no name in Kanidm: the user has it.
+        // A group with a user's name looks like that user's own when its members are hidden. It has
+        // no name in Kanidm: the user has it.
         let no_members = self.server.directory().hidden.contains("member");
-        let is_users = |group: &Expected| group.group && wanted.entries.values().any(|e| !e.group && e.name == group.name);
-        // So does a group whose name a person takes while the run reads: it sees the group before that, and the person after.
+        let is_users = |group: &Expected| {
+            group.group && wanted.entries.values().any(|e| !e.group && e.name == group.name)
+        };
+        // So does a group whose name a person takes while the run reads: it sees the group before
+        // that, and the person after.
         let renamed = !what.meanwhile.is_empty();
-        let is_memberless = |uuid: &Uuid| wanted.entries[uuid].group && wanted.entries[uuid].members.is_empty();
-        let looks_private = |uuid: &Uuid| (no_members && is_users(&wanted.entries[uuid])) || (renamed && is_memberless(uuid));
-        let was_wanted = |uuid: &&Uuid| wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid);
+        let is_memberless =
+            |uuid: &Uuid| wanted.entries[uuid].group && wanted.entries[uuid].members.is_empty();
+        let looks_private = |uuid: &Uuid| {
+            (no_members && is_users(&wanted.entries[uuid])) || (renamed && is_memberless(uuid))
+        };
+        let was_wanted = |uuid: &&Uuid| {
+            wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid)
+        };
         let lost = deleted.iter().filter(was_wanted).find(|uuid| !looks_private(uuid));
         if let Some(uuid) = lost {
-            return Err(format!("{uuid} is in the directory, and was deleted: {:?}", wanted.entries[uuid]));
+            return Err(format!(
+                "{uuid} is in the directory, and was deleted: {:?}",
+                wanted.entries[uuid]
+            ));
         }
         if let Err(RunError::Refused(refusal)) = &result {
             let few = [false, true].into_iter().all(|group| {
                 let of_kind = || before.iter().filter(move |(_, entry)| entry.group == group);
                 let goes = of_kind().filter(|(uuid, _)| !wanted.entries.contains_key(uuid)).count();
-                let all = wanted.entries.values().all(|entry| entry.group != group) && of_kind().count() > 0;
+                let all = wanted.entries.values().all(|entry| entry.group != group)
+                    && of_kind().count() > 0;
                 goes <= 3 && !all
             });
             // Nobody knows what a bare object was to become.
@@ -219,21 +269,32 @@ impl<K: Kanidm> Play<K> {
                 && !self.server.directory().unseen
                 && !self.interrupted
                 && before.values().all(|entry| !entry.name.is_empty());
-            let of_deletions =
-                |reason: &Reason| matches!(reason, Reason::Nothing { .. } | Reason::NobodyLeft { .. } | Reason::TooMany { .. });
+            let of_deletions = |reason: &Reason| {
+                matches!(
+                    reason,
+                    Reason::Nothing { .. } | Reason::NobodyLeft { .. } | Reason::TooMany { .. }
+                )
+            };
             if accept_deletes || !deleted.is_empty() {
                 return Err(format!("refused all the same: {refusal}"));
             }
-            if few && !wanted.entries.is_empty() && refusal.reasons.iter().all(of_deletions) && what.meanwhile.is_empty() {
+            if few
+                && !wanted.entries.is_empty()
+                && refusal.reasons.iter().all(of_deletions)
+                && what.meanwhile.is_empty()
+            {
                 return Err(format!("refused, though only few of {} go: {refusal}", before.len()));
             }
             let nothing_is_hidden = self.server.directory().hidden.is_empty();
-            if nothing_is_hidden && refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. })) {
+            if nothing_is_hidden
+                && refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. }))
+            {
                 return Err(format!("nothing is hidden: {refusal}"));
             }
         }
         self.interrupted = match &result {
-            // An interrupted run counts what Kanidm did not take; it is counted as long as it is held.
+            // An interrupted run counts what Kanidm did not take; it is counted as long as it is
+            // held.
             Ok(outcome) => self.interrupted && !outcome.report.held.is_empty(),
             Err(RunError::Upload(_)) => true,
             Err(_) => self.interrupted,
@@ -242,7 +303,8 @@ impl<K: Kanidm> Play<K> {
             self.look_who_may_log_in(&before, outcome)?;
             let mut directory = self.server.directory();
             directory.unseen &= !outcome.reading.is_full();
-            if outcome.reading.is_full() && directory.hidden.is_empty() && what.meanwhile.is_empty() {
+            if outcome.reading.is_full() && directory.hidden.is_empty() && what.meanwhile.is_empty()
+            {
                 directory.dark = false;
                 self.forgotten = false;
             }
@@ -251,40 +313,59 @@ impl<K: Kanidm> Play<K> {
         Ok(result)
     }
 
-    /// After a run that went through: nobody whom the directory has locked, or does not have. A lock that
-    /// was never seen cannot be known; one that was stays.
-    fn look_who_may_log_in(&mut self, before: &BTreeMap<Uuid, Expected>, outcome: &Outcome) -> Result<(), String> {
+    /// After a run that went through: nobody whom the directory has locked, or does not have. A
+    /// lock that was never seen cannot be known; one that was stays.
+    fn look_who_may_log_in(
+        &mut self,
+        before: &BTreeMap<Uuid, Expected>,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
         let content = self.content();
         let directory = self.server.directory();
-        // Whoever left unnoticed is noticed by the next full refresh. Of changes during the run nobody knows.
+        // Whoever left unnoticed is noticed by the next full refresh. Of changes during the run
+        // nobody knows.
         if directory.unseen || directory.time != self.time_before {
             return Ok(());
         }
-        let says_so = |held: &&HeldEntry| held.problems.iter().any(|problem| problem.rule.contains("Kanidm keeps the state it has"));
-        let said: BTreeSet<Uuid> = outcome.report.held.iter().filter(says_so).map(|held| held.uuid).collect();
+        let says_so = |held: &&HeldEntry| {
+            held.problems
+                .iter()
+                .any(|problem| problem.rule.contains("Kanidm keeps the state it has"))
+        };
+        let said: BTreeSet<Uuid> =
+            outcome.report.held.iter().filter(says_so).map(|held| held.uuid).collect();
         let forgotten = self.forgotten;
-        let was_closed = |uuid: &Uuid| !forgotten && before.get(uuid).is_some_and(|entry| entry.expired);
-        let could_see = |uuid: &Uuid| (directory.hidden.is_empty() && !directory.dark) || was_closed(uuid);
+        let was_closed =
+            |uuid: &Uuid| !forgotten && before.get(uuid).is_some_and(|entry| entry.expired);
+        let could_see =
+            |uuid: &Uuid| (directory.hidden.is_empty() && !directory.dark) || was_closed(uuid);
         let let_in = let_in(&content, &directory, self.filter);
         match let_in.iter().find(|uuid| !said.contains(uuid) && could_see(uuid)) {
             None => Ok(()),
             Some(uuid) => {
                 let entry = directory.entries.values().find(|entry| entry.uuid == *uuid);
-                Err(format!("{uuid} may log in, and may not: {entry:?}\n  held: {:?}", outcome.report.held))
+                Err(format!(
+                    "{uuid} may log in, and may not: {entry:?}\n  held: {:?}",
+                    outcome.report.held
+                ))
             }
         }
     }
 
-    /// A user's own group whose user is gone, or has another name, is a group like any other; but nothing has happened to the group.
+    /// A user's own group whose user is gone, or has another name, is a group like any other; but
+    /// nothing has happened to the group.
     fn look_for_unseen(&mut self, before: &Wanted) {
         let now = self.wanted();
         let mut directory = self.server.directory();
-        let groups: Vec<(Uuid, u64)> = directory.entries.values().map(|e| (e.uuid, e.changed)).collect();
-        directory.unseen |=
-            groups.iter().any(|(uuid, changed)| before.private.get(uuid) == Some(changed) && now.entries.contains_key(uuid));
+        let groups: Vec<(Uuid, u64)> =
+            directory.entries.values().map(|e| (e.uuid, e.changed)).collect();
+        directory.unseen |= groups.iter().any(|(uuid, changed)| {
+            before.private.get(uuid) == Some(changed) && now.entries.contains_key(uuid)
+        });
     }
 
-    /// After a run that went through: entries that are held keep what they had, all others are exact.
+    /// After a run that went through: entries that are held keep what they had, all others are
+    /// exact.
     fn check(&mut self, outcome: &Outcome) -> Result<(), String> {
         if self.server.directory().unseen || self.server.directory().dark {
             return Ok(());
@@ -292,9 +373,13 @@ impl<K: Kanidm> Play<K> {
         let wanted = self.wanted();
         let held: BTreeSet<Uuid> = outcome.report.held.iter().map(|h| h.uuid).collect();
         if let Some((_, dn)) = wanted.held.iter().find(|(uuid, _)| !held.contains(uuid)) {
-            return Err(format!("{dn} breaks a rule and is not held; held: {:?}", outcome.report.held));
+            return Err(format!(
+                "{dn} breaks a rule and is not held; held: {:?}",
+                outcome.report.held
+            ));
         }
-        compare(&self.content(), &wanted, &held).map_err(|e| format!("{e}\n  held: {:?}", outcome.report.held))
+        compare(&self.content(), &wanted, &held)
+            .map_err(|e| format!("{e}\n  held: {:?}", outcome.report.held))
     }
 
     fn all_are_in_the_bin(&mut self) -> bool {
@@ -315,8 +400,13 @@ impl<K: Kanidm> Play<K> {
         let bin = self.kanidm.server.recycled();
         let mut next = UNUSED;
         let mut directory = self.server.directory();
-        let labels: Vec<(Label, bool, bool)> =
-            directory.entries.iter().map(|(label, e)| (*label, bin.contains(&e.uuid), !e.broken.is_empty() || e.junk.is_some())).collect();
+        let labels: Vec<(Label, bool, bool)> = directory
+            .entries
+            .iter()
+            .map(|(label, e)| {
+                (*label, bin.contains(&e.uuid), !e.broken.is_empty() || e.junk.is_some())
+            })
+            .collect();
         for (label, masked, broken) in labels {
             // The recycle bin keeps a UUID from coming back.
             if masked {
@@ -328,7 +418,11 @@ impl<K: Kanidm> Play<K> {
         let (filter, policy) = (self.filter, self.policy);
         loop {
             let contested = Wanted::of(&directory, filter, policy).contested;
-            let Some((label, group)) = directory.entries.iter().find(|(_, e)| contested.contains(&e.uuid)).map(|(l, e)| (*l, e.group))
+            let Some((label, group)) = directory
+                .entries
+                .iter()
+                .find(|(_, e)| contested.contains(&e.uuid))
+                .map(|(l, e)| (*l, e.group))
             else {
                 return;
             };
@@ -348,7 +442,8 @@ impl<K: Kanidm> Play<K> {
              ldap_sync_pw = \"secret\"\nldap_sync_base_dn = \"{BASE}\"\nldap_filter = \"{}\"\ninvalid_entries = \"{}\"\n",
             FILTERS[self.filter], POLICIES[self.policy]
         );
-        let mut config = load(&self.dir.write("ldap-sync", text), &|_| None).unwrap_or_else(|e| panic!("{e}")).0;
+        let mut config =
+            load(&self.dir.write("ldap-sync", text), &|_| None).unwrap_or_else(|e| panic!("{e}")).0;
         // Less than the smallest that can be configured.
         (config.upload.max_entries, config.upload.max_bytes) = (what.max_entries, what.max_bytes);
         config

@@ -6,13 +6,26 @@ use crate::course::{Change, Course, Event, Run};
 const TRIES: usize = 1_000;
 
 /// Shrinks a course that failed, and ends the test with what is left of it.
-pub fn report(seed: u64, course: &Course, error: &str, mut play: impl FnMut(&Course) -> Result<usize, String>) -> ! {
+pub fn report(
+    seed: u64,
+    course: &Course,
+    error: &str,
+    mut play: impl FnMut(&Course) -> Result<usize, String>,
+) -> ! {
     let (course, error) = shrink(course.clone(), error.to_owned(), &mut play);
     let line = serde_json::to_string(&course).expect("plain data");
-    panic!("seed {seed}: {error}\nafter {} events:\n{:#?}\nfor regressions.jsonl:\n{line}", course.events.len(), course.events);
+    panic!(
+        "seed {seed}: {error}\nafter {} events:\n{:#?}\nfor regressions.jsonl:\n{line}",
+        course.events.len(),
+        course.events
+    );
 }
 
-fn shrink(mut course: Course, mut error: String, play: &mut impl FnMut(&Course) -> Result<usize, String>) -> (Course, String) {
+fn shrink(
+    mut course: Course,
+    mut error: String,
+    play: &mut impl FnMut(&Course) -> Result<usize, String>,
+) -> (Course, String) {
     let mut tries = 0;
     loop {
         let before = course.clone();
@@ -64,15 +77,17 @@ fn keep(
 
 /// The same event with a little less in it.
 fn simpler(event: &Event) -> Vec<Event> {
-    let without = |list: &[u16], i: usize| list.iter().enumerate().filter(|(at, _)| *at != i).map(|(_, l)| *l).collect::<Vec<_>>();
+    let without = |list: &[u16], i: usize| {
+        list.iter().enumerate().filter(|(at, _)| *at != i).map(|(_, l)| *l).collect::<Vec<_>>()
+    };
     match event {
         Event::Run(run) => simpler_runs(run).into_iter().map(Event::Run).collect(),
-        Event::Change(Change::Members(group, list)) => {
-            (0..list.len()).map(|i| Event::Change(Change::Members(*group, without(list, i)))).collect()
-        }
-        Event::Change(Change::Rotate(what, list)) => {
-            (0..list.len()).map(|i| Event::Change(Change::Rotate(*what, without(list, i)))).collect()
-        }
+        Event::Change(Change::Members(group, list)) => (0..list.len())
+            .map(|i| Event::Change(Change::Members(*group, without(list, i))))
+            .collect(),
+        Event::Change(Change::Rotate(what, list)) => (0..list.len())
+            .map(|i| Event::Change(Change::Rotate(*what, without(list, i))))
+            .collect(),
         _ => Vec::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP answers that are slow, cut short, too large, or lies; and servers that are not who they were.
+//! HTTP answers that are slow, cut short, too large, or lies; and servers that are not who they
+//! were.
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
@@ -8,12 +9,12 @@ use std::time::Duration;
 
 use kanidm_ldap_sync::config::client::ClientConfig;
 use kanidm_ldap_sync::config::secret::Secret;
-use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
 use kanidm_ldap_sync::kanidm::client::KanidmClient;
 use kanidm_ldap_sync::kanidm::error::KanidmError;
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 
 use crate::support::pki::Pki;
 use crate::support::web::{Link, Script, Web, answer, request};
@@ -24,10 +25,26 @@ const TOKEN: &str = "eyJhbGciOi.marker-of-the-token";
 const AMPLE: Duration = Duration::from_secs(30);
 
 fn client(pki: &Pki, port: u16, timeout: Duration) -> KanidmClient {
-    let options = TlsOptions { roots: Roots::Bundle(pki.ca()), verify_ca: true, verify_hostnames: true, client_cert: None };
+    let options = TlsOptions {
+        roots: Roots::Bundle(pki.ca()),
+        verify_ca: true,
+        verify_hostnames: true,
+        client_cert: None,
+    };
     let uri = format!("https://localhost:{port}");
-    let config = ClientConfig { uri, verify_ca: true, verify_hostnames: true, ca_path: None, connect_timeout: timeout };
-    KanidmClient::new(&config, Secret::new(TOKEN.to_owned()), timeout, client_config(&options).unwrap())
+    let config = ClientConfig {
+        uri,
+        verify_ca: true,
+        verify_hostnames: true,
+        ca_path: None,
+        connect_timeout: timeout,
+    };
+    KanidmClient::new(
+        &config,
+        Secret::new(TOKEN.to_owned()),
+        timeout,
+        client_config(&options).unwrap(),
+    )
 }
 
 fn body() -> RequestBody<'static> {
@@ -100,7 +117,8 @@ fn answers_that_are_unusual_and_right() {
 fn answers_that_are_no_state_are_refused() {
     let pki = Pki::new();
     let state = "\"Refresh\"";
-    let chunked = |chunks: &str| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
+    let chunked =
+        |chunks: &str| format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{chunks}");
     let deep = "[".repeat(200_000);
     let large_header = format!("x-large: {}\r\n", "x".repeat(1 << 20));
     let not_kanidm = "not one of Kanidm's sync interface";
@@ -111,24 +129,56 @@ fn answers_that_are_no_state_are_refused() {
         ("half a head", "HTTP/1.1 200 OK\r\ncontent-le".to_owned(), "Kanidm"),
         ("no body", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n".to_owned(), ended),
         ("half a body", "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n\"Refr".to_owned(), ended),
-        ("a longer body promised", "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n\"Refresh\"".to_owned(), ended),
-        ("a shorter body promised", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n\"Refresh\"".to_owned(), not_kanidm),
-        ("a negative length", "HTTP/1.1 200 OK\r\ncontent-length: -9\r\n\r\n\"Refresh\"".to_owned(), not_kanidm),
-        ("a length beyond 64 bits", format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{state}", "9".repeat(40)), not_kanidm),
+        (
+            "a longer body promised",
+            "HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n\"Refresh\"".to_owned(),
+            ended,
+        ),
+        (
+            "a shorter body promised",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n\"Refresh\"".to_owned(),
+            not_kanidm,
+        ),
+        (
+            "a negative length",
+            "HTTP/1.1 200 OK\r\ncontent-length: -9\r\n\r\n\"Refresh\"".to_owned(),
+            not_kanidm,
+        ),
+        (
+            "a length beyond 64 bits",
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{state}", "9".repeat(40)),
+            not_kanidm,
+        ),
         ("lengths that differ", with_length("content-length: 3\r\n", state), "Kanidm"),
         ("a chunk cut short", chunked("9\r\n\"Refr"), ended),
         ("chunks without an end", chunked("9\r\n\"Refresh\"\r\n"), ended),
         ("a chunk of no number", chunked("xyz\r\n\"Refresh\"\r\n0\r\n\r\n"), "Kanidm"),
-        ("a chunk of all there is", chunked("ffffffffffffffff\r\n\"Refresh\"\r\n0\r\n\r\n"), "Kanidm"),
+        (
+            "a chunk of all there is",
+            chunked("ffffffffffffffff\r\n\"Refresh\"\r\n0\r\n\r\n"),
+            "Kanidm",
+        ),
         ("a head of a megabyte", with_length(&large_header, state), not_kanidm),
         ("ten thousand headers", with_length(&"a: b\r\n".repeat(10_000), state), not_kanidm),
         ("another protocol", "HTTP/9.9 200 OK\r\n\r\n\"Refresh\"".to_owned(), not_kanidm),
-        ("another protocol, upgraded to", "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n\"Refresh\"".to_owned(), "101"),
+        (
+            "another protocol, upgraded to",
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n\"Refresh\"".to_owned(),
+            "101",
+        ),
         ("nothing new", "HTTP/1.1 304 Not Modified\r\n\r\n".to_owned(), "304"),
         ("no content", "HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "204"),
-        ("a part", "HTTP/1.1 206 Partial Content\r\ncontent-length: 9\r\n\r\n\"Refresh\"".to_owned(), "206"),
+        (
+            "a part",
+            "HTTP/1.1 206 Partial Content\r\ncontent-length: 9\r\n\r\n\"Refresh\"".to_owned(),
+            "206",
+        ),
         ("a status of no class", "HTTP/1.1 999 X\r\ncontent-length: 0\r\n\r\n".to_owned(), "999"),
-        ("a status of two digits", "HTTP/1.1 20 OK\r\ncontent-length: 0\r\n\r\n".to_owned(), not_kanidm),
+        (
+            "a status of two digits",
+            "HTTP/1.1 20 OK\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            not_kanidm,
+        ),
         ("compressed", with_length("content-encoding: gzip\r\n", "\u{1f}\u{8b}\u{8}"), not_kanidm),
         ("brackets without end", with_length("", &deep), not_kanidm),
         ("objects without end", with_length("", &"{\"Active\":".repeat(100_000)), not_kanidm),
@@ -157,15 +207,38 @@ fn a_post_is_applied_only_when_kanidm_says_so() {
     }
     let not_kanidm = "not one of Kanidm's sync interface";
     for (what, bytes, words) in [
-        ("a page to sign in", with_length("content-type: text/html\r\n", "<html>Welcome</html>"), not_kanidm),
+        (
+            "a page to sign in",
+            with_length("content-type: text/html\r\n", "<html>Welcome</html>"),
+            not_kanidm,
+        ),
         ("nothing", with_length("", ""), not_kanidm),
         ("a state", with_length("", "\"Refresh\""), not_kanidm),
         ("the request", with_length("", "{\"entries\":[]}"), not_kanidm),
-        ("half of it", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnu".to_owned(), "talking to Kanidm failed"),
-        ("accepted for later", "HTTP/1.1 202 Accepted\r\ncontent-length: 4\r\n\r\nnull".to_owned(), "202"),
+        (
+            "half of it",
+            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnu".to_owned(),
+            "talking to Kanidm failed",
+        ),
+        (
+            "accepted for later",
+            "HTTP/1.1 202 Accepted\r\ncontent-length: 4\r\n\r\nnull".to_owned(),
+            "202",
+        ),
         ("no content", "HTTP/1.1 204 No Content\r\n\r\n".to_owned(), "204"),
-        ("terminal codes", "HTTP/1.1 400 Bad\r\ncontent-length: 9\r\n\r\n\u{1b}]0;x\u{7}\n\r\n".to_owned(), "400"),
-        ("the token", format!("HTTP/1.1 400 Bad\r\nx-kanidm-opid: {TOKEN}\r\ncontent-length: {}\r\n\r\n{TOKEN}", TOKEN.len()), "400"),
+        (
+            "terminal codes",
+            "HTTP/1.1 400 Bad\r\ncontent-length: 9\r\n\r\n\u{1b}]0;x\u{7}\n\r\n".to_owned(),
+            "400",
+        ),
+        (
+            "the token",
+            format!(
+                "HTTP/1.1 400 Bad\r\nx-kanidm-opid: {TOKEN}\r\ncontent-length: {}\r\n\r\n{TOKEN}",
+                TOKEN.len()
+            ),
+            "400",
+        ),
     ] {
         let error = post(&pki, bytes).expect_err(what);
         assert_says(what, &error, words);
@@ -187,7 +260,11 @@ fn a_slow_answer_counts_and_an_endless_one_does_not() {
     let pki = Pki::new();
     let web = Web::one(&pki.localhost(), |link| {
         request(link);
-        trickle(link, with_length("x-slow: yes\r\n", "\"Refresh\"").as_bytes(), Duration::from_millis(2));
+        trickle(
+            link,
+            with_length("x-slow: yes\r\n", "\"Refresh\"").as_bytes(),
+            Duration::from_millis(2),
+        );
     });
     assert_eq!(client(&pki, web.port, AMPLE).state(), Ok(SyncState::Refresh));
     web.finish();
@@ -195,7 +272,12 @@ fn a_slow_answer_counts_and_an_endless_one_does_not() {
     // Each of them would go on for ten minutes and more.
     let pause = Duration::from_millis(20);
     let endless: [(&str, Script); 4] = [
-        ("a head", Box::new(move |link| trickle(link, "HTTP/1.1 200 OK\r\nx: ".repeat(2_000).as_bytes(), pause))),
+        (
+            "a head",
+            Box::new(move |link| {
+                trickle(link, "HTTP/1.1 200 OK\r\nx: ".repeat(2_000).as_bytes(), pause)
+            }),
+        ),
         (
             "a body",
             Box::new(move |link| {
@@ -206,7 +288,11 @@ fn a_slow_answer_counts_and_an_endless_one_does_not() {
         (
             "early hints",
             Box::new(move |link| {
-                while link.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n").and_then(|()| link.flush()).is_ok() {
+                while link
+                    .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                    .and_then(|()| link.flush())
+                    .is_ok()
+                {
                     thread::sleep(pause);
                 }
             }),
@@ -279,7 +365,8 @@ fn a_server_that_becomes_another_one_is_not_talked_to() {
     }
 }
 
-/// The connection is kept after an answer. What comes on it unasked is no answer to the next request.
+/// The connection is kept after an answer. What comes on it unasked is no answer to the next
+/// request.
 #[test]
 fn an_answer_before_its_question_is_not_believed() {
     let pki = Pki::new();

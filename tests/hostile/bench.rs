@@ -11,7 +11,9 @@ use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
 
 use crate::model::{Entry, Model};
-use crate::support::peer::{Link, Peer, SLAPD, bind_response, done, entry, id_set, sync_done, sync_entry};
+use crate::support::peer::{
+    Link, Peer, SLAPD, bind_response, done, entry, id_set, sync_done, sync_entry,
+};
 use crate::support::pki::Pki;
 use crate::support::temp::TempDir;
 use crate::support::tool::ConfigText;
@@ -37,7 +39,8 @@ pub fn uuid(number: u128) -> Uuid {
 
 pub fn person(id: u32, number: u128, name: &str) -> Vec<u8> {
     let uid = format!("user{number}");
-    let attributes: [(&str, &[&str]); 3] = [("objectClass", &["person"]), ("uid", &[&uid]), ("cn", &[name])];
+    let attributes: [(&str, &[&str]); 3] =
+        [("objectClass", &["person"]), ("uid", &[&uid]), ("cn", &[name])];
     sync_entry(id, uuid(number), &format!("uid={uid},dc=example"), &attributes)
 }
 
@@ -51,18 +54,27 @@ pub fn prelude() -> Conversation {
 
 /// Everything: two persons are left of the three.
 pub fn full() -> Conversation {
-    let refresh = vec![person(REFRESH, 1, "One"), person(REFRESH, 2, "Two again"), sync_done(REFRESH, Some("rid=000,csn=2"), true)];
+    let refresh = vec![
+        person(REFRESH, 1, "One"),
+        person(REFRESH, 2, "Two again"),
+        sync_done(REFRESH, Some("rid=000,csn=2"), true),
+    ];
     [prelude(), vec![refresh]].concat()
 }
 
-/// The same as changes, with the answers to what is looked up beside them: which groups name the person that has changed.
+/// The same as changes, with the answers to what is looked up beside them: which groups name the
+/// person that has changed.
 pub fn changes() -> Conversation {
     with_refresh(changes_refresh())
 }
 
 /// What [`changes`] has for a refresh.
 pub fn changes_refresh() -> Vec<Vec<u8>> {
-    vec![id_set(REFRESH, true, &[uuid(3)]), person(REFRESH, 2, "Two again"), sync_done(REFRESH, Some("rid=000,csn=2"), true)]
+    vec![
+        id_set(REFRESH, true, &[uuid(3)]),
+        person(REFRESH, 2, "Two again"),
+        sync_done(REFRESH, Some("rid=000,csn=2"), true),
+    ]
 }
 
 /// Another refresh in the place of that of [`changes`].
@@ -73,7 +85,12 @@ pub fn with_refresh(refresh: Vec<Vec<u8>>) -> Conversation {
 impl Bench {
     /// Kanidm holds the persons 1, 2 and 3, and a cookie.
     pub fn new() -> Bench {
-        let mut bench = Bench { pki: Pki::new(), folder: TempDir::new("hostile"), model: Model::default(), timeout: AMPLE };
+        let mut bench = Bench {
+            pki: Pki::new(),
+            folder: TempDir::new("hostile"),
+            model: Model::default(),
+            timeout: AMPLE,
+        };
         let persons = (1..=3).map(|number| person(REFRESH, number, "Some One"));
         let refresh = persons.chain([sync_done(REFRESH, Some("rid=000,csn=1"), true)]).collect();
         bench.run(false, speaking([prelude(), vec![refresh]].concat())).unwrap();
@@ -83,7 +100,11 @@ impl Bench {
     }
 
     /// One run against a directory with this script.
-    pub fn run(&mut self, full: bool, script: impl FnOnce(&mut Link) + Send + 'static) -> Result<Outcome, RunError> {
+    pub fn run(
+        &mut self,
+        full: bool,
+        script: impl FnOnce(&mut Link) + Send + 'static,
+    ) -> Result<Outcome, RunError> {
         let peer = Peer::tls(&self.pki.localhost(), script);
         let config = self.config(peer.port);
         let job = Job {

@@ -1,4 +1,5 @@
-//! The directory's conversation in other pieces than usual, and one that ends or stalls at every message, and inside of it.
+//! The directory's conversation in other pieces than usual, and one that ends or stalls at every
+//! message, and inside of it.
 
 use std::time::Duration;
 
@@ -31,14 +32,22 @@ fn places(conversation: &Conversation) -> Vec<Place> {
     let mut places = Vec::new();
     for (turn, messages) in conversation.iter().enumerate() {
         for (message, bytes) in messages.iter().map(Vec::len).enumerate() {
-            places.extend([0, 1, 3, bytes / 2, bytes - 1].map(|bytes| Place { turn, message, bytes }));
+            places.extend([0, 1, 3, bytes / 2, bytes - 1].map(|bytes| Place {
+                turn,
+                message,
+                bytes,
+            }));
         }
     }
     places
 }
 
 /// Holds the conversation up to the place.
-fn spoilt(conversation: Conversation, place: Place, end: End) -> impl FnOnce(&mut Link) + Send + 'static {
+fn spoilt(
+    conversation: Conversation,
+    place: Place,
+    end: End,
+) -> impl FnOnce(&mut Link) + Send + 'static {
     move |link| {
         for (at, turn) in conversation.into_iter().enumerate().take(place.turn + 1) {
             link.request();
@@ -60,7 +69,9 @@ fn spoilt(conversation: Conversation, place: Place, end: End) -> impl FnOnce(&mu
 
 #[test]
 fn a_conversation_that_ends_anywhere_deletes_nothing() {
-    for (kind, conversation, is_full) in [("everything", full(), true), ("changes", changes(), false)] {
+    for (kind, conversation, is_full) in
+        [("everything", full(), true), ("changes", changes(), false)]
+    {
         let mut bench = Bench::new();
         let places = places(&conversation);
         assert!(places.len() > 20, "{places:?}");
@@ -84,9 +95,12 @@ fn a_conversation_that_ends_anywhere_deletes_nothing() {
 
 #[test]
 fn a_conversation_that_stalls_anywhere_ends() {
-    // Long enough for what comes before the stall on a busy machine; should it not be, that is a time-out as well.
+    // Long enough for what comes before the stall on a busy machine; should it not be, that is a
+    // time-out as well.
     let timeout = Duration::from_millis(1500);
-    for (kind, conversation, is_full) in [("everything", full(), true), ("changes", changes(), false)] {
+    for (kind, conversation, is_full) in
+        [("everything", full(), true), ("changes", changes(), false)]
+    {
         std::thread::scope(|scope| {
             for place in places(&conversation).into_iter().filter(|place| place.bytes != 1) {
                 let conversation = conversation.clone();
@@ -94,7 +108,11 @@ fn a_conversation_that_stalls_anywhere_ends() {
                     let mut bench = Bench::new();
                     bench.timeout = timeout;
                     let result = bench.run(is_full, spoilt(conversation, place, End::Silence));
-                    bench.assert_failed(&format!("{kind}, {place:?}"), &result, &["timed out", "ldap_timeout"]);
+                    bench.assert_failed(
+                        &format!("{kind}, {place:?}"),
+                        &result,
+                        &["timed out", "ldap_timeout"],
+                    );
                 });
             }
         });

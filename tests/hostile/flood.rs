@@ -1,4 +1,5 @@
-//! Peers that do not stop, and what our program holds of it: it runs with less memory than it would take to hold it all.
+//! Peers that do not stop, and what our program holds of it: it runs with less memory than it would
+//! take to hold it all.
 
 use std::process::Command;
 use std::sync::mpsc;
@@ -7,14 +8,18 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::bench::{Bench, REFRESH, person, prelude, uuid};
-use crate::support::peer::{Link, Peer, done, entry, id_set, message, number, reference, sync_done, tlv};
+use crate::support::peer::{
+    Link, Peer, done, entry, id_set, message, number, reference, sync_done, tlv,
+};
 use crate::support::scripted_https::{ScriptedHttps, response};
 use crate::support::tool::{ConfigText, Outcome, Tool, run_command};
 
-/// Bytes of address space: the program itself, its threads, and 4,000,000 UUIDs. Ten million would not fit.
+/// Bytes of address space: the program itself, its threads, and 4,000,000 UUIDs. Ten million would
+/// not fit.
 const SPACE: u64 = 600 << 20;
 
-/// One of our runs as a process, with so much memory, on what the directory says for a refresh, and a Kanidm that has nothing yet.
+/// One of our runs as a process, with so much memory, on what the directory says for a refresh, and
+/// a Kanidm that has nothing yet.
 fn run(refresh: impl FnOnce(&mut Link) + Send + 'static) -> Outcome {
     let bench = Bench::new();
     let peer = Peer::tls(&bench.pki().localhost(), move |link| {
@@ -25,15 +30,25 @@ fn run(refresh: impl FnOnce(&mut Link) + Send + 'static) -> Outcome {
         link.request();
         refresh(link);
     });
-    let kanidm = ScriptedHttps::start(&bench.pki().localhost(), |head| match head.starts_with("GET") {
-        true => response("200 OK", "", "\"Refresh\""),
-        false => response("500 Internal Server Error", "", "nothing is to be sent"),
-    });
-    let tool = Tool::new(&bench.config_text(peer.port), &ConfigText::for_kanidm(&kanidm.url(), bench.pki().ca()));
+    let kanidm =
+        ScriptedHttps::start(&bench.pki().localhost(), |head| match head.starts_with("GET") {
+            true => response("200 OK", "", "\"Refresh\""),
+            false => response("500 Internal Server Error", "", "nothing is to be sent"),
+        });
+    let tool = Tool::new(
+        &bench.config_text(peer.port),
+        &ConfigText::for_kanidm(&kanidm.url(), bench.pki().ca()),
+    );
     let plain = tool.command();
     let mut command = Command::new("prlimit");
-    command.arg(format!("--as={SPACE}")).arg(plain.get_program()).args(plain.get_args()).arg("--json");
-    let outcome = run_command(command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()));
+    command
+        .arg(format!("--as={SPACE}"))
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .arg("--json");
+    let outcome = run_command(
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()),
+    );
     assert_eq!(kanidm.requests().len(), 1, "nothing is sent: {}", outcome.all());
     outcome
 }
@@ -42,7 +57,11 @@ fn run(refresh: impl FnOnce(&mut Link) + Send + 'static) -> Outcome {
 fn assert_failed(what: &str, outcome: &Outcome, words: &str) {
     assert_eq!(outcome.code, Some(1), "{what}: {}", outcome.all());
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert!(report["error"].as_str().is_some_and(|error| error.contains(words)), "{what}: {}", outcome.all());
+    assert!(
+        report["error"].as_str().is_some_and(|error| error.contains(words)),
+        "{what}: {}",
+        outcome.all()
+    );
 }
 
 /// Sends it until the client hangs up; how often.
@@ -60,7 +79,10 @@ fn uuids_without_end_are_too_many() {
         });
         assert_failed("sets", &outcome, "more than 4000000 entries named in one refresh");
         let sets = counted.recv().unwrap();
-        assert!((80..400).contains(&sets), "it hung up soon after the limit, not before: {sets} sets");
+        assert!(
+            (80..400).contains(&sets),
+            "it hung up soon after the limit, not before: {sets} sets"
+        );
     }
 }
 
@@ -79,17 +101,29 @@ fn a_search_without_end_is_given_up() {
     let outcome = run(move |link| {
         refresh_with_csn(link);
         let base = link.request();
-        link.send([entry(base.id, "dc=example", &[("entryCSN", &[CSN])]), done(base.id, 0, "")].concat());
+        link.send(
+            [entry(base.id, "dc=example", &[("entryCSN", &[CSN])]), done(base.id, 0, "")].concat(),
+        );
         let search = link.request();
         assert!(search.mentions("entryCSN"));
         let newer = "20260101000001.000000Z#000000#000#000000";
-        let entries: Vec<u8> =
-            (0..1_000).flat_map(|n| entry(search.id, "", &[("entryUUID", &[&uuid(n).to_string()]), ("entryCSN", &[newer])])).collect();
+        let entries: Vec<u8> = (0..1_000)
+            .flat_map(|n| {
+                entry(
+                    search.id,
+                    "",
+                    &[("entryUUID", &[&uuid(n).to_string()]), ("entryCSN", &[newer])],
+                )
+            })
+            .collect();
         sent.send(without_end(link, &entries)).unwrap();
     });
     assert_failed("search", &outcome, "was answered with more than 4000000 entries");
     let batches = counted.recv().unwrap();
-    assert!((4_000..20_000).contains(&batches), "it hung up soon after the limit, not before: {batches} batches");
+    assert!(
+        (4_000..20_000).contains(&batches),
+        "it hung up soon after the limit, not before: {batches} batches"
+    );
 }
 
 #[test]
@@ -99,12 +133,17 @@ fn a_search_of_one_entry_has_one() {
         let search = link.request();
         without_end(link, &entry(search.id, "dc=example", &[("entryCSN", &[CSN])]));
     });
-    assert_failed("base", &outcome, "of the single entry \"dc=example\" was answered with several entries");
+    assert_failed(
+        "base",
+        &outcome,
+        "of the single entry \"dc=example\" was answered with several entries",
+    );
 }
 
 #[test]
 fn a_length_that_is_promised_takes_no_memory() {
-    // 60 MiB, within the limit of 64 MiB. More than that is read past if it is an entry, and refused if not.
+    // 60 MiB, within the limit of 64 MiB. More than that is read past if it is an entry, and
+    // refused if not.
     let outcome = run(|link| {
         link.send([0x30, 0x84, 3, 0xc0, 0, 0, 2, 1, 4]);
         link.hang_up();
@@ -112,7 +151,10 @@ fn a_length_that_is_promised_takes_no_memory() {
     assert_failed("60 MiB", &outcome, "closed the connection");
     for (operation, words) in [(0x65, "raise max_ber_size"), (0x64, "closed the connection")] {
         let outcome = run(move |link| {
-            link.send([0x30, 0x84, 0xff, 0xff, 0xff, 0xf0, 2, 1, 4, operation, 0x84, 0xff, 0xff, 0xff, 0xe0]);
+            link.send([
+                0x30, 0x84, 0xff, 0xff, 0xff, 0xf0, 2, 1, 4, operation, 0x84, 0xff, 0xff, 0xff,
+                0xe0,
+            ]);
             link.send([4, 0x84, 0xff, 0xff, 0xff, 0xd0]);
             link.hang_up();
         });
@@ -124,8 +166,10 @@ fn a_length_that_is_promised_takes_no_memory() {
 fn what_is_ignored_is_not_kept() {
     // 200 MB of references, and of Sync Info that means nothing.
     let uri = format!("ldap://elsewhere.example/{}", "x".repeat(100_000));
-    let unknown = message(REFRESH, tlv(0x79, [tlv(0x80, "1.2.3"), tlv(0x81, vec![b'x'; 100_000])].concat()));
-    let refused = message(REFRESH, tlv(0x65, [number(10, 52), tlv(4, ""), tlv(4, "tired")].concat()));
+    let unknown =
+        message(REFRESH, tlv(0x79, [tlv(0x80, "1.2.3"), tlv(0x81, vec![b'x'; 100_000])].concat()));
+    let refused =
+        message(REFRESH, tlv(0x65, [number(10, 52), tlv(4, ""), tlv(4, "tired")].concat()));
     for ignored in [reference(REFRESH, &uri), unknown, sync_info_cookie()] {
         let end = refused.clone();
         let outcome = run(move |link| {

@@ -1,6 +1,8 @@
-//! Entries that are nearly as large as a message may be, or larger: what our program holds of them does not grow with their number.
+//! Entries that are nearly as large as a message may be, or larger: what our program holds of them
+//! does not grow with their number.
 //!
-//! `WEIGHT=100 cargo test --test hostile weight -- --nocapture` has so many of them, and prints the peak memory.
+//! `WEIGHT=100 cargo test --test hostile weight -- --nocapture` has so many of them, and prints the
+//! peak memory.
 
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -23,8 +25,14 @@ fn entries(by_default: u128) -> u128 {
 
 const MIB: usize = 1 << 20;
 
-/// A dry run on so many entries, in so much memory, of addresses as well: they are given by numbers from 0.
-fn run(what: &str, entries: u128, most: usize, entry: impl Fn(u128) -> Vec<u8> + Send + 'static) -> Value {
+/// A dry run on so many entries, in so much memory, of addresses as well: they are given by numbers
+/// from 0.
+fn run(
+    what: &str,
+    entries: u128,
+    most: usize,
+    entry: impl Fn(u128) -> Vec<u8> + Send + 'static,
+) -> Value {
     let (bench, folder) = (Bench::new(), TempDir::new("weight"));
     let socket = folder.path().join("ldapi");
     let (process, started) = mpsc::channel::<u32>();
@@ -40,15 +48,28 @@ fn run(what: &str, entries: u128, most: usize, entry: impl Fn(u128) -> Vec<u8> +
         link.send(sync_done(REFRESH, Some("rid=000,csn=1"), true));
         link.stay_silent();
     });
-    let kanidm = ScriptedHttps::start(&bench.pki().localhost(), |_| response("200 OK", "", "\"Refresh\""));
+    let kanidm =
+        ScriptedHttps::start(&bench.pki().localhost(), |_| response("200 OK", "", "\"Refresh\""));
     let uri = format!("ldapi://{}", socket.display().to_string().replace('/', "%2F"));
-    let config = bench.config_text(peer.port).set("ldap_uri", uri).without("ldap_ca").set("group_objectclass", "group");
+    let config = bench
+        .config_text(peer.port)
+        .set("ldap_uri", uri)
+        .without("ldap_ca")
+        .set("group_objectclass", "group");
     let tool = Tool::new(&config, &ConfigText::for_kanidm(&kanidm.url(), bench.pki().ca()));
     let plain = tool.command();
     let mut command = Command::new("prlimit");
-    // Beside what is resident: the program, its stacks, and buffers that have room for twice as much.
-    command.arg(format!("--as={}", 2 * most + 100 * MIB)).arg(plain.get_program()).args(plain.get_args());
-    command.args(["--dry-run", "--json"]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Beside what is resident: the program, its stacks, and buffers that have room for twice as
+    // much.
+    command
+        .arg(format!("--as={}", 2 * most + 100 * MIB))
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command
+        .args(["--dry-run", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     process.send(child.id()).unwrap();
     let outcome = Running::of(child).finish_within(Duration::from_secs(600));
@@ -56,7 +77,8 @@ fn run(what: &str, entries: u128, most: usize, entry: impl Fn(u128) -> Vec<u8> +
     assert_eq!(sent, entries, "{what}: {}", outcome.all());
     println!("{what}: {sent} entries of {SIZE} bytes, {} MiB at most", peak / MIB);
     assert!(peak < most, "{what}: {peak} bytes, {most} are allowed");
-    serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("{what}: no report: {e}\n{}", outcome.all()))
+    serde_json::from_str(&outcome.stdout)
+        .unwrap_or_else(|e| panic!("{what}: no report: {e}\n{}", outcome.all()))
 }
 
 /// Bytes that were resident at most.
@@ -74,9 +96,11 @@ fn lines(line: &str) -> String {
     text
 }
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl";
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMfbnJ0VkQyXo2WdFYXuzDNQq3XFQqqvDVk3rLFJ0QXl";
 
-/// Every attribute that its owner may write, with one long value, with many, and with what looks valid.
+/// Every attribute that its owner may write, with one long value, with many, and with what looks
+/// valid.
 #[test]
 fn large_persons_are_not_kept() {
     let long = "x".repeat(SIZE);
@@ -97,24 +121,36 @@ fn large_persons_are_not_kept() {
             7 => ("loginShell", &[&long]),
             _ => ("sshPublicKey", &[&beyond]),
         };
-        let common: [(&str, &[&str]); 4] = [("objectClass", &["person"]), ("uid", &[&uid]), ("cn", &["One"]), ("uidNumber", &["20000"])];
-        let mut attributes: Vec<_> = common.into_iter().filter(|(name, _)| *name != grown.0 || *name == "objectClass").collect();
+        let common: [(&str, &[&str]); 4] = [
+            ("objectClass", &["person"]),
+            ("uid", &[&uid]),
+            ("cn", &["One"]),
+            ("uidNumber", &["20000"]),
+        ];
+        let mut attributes: Vec<_> = common
+            .into_iter()
+            .filter(|(name, _)| *name != grown.0 || *name == "objectClass")
+            .collect();
         attributes.push(grown);
         sync_entry(REFRESH, uuid(number), &format!("uid={uid},dc=example"), &attributes)
     });
-    let named = report["held"].as_array().unwrap().len() + report["dropped"].as_array().unwrap().len();
+    let named =
+        report["held"].as_array().unwrap().len() + report["dropped"].as_array().unwrap().len();
     assert!(report["read"] == entries as u64 && named as u128 >= entries, "{report}");
 }
 
-/// Members that are nobody's. 1 GiB of them may wait until all persons are known, and the largest groups go first.
+/// Members that are nobody's. 1 GiB of them may wait until all persons are known, and the largest
+/// groups go first.
 #[test]
 fn large_groups_are_kept_up_to_a_bound() {
-    let members: Vec<String> = (0..7_500).map(|n| format!("cn=nobody{n:06},o={},dc=example", "x".repeat(7_960))).collect();
+    let members: Vec<String> =
+        (0..7_500).map(|n| format!("cn=nobody{n:06},o={},dc=example", "x".repeat(7_960))).collect();
     let entries = entries(2);
     let report = run("groups", entries, 1_200 * MIB, move |number| {
         let cn = format!("group{number}");
         let members: Vec<&str> = members.iter().map(String::as_str).collect();
-        let attributes: [(&str, &[&str]); 3] = [("objectClass", &["group"]), ("cn", &[&cn]), ("member", &members)];
+        let attributes: [(&str, &[&str]); 3] =
+            [("objectClass", &["group"]), ("cn", &[&cn]), ("member", &members)];
         sync_entry(REFRESH, uuid(number), &format!("cn={cn},dc=example"), &attributes)
     });
     let held = report["held"].as_array().unwrap().len() as u128;

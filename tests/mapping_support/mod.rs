@@ -1,10 +1,13 @@
-//! Directory entries for mapping tests: written as the bytes a server sends, and read with the decoder that reads them in a run.
+//! Directory entries for mapping tests: written as the bytes a server sends, and read with the
+//! decoder that reads them in a run.
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "this is how tests fail")]
 
 use std::collections::HashMap;
 
-use kanidm_ldap_sync::config::sync::{EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping};
+use kanidm_ldap_sync::config::sync::{
+    EntryConfig, GroupMapping, GroupSchema, InvalidEntries, MappingConfig, PersonMapping,
+};
 use kanidm_ldap_sync::mapping::{Content, Mapper};
 use ldap_content_sync::oversized::{OversizedReader, Progress};
 use ldap_content_sync::{LdapMessage, Limits, ProtocolOp};
@@ -50,14 +53,19 @@ impl TestEntry {
             let values: Vec<u8> = values.iter().flat_map(|value| tlv(0x04, value)).collect();
             tlv(0x30, &[tlv(0x04, name.as_bytes()), tlv(0x31, &values)].concat())
         });
-        let entry = [tlv(0x04, self.dn.as_bytes()), tlv(0x30, &attributes.collect::<Vec<u8>>())].concat();
+        let entry =
+            [tlv(0x04, self.dn.as_bytes()), tlv(0x30, &attributes.collect::<Vec<u8>>())].concat();
         tlv(0x30, &[tlv(0x02, &[1]), tlv(0x64, &entry)].concat())
     }
 }
 
 fn tlv(tag: u8, contents: &[u8]) -> Vec<u8> {
     let length = u32::try_from(contents.len()).unwrap();
-    let header = if length < 0x80 { vec![tag, length as u8] } else { [&[tag, 0x84], &length.to_be_bytes()[..]].concat() };
+    let header = if length < 0x80 {
+        vec![tag, length as u8]
+    } else {
+        [&[tag, 0x84], &length.to_be_bytes()[..]].concat()
+    };
     [header, contents.to_vec()].concat()
 }
 
@@ -72,7 +80,9 @@ pub fn person(id: u128, name: &str) -> TestEntry {
 
 /// A group with nothing but a name.
 pub fn group(id: u128, name: &str) -> TestEntry {
-    TestEntry::new(id, &format!("cn={name},ou=groups,dc=example,dc=com")).with("objectClass", "groupOfNames").with("cn", name)
+    TestEntry::new(id, &format!("cn={name},ou=groups,dc=example,dc=com"))
+        .with("objectClass", "groupOfNames")
+        .with("cn", name)
 }
 
 /// The configuration that an empty file means.
@@ -148,11 +158,16 @@ pub fn map(cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
     mapper.finish()
 }
 
-/// Maps the entries of a full run, each as what is left of an entry that was larger than this limit.
+/// Maps the entries of a full run, each as what is left of an entry that was larger than this
+/// limit.
 pub fn map_beyond(limit: usize, cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
     let mut mapper = Mapper::new(cfg, true);
     for entry in entries {
-        let Ok(Progress::Done { entry: left, .. }) = OversizedReader::new(limit).feed(&entry.message()) else { panic!("not an entry") };
+        let Ok(Progress::Done { entry: left, .. }) =
+            OversizedReader::new(limit).feed(&entry.message())
+        else {
+            panic!("not an entry")
+        };
         let message = left.decode(&Limits::default()).unwrap();
         let ProtocolOp::SearchResultEntry(decoded) = &message.op else { panic!("not an entry") };
         mapper.entry(entry.uuid, decoded);
@@ -162,7 +177,12 @@ pub fn map_beyond(limit: usize, cfg: &MappingConfig, entries: &[TestEntry]) -> C
 
 /// Everything that is sent, in order.
 pub fn sent(content: &Content) -> Vec<Value> {
-    content.changes.records().iter().map(|record| serde_json::from_slice(&content.changes.json(record)).unwrap()).collect()
+    content
+        .changes
+        .records()
+        .iter()
+        .map(|record| serde_json::from_slice(&content.changes.json(record)).unwrap())
+        .collect()
 }
 
 /// The one entry that is sent.
@@ -174,7 +194,10 @@ pub fn only(content: &Content) -> Value {
 
 /// What is sent for a name.
 pub fn named(content: &Content, name: &str) -> Value {
-    sent(content).into_iter().find(|entry| entry["name"] == name).unwrap_or_else(|| panic!("{name} is not sent: {:?}", content.held))
+    sent(content)
+        .into_iter()
+        .find(|entry| entry["name"] == name)
+        .unwrap_or_else(|| panic!("{name} is not sent: {:?}", content.held))
 }
 
 /// The members of a group, sorted.
@@ -185,7 +208,8 @@ pub fn members(content: &Content, name: &str) -> Vec<String> {
 /// The members of a group as it is sent, sorted.
 pub fn members_of(group: &Value) -> Vec<String> {
     let members = group["member"].as_array().into_iter().flatten();
-    let mut members: Vec<String> = members.map(|member| member["external_id"].as_str().unwrap().to_string()).collect();
+    let mut members: Vec<String> =
+        members.map(|member| member["external_id"].as_str().unwrap().to_string()).collect();
     members.sort();
     members
 }
@@ -193,5 +217,9 @@ pub fn members_of(group: &Value) -> Vec<String> {
 /// Attribute and rule of every problem of the one held entry.
 pub fn problems(content: &Content) -> Vec<(String, String)> {
     assert_eq!(content.held.len(), 1, "sent: {:?}", sent(content));
-    content.held[0].problems.iter().map(|problem| (problem.attribute.clone(), problem.rule.clone())).collect()
+    content.held[0]
+        .problems
+        .iter()
+        .map(|problem| (problem.attribute.clone(), problem.rule.clone()))
+        .collect()
 }

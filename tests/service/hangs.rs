@@ -1,5 +1,5 @@
-//! A directory that hangs at each step of the conversation, a Kanidm that hangs, and the service itself when it does: the status says so,
-//! and a run that is merely slow is not called hung.
+//! A directory that hangs at each step of the conversation, a Kanidm that hangs, and the service
+//! itself when it does: the status says so, and a run that is merely slow is not called hung.
 
 use std::fs;
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Socket, Type};
 use uuid::Uuid;
 
-use crate::service::{NEVER, Service, config, no_more, one_person, person, status_address, status_at, stopped, until_refresh, wait_until};
+use crate::service::{
+    NEVER, Service, config, no_more, one_person, person, status_address, status_at, stopped,
+    until_refresh, wait_until,
+};
 use crate::support::kanidm::KanidmServer;
 use crate::support::peer::{Link, Peer, Script, bind_response, done, entry, id_set, sync_done};
 use crate::support::pki::Pki;
@@ -58,7 +61,10 @@ fn a_directory_that_hangs_at_any_step_fails_the_run_and_not_the_service() {
         });
         let peer = Peer::tls_series(&pki.localhost(), vec![hang, Box::new(one_person)]);
         let status = status_address();
-        let tool = Tool::new(&config(&peer, &pki, &token, status).set("kanidm_timeout", 20), &client(&kanidm));
+        let tool = Tool::new(
+            &config(&peer, &pki, &token, status).set("kanidm_timeout", 20),
+            &client(&kanidm),
+        );
         (words, Service::start(&tool, status), tool, peer)
     });
     for (words, service, _tool, _peer) in &started {
@@ -79,7 +85,8 @@ fn a_kanidm_that_hangs_fails_the_run_and_not_the_service() {
     let token = kanidm.create_sync_account(ACCOUNT).token;
     let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person) as Script]);
     let status = status_address();
-    let tool = Tool::new(&config(&peer, &pki, &token, status).set("kanidm_timeout", 2), &client(&kanidm));
+    let tool =
+        Tool::new(&config(&peer, &pki, &token, status).set("kanidm_timeout", 2), &client(&kanidm));
     crate::service::signal(kanidm.pid(), "STOP");
     let service = Service::start(&tool, status);
     service.wait_for("reading the sync state from Kanidm", 1);
@@ -89,8 +96,9 @@ fn a_kanidm_that_hangs_fails_the_run_and_not_the_service() {
     service.wait_for_status("Ok\n");
 }
 
-/// Patience is two of `ldap_timeout`, `kanidm_timeout` and `connect_timeout`: six seconds. The run takes longer, moving all the time: in
-/// one message that trickles, in messages that are no entries, and in the answers to what is looked up beside the refresh.
+/// Patience is two of `ldap_timeout`, `kanidm_timeout` and `connect_timeout`: six seconds. The run
+/// takes longer, moving all the time: in one message that trickles, in messages that are no
+/// entries, and in the answers to what is looked up beside the refresh.
 #[test]
 fn a_run_that_moves_is_not_hung() {
     const PAUSE: Duration = Duration::from_millis(400);
@@ -105,10 +113,18 @@ fn a_run_that_moves_is_not_hung() {
             link.send(id_set(id, false, &[Uuid::from_u128(1 << 64 | 1)]));
             thread::sleep(PAUSE);
         }
-        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), true));
+        link.send(sync_done(
+            id,
+            Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"),
+            true,
+        ));
         while let Some(search) = link.next_request().filter(|request| request.tag == 0x63) {
             for number in 0..4 {
-                link.send(entry(search.id, &format!("cn=other {number},dc=example"), &[("objectClass", &["other"])]));
+                link.send(entry(
+                    search.id,
+                    &format!("cn=other {number},dc=example"),
+                    &[("objectClass", &["other"])],
+                ));
                 thread::sleep(PAUSE);
             }
             link.send(done(search.id, 0, ""));
@@ -146,7 +162,11 @@ fn a_run_that_hangs_is_said_to() {
         let id = until_refresh(link);
         link.send(person(id, 1, "one"));
         (2..2_000).for_each(|number| link.send(person(id, number, "not a name")));
-        link.send(sync_done(id, Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"), true));
+        link.send(sync_done(
+            id,
+            Some("rid=000,csn=20260102000000.000000Z#000000#000#000000"),
+            true,
+        ));
         no_more(link);
     });
     let peer = Peer::tls_series(&pki.localhost(), vec![Box::new(one_person), many_held]);
@@ -181,20 +201,35 @@ fn a_full_ldapi_socket_leaves_one_thread_behind() {
     let _filler = UnixStream::connect(&path).unwrap();
     let next = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
     next.set_nonblocking(true).unwrap();
-    assert_eq!(next.connect(&address).unwrap_err().kind(), ErrorKind::WouldBlock, "the queue is full");
+    assert_eq!(
+        next.connect(&address).unwrap_err().kind(),
+        ErrorKind::WouldBlock,
+        "the queue is full"
+    );
 
     let status = status_address();
     let uri = format!("ldapi://{}", path.to_str().unwrap().replace('/', "%2F"));
-    let config = ConfigText::for_directory(&uri, &path).without("ldap_ca").without("ldap_sync_dn").without("ldap_sync_pw");
-    let config = config.set("sync_token", token).set("schedule", NEVER).set("status_bind", status.to_string()).set("ldap_timeout", 1);
+    let config = ConfigText::for_directory(&uri, &path)
+        .without("ldap_ca")
+        .without("ldap_sync_dn")
+        .without("ldap_sync_pw");
+    let config = config
+        .set("sync_token", token)
+        .set("schedule", NEVER)
+        .set("status_bind", status.to_string())
+        .set("ldap_timeout", 1);
     let tool = Tool::new(&config, &client(&kanidm));
     let service = Service::start(&tool, status);
-    let holds = |what: &str| fs::read_dir(format!("/proc/{}/{what}", service.child.id())).unwrap().count();
+    let holds =
+        |what: &str| fs::read_dir(format!("/proc/{}/{what}", service.child.id())).unwrap().count();
     service.wait_for("has accepted no connection for 1 s", 1);
     let after_one = (holds("task"), holds("fd"));
     (0..10).for_each(|_| service.run_now("the connection of an earlier run is still not accepted"));
     // A run that is about to end holds a few more, of which these ten would be too many.
-    wait_until(|| holds("task") <= after_one.0 && holds("fd") <= after_one.1, || "each run leaves something behind".to_owned());
+    wait_until(
+        || holds("task") <= after_one.0 && holds("fd") <= after_one.1,
+        || "each run leaves something behind".to_owned(),
+    );
     assert_eq!(service.said("has accepted no connection"), 1);
 
     // The server is gone, and so is who waits for it.

@@ -1,4 +1,5 @@
-//! A thousand connections to the status socket while a run is under way: answered, and nothing of them stays.
+//! A thousand connections to the status socket while a run is under way: answered, and nothing of
+//! them stays.
 
 use std::fs;
 use std::io::Read;
@@ -15,7 +16,11 @@ fn held(process: u32) -> (usize, usize, usize) {
         let line = status.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    (field("Threads:"), field("VmRSS:"), fs::read_dir(format!("/proc/{process}/fd")).unwrap().count())
+    (
+        field("Threads:"),
+        field("VmRSS:"),
+        fs::read_dir(format!("/proc/{process}/fd")).unwrap().count(),
+    )
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! What is written where: the journal's prefixes, progress on a terminal and nowhere else, the JSON report.
+//! What is written where: the journal's prefixes, progress on a terminal and nowhere else, the JSON
+//! report.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::pipe;
@@ -34,13 +35,19 @@ fn the_journal_gets_priorities() {
     assert!(journal.lines().last().unwrap().starts_with("<3>ldaps://localhost:"), "{journal}");
     // The variable is inherited; only what it names is the journal.
     let elsewhere = run("1:1", &File::create(&path).unwrap());
-    assert!(elsewhere.lines().all(|line| !line.starts_with('<')) && elsewhere.contains(" ERROR ldaps://"), "{elsewhere}");
+    assert!(
+        elsewhere.lines().all(|line| !line.starts_with('<'))
+            && elsewhere.contains(" ERROR ldaps://"),
+        "{elsewhere}"
+    );
 }
 
 /// Runs it with a terminal for its output and error; what the terminal got.
 fn on_a_terminal(world: &World, arguments: &str) -> Outcome {
     let program = world.tool.command();
-    let words = std::iter::once(program.get_program()).chain(program.get_args()).map(|word| word.to_str().unwrap());
+    let words = std::iter::once(program.get_program())
+        .chain(program.get_args())
+        .map(|word| word.to_str().unwrap());
     let line = format!("{} {arguments}", words.collect::<Vec<_>>().join(" "));
     run_command(
         Command::new("script")
@@ -59,7 +66,9 @@ fn progress_is_for_terminals() {
     // Every POST takes long enough to be shown.
     let slow = || {
         world.kanidm.clear_faults();
-        world.kanidm.fault(Fault::delay(Moment::Received, Duration::from_millis(550)).only("POST").times(20));
+        world.kanidm.fault(
+            Fault::delay(Moment::Received, Duration::from_millis(550)).only("POST").times(20),
+        );
         world.kanidm.force_refresh(ACCOUNT);
     };
     slow();
@@ -88,7 +97,11 @@ fn a_failed_run_has_a_report() {
     world.slapd.stop();
     let outcome = world.tool.run(&["--json"]).expect_code(1);
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-    assert_eq!((&report["exit_code"], &report["result"]), (&Value::from(1), &Value::from("failed")), "{report}");
+    assert_eq!(
+        (&report["exit_code"], &report["result"]),
+        (&Value::from(1), &Value::from("failed")),
+        "{report}"
+    );
     assert!(report["error"].as_str().unwrap().contains("is the server running"), "{report}");
 }
 
@@ -101,10 +114,22 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     let full = |arguments: &[&str]| {
         let stdout = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let outcome = run_command(world.tool.command().args(arguments).stdout(stdout));
-        assert_eq!(outcome.stderr.matches(UNWRITTEN).count(), 1, "{arguments:?}: {}", outcome.stderr);
+        assert_eq!(
+            outcome.stderr.matches(UNWRITTEN).count(),
+            1,
+            "{arguments:?}: {}",
+            outcome.stderr
+        );
         outcome.code
     };
-    for arguments in [&["--help"][..], &["--version"], &["--check"], &["--dry-run"], &["--dry-run", "--json"], &["--proto-dump"]] {
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["--check"],
+        &["--dry-run"],
+        &["--dry-run", "--json"],
+        &["--proto-dump"],
+    ] {
         assert_eq!(full(arguments), Some(1), "{arguments:?}");
     }
     // The run has gone through; only its report is lost.
@@ -113,24 +138,30 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     world.tool.run(&["--json"]).expect_code(0);
 
     // A reader that closes its end has what it wanted.
-    for arguments in [&["--help"][..], &["--check"], &["--json"], &["--dry-run", "--full-refresh"]] {
+    for arguments in [&["--help"][..], &["--check"], &["--json"], &["--dry-run", "--full-refresh"]]
+    {
         let (reader, writer) = pipe().unwrap();
         drop(reader);
-        let outcome = run_command(world.tool.command().args(arguments).stdout(writer)).expect_code(0);
+        let outcome =
+            run_command(world.tool.command().args(arguments).stdout(writer)).expect_code(0);
         assert!(!outcome.stderr.contains("cannot be written"), "{arguments:?}: {}", outcome.stderr);
     }
 
     // A service goes on, and its status tells of the runs.
     let program = world.tool.command();
     let mut shell = Command::new("sh");
-    shell.args(["-c", "exec \"$@\" >/dev/full", "sh"]).arg(program.get_program()).args(program.get_args());
+    shell
+        .args(["-c", "exec \"$@\" >/dev/full", "sh"])
+        .arg(program.get_program())
+        .args(program.get_args());
     let service = Service::spawn(shell.args(["--schedule", "--json"]), status);
     service.wait_for(UNWRITTEN, 1);
     service.wait_for_status("Ok\n");
     drop(service);
 
     // Other failures keep their code.
-    let gone: String = (1..=15).map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect();
+    let gone: String =
+        (1..=15).map(|number| format!("dn: {}\nchangetype: delete\n\n", user_dn(number))).collect();
     world.slapd.modify(&gone);
     let full = |tool: &Tool, code| {
         let stdout = OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -28,12 +28,19 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
             let _ = heard.send(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
     });
-    let told = || messages.recv_timeout(Duration::from_secs(60)).expect("systemd is told something");
-    let mut service = Service::spawn(world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", systemd.path().join("notify")), first);
+    let told =
+        || messages.recv_timeout(Duration::from_secs(60)).expect("systemd is told something");
+    let mut service = Service::spawn(
+        world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", systemd.path().join("notify")),
+        first,
+    );
     service.wait_for_status("Ok\n");
     assert_eq!((told(), told()), ("READY=1".to_owned(), "STATUS=synchronising".to_owned()));
     let outlook = told();
-    assert!(outlook.starts_with("STATUS=synchronised; next run at 2099-01-01 00:00:00 UTC"), "{outlook}");
+    assert!(
+        outlook.starts_with("STATUS=synchronised; next run at 2099-01-01 00:00:00 UTC"),
+        "{outlook}"
+    );
 
     // A broken one: said, with file and key, and nothing else changes.
     let good = world.config.clone();
@@ -42,12 +49,15 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     service.wait_for(REFUSED, 1);
     assert!(service.log().contains("did you mean ldap_filter?"), "{}", service.log());
     assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
-    assert!(told().starts_with("STATUS=the configuration file is not usable, the old one is in force; next run"));
+    assert!(told().starts_with(
+        "STATUS=the configuration file is not usable, the old one is in force; next run"
+    ));
     assert_eq!(told(), "READY=1");
     assert_eq!(service.status(), "Ok\n");
     service.run_now("incremental");
 
-    // Another part of the directory: the next run notices that its state is of another configuration.
+    // Another part of the directory: the next run notices that its state is of another
+    // configuration.
     world.config = good;
     let some = "(|(&(objectClass=posixAccount)(uid=user0000*))(objectClass=groupOfNames))";
     world.reconfigure(|config| config.set("ldap_filter", some).set("max_delete_percent", 100));
@@ -55,14 +65,19 @@ fn a_new_configuration_is_taken_over_and_a_broken_one_is_not() {
     service.wait_for(IN_FORCE, 1);
     service.run_now("full refresh (the configuration of what is synchronised has changed)");
 
-    // The status listener moves; one that cannot leaves the old one where it is, and the rest of the configuration as it was.
+    // The status listener moves; one that cannot leaves the old one where it is, and the rest of
+    // the configuration as it was.
     let second = status_address();
     world.reconfigure(|config| config.set("status_bind", second.to_string()));
     service.signal("HUP");
     service.wait_for(IN_FORCE, 2);
     assert_eq!((status_at(first), status_at(second)), (String::new(), "Ok\n".to_owned()));
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    world.reconfigure(|config| config.set("status_bind", taken.local_addr().unwrap().to_string()).set("ldap_filter", FILTER));
+    world.reconfigure(|config| {
+        config
+            .set("status_bind", taken.local_addr().unwrap().to_string())
+            .set("ldap_filter", FILTER)
+    });
     service.signal("HUP");
     service.wait_for(REFUSED, 2);
     assert!(service.log().contains("cannot be bound"), "{}", service.log());
@@ -101,10 +116,13 @@ fn systemd_hears_of_start_and_end_even_if_its_queue_is_full() {
     let fill = || while filler.send_to(b"FILLER", &path).is_ok() {};
     let until = |message: &[u8]| {
         let mut buffer = [0; 512];
-        while socket.recv(&mut buffer).map(|length| &buffer[..length]).expect("systemd is told") != message {}
+        while socket.recv(&mut buffer).map(|length| &buffer[..length]).expect("systemd is told")
+            != message
+        {}
     };
     fill();
-    let mut service = Service::spawn(world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", &path), status);
+    let mut service =
+        Service::spawn(world.tool.command().arg("--schedule").env("NOTIFY_SOCKET", &path), status);
     service.wait_for_status("Ok\n");
     until(b"READY=1");
     fill();
@@ -122,9 +140,15 @@ struct DeadMount {
 impl DeadMount {
     fn new() -> DeadMount {
         let folder = TempDir::new("dead");
-        let server = OpenOptions::new().read(true).write(true).open("/dev/fuse").expect("FUSE, for a mount that hangs");
+        let server = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/fuse")
+            .expect("FUSE, for a mount that hangs");
         let mut mount = Command::new("mount");
-        mount.args(["-i", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "none"]).arg(folder.path());
+        mount
+            .args(["-i", "-t", "fuse", "-o", "fd=0,rootmode=40000,user_id=0,group_id=0", "none"])
+            .arg(folder.path());
         assert!(mount.stdin(server.try_clone().unwrap()).status().unwrap().success());
         DeadMount { folder, _server: server }
     }
@@ -178,7 +202,9 @@ fn schedules_start_runs_and_full_ones() {
     service.wait_for("full refresh (Kanidm has no state yet)", 1);
     service.wait_for("full refresh (asked for)", 2);
     // The other schedule takes over.
-    world.reconfigure(|config| config.without("full_refresh_schedule").set("schedule", "* * * * * *"));
+    world.reconfigure(|config| {
+        config.without("full_refresh_schedule").set("schedule", "* * * * * *")
+    });
     service.signal("HUP");
     service.wait_for(IN_FORCE, 1);
     let full = service.said("full refresh (asked for)");
@@ -194,7 +220,8 @@ fn schedules_start_runs_and_full_ones() {
     service.wait_for("next run at 2099-01-01", 1);
 }
 
-/// On the command line --full-refresh takes the directory as it is; nobody looks at what the schedule does.
+/// On the command line --full-refresh takes the directory as it is; nobody looks at what the
+/// schedule does.
 #[test]
 fn a_scheduled_full_refresh_of_an_older_directory_deletes_nothing() {
     let (mut world, status) = world();

@@ -31,11 +31,18 @@ impl Service {
         Service::spawn(tool.command().arg("--schedule"), status)
     }
 
-    /// Starts it by another command, such as one with more environment, or one that starts it in a namespace.
+    /// Starts it by another command, such as one with more environment, or one that starts it in a
+    /// namespace.
     pub fn spawn(command: &mut Command, status: SocketAddr) -> Service {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        let (mut stderr, written) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
+        let (mut stderr, written) =
+            (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&log));
         thread::spawn(move || {
             let mut line = String::new();
             while stderr.read_line(&mut line).is_ok_and(|length| length > 0) {
@@ -59,7 +66,10 @@ impl Service {
     /// Waits until this stands in the log so many times.
     #[track_caller]
     pub fn wait_for(&self, text: &str, times: usize) {
-        wait_until(|| self.said(text) >= times, || format!("{text:?} does not come {times} times\n{}", self.log()));
+        wait_until(
+            || self.said(text) >= times,
+            || format!("{text:?} does not come {times} times\n{}", self.log()),
+        );
     }
 
     /// What the status socket answers; empty while nobody listens there.
@@ -70,7 +80,10 @@ impl Service {
     /// Waits until the status socket answers so.
     #[track_caller]
     pub fn wait_for_status(&self, status: &str) {
-        wait_until(|| self.status() == status, || format!("the status does not become {status:?}\n{}", self.log()));
+        wait_until(
+            || self.status() == status,
+            || format!("the status does not become {status:?}\n{}", self.log()),
+        );
     }
 
     pub fn signal(&self, name: &str) {
@@ -107,8 +120,8 @@ impl Drop for Service {
     }
 }
 
-/// The exit code of a process that was told to end. A second is what it may take; on a busy machine a test grants more, and far less
-/// than any time-out that could end the process instead.
+/// The exit code of a process that was told to end. A second is what it may take; on a busy machine
+/// a test grants more, and far less than any time-out that could end the process instead.
 #[track_caller]
 pub fn stopped(child: &mut Child) -> Option<i32> {
     let told = Instant::now();
@@ -123,7 +136,9 @@ pub fn stopped(child: &mut Child) -> Option<i32> {
 }
 
 pub fn signal(process: u32, name: &str) {
-    assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success()
+    );
 }
 
 pub fn status_at(address: SocketAddr) -> String {
@@ -163,8 +178,14 @@ pub fn config(peer: &Peer, pki: &Pki, token: &str, status: SocketAddr) -> Config
 
 /// A person of a scripted directory.
 pub fn person(id: u32, number: u128, uid: &str) -> Vec<u8> {
-    let attributes: [(&str, &[&str]); 3] = [("objectClass", &["person"]), ("uid", &[uid]), ("cn", &["Some One"])];
-    sync_entry(id, Uuid::from_u128(number << 64 | 1), &format!("cn=person {number},dc=example"), &attributes)
+    let attributes: [(&str, &[&str]); 3] =
+        [("objectClass", &["person"]), ("uid", &[uid]), ("cn", &["Some One"])];
+    sync_entry(
+        id,
+        Uuid::from_u128(number << 64 | 1),
+        &format!("cn=person {number},dc=example"),
+        &attributes,
+    )
 }
 
 /// Answers everything up to the refresh, and says what its message ID is.

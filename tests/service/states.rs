@@ -14,14 +14,19 @@ pub fn world() -> (World, std::net::SocketAddr) {
     let seed = Seed::Generated(SeedOptions { specials: false, ..SeedOptions::default() });
     let mut world = World::new(SlapdOptions { seed, ..SlapdOptions::default() });
     let status = status_address();
-    world.reconfigure(|config| config.set("schedule", NEVER).set("status_bind", status.to_string()));
+    world
+        .reconfigure(|config| config.set("schedule", NEVER).set("status_bind", status.to_string()));
     (world, status)
 }
 
 #[track_caller]
 fn assert_asked(world: &World, code: i32, start: &str) {
     let outcome = ask(&world.tool).expect_code(code);
-    assert!(outcome.stdout.starts_with(start) && outcome.stdout.lines().count() == 1, "{}", outcome.all());
+    assert!(
+        outcome.stdout.starts_with(start) && outcome.stdout.lines().count() == 1,
+        "{}",
+        outcome.all()
+    );
     assert_eq!(outcome.stderr, "");
 }
 
@@ -62,15 +67,24 @@ fn from_the_start_to_the_end() {
     world.slapd.modify(&add(11));
     service.run_now("11 held");
     service.wait_for_status("Err\n");
-    world.slapd.modify(&(1..=11).map(|number| format!("dn: {}\nchangetype: delete\n\n", odd(number))).collect::<String>());
+    world.slapd.modify(
+        &(1..=11)
+            .map(|number| format!("dn: {}\nchangetype: delete\n\n", odd(number)))
+            .collect::<String>(),
+    );
     service.run_now("synchronised: ");
     service.wait_for_status("Ok\n");
 
-    // Another run by hand takes the lock of a run only, and what it does is none of the service's state.
+    // Another run by hand takes the lock of a run only, and what it does is none of the service's
+    // state.
     world.tool.run(&["--full-refresh"]).expect_code(0);
     assert_eq!(service.status(), "Ok\n");
 
-    let gone: String = (1..=15).map(|number| format!("dn: {}\nchangetype: delete\n\n", crate::support::seed::user_dn(number))).collect();
+    let gone: String = (1..=15)
+        .map(|number| {
+            format!("dn: {}\nchangetype: delete\n\n", crate::support::seed::user_dn(number))
+        })
+        .collect();
     world.slapd.modify(&gone);
     service.run_now("--accept-deletes");
     service.wait_for_status("Err\n");
@@ -84,13 +98,17 @@ fn from_the_start_to_the_end() {
     assert_asked(&world, 3, "UNKNOWN - no answer from ");
 }
 
-/// Somebody else has the lock: exit code 5, no verdict, and in the end the last good run is too old. When the lock is free again, all is
-/// well by itself.
+/// Somebody else has the lock: exit code 5, no verdict, and in the end the last good run is too
+/// old. When the lock is free again, all is well by itself.
 #[test]
 fn another_run_that_does_not_end() {
     let (mut world, status) = world();
-    world.reconfigure(|config| config.set("schedule", "* * * * * *").set("ldap_timeout", 1).set("kanidm_timeout", 3));
-    world.tool.write_client_config(&ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca()).set("connect_timeout", 1));
+    world.reconfigure(|config| {
+        config.set("schedule", "* * * * * *").set("ldap_timeout", 1).set("kanidm_timeout", 3)
+    });
+    world.tool.write_client_config(
+        &ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca()).set("connect_timeout", 1),
+    );
     let service = Service::start(&world.tool, status);
     service.wait_for_status("Ok\n");
     let config = File::open(world.tool.sync_config()).unwrap();
@@ -111,7 +129,11 @@ fn an_address_that_is_taken_ends_the_start() {
     let address = taken.local_addr().unwrap();
     world.reconfigure(|config| config.set("status_bind", address.to_string()));
     let outcome = world.tool.run(&["--schedule"]).expect_code(1);
-    assert!(outcome.stderr.contains(&format!("status_bind {address} cannot be bound")), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains(&format!("status_bind {address} cannot be bound")),
+        "{}",
+        outcome.stderr
+    );
     assert!(world.kanidm.log().is_empty(), "nothing is begun");
 }
 
@@ -124,19 +146,29 @@ fn asking_needs_no_secrets() {
         use std::io::Write;
         status.accept().unwrap().0.write_all(b"Ok\n").unwrap();
     });
-    let config = ConfigText::new().set("status_bind", address.to_string()).set("sync_token_file", "%d/sync-token");
-    let tool = Tool::new(&config.set("ldap_sync_pw_file", "/nonexistent/password"), &ConfigText::new());
+    let config = ConfigText::new()
+        .set("status_bind", address.to_string())
+        .set("sync_token_file", "%d/sync-token");
+    let tool =
+        Tool::new(&config.set("ldap_sync_pw_file", "/nonexistent/password"), &ConfigText::new());
     let outcome = ask(&tool).expect_code(0);
     assert!(outcome.stdout.starts_with("OK - "), "{}", outcome.all());
     service.join().unwrap();
 
     for (config, words) in [
         (ConfigText::new(), "status_bind is not set"),
-        (ConfigText::new().set("status_bind", "here"), "status_bind: must be an address and a port"),
+        (
+            ConfigText::new().set("status_bind", "here"),
+            "status_bind: must be an address and a port",
+        ),
         (ConfigText::new().raw("status_bind"), "not TOML"),
     ] {
         tool.write_sync_config(&config);
         let outcome = ask(&tool).expect_code(3);
-        assert!(outcome.stdout.starts_with("UNKNOWN - ") && outcome.stdout.contains(words), "{}", outcome.all());
+        assert!(
+            outcome.stdout.starts_with("UNKNOWN - ") && outcome.stdout.contains(words),
+            "{}",
+            outcome.all()
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT end the program wherever it is, at once: a service with exit code 0, a run on its own with 1; as process 1 too.
+//! SIGTERM and SIGINT end the program wherever it is, at once: a service with exit code 0, a run on
+//! its own with 1; as process 1 too.
 
 use std::fs;
 use std::net::TcpListener;
@@ -29,7 +30,9 @@ impl Patient {
     }
 
     fn tool(&self, peer: &Peer) -> Tool {
-        let config = config(peer, &self.pki, &self.token, status_address()).set("ldap_timeout", 25).set("kanidm_timeout", 300);
+        let config = config(peer, &self.pki, &self.token, status_address())
+            .set("ldap_timeout", 25)
+            .set("kanidm_timeout", 300);
         Tool::new(&config, &ConfigText::for_kanidm(&self.kanidm.url(), self.kanidm.ca()))
     }
 }
@@ -63,11 +66,18 @@ fn in_the_middle_of_reading_the_directory() {
     let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let peer = Peer::plain(|_| {});
     let tool = patient.tool(&peer);
-    let config = config(&peer, &patient.pki, &patient.token, status_address()).set("ldap_timeout", 25);
-    tool.write_sync_config(&config.set("ldap_uri", format!("ldaps://localhost:{}", silent.local_addr().unwrap().port())));
+    let config =
+        config(&peer, &patient.pki, &patient.token, status_address()).set("ldap_timeout", 25);
+    tool.write_sync_config(
+        &config
+            .set("ldap_uri", format!("ldaps://localhost:{}", silent.local_addr().unwrap().port())),
+    );
     patient.kanidm.clear_log();
     let mut run = tool.spawn(&["--schedule"]);
-    wait_until(|| patient.kanidm.log().iter().any(|line| line.finished), || "it does not ask Kanidm".to_owned());
+    wait_until(
+        || patient.kanidm.log().iter().any(|line| line.finished),
+        || "it does not ask Kanidm".to_owned(),
+    );
     run.signal("TERM");
     assert_eq!(stopped(run.child()), Some(0));
     assert!(patient.kanidm.posts().is_empty());
@@ -80,7 +90,9 @@ fn in_the_middle_of_a_request_to_kanidm() {
         for method in ["GET", "POST"] {
             let peer = Peer::tls_series(&patient.pki.localhost(), vec![Box::new(one_person)]);
             patient.kanidm.clear_log();
-            patient.kanidm.fault(Fault::delay(Moment::Received, Duration::from_secs(60)).only(method));
+            patient
+                .kanidm
+                .fault(Fault::delay(Moment::Received, Duration::from_secs(60)).only(method));
             let tool = patient.tool(&peer);
             let mut run = tool.spawn(arguments);
             wait_until(|| patient.kanidm.pending_faults() == 0, || format!("no {method}"));
@@ -103,12 +115,18 @@ fn as_process_1() {
         // Where there is a chroot, not even root has user namespaces.
         command.args((!is_root()).then_some(["--user", "--map-root-user"]).into_iter().flatten());
         command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
-        command.arg(program.get_program()).args(program.get_args()).args(["--skip-root-check", arguments]);
+        command
+            .arg(program.get_program())
+            .args(program.get_args())
+            .args(["--skip-root-check", arguments]);
         let mut service = Service::spawn(&mut command, status_address());
-        reached.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{}", service.log()));
+        reached
+            .recv_timeout(Duration::from_secs(60))
+            .unwrap_or_else(|_| panic!("{}", service.log()));
         // unshare itself ignores these signals; its only child is process 1 of the namespace.
         let unshare = service.child.id();
-        let process_1 = fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        let process_1 =
+            fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
         crate::service::signal(process_1.trim().parse().unwrap(), "TERM");
         assert_eq!(stopped(&mut service.child), Some(code), "{arguments}");
     }

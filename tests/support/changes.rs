@@ -1,10 +1,12 @@
-//! Every kind of change that an administrator makes, each followed by an incremental run, on either server.
+//! Every kind of change that an administrator makes, each followed by an incremental run, on either
+//! server.
 
 use super::seed::{SUFFIX, group_dn, user_dn, user_ldif, user_name};
 use super::world::{ACCOUNT, Between};
 
 /// The filter that [`every_kind`] works with: an employeeType takes an entry out.
-pub const FILTER: &str = "(|(&(objectClass=posixAccount)(!(employeeType=out)))(objectClass=groupOfNames))";
+pub const FILTER: &str =
+    "(|(&(objectClass=posixAccount)(!(employeeType=out)))(objectClass=groupOfNames))";
 
 /// What a server says of an entry that was changed so that the filter does not match it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +17,18 @@ pub enum Leaving {
     Unnoticed,
 }
 
-/// First refresh of the thousand, then the changes. The world reads by [`FILTER`] and Kanidm is empty.
+/// First refresh of the thousand, then the changes. The world reads by [`FILTER`] and Kanidm is
+/// empty.
 pub fn every_kind(world: &Between, leaving: Leaving) {
     let modify = |ldif: &str| world.admin.modify(ldif);
     let members = |name: &str| world.kanidm.entry(ACCOUNT, name).unwrap().member;
 
     let first = world.run_and_compare("first refresh", "full");
     assert!(first.report["written"]["persons"].as_u64().unwrap() >= 1000, "{}", first.report);
-    assert!(world.kanidm.verify_password("user00001", "Passw0rd-user00001"), "an imported password logs in");
+    assert!(
+        world.kanidm.verify_password("user00001", "Passw0rd-user00001"),
+        "an imported password logs in"
+    );
     assert!(!members("nested-inner").is_empty());
 
     world.kanidm.clear_log();
@@ -34,7 +40,11 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     // Out of the filter and named by a group, before it ever was in scope.
     let outsider = user_ldif(2001).replace("sn:", "employeeType: out\nsn:");
     modify(&outsider);
-    modify(&format!("dn: {}\nchangetype: modify\nadd: member\nmember: {}\n", group_dn("team001"), user_dn(2001)));
+    modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: member\nmember: {}\n",
+        group_dn("team001"),
+        user_dn(2001)
+    ));
     let before = members("team001");
     world.run_and_compare("a member out of scope", "incremental");
     assert_eq!(before, members("team001"));
@@ -45,10 +55,16 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     modify(&user_ldif(2002));
     world.run_and_compare("add", "incremental");
 
-    modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Name\n-\ndelete: mail\n", user_dn(3)));
+    modify(&format!(
+        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Name\n-\ndelete: mail\n",
+        user_dn(3)
+    ));
     world.run_and_compare("modify", "incremental");
 
-    modify(&format!("dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed5\ndeleteoldrdn: 1\n", user_dn(5)));
+    modify(&format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed5\ndeleteoldrdn: 1\n",
+        user_dn(5)
+    ));
     world.run_and_compare_renamed("modrdn", &user_dn(5));
 
     modify(&format!(
@@ -61,10 +77,16 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     modify(&format!("dn: {}\nchangetype: delete\n", user_dn(7)));
     world.run_and_compare("delete", "incremental");
 
-    modify(&format!("dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n", user_dn(8)));
+    modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n",
+        user_dn(8)
+    ));
     if leaving == Leaving::Unnoticed {
         world.run(&[], 3);
-        assert!(world.kanidm.entry(ACCOUNT, &user_name(8)).is_some(), "the server says nothing of it");
+        assert!(
+            world.kanidm.entry(ACCOUNT, &user_name(8)).is_some(),
+            "the server says nothing of it"
+        );
         world.run_full_and_compare("left the filter");
     } else {
         world.run_and_compare("leaves the filter", "incremental");
@@ -74,18 +96,32 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     world.run_and_compare("deleted and created again at the same DN", "incremental");
 
     let people = format!("ou=people,{SUFFIX}");
-    modify(&format!("dn: cn=Smith\\, John,{people}\nchangetype: modify\nreplace: uid\nuid: plus.lead\n"));
-    modify(&format!("dn: cn=R\\+D Lead,{people}\nchangetype: modify\nreplace: uid\nuid: comma.smith\n"));
+    modify(&format!(
+        "dn: cn=Smith\\, John,{people}\nchangetype: modify\nreplace: uid\nuid: plus.lead\n"
+    ));
+    modify(&format!(
+        "dn: cn=R\\+D Lead,{people}\nchangetype: modify\nreplace: uid\nuid: comma.smith\n"
+    ));
     world.run_and_compare("two users swap their names", "incremental");
 
     let odd = "UID=User00020 , OU=People,  DC=example,dc=COM";
-    modify(&format!("dn: {}\nchangetype: modify\nadd: member\nmember: {odd}\n", group_dn("team003")));
+    modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: member\nmember: {odd}\n",
+        group_dn("team003")
+    ));
     world.run_and_compare("a member spelled otherwise than its entry", "incremental");
 
-    modify(&format!("dn: {}\nchangetype: modify\nadd: member\nmember: {}\n", group_dn("team003"), group_dn("nested-inner")));
+    modify(&format!(
+        "dn: {}\nchangetype: modify\nadd: member\nmember: {}\n",
+        group_dn("team003"),
+        group_dn("nested-inner")
+    ));
     world.run_and_compare("a group in a group", "incremental");
 
-    let zoe = format!("dn:: {}\nchangetype: modrdn\nnewrdn: uid=zoe\ndeleteoldrdn: 1\n", base64(&format!("uid=zoë,{people}")));
+    let zoe = format!(
+        "dn:: {}\nchangetype: modrdn\nnewrdn: uid=zoe\ndeleteoldrdn: 1\n",
+        base64(&format!("uid=zoë,{people}"))
+    );
     modify(&zoe);
     // The group goes on naming the old DN until somebody, or refint, mends it.
     modify(&format!(

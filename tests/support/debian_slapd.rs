@@ -1,5 +1,5 @@
-//! A slapd with the configuration that Debian's package makes: `cn=config`, and a database for the suffix without content sync, without
-//! TLS, without an account for us.
+//! A slapd with the configuration that Debian's package makes: `cn=config`, and a database for the
+//! suffix without content sync, without TLS, without an account for us.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -29,7 +29,8 @@ impl DebianSlapd {
         let folder = TempDir::new("debian-slapd");
         let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
         let me = fs::metadata("/proc/self").expect("Linux");
-        let template = fs::read_to_string("/usr/share/slapd/slapd.init.ldif").expect("the Debian package slapd");
+        let template = fs::read_to_string("/usr/share/slapd/slapd.init.ldif")
+            .expect("the Debian package slapd");
         let values = [
             ("@SUFFIX@", SUFFIX.to_owned()),
             ("@PASSWORD@", ADMIN_PASSWORD.to_owned()),
@@ -38,9 +39,15 @@ impl DebianSlapd {
             ("gidNumber=0+uidNumber=0", format!("gidNumber={}+uidNumber={}", me.gid(), me.uid())),
         ];
         let config = values.iter().fold(template, |text, (from, to)| text.replace(from, to));
-        ["db", "slapd.d"].iter().for_each(|name| fs::create_dir(path(name)).expect("our own folder"));
-        run(Command::new("slapadd").args(["-n", "0", "-F", &path("slapd.d"), "-l"]).arg(folder.write("init.ldif", config)));
-        run(Command::new("slapadd").args(["-n", "1", "-F", &path("slapd.d"), "-l"]).arg(folder.write("content.ldif", content)));
+        ["db", "slapd.d"]
+            .iter()
+            .for_each(|name| fs::create_dir(path(name)).expect("our own folder"));
+        run(Command::new("slapadd")
+            .args(["-n", "0", "-F", &path("slapd.d"), "-l"])
+            .arg(folder.write("init.ldif", config)));
+        run(Command::new("slapadd")
+            .args(["-n", "1", "-F", &path("slapd.d"), "-l"])
+            .arg(folder.write("content.ldif", content)));
         let mut complaint = String::new();
         for _ in 0..5 {
             let [port] = ports::free();
@@ -78,7 +85,12 @@ impl DebianSlapd {
 }
 
 fn admin(folder: &TempDir) -> LdapClient {
-    LdapClient { uri: ldapi(folder), ca: None, bind_dn: format!("cn=admin,{SUFFIX}"), password: ADMIN_PASSWORD.to_owned() }
+    LdapClient {
+        uri: ldapi(folder),
+        ca: None,
+        bind_dn: format!("cn=admin,{SUFFIX}"),
+        password: ADMIN_PASSWORD.to_owned(),
+    }
 }
 
 fn ldapi(folder: &TempDir) -> String {

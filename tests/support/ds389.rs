@@ -16,11 +16,13 @@ use super::temp::TempDir;
 
 pub use super::ds389_instance::ADMIN_PASSWORD;
 
-/// How 389 is set up. The default: content sync with a retro changelog that is never trimmed, the small default seed.
+/// How 389 is set up. The default: content sync with a retro changelog that is never trimmed, the
+/// small default seed.
 #[derive(Clone, Debug)]
 pub struct Ds389Options {
     pub seed: Seed,
-    /// As `dscreate` leaves it, ports apart: no TLS, no plug-in enabled. All other options count for nothing.
+    /// As `dscreate` leaves it, ports apart: no TLS, no plug-in enabled. All other options count
+    /// for nothing.
     pub bare: bool,
     /// The Content Synchronization plug-in and the Retro Changelog plug-in that it reads.
     pub content_sync: bool,
@@ -32,7 +34,8 @@ pub struct Ds389Options {
     pub changelog_max_age: Option<String>,
     /// `nsslapd-changelog-trim-interval`, seconds.
     pub changelog_trim_interval: Option<u32>,
-    /// What the server identifies itself with; made for `localhost` and the loopback addresses where absent.
+    /// What the server identifies itself with; made for `localhost` and the loopback addresses
+    /// where absent.
     pub tls: Option<ServerTls>,
     /// Serves ldaps on `::1`, and nowhere else.
     pub ipv6: bool,
@@ -57,7 +60,8 @@ impl Default for Ds389Options {
     }
 }
 
-/// A 389 Directory Server instance of its own. It ends, and its configuration is removed, when dropped.
+/// A 389 Directory Server instance of its own. It ends, and its configuration is removed, when
+/// dropped.
 #[derive(Debug)]
 pub struct Ds389 {
     server: Option<Server>, // before `instance` and `dir`: the server ends before its folders go
@@ -126,7 +130,11 @@ impl Ds389 {
     /// What `dsctl` knows it by.
     pub fn instance_name(&self) -> String {
         let folder = self.config_dir();
-        folder.file_name().and_then(|name| name.to_str()?.strip_prefix("slapd-")).expect("slapd-NAME").to_owned()
+        folder
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_prefix("slapd-"))
+            .expect("slapd-NAME")
+            .to_owned()
     }
 
     /// The folder of its configuration.
@@ -136,7 +144,12 @@ impl Ds389 {
 
     /// The standard clients as `cn=Directory Manager`, who may do anything.
     pub fn admin(&self) -> LdapClient {
-        LdapClient { uri: self.ldapi_uri(), ca: None, bind_dn: "cn=Directory Manager".to_owned(), password: ADMIN_PASSWORD.to_owned() }
+        LdapClient {
+            uri: self.ldapi_uri(),
+            ca: None,
+            bind_dn: "cn=Directory Manager".to_owned(),
+            password: ADMIN_PASSWORD.to_owned(),
+        }
     }
 
     /// The standard clients as `cn=sync`, over ldaps: what our own tool does, by other means.
@@ -209,7 +222,11 @@ impl Ds389 {
     /// The root DSE's `firstchangenumber` and `lastchangenumber`.
     pub fn change_numbers(&self) -> (u64, u64) {
         let root = self.admin().root_dse(&["firstchangenumber", "lastchangenumber"]);
-        let number = |name| root.text(name).and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no {name}: {root:?}"));
+        let number = |name| {
+            root.text(name)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_else(|| panic!("no {name}: {root:?}"))
+        };
         (number("firstchangenumber"), number("lastchangenumber"))
     }
 
@@ -244,7 +261,11 @@ impl Ds389 {
             command.arg("-d").arg(&config);
             command
         };
-        run(nss("certutil").arg("-f").arg(&passwords).args(["-A", "-n", "Lab CA", "-t", "CT,,", "-a", "-i"]).arg(&self.tls.ca));
+        run(nss("certutil")
+            .arg("-f")
+            .arg(&passwords)
+            .args(["-A", "-n", "Lab CA", "-t", "CT,,", "-a", "-i"])
+            .arg(&self.tls.ca));
         run(nss("pk12util").arg("-k").arg(&passwords).args(["-W", "", "-i"]).arg(&p12));
     }
 
@@ -256,10 +277,21 @@ impl Ds389 {
         dse.set("cn=config", "nsslapd-port", &ports[0]);
         dse.set("cn=config", "nsslapd-secureport", &ports[1]);
         dse.set("cn=config", "nsslapd-listenhost", "127.0.0.1");
-        dse.set("cn=config", "nsslapd-securelistenhost", if options.ipv6 { "::1" } else { "127.0.0.1" });
-        // By itself it takes a quarter of the machine's memory, and for an import half, and a second to allocate it.
-        for (setting, value) in [("cache-autosize", "0"), ("import-cache-autosize", "0"), ("dbcachesize", "33554432")] {
-            dse.set("cn=bdb,cn=config,cn=ldbm database,cn=plugins,cn=config", &format!("nsslapd-{setting}"), value);
+        dse.set(
+            "cn=config",
+            "nsslapd-securelistenhost",
+            if options.ipv6 { "::1" } else { "127.0.0.1" },
+        );
+        // By itself it takes a quarter of the machine's memory, and for an import half, and a
+        // second to allocate it.
+        for (setting, value) in
+            [("cache-autosize", "0"), ("import-cache-autosize", "0"), ("dbcachesize", "33554432")]
+        {
+            dse.set(
+                "cn=bdb,cn=config,cn=ldbm database,cn=plugins,cn=config",
+                &format!("nsslapd-{setting}"),
+                value,
+            );
         }
         if !options.bare {
             self.configure_for_tests(&mut dse);
@@ -291,11 +323,17 @@ impl Ds389 {
         dse.set(CONTENT_SYNC, "nsslapd-pluginEnabled", on_off(options.content_sync));
         dse.set(CONTENT_SYNC, "syncrepl-allow-openldap", on_off(options.openldap_compat));
         for plugin in ["MemberOf Plugin", "referential integrity postoperation"] {
-            dse.set(&format!("cn={plugin},cn=plugins,cn=config"), "nsslapd-pluginEnabled", on_off(options.memberof));
+            dse.set(
+                &format!("cn={plugin},cn=plugins,cn=config"),
+                "nsslapd-pluginEnabled",
+                on_off(options.memberof),
+            );
         }
         // Who may use the sync control: out of the box every account that is bound.
         let who = format!("ldap:///cn=sync,{SUFFIX} || ldap:///cn=limited,{SUFFIX}");
-        let aci = format!("(targetattr != \"aci\")(version 3.0; acl \"Sync Request Control\"; allow( read, search ) userdn = \"{who}\";)");
+        let aci = format!(
+            "(targetattr != \"aci\")(version 3.0; acl \"Sync Request Control\"; allow( read, search ) userdn = \"{who}\";)"
+        );
         dse.set(SYNC_CONTROL, "aci", &aci);
         for (dn, attribute, value) in &options.settings {
             dse.set(dn, attribute, value);
@@ -304,14 +342,22 @@ impl Ds389 {
 
     fn load(&self) {
         let seed = self.data("ldif/seed.ldif");
-        fs::write(&seed, self.options.seed.ldif(Flavour::Ds389)).expect("the instance's LDIF folder");
+        fs::write(&seed, self.options.seed.ldif(Flavour::Ds389))
+            .expect("the instance's LDIF folder");
         own(&self.dir.path().join("data"));
+        let import = Command::new("ns-slapd")
+            .args(["ldif2db", "-n", "userroot", "-D"])
+            .arg(self.config_dir())
+            .arg("-i")
+            .arg(&seed)
+            .output();
         let import =
-            Command::new("ns-slapd").args(["ldif2db", "-n", "userroot", "-D"]).arg(self.config_dir()).arg("-i").arg(&seed).output();
-        let import = import.expect("ns-slapd runs (Debian package 389-ds-base; tests/run installs it)");
+            import.expect("ns-slapd runs (Debian package 389-ds-base; tests/run installs it)");
         let log = String::from_utf8_lossy(&import.stderr).into_owned();
         // It leaves out what it does not accept and succeeds all the same.
-        let refused = log.lines().find(|line| line.contains("skipped") || line.contains("bad entr") || line.contains("WARN"));
+        let refused = log.lines().find(|line| {
+            line.contains("skipped") || line.contains("bad entr") || line.contains("WARN")
+        });
         assert!(import.status.success() && refused.is_none(), "ldif2db: {}: {log}", import.status);
         own(&self.dir.path().join("data"));
     }
@@ -320,7 +366,8 @@ impl Ds389 {
         if let Some(server) = self.server.take() {
             server.end(signal, Data::Keep);
         }
-        // After a crash this remains, and keeps the next ns-slapd from starting should its process id be in use.
+        // After a crash this remains, and keeps the next ns-slapd from starting should its process
+        // id be in use.
         let _ = fs::remove_dir_all(self.instance.lock_dir().join("server"));
     }
 
@@ -330,7 +377,8 @@ impl Ds389 {
             let (config, pid_file) = (self.config_dir(), self.instance.pid_file());
             let text = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
             let command = ["ns-slapd", "-D", &text(&config), "-i", &text(&pid_file), "-d", "0"];
-            let data: Vec<PathBuf> = self.instance.paths().into_iter().chain([self.dir.path().to_owned()]).collect();
+            let data: Vec<PathBuf> =
+                self.instance.paths().into_iter().chain([self.dir.path().to_owned()]).collect();
             let data: Vec<&Path> = data.iter().map(PathBuf::as_path).collect();
             let server = Server::start(&self.dir.path().join("ds389.log"), &data, &command);
             // ldapi is certainly this server's; by now it holds its other addresses too.

@@ -1,9 +1,11 @@
-//! An instance of 389-ds before it serves anything: its configuration in `/etc/dirsrv/slapd-NAME`, its lock in `/run/lock/dirsrv/slapd-NAME`,
-//! both fixed by the server. The names are unique to the test, the folders go with it, and those that a killed test left behind go when the
-//! next instance is made.
+//! An instance of 389-ds before it serves anything: its configuration in `/etc/dirsrv/slapd-NAME`,
+//! its lock in `/run/lock/dirsrv/slapd-NAME`, both fixed by the server. The names are unique to the
+//! test, the folders go with it, and those that a killed test left behind go when the next instance
+//! is made.
 //!
-//! The set-up (`tests/lab/ds389.inf`, `tests/lab/ds389-setup.py`) starts and ends a server for six seconds of its own. It runs once, its
-//! result is kept in Cargo's target folder for this version of the server, and every further instance is a copy.
+//! The set-up (`tests/lab/ds389.inf`, `tests/lab/ds389-setup.py`) starts and ends a server for six
+//! seconds of its own. It runs once, its result is kept in Cargo's target folder for this version
+//! of the server, and every further instance is a copy.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,8 @@ const PREFIX: &str = "kls-ds389-";
 const INF: &str = include_str!("../lab/ds389.inf");
 const SETUP: &str = include_str!("../lab/ds389-setup.py");
 const SCHEMA: &str = include_str!("../lab/98openssh-lpk.ldif");
-/// What `dse.ldif` and `pkcs11.txt` are kept with in place of an instance's own name and data folder.
+/// What `dse.ldif` and `pkcs11.txt` are kept with in place of an instance's own name and data
+/// folder.
 const NAME: &str = "@NAME@";
 const DATA: &str = "@DATA@";
 
@@ -39,8 +42,12 @@ impl Instance {
         for folder in ["", "db", "log", "ldif", "bak"] {
             fs::create_dir_all(data.join(folder)).expect("our own folder");
         }
-        for folder in [Path::new("/run/dirsrv"), Path::new("/run/lock/dirsrv"), &instance.lock_dir()] {
-            fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error} (389-ds needs root)", folder.display()));
+        for folder in
+            [Path::new("/run/dirsrv"), Path::new("/run/lock/dirsrv"), &instance.lock_dir()]
+        {
+            fs::create_dir_all(folder).unwrap_or_else(|error| {
+                panic!("{}: {error} (389-ds needs root)", folder.display())
+            });
             run(Command::new("chown").arg("dirsrv:dirsrv").arg(folder));
         }
         let template = template();
@@ -69,16 +76,24 @@ impl Instance {
 
     /// All that is to go with it.
     pub fn paths(&self) -> [PathBuf; 5] {
-        // The server's statistics and the semaphore that guards them: it removes both itself unless it is killed.
-        let [statistics, semaphore] =
-            ["/run/dirsrv/slapd", "/dev/shm/sem.slapd"].map(|path| PathBuf::from(format!("{path}-{}.stats", self.0)));
+        // The server's statistics and the semaphore that guards them: it removes both itself unless
+        // it is killed.
+        let [statistics, semaphore] = ["/run/dirsrv/slapd", "/dev/shm/sem.slapd"]
+            .map(|path| PathBuf::from(format!("{path}-{}.stats", self.0)));
         [self.config_dir(), self.lock_dir(), self.pid_file(), statistics, semaphore]
     }
 
-    /// Ends the server that the set-up starts in the background, should the set-up not have come as far as ending it.
+    /// Ends the server that the set-up starts in the background, should the set-up not have come as
+    /// far as ending it.
     fn end_daemon(&self) {
-        let Some(pid) = fs::read_to_string(self.pid_file()).ok().and_then(|text| text.trim().parse::<u32>().ok()) else { return };
-        let ours = fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(&self.0));
+        let Some(pid) = fs::read_to_string(self.pid_file())
+            .ok()
+            .and_then(|text| text.trim().parse::<u32>().ok())
+        else {
+            return;
+        };
+        let ours = fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| String::from_utf8_lossy(&line).contains(&self.0));
         if ours && is_running(pid) {
             run(Command::new("kill").args(["-s", "KILL", &pid.to_string()]));
         }
@@ -103,9 +118,11 @@ pub fn own(path: &Path) {
 /// Where the configuration is kept that every instance begins with.
 fn template() -> PathBuf {
     let version = Command::new("ns-slapd").arg("-v").output(); // its status is 1
-    let version = version.expect("ns-slapd runs (Debian package 389-ds-base; tests/run installs it)").stdout;
+    let version =
+        version.expect("ns-slapd runs (Debian package 389-ds-base; tests/run installs it)").stdout;
     assert!(!version.is_empty(), "ns-slapd has a version");
-    let made_of = [&version, INF.as_bytes(), SETUP.as_bytes(), SCHEMA.as_bytes(), SUFFIX.as_bytes()].concat();
+    let made_of =
+        [&version, INF.as_bytes(), SETUP.as_bytes(), SCHEMA.as_bytes(), SUFFIX.as_bytes()].concat();
     let digest = ring::digest::digest(&ring::digest::SHA256, &made_of);
     let name: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("ds389-{name}"))
@@ -130,10 +147,13 @@ fn set_up(template: &Path) {
         ("@SUFFIX@", SUFFIX),
     ];
     let inf = dir.write("ds389.inf", replace(INF.to_owned(), &values));
-    run(Command::new("/usr/bin/python3").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/ds389-setup.py")).arg(inf));
+    run(Command::new("/usr/bin/python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/ds389-setup.py"))
+        .arg(inf));
     instance.end_daemon();
 
-    // Of tests that do this at the same time, the first to come to the last line is as good as the others.
+    // Of tests that do this at the same time, the first to come to the last line is as good as the
+    // others.
     let unfinished = template.with_file_name(&instance.0);
     copy(&instance.config_dir(), &unfinished);
     fs::write(unfinished.join("schema/98openssh-lpk.ldif"), SCHEMA).expect("the schema folder");
@@ -148,8 +168,10 @@ fn set_up(template: &Path) {
 /// Replaces text in the two files of a configuration that name the instance.
 fn rewrite(config: &Path, values: &[(&str, &str)]) {
     for file in ["dse.ldif", "pkcs11.txt"].map(|name| config.join(name)) {
-        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        fs::write(&file, replace(text, values)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text =
+            fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        fs::write(&file, replace(text, values))
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
 
@@ -165,7 +187,11 @@ fn copy(from: &Path, to: &Path) {
 fn remove_stale() {
     let Ok(entries) = fs::read_dir("/etc/dirsrv") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
-        let Some(instance) = name.strip_prefix("slapd-").filter(|instance| instance.starts_with(PREFIX)) else { continue };
+        let Some(instance) =
+            name.strip_prefix("slapd-").filter(|instance| instance.starts_with(PREFIX))
+        else {
+            continue;
+        };
         let test = instance[PREFIX.len()..].split('-').next().and_then(|pid| pid.parse().ok());
         if test.is_some_and(|pid| !is_running(pid)) {
             drop(Instance(instance.to_owned()));

@@ -8,8 +8,16 @@ pub struct Dse(Vec<Vec<String>>);
 
 impl Dse {
     pub fn read(path: &Path) -> Dse {
-        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).replace("\n ", "");
-        let lines = |entry: &str| entry.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
+        let text = fs::read_to_string(path)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .replace("\n ", "");
+        let lines = |entry: &str| {
+            entry
+                .lines()
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned)
+                .collect()
+        };
         Dse(text.split("\n\n").map(lines).filter(|entry: &Vec<String>| !entry.is_empty()).collect())
     }
 
@@ -26,7 +34,9 @@ impl Dse {
 
     /// No value.
     pub fn remove(&mut self, dn: &str, attribute: &str) {
-        self.entry(dn).retain(|line| line.split(':').next().is_some_and(|name| !name.eq_ignore_ascii_case(attribute)));
+        self.entry(dn).retain(|line| {
+            line.split(':').next().is_some_and(|name| !name.eq_ignore_ascii_case(attribute))
+        });
     }
 
     pub fn write(&self, path: &Path) {

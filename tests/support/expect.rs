@@ -1,6 +1,8 @@
-//! What Kanidm should hold, worked out a second time and naively from what `ldapsearch` says: the oracle of the end-to-end tests.
+//! What Kanidm should hold, worked out a second time and naively from what `ldapsearch` says: the
+//! oracle of the end-to-end tests.
 //!
-//! It shares no code with the mapper: its own DN comparison, its own rules, written for reading, not for speed.
+//! It shares no code with the mapper: its own DN comparison, its own rules, written for reading,
+//! not for speed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,11 +40,18 @@ pub struct Groups {
     pub rfc2307: bool,
 }
 
-pub const GROUPS_OF_NAMES: Groups = Groups { object_class: "groupofnames", member: "member", rfc2307: false };
-pub const POSIX_GROUPS: Groups = Groups { object_class: "posixgroup", member: "memberuid", rfc2307: true };
+pub const GROUPS_OF_NAMES: Groups =
+    Groups { object_class: "groupofnames", member: "member", rfc2307: false };
+pub const POSIX_GROUPS: Groups =
+    Groups { object_class: "posixgroup", member: "memberuid", rfc2307: true };
 
-/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the entries that cannot be sent.
-pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (BTreeMap<Uuid, Expected>, BTreeMap<Uuid, String>) {
+/// The content of a directory as Kanidm should hold it, by the UUID in `uuid_attribute`, and the
+/// entries that cannot be sent.
+pub fn content(
+    entries: &[LdapEntry],
+    uuid_attribute: &str,
+    groups: Groups,
+) -> (BTreeMap<Uuid, Expected>, BTreeMap<Uuid, String>) {
     let mut wanted = BTreeMap::new();
     let mut held = BTreeMap::new();
     let mut by_dn = BTreeMap::new();
@@ -61,16 +70,20 @@ pub fn content(entries: &[LdapEntry], uuid_attribute: &str, groups: Groups) -> (
         wanted.insert(uuid, expected);
     }
     for entry in entries.iter().filter(|e| has_class(e, groups.object_class)) {
-        let found = entry.texts(groups.member).into_iter().filter_map(|member| match groups.rfc2307 {
-            true => by_name.get(&member.to_lowercase()),
-            false => by_dn.get(&dn_key(member)),
-        });
+        let found =
+            entry.texts(groups.member).into_iter().filter_map(|member| match groups.rfc2307 {
+                true => by_name.get(&member.to_lowercase()),
+                false => by_dn.get(&dn_key(member)),
+            });
         if let Some(expected) = wanted.get_mut(&uuid(entry.text(uuid_attribute).unwrap())) {
             expected.members = found.copied().collect();
         }
     }
-    let persons: Vec<(Uuid, Expected)> = wanted.iter().filter(|(_, e)| !e.group).map(|(u, e)| (*u, e.clone())).collect();
-    wanted.retain(|_, e| !e.group || !persons.iter().any(|(owner, person)| is_private(e, *owner, person)));
+    let persons: Vec<(Uuid, Expected)> =
+        wanted.iter().filter(|(_, e)| !e.group).map(|(u, e)| (*u, e.clone())).collect();
+    wanted.retain(|_, e| {
+        !e.group || !persons.iter().any(|(owner, person)| is_private(e, *owner, person))
+    });
     (wanted, held)
 }
 
@@ -81,8 +94,12 @@ fn is_private(group: &Expected, owner: Uuid, person: &Expected) -> bool {
 
 /// What the test server says it holds, in the same form.
 ///
-/// Of the entries that cannot be sent it may have bare objects, or what it had before: those are left out, as members too.
-pub fn held_by_kanidm(entries: &[KanidmEntry], held: &BTreeMap<Uuid, String>) -> BTreeMap<Uuid, Expected> {
+/// Of the entries that cannot be sent it may have bare objects, or what it had before: those are
+/// left out, as members too.
+pub fn held_by_kanidm(
+    entries: &[KanidmEntry],
+    held: &BTreeMap<Uuid, String>,
+) -> BTreeMap<Uuid, Expected> {
     let sent = entries.iter().filter(|e| !held.contains_key(&e.uuid));
     let mut found: BTreeMap<Uuid, Expected> = sent.map(|e| (e.uuid, from_kanidm(e))).collect();
     found.values_mut().for_each(|e| e.members.retain(|member| !held.contains_key(member)));
@@ -96,14 +113,27 @@ pub fn assert_same(got: &BTreeMap<Uuid, Expected>, want: &BTreeMap<Uuid, Expecte
         match got.get(uuid) {
             None => wrong.push(format!("missing: {} {}", want.external_id, uuid)),
             Some(entry) if entry != want => {
-                let strangers: Vec<&str> = entry.members.difference(&want.members).map(|m| got[m].external_id.as_str()).collect();
+                let strangers: Vec<&str> = entry
+                    .members
+                    .difference(&want.members)
+                    .map(|m| got[m].external_id.as_str())
+                    .collect();
                 wrong.push(format!("differs: {uuid}\n   got {entry:?}\n  want {want:?}\n  too many members: {strangers:?}"));
             }
             Some(_) => {}
         }
     }
-    wrong.extend(got.iter().filter(|(uuid, _)| !want.contains_key(uuid)).map(|(uuid, e)| format!("too many: {} {uuid}", e.external_id)));
-    assert!(wrong.is_empty(), "{what}: {} differences\n{}", wrong.len(), wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n"));
+    wrong.extend(
+        got.iter()
+            .filter(|(uuid, _)| !want.contains_key(uuid))
+            .map(|(uuid, e)| format!("too many: {} {uuid}", e.external_id)),
+    );
+    assert!(
+        wrong.is_empty(),
+        "{what}: {} differences\n{}",
+        wrong.len(),
+        wrong.iter().take(5).cloned().collect::<Vec<_>>().join("\n")
+    );
 }
 
 fn person(entry: &LdapEntry) -> Option<Expected> {
@@ -204,12 +234,18 @@ fn dn_key(dn: &str) -> Vec<BTreeSet<String>> {
         match byte {
             b'\\' => {
                 let first = bytes.next().unwrap();
-                let second = bytes.peek().copied().filter(|_| first.is_ascii_hexdigit()).filter(u8::is_ascii_hexdigit);
+                let second = bytes
+                    .peek()
+                    .copied()
+                    .filter(|_| first.is_ascii_hexdigit())
+                    .filter(u8::is_ascii_hexdigit);
                 match second {
                     Some(second) => {
                         bytes.next();
                         let hex = [first, second];
-                        part.push(u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap());
+                        part.push(
+                            u8::from_str_radix(std::str::from_utf8(&hex).unwrap(), 16).unwrap(),
+                        );
                     }
                     None => part.push(first),
                 }

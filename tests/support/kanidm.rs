@@ -1,4 +1,5 @@
-//! A real Kanidm engine for a test: `tests/kanidm`, started as a process of its own, with a method for each of its controls.
+//! A real Kanidm engine for a test: `tests/kanidm`, started as a process of its own, with a method
+//! for each of its controls.
 //!
 //! Nothing is built here: `tests/run` builds the server once, before the tests.
 
@@ -43,7 +44,8 @@ pub struct KanidmServer {
 /// One process of the server, killed when dropped.
 struct Process {
     child: Child,
-    /// Held open: the server ends when it closes, so it ends with the test, even when that is killed.
+    /// Held open: the server ends when it closes, so it ends with the test, even when that is
+    /// killed.
     _stdin: ChildStdin,
     https: u16,
     control: u16,
@@ -148,7 +150,8 @@ pub struct Fault(serde_json::Map<String, Value>);
 pub enum Moment {
     /// The request was read; Kanidm does not see it.
     Received,
-    /// Kanidm has applied it and not committed. It is rolled back, unless the fault is a delay. POST only.
+    /// Kanidm has applied it and not committed. It is rolled back, unless the fault is a delay.
+    /// POST only.
     Applied,
     /// It is done for good; only the answer is missing.
     Committed,
@@ -160,7 +163,8 @@ impl Fault {
         Fault::new(at, json!({ "do": "drop" }))
     }
 
-    /// An answer that does not come from Kanidm, but from a proxy in between: it lacks the operation id.
+    /// An answer that does not come from Kanidm, but from a proxy in between: it lacks the
+    /// operation id.
     pub fn status(at: Moment, status: u16, body: &str) -> Fault {
         Fault::new(at, json!({ "do": "status", "status": status, "body": body }))
     }
@@ -172,7 +176,10 @@ impl Fault {
 
     /// The request takes so much longer.
     pub fn delay(at: Moment, by: Duration) -> Fault {
-        Fault::new(at, json!({ "do": "delay", "ms": u64::try_from(by.as_millis()).expect("a delay") }))
+        Fault::new(
+            at,
+            json!({ "do": "delay", "ms": u64::try_from(by.as_millis()).expect("a delay") }),
+        )
     }
 
     /// The server dies, as by SIGKILL. See [`KanidmServer::restart`].
@@ -233,7 +240,8 @@ impl KanidmServer {
         self.process.https
     }
 
-    /// The certificate of the authority that vouches for the server, unless it was given an identity.
+    /// The certificate of the authority that vouches for the server, unless it was given an
+    /// identity.
     pub fn ca(&self) -> &Path {
         self.pki.ca()
     }
@@ -292,7 +300,10 @@ impl KanidmServer {
 
     /// Whether a person (name or UUID) could log in to a Unix machine with this password.
     pub fn verify_unix_password(&self, person: &str, password: &str) -> bool {
-        self.post("verify-password", &json!({ "person": person, "password": password, "unix": true }))
+        self.post(
+            "verify-password",
+            &json!({ "person": person, "password": password, "unix": true }),
+        )
     }
 
     /// A person of Kanidm's own, outside every sync account.
@@ -336,14 +347,19 @@ impl KanidmServer {
 
     /// What was asked for by POST so far, in order: only what could be parsed.
     pub fn posts(&self) -> Vec<SyncLine> {
-        self.log().into_iter().filter(|line| line.method == "POST").filter_map(|line| line.sync).collect()
+        self.log()
+            .into_iter()
+            .filter(|line| line.method == "POST")
+            .filter_map(|line| line.sync)
+            .collect()
     }
 
     pub fn clear_log(&self) {
         self.call("DELETE", "log", None)
     }
 
-    /// Waits until nothing more will happen for any request: what Kanidm began for a client that hung up goes on without it.
+    /// Waits until nothing more will happen for any request: what Kanidm began for a client that
+    /// hung up goes on without it.
     pub fn wait_until_idle(&self) {
         let begin = Instant::now();
         while self.log().iter().any(|line| !line.finished) {
@@ -352,7 +368,8 @@ impl KanidmServer {
         }
     }
 
-    /// An empty Kanidm in the same process: sync accounts, entries, faults and log are gone. Not with a database file.
+    /// An empty Kanidm in the same process: sync accounts, entries, faults and log are gone. Not
+    /// with a database file.
     pub fn reset(&self) {
         self.call("POST", "reset", None)
     }
@@ -362,8 +379,8 @@ impl KanidmServer {
         self.process.kill();
     }
 
-    /// Kills the server, if it still lives, and starts it on the same port, with the same certificate. What it had in memory is
-    /// lost; with a database file it goes on where it was.
+    /// Kills the server, if it still lives, and starts it on the same port, with the same
+    /// certificate. What it had in memory is lost; with a database file it goes on where it was.
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = Process::start(&self.options, &self.identity, self.process.https);
@@ -388,12 +405,24 @@ impl KanidmServer {
     /// Calls a control; anything but success ends the test.
     fn call<T: DeserializeOwned>(&self, method: &str, what: &str, body: Option<&Value>) -> T {
         let url = format!("http://127.0.0.1:{}/test/{what}", self.process.control);
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let request = ureq::http::Request::builder().method(method).uri(&url).body(body.map(Value::to_string).unwrap_or_default());
-        let mut response = agent.run(request.expect("a request")).unwrap_or_else(|error| panic!("{method} {url}: {error}"));
-        let text = response.body_mut().with_config().limit(u64::MAX).read_to_string().expect("a whole answer");
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(&url)
+            .body(body.map(Value::to_string).unwrap_or_default());
+        let mut response = agent
+            .run(request.expect("a request"))
+            .unwrap_or_else(|error| panic!("{method} {url}: {error}"));
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(u64::MAX)
+            .read_to_string()
+            .expect("a whole answer");
         assert!(response.status().is_success(), "{method} {url}: {} {text}", response.status());
-        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{method} {url}: {error}: {text}"))
+        serde_json::from_str(&text)
+            .unwrap_or_else(|error| panic!("{method} {url}: {error}: {text}"))
     }
 }
 
@@ -411,11 +440,15 @@ impl Process {
         if options.plain_conflicts {
             command.arg("--plain-conflicts");
         }
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"));
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
-        let (https, control) = ports(&line).unwrap_or_else(|| panic!("{command:?} does not start; what it says stands above"));
+        let (https, control) = ports(&line)
+            .unwrap_or_else(|| panic!("{command:?} does not start; what it says stands above"));
         let stdin = child.stdin.take().expect("piped");
         Process { child, _stdin: stdin, https, control }
     }

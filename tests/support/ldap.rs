@@ -1,4 +1,5 @@
-//! The standard LDAP clients (ldap-utils): what the tests change a directory with, and what they compare our own reading with.
+//! The standard LDAP clients (ldap-utils): what the tests change a directory with, and what they
+//! compare our own reading with.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -18,7 +19,8 @@ pub struct LdapClient {
     pub password: String,
 }
 
-/// One entry of an LDIF. Attribute names are in lower case, options included (`cn;lang-de`); values are bytes, in the order they came.
+/// One entry of an LDIF. Attribute names are in lower case, options included (`cn;lang-de`); values
+/// are bytes, in the order they came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LdapEntry {
     pub dn: String,
@@ -33,7 +35,10 @@ impl LdapEntry {
 
     /// The values of an attribute as text; panics on one that is not UTF-8.
     pub fn texts(&self, attribute: &str) -> Vec<&str> {
-        self.values(attribute).iter().map(|value| std::str::from_utf8(value).expect("a UTF-8 value")).collect()
+        self.values(attribute)
+            .iter()
+            .map(|value| std::str::from_utf8(value).expect("a UTF-8 value"))
+            .collect()
     }
 
     /// The first value of an attribute as text.
@@ -43,28 +48,56 @@ impl LdapEntry {
 }
 
 impl LdapClient {
-    /// Applies LDIF change records in order; a record without a `changetype` is added. Panics when one is refused.
+    /// Applies LDIF change records in order; a record without a `changetype` is added. Panics when
+    /// one is refused.
     pub fn modify(&self, ldif: &str) {
         self.try_modify(ldif).unwrap_or_else(|error| panic!("{error}\n{ldif}"));
     }
 
-    /// As [`modify`](Self::modify); the error is what `ldapmodify` wrote. Records before the refused one stay applied.
+    /// As [`modify`](Self::modify); the error is what `ldapmodify` wrote. Records before the
+    /// refused one stay applied.
     pub fn try_modify(&self, ldif: &str) -> Result<(), String> {
         let output = self.run(self.command("ldapmodify").arg("-a"), ldif.as_bytes());
-        if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        if output.status.success() {
+            Ok(())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 
-    /// Every entry below `base` (and `base`) that matches, in the order the server sent them. No attributes named: all user attributes.
+    /// Every entry below `base` (and `base`) that matches, in the order the server sent them. No
+    /// attributes named: all user attributes.
     pub fn search(&self, base: &str, filter: &str, attributes: &[&str]) -> Vec<LdapEntry> {
-        let output = self
-            .run(self.command("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-b", base, "-s", "sub", filter]).args(attributes), b"");
-        assert!(output.status.success(), "ldapsearch {base} {filter}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = self.run(
+            self.command("ldapsearch")
+                .args(["-LLL", "-o", "ldif-wrap=no", "-b", base, "-s", "sub", filter])
+                .args(attributes),
+            b"",
+        );
+        assert!(
+            output.status.success(),
+            "ldapsearch {base} {filter}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         parse_ldif(&output.stdout)
     }
 
     /// One entry, by its DN, with user and operational attributes.
     pub fn entry(&self, dn: &str) -> Option<LdapEntry> {
-        let output = self.run(self.command("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-b", dn, "-s", "base", "*", "+"]), b"");
+        let output = self.run(
+            self.command("ldapsearch").args([
+                "-LLL",
+                "-o",
+                "ldif-wrap=no",
+                "-b",
+                dn,
+                "-s",
+                "base",
+                "*",
+                "+",
+            ]),
+            b"",
+        );
         match output.status.code() {
             Some(0) => parse_ldif(&output.stdout).into_iter().next(),
             Some(32) => None,
@@ -74,14 +107,20 @@ impl LdapClient {
 
     /// The root DSE with these attributes.
     pub fn root_dse(&self, attributes: &[&str]) -> LdapEntry {
-        let output =
-            self.run(self.command("ldapsearch").args(["-LLL", "-o", "ldif-wrap=no", "-b", "", "-s", "base"]).args(attributes), b"");
+        let output = self.run(
+            self.command("ldapsearch")
+                .args(["-LLL", "-o", "ldif-wrap=no", "-b", "", "-s", "base"])
+                .args(attributes),
+            b"",
+        );
         parse_ldif(&output.stdout).into_iter().next().expect("a root DSE")
     }
 
     /// Whether the server answers a bind and a search of the root DSE.
     pub fn answers(&self) -> bool {
-        self.run(self.command("ldapsearch").args(["-LLL", "-b", "", "-s", "base", "1.1"]), b"").status.success()
+        self.run(self.command("ldapsearch").args(["-LLL", "-b", "", "-s", "base", "1.1"]), b"")
+            .status
+            .success()
     }
 
     fn command(&self, program: &str) -> Command {
@@ -91,7 +130,17 @@ impl LdapClient {
             // Without TLS nothing of this machine's or user's ldap.conf is of use.
             None => command.env("LDAPNOINIT", "1"),
         };
-        command.args(["-x", "-o", "nettimeout=30", "-H", &self.uri, "-D", &self.bind_dn, "-w", &self.password]);
+        command.args([
+            "-x",
+            "-o",
+            "nettimeout=30",
+            "-H",
+            &self.uri,
+            "-D",
+            &self.bind_dn,
+            "-w",
+            &self.password,
+        ]);
         command
     }
 
@@ -113,22 +162,35 @@ impl LdapClient {
 
 /// The entries of an LDIF (RFC 2849 content records: folded lines, comments, base64 values).
 pub fn parse_ldif(ldif: &[u8]) -> Vec<LdapEntry> {
-    let text = std::str::from_utf8(ldif).expect("LDIF is UTF-8").replace("\r\n", "\n").replace("\n ", "");
+    let text =
+        std::str::from_utf8(ldif).expect("LDIF is UTF-8").replace("\r\n", "\n").replace("\n ", "");
     text.split("\n\n").filter_map(parse_record).collect()
 }
 
 fn parse_record(record: &str) -> Option<LdapEntry> {
     let mut entry = None::<LdapEntry>;
-    for line in record.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("version:")) {
-        let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("not a line of LDIF: {line}"));
+    for line in record
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("version:"))
+    {
+        let (name, value) =
+            line.split_once(':').unwrap_or_else(|| panic!("not a line of LDIF: {line}"));
         let value = match value.strip_prefix(':') {
-            Some(base64) => STANDARD.decode(base64.trim()).unwrap_or_else(|error| panic!("{line}: {error}")),
+            Some(base64) => {
+                STANDARD.decode(base64.trim()).unwrap_or_else(|error| panic!("{line}: {error}"))
+            }
             None => value.trim_start_matches(' ').as_bytes().to_vec(),
         };
         match &mut entry {
             None => {
-                assert!(name.eq_ignore_ascii_case("dn"), "a record begins with its DN, not: {line}");
-                entry = Some(LdapEntry { dn: String::from_utf8(value).expect("a DN is UTF-8"), attrs: BTreeMap::new() });
+                assert!(
+                    name.eq_ignore_ascii_case("dn"),
+                    "a record begins with its DN, not: {line}"
+                );
+                entry = Some(LdapEntry {
+                    dn: String::from_utf8(value).expect("a DN is UTF-8"),
+                    attrs: BTreeMap::new(),
+                });
             }
             Some(entry) => entry.attrs.entry(name.to_ascii_lowercase()).or_default().push(value),
         }

@@ -1,8 +1,10 @@
-//! What the integration tests share: real directories ([`slapd`], [`ds389`]) filled with invented content ([`seed`]), the standard LDAP
-//! clients to change and read them ([`ldap`]), and our own program run as its users run it ([`tool`]).
+//! What the integration tests share: real directories ([`slapd`], [`ds389`]) filled with invented
+//! content ([`seed`]), the standard LDAP clients to change and read them ([`ldap`]), and our own
+//! program run as its users run it ([`tool`]).
 //!
-//! Each test starts what it needs and owns it: free ports, a folder of its own, ended by its process id when it goes out of scope, and by
-//! `tests/lab/supervise.sh` should the test itself be killed. Nothing is shared, so tests run in parallel and in any order.
+//! Each test starts what it needs and owns it: free ports, a folder of its own, ended by its
+//! process id when it goes out of scope, and by `tests/lab/supervise.sh` should the test itself be
+//! killed. Nothing is shared, so tests run in parallel and in any order.
 
 #![allow(
     dead_code,

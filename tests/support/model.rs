@@ -1,8 +1,9 @@
 //! A model of Kanidm's `/scim/v1/Sync`: what it does with a POST, phase by phase.
 //!
-//! It holds what matters to an upload: which entries there are, under which values that have to be unique, who is whose member, what is in
-//! the recycle bin. The order of checks is the engine's: a masked entry is found before anything else, then the externalIds, then the types
-//! of the values, imported passwords, the other unique values, and the schema last.
+//! It holds what matters to an upload: which entries there are, under which values that have to be
+//! unique, who is whose member, what is in the recycle bin. The order of checks is the engine's: a
+//! masked entry is found before anything else, then the externalIds, then the types of the values,
+//! imported passwords, the other unique values, and the schema last.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -34,7 +35,8 @@ pub struct Model {
     pub state: Option<Vec<u8>>,
     pub entries: BTreeMap<Uuid, Entry>,
     pub recycled: BTreeMap<Uuid, Entry>,
-    /// Externalids that were given up in a POST which also looked them up for a member: they are found until another entry takes them.
+    /// Externalids that were given up in a POST which also looked them up for a member: they are
+    /// found until another entry takes them.
     pub remembered: BTreeMap<String, Uuid>,
     /// Names of entries that are not of this sync account.
     pub foreign_names: BTreeSet<String>,
@@ -114,20 +116,31 @@ impl Model {
         Ok(())
     }
 
-    fn transaction(&self, tables: &mut Tables, request: &Value, entries: &[Value]) -> Result<(), Refusal> {
+    fn transaction(
+        &self,
+        tables: &mut Tables,
+        request: &Value,
+        entries: &[Value],
+    ) -> Result<(), Refusal> {
         let refresh = request["from_state"] == "Refresh";
         if !refresh && cookie(&request["from_state"]) != self.state {
             return Err((500, r#""invalidsyncstate""#.to_owned()));
         }
-        let entries: BTreeMap<Uuid, &Map<String, Value>> =
-            entries.iter().map(|e| (uuid_of(&e["id"]), e.as_object().expect("an entry is an object"))).collect();
+        let entries: BTreeMap<Uuid, &Map<String, Value>> = entries
+            .iter()
+            .map(|e| (uuid_of(&e["id"]), e.as_object().expect("an entry is an object")))
+            .collect();
         if !entries.is_empty() {
             tables.phase_2(&entries, &self.foreign)?;
         }
         if refresh {
-            let gone: Vec<Uuid> = tables.entries.keys().copied().filter(|u| !entries.contains_key(u)).collect();
+            let gone: Vec<Uuid> =
+                tables.entries.keys().copied().filter(|u| !entries.contains_key(u)).collect();
             if gone.iter().any(|u| self.linked.contains(u)) {
-                return Err((400, r#"{"schemaviolation":{"missingmustattribute":["linked_group"]}}"#.to_owned()));
+                return Err((
+                    400,
+                    r#"{"schemaviolation":{"missingmustattribute":["linked_group"]}}"#.to_owned(),
+                ));
             }
             tables.delete(&gone);
         }
@@ -138,16 +151,23 @@ impl Model {
     }
 
     fn phase_4(&self, tables: &mut Tables, retain: &Value) -> Result<(), Refusal> {
-        let list = |key: &str| retain[key].as_array().map(|l| l.iter().map(uuid_of).collect::<BTreeSet<_>>());
+        let list = |key: &str| {
+            retain[key].as_array().map(|l| l.iter().map(uuid_of).collect::<BTreeSet<_>>())
+        };
         if let Some(kept) = list("Retain") {
-            let gone: Vec<Uuid> = tables.entries.keys().copied().filter(|u| !kept.contains(u)).collect();
+            let gone: Vec<Uuid> =
+                tables.entries.keys().copied().filter(|u| !kept.contains(u)).collect();
             tables.delete(&gone);
         } else if let Some(gone) = list("Delete") {
             // Kanidm's own `anonymous` is there, too.
-            if gone.iter().any(|u| self.foreign.contains(u) || *u == Uuid::from_u128(0xffff_ffff_ffff)) {
+            if gone
+                .iter()
+                .any(|u| self.foreign.contains(u) || *u == Uuid::from_u128(0xffff_ffff_ffff))
+            {
                 return Err((403, r#""accessdenied""#.to_owned()));
             }
-            let gone: Vec<Uuid> = gone.into_iter().filter(|u| tables.entries.contains_key(u)).collect();
+            let gone: Vec<Uuid> =
+                gone.into_iter().filter(|u| tables.entries.contains_key(u)).collect();
             tables.delete(&gone);
         } else {
             assert_eq!(retain, "Ignore");
@@ -170,7 +190,11 @@ struct Tables {
 
 impl Tables {
     /// Stubs and externalIds.
-    fn phase_2(&mut self, entries: &BTreeMap<Uuid, &Map<String, Value>>, foreign: &BTreeSet<Uuid>) -> Result<(), Refusal> {
+    fn phase_2(
+        &mut self,
+        entries: &BTreeMap<Uuid, &Map<String, Value>>,
+        foreign: &BTreeSet<Uuid>,
+    ) -> Result<(), Refusal> {
         if entries.keys().any(|u| self.recycled.contains_key(u)) {
             return Err((500, r#""invalidentrystate""#.to_owned()));
         }
@@ -178,8 +202,10 @@ impl Tables {
         for uuid in entries.keys().filter(|u| !foreign.contains(*u)) {
             self.entries.entry(*uuid).or_default();
         }
-        let ids: Vec<(Uuid, String)> =
-            entries.iter().filter_map(|(u, e)| Some((*u, e.get("externalId")?.as_str()?.to_lowercase()))).collect();
+        let ids: Vec<(Uuid, String)> = entries
+            .iter()
+            .filter_map(|(u, e)| Some((*u, e.get("externalId")?.as_str()?.to_lowercase())))
+            .collect();
         if ids.is_empty() {
             return Err((400, r#""emptyrequest""#.to_owned()));
         }
@@ -187,21 +213,27 @@ impl Tables {
             return Err((500, r#""modifyassertionfailed""#.to_owned()));
         }
         let taken = |(uuid, id): &(Uuid, String)| {
-            ids.iter().any(|(u, i)| u != uuid && i == id) || before.iter().any(|(u, e)| u != uuid && e.external_id.as_ref() == Some(id))
+            ids.iter().any(|(u, i)| u != uuid && i == id)
+                || before.iter().any(|(u, e)| u != uuid && e.external_id.as_ref() == Some(id))
         };
         if ids.iter().any(taken) {
             return Err(self.conflict("sync_external_id"));
         }
         for (uuid, id) in ids {
             self.remembered.remove(&id);
-            let old = self.entries.get_mut(&uuid).expect("made above").external_id.replace(id.clone());
+            let old =
+                self.entries.get_mut(&uuid).expect("made above").external_id.replace(id.clone());
             self.given_up.extend(old.filter(|old| *old != id).map(|old| (old, uuid)));
         }
         Ok(())
     }
 
     /// Contents.
-    fn phase_3(&mut self, entries: &BTreeMap<Uuid, &Map<String, Value>>, foreign_names: &BTreeSet<String>) -> Result<(), Refusal> {
+    fn phase_3(
+        &mut self,
+        entries: &BTreeMap<Uuid, &Map<String, Value>>,
+        foreign_names: &BTreeSet<String>,
+    ) -> Result<(), Refusal> {
         let mut next = BTreeMap::new();
         for (uuid, wanted) in entries {
             let old = self.entries[uuid].clone();
@@ -212,7 +244,9 @@ impl Tables {
             if broken("password_import") {
                 return Err((500, r#"{"plugin":{"credimport":"unable to convert"}}"#.to_owned()));
             }
-            if entry.attributes.contains_key("loginshell") && !entry.attributes.contains_key("gidnumber") {
+            if entry.attributes.contains_key("loginshell")
+                && !entry.attributes.contains_key("gidnumber")
+            {
                 return Err((500, r#""invalidattribute""#.to_owned()));
             }
         }
@@ -227,32 +261,52 @@ impl Tables {
     fn modified(&mut self, old: Entry, wanted: &Map<String, Value>) -> Result<Entry, Refusal> {
         let invalid = |name: &str| (400, format!(r#"{{"invalidattribute":"{name}"}}"#));
         let mut entry = old;
-        let schemas: Vec<&str> = wanted["schemas"].as_array().expect("schemas").iter().filter_map(Value::as_str).collect();
-        let owned = schemas.iter().flat_map(|s| owned_by(s.rsplit(':').next().unwrap_or_default())).copied();
-        let owned: BTreeSet<&str> = owned.filter(|attribute| !self.yielded.contains(*attribute)).collect();
-        entry.classes.extend(schemas.iter().filter_map(|s| s.rsplit(':').next()).map(str::to_owned));
+        let schemas: Vec<&str> = wanted["schemas"]
+            .as_array()
+            .expect("schemas")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        let owned = schemas
+            .iter()
+            .flat_map(|s| owned_by(s.rsplit(':').next().unwrap_or_default()))
+            .copied();
+        let owned: BTreeSet<&str> =
+            owned.filter(|attribute| !self.yielded.contains(*attribute)).collect();
+        entry
+            .classes
+            .extend(schemas.iter().filter_map(|s| s.rsplit(':').next()).map(str::to_owned));
         for attribute in owned.iter().filter(|a| !a.ends_with("_import")) {
             entry.attributes.remove(*attribute);
             if *attribute == "member" {
                 entry.members.clear();
             }
         }
-        for (name, value) in wanted.iter().filter(|(k, _)| !["schemas", "id", "externalId"].contains(&k.as_str())) {
+        for (name, value) in
+            wanted.iter().filter(|(k, _)| !["schemas", "id", "externalId"].contains(&k.as_str()))
+        {
             if !owned.contains(name.as_str()) {
                 return Err((500, r#""invalidentrystate""#.to_owned()));
             }
             let fits = match name.as_str() {
                 "gidnumber" => value.is_u64(),
                 // An empty list has no type.
-                "mail" | "member" | "ssh_publickey" => value.as_array().is_some_and(|list| !list.is_empty()),
+                "mail" | "member" | "ssh_publickey" => {
+                    value.as_array().is_some_and(|list| !list.is_empty())
+                }
                 _ => value.is_string(),
             };
             if !fits || (name == "mail" && value.to_string().contains("bad!")) {
                 return Err(invalid(name));
             }
             if name == "member" {
-                let ids = value.as_array().into_iter().flatten().filter_map(|m| m["external_id"].as_str());
-                entry.members = ids.filter_map(|id| self.resolve(id).transpose()).collect::<Result<_, _>>()?;
+                let ids = value
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|m| m["external_id"].as_str());
+                entry.members =
+                    ids.filter_map(|id| self.resolve(id).transpose()).collect::<Result<_, _>>()?;
             } else {
                 entry.attributes.insert(name.clone(), value.clone());
             }
@@ -260,7 +314,8 @@ impl Tables {
         Ok(entry)
     }
 
-    /// A UUID must be that of an entry; an externalId need not, and one that this POST takes from an entry finds it still, from then on.
+    /// A UUID must be that of an entry; an externalId need not, and one that this POST takes from
+    /// an entry finds it still, from then on.
     fn resolve(&mut self, id: &str) -> Result<Option<Uuid>, Refusal> {
         let id = id.to_lowercase();
         if let Ok(uuid) = Uuid::parse_str(&id) {
@@ -269,7 +324,9 @@ impl Tables {
                 false => Err((500, r#"{"plugin":{"referentialintegrity":"Uuid referenced not found in database"}}"#.to_owned())),
             };
         }
-        if let Some((uuid, _)) = self.entries.iter().find(|(_, e)| e.external_id.as_ref() == Some(&id)) {
+        if let Some((uuid, _)) =
+            self.entries.iter().find(|(_, e)| e.external_id.as_ref() == Some(&id))
+        {
             return Ok(Some(*uuid));
         }
         if let Some(uuid) = self.given_up.get(&id) {
@@ -279,7 +336,11 @@ impl Tables {
     }
 
     /// Against each other, and against what was stored before: two entries cannot swap.
-    fn check_unique(&self, next: &BTreeMap<Uuid, Entry>, foreign_names: &BTreeSet<String>) -> Result<(), Refusal> {
+    fn check_unique(
+        &self,
+        next: &BTreeMap<Uuid, Entry>,
+        foreign_names: &BTreeSet<String>,
+    ) -> Result<(), Refusal> {
         let mut holders: HashMap<(&str, String), BTreeSet<Uuid>> = HashMap::new();
         for (uuid, entry) in self.entries.iter().chain(next) {
             for value in unique_values(entry) {
@@ -288,7 +349,8 @@ impl Tables {
         }
         for value in next.values().flat_map(unique_values) {
             // Every Kanidm has an `admin`.
-            let foreign = value.0 == "name" && (value.1 == "admin" || foreign_names.contains(&value.1));
+            let foreign =
+                value.0 == "name" && (value.1 == "admin" || foreign_names.contains(&value.1));
             if foreign || holders[&value].len() > 1 {
                 return Err(self.conflict(value.0));
             }
@@ -298,7 +360,12 @@ impl Tables {
 
     fn conflict(&self, attribute: &str) -> Refusal {
         if self.names_conflicts {
-            (409, format!(r#"{{"error":"attributeuniqueness","conflicting_attributes":["{attribute}"]}}"#))
+            (
+                409,
+                format!(
+                    r#"{{"error":"attributeuniqueness","conflicting_attributes":["{attribute}"]}}"#
+                ),
+            )
         } else {
             (500, r#"{"plugin":{"attrunique":"duplicate value detected"}}"#.to_owned())
         }
@@ -334,7 +401,14 @@ fn unique_values(entry: &Entry) -> Vec<(&'static str, String)> {
 fn owned_by(class: &str) -> &'static [&'static str] {
     match class {
         "account" => &["name", "displayname", "account_valid_from", "account_expire"],
-        "person" => &["displayname", "legalname", "mail", "password_import", "unix_password_import", "ssh_publickey"],
+        "person" => &[
+            "displayname",
+            "legalname",
+            "mail",
+            "password_import",
+            "unix_password_import",
+            "ssh_publickey",
+        ],
         "posixaccount" => &["gidnumber", "loginshell"],
         "group" => &["name", "description", "member"],
         "posixgroup" => &["gidnumber"],
@@ -385,7 +459,9 @@ impl SyncServer for Model {
     fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
         let bytes = body.to_vec();
         assert_eq!(bytes.len() as u64, body.byte_len());
-        let refused = |(status, body): Refusal| KanidmError::Refused(Answer::new(status, body.as_bytes(), Some("op-1".to_owned())));
+        let refused = |(status, body): Refusal| {
+            KanidmError::Refused(Answer::new(status, body.as_bytes(), Some("op-1".to_owned())))
+        };
         self.arrive(&bytes).map_err(refused)
     }
 }

@@ -1,7 +1,9 @@
-//! A scripted LDAP server for one connection: over TLS, in clear (for StartTLS and for those that never get there), or on a unix socket.
+//! A scripted LDAP server for one connection: over TLS, in clear (for StartTLS and for those that
+//! never get there), or on a unix socket.
 //!
-//! A test gives it the script as a closure on a [`Link`]: what to read, what to answer, when to fall silent or to hang up. The messages are
-//! built by hand here, so that wrong ones can be built as well. A script that panics fails the test when the peer goes out of scope.
+//! A test gives it the script as a closure on a [`Link`]: what to read, what to answer, when to
+//! fall silent or to hang up. The messages are built by hand here, so that wrong ones can be built
+//! as well. A script that panics fails the test when the peer goes out of scope.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -45,7 +47,10 @@ impl Peer {
     }
 
     /// The same with a configuration of [`server_config`].
-    pub fn tls_as(config: Arc<ServerConfig>, script: impl FnOnce(&mut Link) + Send + 'static) -> Peer {
+    pub fn tls_as(
+        config: Arc<ServerConfig>,
+        script: impl FnOnce(&mut Link) + Send + 'static,
+    ) -> Peer {
         Self::plain(move |link| {
             link.secure(config);
             script(link);
@@ -70,7 +75,8 @@ impl Peer {
         Peer { port, stop, thread: Some(thread) }
     }
 
-    /// TLS from the first byte on, a script for each connection, one after the other. Those that are not used do not matter.
+    /// TLS from the first byte on, a script for each connection, one after the other. Those that
+    /// are not used do not matter.
     pub fn tls_series(identity: &Identity, scripts: Vec<Script>) -> Peer {
         let config = server_config(identity, None, rustls::ALL_VERSIONS);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
@@ -117,8 +123,8 @@ impl Drop for Peer {
     }
 }
 
-/// The configuration that leads to the peer by the name `host`: ldaps, SASL EXTERNAL, base `dc=example`, everything, a time-out that no
-/// healthy test reaches, messages of at most 1 MiB.
+/// The configuration that leads to the peer by the name `host`: ldaps, SASL EXTERNAL, base
+/// `dc=example`, everything, a time-out that no healthy test reaches, messages of at most 1 MiB.
 pub fn config(host: &str, peer: &Peer, ca: Option<&Path>) -> DirectoryConfig {
     DirectoryConfig {
         uri: LdapUri::Tls { host: host.into(), port: peer.port, starttls: false },
@@ -134,20 +140,32 @@ pub fn config(host: &str, peer: &Peer, ca: Option<&Path>) -> DirectoryConfig {
     }
 }
 
-/// A server's TLS: who it is, whether clients need a certificate of `clients` (a CA file), and which versions it speaks.
-pub fn server_config(identity: &Identity, clients: Option<&Path>, versions: &[&'static SupportedProtocolVersion]) -> Arc<ServerConfig> {
+/// A server's TLS: who it is, whether clients need a certificate of `clients` (a CA file), and
+/// which versions it speaks.
+pub fn server_config(
+    identity: &Identity,
+    clients: Option<&Path>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions).expect("versions");
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)
+        .expect("versions");
     let builder = match clients {
         None => builder.with_no_client_auth(),
         Some(ca) => {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_file(ca).expect("a CA")).expect("a CA");
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().expect("a verifier");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .expect("a verifier");
             builder.with_client_cert_verifier(verifier)
         }
     };
-    let chain = CertificateDer::pem_file_iter(&identity.certificate).expect("a file").collect::<Result<_, _>>().expect("a chain");
+    let chain = CertificateDer::pem_file_iter(&identity.certificate)
+        .expect("a file")
+        .collect::<Result<_, _>>()
+        .expect("a chain");
     let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
     Arc::new(builder.with_single_cert(chain, key).expect("an identity"))
 }
@@ -237,11 +255,14 @@ impl Link {
         bytes.resize(start + length, 0);
         self.read_exact(&mut bytes[start..])?;
         let id_len = usize::from(bytes[start + 1]);
-        let id = bytes[start + 2..start + 2 + id_len].iter().fold(0, |id, octet| id << 8 | u32::from(*octet));
+        let id = bytes[start + 2..start + 2 + id_len]
+            .iter()
+            .fold(0, |id, octet| id << 8 | u32::from(*octet));
         Some(Request { id, tag: bytes[start + 2 + id_len], bytes })
     }
 
-    /// Sends bytes as they are. A client that has gone already is no failure: it may have given up for good reason.
+    /// Sends bytes as they are. A client that has gone already is no failure: it may have given up
+    /// for good reason.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes.as_ref());
     }
@@ -266,7 +287,8 @@ impl Link {
     /// Takes the search of the root DSE and answers it.
     pub fn root_dse(&mut self, root_dse: &[(&str, &[&str])]) {
         let mut search = self.request();
-        // An account that bound without a name asks for it first, and this server does not know the operation.
+        // An account that bound without a name asks for it first, and this server does not know the
+        // operation.
         if search.tag == 0x77 && search.mentions("1.3.6.1.4.1.4203.1.11.3") {
             self.send(extended_response(search.id, 2, ""));
             search = self.request();
@@ -292,7 +314,8 @@ impl Link {
         self.cut();
     }
 
-    /// Ends the connection without a word. What the client has sent and the script has not read makes it a reset.
+    /// Ends the connection without a word. What the client has sent and the script has not read
+    /// makes it a reset.
     pub fn cut(&mut self) {
         let _ = match &self.socket {
             Socket::Tcp(stream) => stream.shutdown(Shutdown::Both),
@@ -300,7 +323,8 @@ impl Link {
         };
     }
 
-    /// Has the connection end with a reset (RST) when the script returns, which has to be next. TCP only.
+    /// Has the connection end with a reset (RST) when the script returns, which has to be next. TCP
+    /// only.
     pub fn reset(&mut self) {
         let Socket::Tcp(stream) = &self.socket else { panic!("a unix socket knows no reset") };
         socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).expect("a socket");
@@ -322,7 +346,10 @@ impl Link {
 }
 
 /// What a root DSE holds that offers content synchronisation.
-pub const SLAPD: &[(&str, &[&str])] = &[("objectClass", &["top", "OpenLDAProotDSE"]), ("supportedControl", &["1.3.6.1.4.1.4203.1.9.1.1"])];
+pub const SLAPD: &[(&str, &[&str])] = &[
+    ("objectClass", &["top", "OpenLDAProotDSE"]),
+    ("supportedControl", &["1.3.6.1.4.1.4203.1.9.1.1"]),
+];
 
 /// The root DSE of 389 with a changelog from `first` to `last`.
 pub fn ds389(link: &mut Link, first: u64, last: u64) {
@@ -430,7 +457,10 @@ pub fn id_set(id: u32, gone: bool, uuids: &[Uuid]) -> Vec<u8> {
     let set: Vec<u8> = uuids.iter().flat_map(|uuid| tlv(4, uuid.as_bytes())).collect();
     let mut value = if gone { tlv(1, [0xff]) } else { Vec::new() };
     value.extend(tlv(0x31, set));
-    message(id, tlv(0x79, [tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4"), tlv(0x81, tlv(0xa3, value))].concat()))
+    message(
+        id,
+        tlv(0x79, [tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4"), tlv(0x81, tlv(0xa3, value))].concat()),
+    )
 }
 
 pub fn reference(id: u32, uri: &str) -> Vec<u8> {

@@ -1,9 +1,11 @@
-//! Certificates for tests: an authority of their own, and good, bad and client certificates of it, as PEM files.
+//! Certificates for tests: an authority of their own, and good, bad and client certificates of it,
+//! as PEM files.
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 
 use super::temp::TempDir;
@@ -15,7 +17,8 @@ pub struct Pki {
     folder: TempDir,
 }
 
-/// A certificate and its private key, PEM files. The certificate's file holds nothing else: the authority is not in it.
+/// A certificate and its private key, PEM files. The certificate's file holds nothing else: the
+/// authority is not in it.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub certificate: PathBuf,
@@ -23,7 +26,8 @@ pub struct Identity {
 }
 
 impl Pki {
-    /// An authority that nobody else trusts. Two of them do not trust each other, whatever their names.
+    /// An authority that nobody else trusts. Two of them do not trust each other, whatever their
+    /// names.
     pub fn new() -> Pki {
         Pki::named("Test CA")
     }
@@ -58,21 +62,25 @@ impl Pki {
     /// A server on this machine whose certificate expired years ago.
     pub fn expired(&self) -> Identity {
         let mut params = server(&["localhost", "127.0.0.1", "::1"]);
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
         self.certify("expired", params)
     }
 
     /// A server on this machine whose certificate is not valid yet, for many years.
     pub fn not_yet_valid(&self) -> Identity {
         let mut params = server(&["localhost", "127.0.0.1", "::1"]);
-        (params.not_before, params.not_after) = (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2090, 1, 1), date_time_ymd(2091, 1, 1));
         self.certify("not-yet-valid", params)
     }
 
     /// A server on this machine whose certificate has so many days left, and a few hours.
     pub fn expiring(&self, days: u64) -> Identity {
         let mut params = server(&["localhost", "127.0.0.1", "::1"]);
-        params.not_after = (std::time::SystemTime::now() + std::time::Duration::from_secs(days * 86_400 + 10_000)).into();
+        params.not_after = (std::time::SystemTime::now()
+            + std::time::Duration::from_secs(days * 86_400 + 10_000))
+        .into();
         self.certify("expiring", params)
     }
 
@@ -84,7 +92,8 @@ impl Pki {
     /// A client whose certificate expired years ago.
     pub fn expired_client(&self, name: &str) -> Identity {
         let mut params = client(name);
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
         self.certify("expired-client", params)
     }
 

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long a server may take to start, or to end after SIGTERM. Far more than any needs, so that only a hang meets it.
+/// How long a server may take to start, or to end after SIGTERM. Far more than any needs, so that
+/// only a hang meets it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether the data of a server outlives it.
@@ -28,10 +29,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts `command`, which must stay in the foreground. Its output goes to `log`; `data` is what is removed when it is gone.
+    /// Starts `command`, which must stay in the foreground. Its output goes to `log`; `data` is
+    /// what is removed when it is gone.
     pub fn start(log: &Path, data: &[&Path], command: &[&str]) -> Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab/supervise.sh");
-        let data = data.iter().map(|path| path.to_str().expect("a UTF-8 path")).collect::<Vec<_>>().join(":");
+        let data = data
+            .iter()
+            .map(|path| path.to_str().expect("a UTF-8 path"))
+            .collect::<Vec<_>>()
+            .join(":");
         let mut supervisor = Command::new("/bin/sh")
             .arg(script)
             .arg(log)
@@ -45,7 +51,9 @@ impl Server {
             .spawn()
             .expect("/bin/sh runs");
         let mut line = String::new();
-        BufReader::new(supervisor.stdout.take().expect("piped")).read_line(&mut line).expect("the supervisor prints the process id");
+        BufReader::new(supervisor.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("the supervisor prints the process id");
         let pid = line.trim().parse().expect("a process id");
         Server { supervisor, pid, log: log.to_owned() }
     }
@@ -70,7 +78,8 @@ impl Server {
         self.tell(name).expect("the supervisor reads");
     }
 
-    /// Ends the server: `TERM` for an orderly end, `KILL` for a crash. Returns when the process is gone.
+    /// Ends the server: `TERM` for an orderly end, `KILL` for a crash. Returns when the process is
+    /// gone.
     pub fn end(mut self, signal: &str, data: Data) -> ExitStatus {
         if data == Data::Keep {
             self.tell("keep").expect("the supervisor reads");
@@ -85,7 +94,11 @@ impl Server {
             if !self.runs() {
                 return Err(self.log_tail());
             }
-            assert!(begin.elapsed() < PATIENCE, "the server runs but does not answer: {}", self.log_tail());
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "the server runs but does not answer: {}",
+                self.log_tail()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         if self.runs() { Ok(()) } else { Err(self.log_tail()) }
@@ -111,23 +124,29 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.supervisor.stdin.is_some() {
-            // Its data goes with it: no need for it to put that in order, which takes 389 two seconds.
+            // Its data goes with it: no need for it to put that in order, which takes 389 two
+            // seconds.
             self.end_with("KILL");
         }
     }
 }
 
-/// Whether a process exists and has not ended; one that ended and was not waited for yet counts as ended.
+/// Whether a process exists and has not ended; one that ended and was not waited for yet counts as
+/// ended.
 pub fn is_running(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         // "pid (command) state …": the command may hold anything, parentheses included.
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+        .is_ok_and(|stat| {
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        })
 }
 
 /// Runs a command to its end and panics, with what it wrote, when it fails.
 pub fn run(command: &mut Command) -> Vec<u8> {
-    let output =
-        command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error} (tests/run installs it)"));
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {command:?}: {error} (tests/run installs it)"));
     assert!(
         output.status.success(),
         "{command:?}: {}\n{}{}",

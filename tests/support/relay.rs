@@ -1,4 +1,5 @@
-//! A TCP connection in between, that a test can hold or cut at any byte, or any TLS record, of what the server says.
+//! A TCP connection in between, that a test can hold or cut at any byte, or any TLS record, of what
+//! the server says.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -19,11 +20,13 @@ enum Then {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Bytes,
-    /// TLS records. Servers write a message at a time, so that there is one for each, after those of the handshake.
+    /// TLS records. Servers write a message at a time, so that there is one for each, after those
+    /// of the handshake.
     Records,
 }
 
-/// Listens on a port of its own and passes everything on to another one of 127.0.0.1. It ends when dropped.
+/// Listens on a port of its own and passes everything on to another one of 127.0.0.1. It ends when
+/// dropped.
 pub struct Relay {
     port: u16,
     shared: Arc<Shared>,
@@ -53,7 +56,8 @@ impl Relay {
         Relay::start(target, None)
     }
 
-    /// Passes so many bytes from the server and then nothing, in either direction, until [`release`](Self::release).
+    /// Passes so many bytes from the server and then nothing, in either direction, until
+    /// [`release`](Self::release).
     pub fn holding(target: u16, after: u64) -> Relay {
         Relay::start(target, Some((after, Unit::Bytes, Then::Hold)))
     }
@@ -90,7 +94,8 @@ impl Relay {
     /// Returns when the connection is held.
     pub fn wait_until_held(&self) {
         let state = self.shared.state.lock().unwrap();
-        let (state, timeout) = self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.held).unwrap();
+        let (state, timeout) =
+            self.shared.changed.wait_timeout_while(state, PATIENCE, |state| !state.held).unwrap();
         let passed = state.passed;
         drop(state); // or the assertion would poison it
         assert!(!timeout.timed_out(), "the server has not said that much: {passed} bytes");
@@ -105,7 +110,8 @@ impl Relay {
     fn start(target: u16, limit: Option<(u64, Unit, Then)>) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        let shared = Arc::new(Shared { target, limit, state: Mutex::default(), changed: Condvar::new() });
+        let shared =
+            Arc::new(Shared { target, limit, state: Mutex::default(), changed: Condvar::new() });
         let in_thread = Arc::clone(&shared);
         std::thread::spawn(move || {
             for client in listener.incoming() {
@@ -113,7 +119,9 @@ impl Relay {
                     return;
                 }
                 // A server that is down closes the connection, which is what the client is to see.
-                if let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", in_thread.target))) {
+                if let (Ok(client), Ok(server)) =
+                    (client, TcpStream::connect(("127.0.0.1", in_thread.target)))
+                {
                     in_thread.connect(client, server);
                 }
             }
@@ -135,7 +143,8 @@ impl Drop for Relay {
 
 impl Shared {
     fn connect(self: &Arc<Self>, client: TcpStream, server: TcpStream) {
-        let (mut from_client, mut to_server) = (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
+        let (mut from_client, mut to_server) =
+            (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
         let shared = Arc::clone(self);
         std::thread::spawn(move || {
             let mut buffer = [0; 16 * 1024];
@@ -168,7 +177,8 @@ impl Shared {
         let _ = server.shutdown(Shutdown::Both);
     }
 
-    /// How many bytes may pass now; `None` when the connection is to be cut. Waits while it is held.
+    /// How many bytes may pass now; `None` when the connection is to be cut. Waits while it is
+    /// held.
     fn room(&self, most: usize) -> Option<usize> {
         let Some((limit, unit, then)) = self.limit else { return Some(most) };
         let mut state = self.state.lock().unwrap();
@@ -193,11 +203,13 @@ impl Shared {
 
     fn wait_while_held(&self) {
         let state = self.state.lock().unwrap();
-        let _released = self.changed.wait_while(state, |state| state.held && !state.released).unwrap();
+        let _released =
+            self.changed.wait_while(state, |state| state.held && !state.released).unwrap();
     }
 }
 
-/// The TLS record that a connection is in (RFC 8446 §5.1). What is not TLS is counted as if it were.
+/// The TLS record that a connection is in (RFC 8446 §5.1). What is not TLS is counted as if it
+/// were.
 #[derive(Default)]
 struct Record {
     header: Vec<u8>,
@@ -208,12 +220,14 @@ struct Record {
 const HEADER: usize = 5;
 
 impl Record {
-    /// Bytes until its end, or until its length is known; never more than fits into 16 KiB and a half.
+    /// Bytes until its end, or until its length is known; never more than fits into 16 KiB and a
+    /// half.
     fn left(&self) -> usize {
         if self.header.len() < HEADER { HEADER - self.header.len() } else { self.contents }
     }
 
-    /// Takes the next bytes, at most [`left`](Self::left); true when they are the last ones of a record.
+    /// Takes the next bytes, at most [`left`](Self::left); true when they are the last ones of a
+    /// record.
     fn ends_with(&mut self, bytes: &[u8]) -> bool {
         if self.header.len() < HEADER {
             self.header.extend(bytes);

@@ -1,4 +1,5 @@
-//! Directory entries that each break one of Kanidm's rules for values, with the rule, and with how they are mended.
+//! Directory entries that each break one of Kanidm's rules for values, with the rule, and with how
+//! they are mended.
 
 use std::fmt::Write as _;
 
@@ -43,15 +44,17 @@ const UNIQUE: &str = "must be unique, and is the same as that of";
 const OWN: &str = "of Kanidm's own";
 const TAKEN: &str = "is taken in Kanidm";
 
-/// Every rule of the table in Kanidm's facts, some in several ways. `user00001` and so on are generated users (see [`super::seed`]);
-/// `kanidm-own` (number 7777, address `own@example.com`) and the group `kanidm-team` (7778) are expected to be Kanidm's own.
+/// Every rule of the table in Kanidm's facts, some in several ways. `user00001` and so on are
+/// generated users (see [`super::seed`]); `kanidm-own` (number 7777, address `own@example.com`) and
+/// the group `kanidm-team` (7778) are expected to be Kanidm's own.
 pub fn bad_entries() -> Vec<Bad> {
     use Verdict::{Kanidm, Optional, Required};
     let too_long = "n".repeat(65);
     let key = "AAAAC3NzaC1lZDI1NTE5AAAAIGxhYi1rZXktbm90LXNlY3JldC1mb3ItdGVzdHMtMDAx";
     let options = format!("no-pty ssh-ed25519 {key}");
     let (another_type, cut) = (format!("ssh-rsa {key}"), format!("ssh-ed25519 {}", &key[..60]));
-    let [too_long, options, another_type, cut] = [[too_long.as_str()], [&options], [&another_type], [&cut]];
+    let [too_long, options, another_type, cut] =
+        [[too_long.as_str()], [&options], [&another_type], [&cut]];
     #[rustfmt::skip]
     let persons: Vec<(&str, &'static str, &[&str], &'static str, Verdict)> = vec![
         ("digit", "uid", &["1abc"], NAME, Required),
@@ -126,7 +129,13 @@ pub fn bad_entries() -> Vec<Bad> {
         ("g-taken-number", "gidnumber", &["7778"], TAKEN, Kanidm),
     ];
     let bad = |group: bool| {
-        move |(key, attribute, values, rule, verdict): (&str, &'static str, &[&str], &'static str, Verdict)| Bad {
+        move |(key, attribute, values, rule, verdict): (
+            &str,
+            &'static str,
+            &[&str],
+            &'static str,
+            Verdict,
+        )| Bad {
             key: key.to_owned(),
             group,
             attribute,
@@ -154,7 +163,8 @@ impl Bad {
     /// The change that gives it the values it should have had.
     pub fn mended(&self, number: usize) -> String {
         let good = self.good(number).into_iter().filter(|(name, _)| *name == self.attribute);
-        let mut ldif = format!("dn: {}\nchangetype: modify\nreplace: {}\n", self.dn(), self.attribute);
+        let mut ldif =
+            format!("dn: {}\nchangetype: modify\nreplace: {}\n", self.dn(), self.attribute);
         good.for_each(|(name, value)| line(&mut ldif, name, &value));
         ldif + "\n"
     }
@@ -184,7 +194,11 @@ pub fn good_person(key: &str, number: usize) -> Vec<(&'static str, String)> {
         ("loginshell", "/bin/sh".to_owned()),
         ("mail", format!("{key}@example.com")),
         ("userpassword", "{SSHA}EyzbBiP4u4zxOrLpKTORI/RX3HC6TCTJtnVOCQ==".to_owned()),
-        ("sshpublickey", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYi1rZXktbm90LXNlY3JldC1mb3ItdGVzdHMtMDAx a@b".to_owned()),
+        (
+            "sshpublickey",
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYi1rZXktbm90LXNlY3JldC1mb3ItdGVzdHMtMDAx a@b"
+                .to_owned(),
+        ),
     ]
 }
 
@@ -195,7 +209,8 @@ fn good_group(key: &str) -> Vec<(&'static str, String)> {
 /// A person as an LDIF record.
 pub fn person(key: &str, attributes: &[(&str, String)]) -> String {
     let classes = ["inetOrgPerson", "posixAccount", "ldapPublicKey"];
-    let fixed = [("employeeNumber", key), ("sn", "x"), ("gidNumber", "5000"), ("homeDirectory", "/home/x")];
+    let fixed =
+        [("employeeNumber", key), ("sn", "x"), ("gidNumber", "5000"), ("homeDirectory", "/home/x")];
     record(&person_dn(key), &classes, &fixed, attributes)
 }
 
@@ -207,7 +222,12 @@ pub fn group(key: &str, attributes: &[(&str, String)]) -> String {
 }
 
 /// An LDIF record.
-pub fn record(dn: &str, classes: &[&str], fixed: &[(&str, &str)], attributes: &[(&str, String)]) -> String {
+pub fn record(
+    dn: &str,
+    classes: &[&str],
+    fixed: &[(&str, &str)],
+    attributes: &[(&str, String)],
+) -> String {
     let mut ldif = format!("dn: {dn}\n");
     classes.iter().for_each(|class| line(&mut ldif, "objectClass", class));
     fixed.iter().for_each(|(name, value)| line(&mut ldif, name, value));
@@ -225,19 +245,34 @@ pub const ACCEPTED: &[(&str, &str)] = &[
     ("ssha", "{SSHA}EyzbBiP4u4zxOrLpKTORI/RX3HC6TCTJtnVOCQ=="),
     ("sha256", "{SHA256}XohImNooBHFR0OVvjcYpJ3NgPQ1qq73WKhHvch0VQtg="),
     ("ssha256", "{SSHA256}luYWfFJOZgxySTsJXHgIaCYww4yMpu6yest69j/wO5n5OycuHFV/GQ=="),
-    ("sha512", "{SHA512}sQnzu7wkTrgkQZF+0G1hi5AI3Qmzvv0bXgc5THBqi7mAsdd4Xll27ASbRt9fEyavWi6m0QP9B8lThf+rDKy8hg=="),
-    ("ssha512", "{SSHA512}JwrSUHkI7FTAfHRVR6KoFlSN0E3dmaQWARjZ+/UsShYlENOqDtFVU77HJLLrY2MuSp0jve52+pwtdVl2QUAHukQ0XUf5LDtM"),
+    (
+        "sha512",
+        "{SHA512}sQnzu7wkTrgkQZF+0G1hi5AI3Qmzvv0bXgc5THBqi7mAsdd4Xll27ASbRt9fEyavWi6m0QP9B8lThf+rDKy8hg==",
+    ),
+    (
+        "ssha512",
+        "{SSHA512}JwrSUHkI7FTAfHRVR6KoFlSN0E3dmaQWARjZ+/UsShYlENOqDtFVU77HJLLrY2MuSp0jve52+pwtdVl2QUAHukQ0XUf5LDtM",
+    ),
     ("pbkdf2", "{PBKDF2}10000$IlfapjA351LuDSwYC0IQ8Q$saHqQTuYnjJN/tmAndT.8mJt.6w"),
     ("pbkdf2-sha1", "{PBKDF2-SHA1}10000$ZBEH6B07rgQpJSikyvMU2w$TAA03a5IYkz1QlPsbJKvUsTqNV"),
-    ("pbkdf2-sha256", "{PBKDF2-SHA256}10000$henZGfPWw79Cs8ORDeVNrQ$1dTJy73v6n3bnTmTZFghxHXHLsAzKaAy8SksDfZBPIw"),
+    (
+        "pbkdf2-sha256",
+        "{PBKDF2-SHA256}10000$henZGfPWw79Cs8ORDeVNrQ$1dTJy73v6n3bnTmTZFghxHXHLsAzKaAy8SksDfZBPIw",
+    ),
     (
         "pbkdf2-sha512",
         "{PBKDF2-SHA512}10000$Je1Uw19Bfv5lArzZ6V3EPw$g4T/1sqBUYWl9o93MVnyQ/8zKGSkPbKaXXsT8WmysXQJhWy8MRP2JFudSL.N9RklQYgDPxPjnfum/F2f/TrppA",
     ),
-    ("argon2id", "{ARGON2}$argon2id$v=19$m=65536,t=2,p=1$IyTQMsvzB2JHDiWx8fq7Ew$VhYOA7AL0kbRXI5g2kOyyp8St1epkNj7WZyUY4pAIQQ"),
+    (
+        "argon2id",
+        "{ARGON2}$argon2id$v=19$m=65536,t=2,p=1$IyTQMsvzB2JHDiWx8fq7Ew$VhYOA7AL0kbRXI5g2kOyyp8St1epkNj7WZyUY4pAIQQ",
+    ),
     ("crypt-md5", "{CRYPT}$1$labsalt0$uXMCheiKspgkcVEZw3/8/0"),
     ("crypt-sha256", "{CRYPT}$5$labsalt0$KKslHDM8re7Ez.lsyYHyC0jnCNA3pF/pJzUxNyMfsg/"),
-    ("crypt-sha512", "{CRYPT}$6$labsalt0$poZjPVkxzbMu5ddvUUd5gUO3pHFHnXttPBdG5A0./Qesz9g5mz59O/bySnA2IJSwtU4urH5.AIsrMz5DpRiUG1"),
+    (
+        "crypt-sha512",
+        "{CRYPT}$6$labsalt0$poZjPVkxzbMu5ddvUUd5gUO3pHFHnXttPBdG5A0./Qesz9g5mz59O/bySnA2IJSwtU4urH5.AIsrMz5DpRiUG1",
+    ),
     ("django", "pbkdf2_sha256$1000$labsalt0$qMTKcRLUV/lLFrBxm28W8qXl66ylbJPuz5/nMVdWFMQ="),
     ("ipa-nt", "ipaNTHash: iEb36u6PsRetBr3YMLdYbA"),
     ("samba-nt", "sambaNTPassword: 8846F7EAEE8FB117AD06BDD830B7586C"),

@@ -10,7 +10,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::pki::Identity;
 
-/// It answers each request, closes the connection, and remembers what it was asked. It ends with the test.
+/// It answers each request, closes the connection, and remembers what it was asked. It ends with
+/// the test.
 pub struct ScriptedHttps {
     port: u16,
     requests: Arc<Mutex<Vec<String>>>,
@@ -18,13 +19,20 @@ pub struct ScriptedHttps {
 
 impl ScriptedHttps {
     /// `answer` makes a whole HTTP response of the head of a request.
-    pub fn start(identity: &Identity, answer: impl Fn(&str) -> String + Send + Sync + 'static) -> ScriptedHttps {
-        let certificate = CertificateDer::from_pem_file(&identity.certificate).expect("a certificate");
+    pub fn start(
+        identity: &Identity,
+        answer: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> ScriptedHttps {
+        let certificate =
+            CertificateDer::from_pem_file(&identity.certificate).expect("a certificate");
         let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![certificate], key))
-            .expect("a usable identity");
+        let config =
+            ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .and_then(|builder| {
+                    builder.with_no_client_auth().with_single_cert(vec![certificate], key)
+                })
+                .expect("a usable identity");
         let config = Arc::new(config);
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
@@ -53,7 +61,10 @@ impl ScriptedHttps {
 
 /// A response with everything HTTP asks for.
 pub fn response(status: &str, headers: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn serve(

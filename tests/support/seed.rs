@@ -1,5 +1,5 @@
-//! Invented content for a directory, the same on every run: the suffix, four organisational units, three service accounts, and then
-//! what [`SeedOptions`] asks for.
+//! Invented content for a directory, the same on every run: the suffix, four organisational units,
+//! three service accounts, and then what [`SeedOptions`] asks for.
 //!
 //! | what | DN | worth knowing |
 //! |---|---|---|
@@ -18,7 +18,8 @@ use ring::digest;
 
 /// The root of every seeded directory.
 pub const SUFFIX: &str = "dc=example,dc=com";
-/// The password of the service accounts `cn=sync` (reads everything), `cn=limited` (ten entries at most) and `cn=noright` (nothing).
+/// The password of the service accounts `cn=sync` (reads everything), `cn=limited` (ten entries at
+/// most) and `cn=noright` (nothing).
 pub const SYNC_PASSWORD: &str = "sync-secret-1";
 /// The password of every special entry.
 pub const SPECIAL_PASSWORD: &str = "special-secret";
@@ -46,18 +47,27 @@ pub enum Seed {
 pub struct SeedOptions {
     pub users: usize,
     pub groups: usize,
-    /// Members of `cn=biggroup`, the first so many users whether they exist or not; 0: no such group.
+    /// Members of `cn=biggroup`, the first so many users whether they exist or not; 0: no such
+    /// group.
     pub big_group: usize,
     /// So many users have a group of their own.
     pub private_groups: usize,
     pub specials: bool,
-    /// Gives every entry a UUID derived from this number and its DN; otherwise the server chooses, differently each time.
+    /// Gives every entry a UUID derived from this number and its DN; otherwise the server chooses,
+    /// differently each time.
     pub uuids: Option<u32>,
 }
 
 impl Default for SeedOptions {
     fn default() -> Self {
-        SeedOptions { users: 20, groups: 4, big_group: 0, private_groups: 0, specials: true, uuids: None }
+        SeedOptions {
+            users: 20,
+            groups: 4,
+            big_group: 0,
+            private_groups: 0,
+            specials: true,
+            uuids: None,
+        }
     }
 }
 
@@ -100,7 +110,8 @@ pub fn group_dn(name: &str) -> String {
     format!("cn={name},ou=groups,{SUFFIX}")
 }
 
-/// The uidNumber of a generated user, clear of the numbers that Kanidm keeps for itself (60001 to 65535).
+/// The uidNumber of a generated user, clear of the numbers that Kanidm keeps for itself (60001 to
+/// 65535).
 pub fn user_number(number: usize) -> usize {
     if number <= 40_000 { 20_000 + number } else { 100_000 + number }
 }
@@ -112,7 +123,8 @@ pub fn user_ldif(number: usize) -> String {
     ldif.text
 }
 
-/// The same DN in another spelling, of four: as the entry's own, with other case and spaces, with spaces before the commas, with an escape.
+/// The same DN in another spelling, of four: as the entry's own, with other case and spaces, with
+/// spaces before the commas, with an escape.
 pub fn respell(dn: &str, spelling: usize) -> String {
     match spelling % 4 {
         0 => dn.to_owned(),
@@ -150,14 +162,25 @@ fn generate(options: &SeedOptions, flavour: Flavour) -> String {
 fn frame(flavour: Flavour, uuids: Option<u32>) -> String {
     let mut ldif = Ldif { text: String::new(), uuids, flavour };
     match flavour {
-        Flavour::Slapd => ldif.entry(SUFFIX, &["top", "dcObject", "organization"], &[("dc", "example"), ("o", "Lab Example")]),
+        Flavour::Slapd => ldif.entry(
+            SUFFIX,
+            &["top", "dcObject", "organization"],
+            &[("dc", "example"), ("o", "Lab Example")],
+        ),
         Flavour::Ds389 => {
             let allow = |targets: &str, name: &str, who: &str| {
-                format!("(targetattr{targets})(version 3.0; acl \"{name}\"; allow(read,search,compare) userdn=\"{who}\";)")
+                format!(
+                    "(targetattr{targets})(version 3.0; acl \"{name}\"; allow(read,search,compare) userdn=\"{who}\";)"
+                )
             };
             let sync = allow("=\"*\"", "sync", &format!("ldap:///cn=sync,{SUFFIX}"));
-            let limited = allow("!=\"userPassword\"", "limited", &format!("ldap:///cn=limited,{SUFFIX}"));
-            ldif.entry(SUFFIX, &["top", "domain"], &[("dc", "example"), ("aci", &sync), ("aci", &limited)]);
+            let limited =
+                allow("!=\"userPassword\"", "limited", &format!("ldap:///cn=limited,{SUFFIX}"));
+            ldif.entry(
+                SUFFIX,
+                &["top", "domain"],
+                &[("dc", "example"), ("aci", &sync), ("aci", &limited)],
+            );
         }
     }
     for unit in ["people", "groups", "staff", "services"] {
@@ -167,9 +190,10 @@ fn frame(flavour: Flavour, uuids: Option<u32>) -> String {
         let password = ssha(account, SYNC_PASSWORD);
         let mut attributes = vec![("cn", account), ("sn", account), ("userPassword", &password)];
         match (flavour, account) {
-            (Flavour::Ds389, "sync") => {
-                attributes.extend(["nsSizeLimit", "nsLookThroughLimit", "nsTimeLimit", "nsIdleTimeout"].map(|limit| (limit, "-1")))
-            }
+            (Flavour::Ds389, "sync") => attributes.extend(
+                ["nsSizeLimit", "nsLookThroughLimit", "nsTimeLimit", "nsIdleTimeout"]
+                    .map(|limit| (limit, "-1")),
+            ),
             (Flavour::Ds389, "limited") => attributes.push(("nsSizeLimit", "10")),
             _ => {}
         }
@@ -178,7 +202,8 @@ fn frame(flavour: Flavour, uuids: Option<u32>) -> String {
     ldif.text
 }
 
-const PERSON: [&str; 5] = ["top", "person", "organizationalPerson", "inetOrgPerson", "posixAccount"];
+const PERSON: [&str; 5] =
+    ["top", "person", "organizationalPerson", "inetOrgPerson", "posixAccount"];
 
 #[rustfmt::skip]
 const FIRST_NAMES: [&str; 30] = [
@@ -193,9 +218,14 @@ const LAST_NAMES: [&str; 25] = [
 
 fn user(ldif: &mut Ldif, number: usize, options: &SeedOptions) {
     let uid = user_name(number);
-    let (first, last) = (FIRST_NAMES[number % FIRST_NAMES.len()], LAST_NAMES[number * 7 % LAST_NAMES.len()]);
+    let (first, last) =
+        (FIRST_NAMES[number % FIRST_NAMES.len()], LAST_NAMES[number * 7 % LAST_NAMES.len()]);
     let password = format!("Passw0rd-{uid}");
-    let gid = if number <= options.private_groups { user_number(number) } else { 5000 + number % options.groups.max(1) };
+    let gid = if number <= options.private_groups {
+        user_number(number)
+    } else {
+        5000 + number % options.groups.max(1)
+    };
     let mut attributes: Vec<(&str, String)> = vec![
         ("uid", uid.clone()),
         ("cn", format!("{first} {last}")),
@@ -211,14 +241,18 @@ fn user(ldif: &mut Ldif, number: usize, options: &SeedOptions) {
     ];
     let mut classes = PERSON.to_vec();
     if number.is_multiple_of(3) {
-        attributes.extend([("mail", format!("alias.{uid}@example.com")), ("mail", format!("{uid}@Lab.Example.NET"))]);
+        attributes.extend([
+            ("mail", format!("alias.{uid}@example.com")),
+            ("mail", format!("{uid}@Lab.Example.NET")),
+        ]);
     }
     attributes.push((
         "userPassword",
         match number % 3 {
             0 => ssha512(&uid, &password),
             1 => ssha(&uid, &password),
-            // crypt-secret-1: the hash of one password for all, because 5,000 rounds for each would take longer than everything else.
+            // crypt-secret-1: the hash of one password for all, because 5,000 rounds for each would
+            // take longer than everything else.
             _ => "{CRYPT}$6$labsalt0$RsbIflLehn.LXEng8MVX3jS21dL/qJY68xO8UiQJRB7Jo.iBREFPPvNDPQNJEab5tEICR0DzH820XGuqmmtOH/".to_owned(),
         },
     ));
@@ -231,7 +265,10 @@ fn user(ldif: &mut Ldif, number: usize, options: &SeedOptions) {
     }
     if number % 10 == 3 {
         classes.push("shadowAccount");
-        attributes.extend([("shadowExpire", "1"), ("shadowLastChange", "19000"), ("shadowMax", "99999")].map(|(a, v)| (a, v.to_owned())));
+        attributes.extend(
+            [("shadowExpire", "1"), ("shadowLastChange", "19000"), ("shadowMax", "99999")]
+                .map(|(a, v)| (a, v.to_owned())),
+        );
     }
     if number.is_multiple_of(5) {
         attributes.extend([
@@ -247,14 +284,19 @@ fn group(ldif: &mut Ldif, number: usize, users: usize) {
         let name = format!("posix{number:03}");
         let count = (2 + number % 15).min(users);
         let mut attributes = vec![("cn", name.clone()), ("gidNumber", (5000 + number).to_string())];
-        attributes.extend((0..count).map(|k| ("memberUid", user_name((number * 17 + k) % users + 1))));
+        attributes
+            .extend((0..count).map(|k| ("memberUid", user_name((number * 17 + k) % users + 1))));
         ldif.entry_owned(&group_dn(&name), &["top", "posixGroup"], &attributes);
     } else {
         let name = format!("team{number:03}");
         let count = (3 + number % 20).min(users);
         let spelling = |k: usize| if number % 4 == 1 { k } else { 0 };
-        let mut attributes = vec![("cn", name.clone()), ("description", format!("Équipe {number}"))];
-        attributes.extend((0..count).map(|k| ("member", respell(&user_dn((number * 13 + k) % users + 1), spelling(k)))));
+        let mut attributes =
+            vec![("cn", name.clone()), ("description", format!("Équipe {number}"))];
+        attributes
+            .extend((0..count).map(|k| {
+                ("member", respell(&user_dn((number * 13 + k) % users + 1), spelling(k)))
+            }));
         if count == 0 {
             attributes.push(("member", format!("cn=sync,{SUFFIX}"))); // groupOfNames demands one
         }
@@ -262,21 +304,51 @@ fn group(ldif: &mut Ldif, number: usize, users: usize) {
     }
 }
 
-/// One entry for each thing that is easily got wrong. `uid=zoë` has a name that Kanidm does not accept; all others can be synchronised.
+/// One entry for each thing that is easily got wrong. `uid=zoë` has a name that Kanidm does not
+/// accept; all others can be synchronised.
 fn specials(ldif: &mut Ldif) {
     let flavour = ldif.flavour;
-    let mut special = |number: usize, rdn: &str, cn: &str, uid: &str, classes: &[&str], more: &[(&str, &str)]| {
-        let (uid_number, home, password) = ((90_000 + number).to_string(), format!("/home/sp{number}"), ssha512(uid, SPECIAL_PASSWORD));
-        let mut attributes = vec![("cn", cn), ("sn", "Special"), ("uid", uid), ("uidNumber", &uid_number), ("gidNumber", "5000")];
+    let mut special = |number: usize,
+                       rdn: &str,
+                       cn: &str,
+                       uid: &str,
+                       classes: &[&str],
+                       more: &[(&str, &str)]| {
+        let (uid_number, home, password) = (
+            (90_000 + number).to_string(),
+            format!("/home/sp{number}"),
+            ssha512(uid, SPECIAL_PASSWORD),
+        );
+        let mut attributes = vec![
+            ("cn", cn),
+            ("sn", "Special"),
+            ("uid", uid),
+            ("uidNumber", &uid_number),
+            ("gidNumber", "5000"),
+        ];
         attributes.extend([("homeDirectory", home.as_str()), ("userPassword", &password)]);
         attributes.extend(more);
         ldif.entry(&format!("{rdn},ou=people,{SUFFIX}"), &[&PERSON, classes].concat(), &attributes);
     };
     let display = ("displayName", "Special");
-    special(1, r"cn=Smith\, John", "Smith, John", "comma.smith", &[], &[display, ("mail", "john.smith@example.com")]);
+    special(
+        1,
+        r"cn=Smith\, John",
+        "Smith, John",
+        "comma.smith",
+        &[],
+        &[display, ("mail", "john.smith@example.com")],
+    );
     special(2, r"cn=R\+D Lead", "R+D Lead", "plus.lead", &[], &[display]);
     special(3, r"cn=\ leading space", " leading space", "space.lead", &[], &[display]);
-    special(4, "cn=Jürgen Müller-Lüdenscheidt", "Jürgen Müller-Lüdenscheidt", "umlaut.jm", &[], &[("displayName", "Jürgen «JM» Müller")]);
+    special(
+        4,
+        "cn=Jürgen Müller-Lüdenscheidt",
+        "Jürgen Müller-Lüdenscheidt",
+        "umlaut.jm",
+        &[],
+        &[("displayName", "Jürgen «JM» Müller")],
+    );
     special(5, "uid=zoë", "Zoë Brontë", "zoë", &[], &[display]);
     special(6, "cn=Multi Rdn+uid=multirdn", "Multi Rdn", "multirdn", &[], &[display]);
     special(7, "uid=nodisplay", "No Display", "nodisplay", &[], &[("cn", "nodisplay alias")]);
@@ -300,8 +372,22 @@ fn specials(ldif: &mut Ldif) {
         &["shadowAccount"],
         &[display, ("shadowExpire", "1"), ("shadowLastChange", "18000")],
     );
-    special(12, r"cn=Quote \22Hash\22 \#1 \3D \<a\>\; \\ end\ ", r#"Quote "Hash" #1 = <a>; \ end "#, "quote.hash", &[], &[display]);
-    special(13, "uid=CamelCase", "Camel Case", "CamelCase", &[], &[display, ("mail", "Camel.Case@Example.COM")]);
+    special(
+        12,
+        r"cn=Quote \22Hash\22 \#1 \3D \<a\>\; \\ end\ ",
+        r#"Quote "Hash" #1 = <a>; \ end "#,
+        "quote.hash",
+        &[],
+        &[display],
+    );
+    special(
+        13,
+        "uid=CamelCase",
+        "Camel Case",
+        "CamelCase",
+        &[],
+        &[display, ("mail", "Camel.Case@Example.COM")],
+    );
 
     let mut nested = |name: &str, members: &[&str]| {
         let mut attributes = vec![("cn", name.to_owned())];
@@ -348,12 +434,15 @@ impl Ldif {
     }
 
     fn entry_owned(&mut self, dn: &str, classes: &[&str], attributes: &[(&str, String)]) {
-        let attributes: Vec<(&str, &str)> = attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let attributes: Vec<(&str, &str)> =
+            attributes.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.entry(dn, classes, &attributes);
     }
 
     fn line(&mut self, name: &str, value: &str) {
-        let plain = value.bytes().all(|byte| (b' '..0x7f).contains(&byte)) && !value.starts_with([' ', ':', '<']) && !value.ends_with(' ');
+        let plain = value.bytes().all(|byte| (b' '..0x7f).contains(&byte))
+            && !value.starts_with([' ', ':', '<'])
+            && !value.ends_with(' ');
         match plain {
             true => writeln!(self.text, "{name}: {value}"),
             false => writeln!(self.text, "{name}:: {}", STANDARD.encode(value)),

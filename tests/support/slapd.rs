@@ -14,7 +14,8 @@ use super::temp::TempDir;
 /// The password of `cn=admin`, the rootdn.
 pub const ADMIN_PASSWORD: &str = "admin-secret-1";
 
-/// How slapd is set up. The default: content sync without a session log, the small default seed, no overlays that change groups.
+/// How slapd is set up. The default: content sync without a session log, the small default seed, no
+/// overlays that change groups.
 #[derive(Clone, Debug)]
 pub struct SlapdOptions {
     pub seed: Seed,
@@ -30,9 +31,11 @@ pub struct SlapdOptions {
     pub extra_syncprov: String,
     /// Lines of slapd.conf before the database.
     pub extra_global: String,
-    /// Lines of slapd.conf in the database; access rules among them come before those that are always there.
+    /// Lines of slapd.conf in the database; access rules among them come before those that are
+    /// always there.
     pub extra_database: String,
-    /// What the server identifies itself with; made for `localhost` and the loopback addresses where absent.
+    /// What the server identifies itself with; made for `localhost` and the loopback addresses
+    /// where absent.
     pub tls: Option<ServerTls>,
     /// `TLSVerifyClient`: never, allow, try, demand.
     pub verify_client: &'static str,
@@ -121,7 +124,12 @@ impl Slapd {
 
     /// The standard clients as `cn=admin`, who may do anything.
     pub fn admin(&self) -> LdapClient {
-        LdapClient { uri: self.ldapi_uri(), ca: None, bind_dn: format!("cn=admin,{SUFFIX}"), password: ADMIN_PASSWORD.to_owned() }
+        LdapClient {
+            uri: self.ldapi_uri(),
+            ca: None,
+            bind_dn: format!("cn=admin,{SUFFIX}"),
+            password: ADMIN_PASSWORD.to_owned(),
+        }
     }
 
     /// The standard clients as `cn=sync`, over ldaps: what our own tool does, by other means.
@@ -171,9 +179,13 @@ impl Slapd {
         self.server.as_mut().expect("slapd is up").signal("CONT");
     }
 
-    /// The database as LDIF with all operational attributes, for a later [`reload`](Self::reload): a backup and its restoration.
+    /// The database as LDIF with all operational attributes, for a later [`reload`](Self::reload):
+    /// a backup and its restoration.
     pub fn dump(&self) -> String {
-        let ldif = run(Command::new("slapcat").arg("-f").arg(self.path("slapd.conf")).args(["-o", "ldif-wrap=no"]));
+        let ldif = run(Command::new("slapcat")
+            .arg("-f")
+            .arg(self.path("slapd.conf"))
+            .args(["-o", "ldif-wrap=no"]));
         String::from_utf8(ldif).expect("LDIF is UTF-8")
     }
 
@@ -217,7 +229,8 @@ impl Slapd {
             if self.options.ipv6 && !self.options.without_tls {
                 urls += &format!(" ldaps://[::1]:{}/", self.ldaps_port);
             }
-            let command = ["slapd", "-f", configuration.to_str().expect("UTF-8"), "-h", &urls, "-d", "0"];
+            let command =
+                ["slapd", "-f", configuration.to_str().expect("UTF-8"), "-h", &urls, "-d", "0"];
             let server = Server::start(&self.path("slapd.log"), &[self.dir.path()], &command);
             // ldapi is certainly this slapd's; by now it holds its other addresses too.
             match server.wait_until(|| self.admin().answers()) {
@@ -239,8 +252,13 @@ impl Slapd {
         let _ = fs::remove_dir_all(&db);
         fs::create_dir(&db).expect("a folder for the database");
         let seed = self.dir.write("seed.ldif", self.options.seed.ldif(Flavour::Slapd));
-        // -q: no consistency checks, the database is new. -w: contextCSN, without which a first refresh has no cookie.
-        run(Command::new("slapadd").args(["-q", "-w", "-f"]).arg(self.path("slapd.conf")).arg("-l").arg(seed));
+        // -q: no consistency checks, the database is new. -w: contextCSN, without which a first
+        // refresh has no cookie.
+        run(Command::new("slapadd")
+            .args(["-q", "-w", "-f"])
+            .arg(self.path("slapd.conf"))
+            .arg("-l")
+            .arg(seed));
     }
 
     fn write_configuration(&self) {
@@ -248,7 +266,9 @@ impl Slapd {
         let mut overlays = String::new();
         if options.memberof {
             overlays += "overlay memberof\nmemberof-group-oc groupOfNames\nmemberof-member-ad member\nmemberof-memberof-ad memberOf\n";
-            overlays += &format!("overlay refint\nrefint_attributes member\nrefint_nothing \"cn=admin,{SUFFIX}\"\n");
+            overlays += &format!(
+                "overlay refint\nrefint_attributes member\nrefint_nothing \"cn=admin,{SUFFIX}\"\n"
+            );
         }
         if options.syncprov {
             overlays += "overlay syncprov\nsyncprov-checkpoint 100 10\n";
@@ -258,16 +278,25 @@ impl Slapd {
             overlays += &options.extra_syncprov;
         }
         let path = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
-        let mut tls = format!("TLSCACertificateFile {}\nTLSVerifyClient {}\n", path(&self.tls.ca), options.verify_client);
-        let (certificate, key) = (path(&self.tls.identity.certificate), path(&self.tls.identity.key));
+        let mut tls = format!(
+            "TLSCACertificateFile {}\nTLSVerifyClient {}\n",
+            path(&self.tls.ca),
+            options.verify_client
+        );
+        let (certificate, key) =
+            (path(&self.tls.identity.certificate), path(&self.tls.identity.key));
         tls += &format!("TLSCertificateFile {certificate}\nTLSCertificateKeyFile {key}\n");
         if options.without_tls {
             tls.clear();
         }
         let values = [
             ("LAB", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lab").to_owned()),
-            // The root DSE lists content sync as soon as the module is loaded, whether or not the database has the overlay.
-            ("SYNCPROV_MODULE", if options.syncprov { "moduleload syncprov" } else { "" }.to_owned()),
+            // The root DSE lists content sync as soon as the module is loaded, whether or not the
+            // database has the overlay.
+            (
+                "SYNCPROV_MODULE",
+                if options.syncprov { "moduleload syncprov" } else { "" }.to_owned(),
+            ),
             ("TLS", tls),
             ("SUFFIX", SUFFIX.to_owned()),
             ("ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned()),
@@ -278,7 +307,9 @@ impl Slapd {
             ("OVERLAYS", overlays),
         ];
         let template = include_str!("../lab/slapd.conf").to_owned();
-        let configuration = values.iter().fold(template, |text, (name, value)| text.replace(&format!("@{name}@"), value));
+        let configuration = values
+            .iter()
+            .fold(template, |text, (name, value)| text.replace(&format!("@{name}@"), value));
         self.dir.write("slapd.conf", configuration);
     }
 }

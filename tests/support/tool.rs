@@ -1,4 +1,5 @@
-//! Our own program, run as its users run it: configuration files in a folder of its own, exit code, standard output and error.
+//! Our own program, run as its users run it: configuration files in a folder of its own, exit code,
+//! standard output and error.
 
 use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream};
@@ -117,7 +118,8 @@ pub struct Tool {
     dir: TempDir,
     sync_config: PathBuf,
     client_config: PathBuf,
-    /// Whom it runs as, where that is not who runs the tests, and a copy of the program that this user can reach.
+    /// Whom it runs as, where that is not who runs the tests, and a copy of the program that this
+    /// user can reach.
     user: Option<(&'static str, PathBuf)>,
 }
 
@@ -136,7 +138,8 @@ impl Tool {
     /// Writes the configuration files.
     pub fn new(sync: &ConfigText, client: &ConfigText) -> Tool {
         let dir = TempDir::new("tool");
-        let (sync_config, client_config) = (dir.write("ldap-sync", sync.text()), dir.write("config", client.text()));
+        let (sync_config, client_config) =
+            (dir.write("ldap-sync", sync.text()), dir.write("config", client.text()));
         Tool { dir, sync_config, client_config, user: None }
     }
 
@@ -184,8 +187,9 @@ impl Tool {
         Running(Some(child.expect("the program runs")))
     }
 
-    /// The command with both configuration files, without a terminal and with nothing of this environment that it would heed.
-    /// Root is confirmed by `-s` where it is root that runs the tests.
+    /// The command with both configuration files, without a terminal and with nothing of this
+    /// environment that it would heed. Root is confirmed by `-s` where it is root that runs the
+    /// tests.
     pub fn command(&self) -> Command {
         let mut command = match &self.user {
             Some((user, program)) => {
@@ -199,9 +203,15 @@ impl Tool {
         if is_root() && self.user.is_none() {
             command.arg("-s");
         }
-        for variable in
-            ["KANIDM_URL", "KANIDM_CA_PATH", "KANIDM_INSTANCE", "KANIDM_DEBUG", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "RUST_LOG"]
-        {
+        for variable in [
+            "KANIDM_URL",
+            "KANIDM_CA_PATH",
+            "KANIDM_INSTANCE",
+            "KANIDM_DEBUG",
+            "NOTIFY_SOCKET",
+            "CREDENTIALS_DIRECTORY",
+            "RUST_LOG",
+        ] {
             command.env_remove(variable);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -213,7 +223,13 @@ impl Outcome {
     /// Panics, with all it wrote, unless it ended with this code.
     #[track_caller]
     pub fn expect_code(self, code: i32) -> Outcome {
-        assert_eq!(self.code, Some(code), "\n--- stdout\n{}\n--- stderr\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(code),
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -251,7 +267,10 @@ impl Running {
             match listener.accept() {
                 Ok((connection, _)) => return connection,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    assert!(self.child().try_wait().expect("our own child").is_none(), "the program ended without connecting");
+                    assert!(
+                        self.child().try_wait().expect("our own child").is_none(),
+                        "the program ended without connecting"
+                    );
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 Err(error) => panic!("{error}"),
@@ -279,7 +298,8 @@ impl Drop for Running {
     }
 }
 
-/// Runs any command of the program to its end, for those that need other arguments than [`Tool::command`] gives.
+/// Runs any command of the program to its end, for those that need other arguments than
+/// [`Tool::command`] gives.
 pub fn run_command(command: &mut Command) -> Outcome {
     finish(Running(Some(command.spawn().expect("the program runs"))), PATIENCE * 5)
 }
@@ -306,12 +326,17 @@ fn finish(mut running: Running, patience: Duration) -> Outcome {
     };
     drop(running); // ends one that did not end
     let (stdout, stderr) = (stdout.join().expect("read"), stderr.join().expect("read"));
-    let Some(status) = status else { panic!("it does not end\n--- stdout\n{stdout}\n--- stderr\n{stderr}") };
+    let Some(status) = status else {
+        panic!("it does not end\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    };
     Outcome { code: status.code(), signal: status.signal(), stdout, stderr }
 }
 
 /// Whether root runs the tests.
 pub fn is_root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    status.lines().any(|line| line.strip_prefix("Uid:").is_some_and(|ids| ids.split_ascii_whitespace().nth(1) == Some("0")))
+    status.lines().any(|line| {
+        line.strip_prefix("Uid:")
+            .is_some_and(|ids| ids.split_ascii_whitespace().nth(1) == Some("0"))
+    })
 }

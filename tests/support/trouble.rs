@@ -94,18 +94,31 @@ impl<S: SyncServer> SyncServer for Troubled<S> {
         }
         match trouble {
             None => self.server.apply(body),
-            Some(Trouble::Unreachable) => Err(KanidmError::Transport { stage: Stage::Connect, reason: "connection refused".to_owned() }),
-            Some(Trouble::Unavailable) => Err(KanidmError::Refused(Answer::new(503, b"<html>", None))),
-            Some(Trouble::Forbidden) => Err(KanidmError::Refused(Answer::new(403, b"<html>too many requests</html>", None))),
+            Some(Trouble::Unreachable) => Err(KanidmError::Transport {
+                stage: Stage::Connect,
+                reason: "connection refused".to_owned(),
+            }),
+            Some(Trouble::Unavailable) => {
+                Err(KanidmError::Refused(Answer::new(503, b"<html>", None)))
+            }
+            Some(Trouble::Forbidden) => {
+                Err(KanidmError::Refused(Answer::new(403, b"<html>too many requests</html>", None)))
+            }
             Some(Trouble::TooSlow) => Err(KanidmError::Refused(Answer::new(408, b"", None))),
             Some(Trouble::KilledBefore) => Err(killed()),
             Some(Trouble::AppliedLate) => {
                 self.late = Some(body.to_vec());
-                Err(KanidmError::TimedOut { stage: Stage::Exchange, limit: Duration::from_secs(300) })
+                Err(KanidmError::TimedOut {
+                    stage: Stage::Exchange,
+                    limit: Duration::from_secs(300),
+                })
             }
             Some(Trouble::AnswerLost) => {
                 let _ = self.server.apply(body);
-                Err(KanidmError::Transport { stage: Stage::Exchange, reason: "connection reset".to_owned() })
+                Err(KanidmError::Transport {
+                    stage: Stage::Exchange,
+                    reason: "connection reset".to_owned(),
+                })
             }
             Some(Trouble::KilledAfter) => {
                 let _ = self.server.apply(body);
@@ -123,9 +136,16 @@ fn parsed(bytes: &[u8]) -> RequestBody<'static> {
         let uuids = request["retain"].get(key)?.as_array()?;
         uuids.iter().map(|u| Uuid::parse_str(u.as_str()?).ok()).collect()
     };
-    let retain = list("Retain").map(Retention::Retain).or(list("Delete").map(Retention::Delete)).unwrap_or_default();
-    let entries: Vec<Cow<'static, [u8]>> =
-        request["entries"].as_array().unwrap().iter().map(|e| Cow::Owned(e.to_string().into_bytes())).collect();
+    let retain = list("Retain")
+        .map(Retention::Retain)
+        .or(list("Delete").map(Retention::Delete))
+        .unwrap_or_default();
+    let entries: Vec<Cow<'static, [u8]>> = request["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| Cow::Owned(e.to_string().into_bytes()))
+        .collect();
     RequestBody::new(&state("from_state"), &state("to_state"), &retain, entries)
 }
 

@@ -18,7 +18,8 @@ pub type Link = StreamOwned<ServerConnection, TcpStream>;
 /// What the server does with a connection.
 pub type Script = Box<dyn FnOnce(&mut Link) + Send>;
 
-/// A server that runs one script a connection, in their order, and fails the test when one of them panics.
+/// A server that runs one script a connection, in their order, and fails the test when one of them
+/// panics.
 pub struct Web {
     pub port: u16,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +56,8 @@ impl Web {
 }
 
 fn server_config(identity: &Identity) -> ServerConfig {
-    let certificates = CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
+    let certificates =
+        CertificateDer::pem_file_iter(&identity.certificate).unwrap().map(Result::unwrap).collect();
     ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -67,8 +69,12 @@ fn server_config(identity: &Identity) -> ServerConfig {
 /// Head and body of the next request.
 pub fn request(link: &mut Link) -> (String, Vec<u8>) {
     let head = head(link);
-    let length =
-        head.lines().find_map(|l| l.to_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())).unwrap_or(0);
+    let length = head
+        .lines()
+        .find_map(|l| {
+            l.to_lowercase().strip_prefix("content-length:").map(|n| n.trim().parse().unwrap())
+        })
+        .unwrap_or(0);
     let mut body = vec![0; length];
     link.read_exact(&mut body).unwrap();
     (head, body)
@@ -85,7 +91,8 @@ pub fn head(link: &mut Link) -> String {
 }
 
 pub fn answer(link: &mut Link, status: &str, headers: &str, body: &str) {
-    let text = format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
+    let text =
+        format!("HTTP/1.1 {status}\r\n{headers}content-length: {}\r\n\r\n{body}", body.len());
     link.write_all(text.as_bytes()).unwrap();
     link.flush().unwrap();
 }

@@ -90,11 +90,21 @@ impl World {
 
     /// Groups are posixGroup with user names.
     pub fn rfc2307(options: SlapdOptions) -> World {
-        World::with(options, POSIX_GROUPS, "(|(objectClass=posixAccount)(objectClass=posixGroup))", posix_groups)
+        World::with(
+            options,
+            POSIX_GROUPS,
+            "(|(objectClass=posixAccount)(objectClass=posixGroup))",
+            posix_groups,
+        )
     }
 
     /// With more of a configuration.
-    pub fn with(options: SlapdOptions, groups: Groups, filter: &str, configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
+    pub fn with(
+        options: SlapdOptions,
+        groups: Groups,
+        filter: &str,
+        configure: impl FnOnce(ConfigText) -> ConfigText,
+    ) -> World {
         let slapd = Slapd::start(options);
         let config = configure(ConfigText::for_slapd(&slapd).set("ldap_filter", filter));
         let between = Between::new(config, slapd.admin(), "entryuuid", groups, filter);
@@ -109,7 +119,11 @@ impl World389 {
     }
 
     /// With another filter, and more of a configuration.
-    pub fn with(options: Ds389Options, filter: &str, configure: impl FnOnce(ConfigText) -> ConfigText) -> World389 {
+    pub fn with(
+        options: Ds389Options,
+        filter: &str,
+        configure: impl FnOnce(ConfigText) -> ConfigText,
+    ) -> World389 {
         let ds389 = Ds389::start(options);
         let config = configure(ConfigText::for_ds389(&ds389).set("ldap_filter", filter));
         let between = Between::new(config, ds389.admin(), "nsuniqueid", GROUPS_OF_NAMES, filter);
@@ -118,17 +132,36 @@ impl World389 {
 }
 
 fn posix_groups(config: ConfigText) -> ConfigText {
-    config.set("group_objectclass", "posixGroup").set("group_attr_member", "memberUid").set("group_attr_schema", "rfc2307")
+    config
+        .set("group_objectclass", "posixGroup")
+        .set("group_attr_member", "memberUid")
+        .set("group_attr_schema", "rfc2307")
 }
 
 impl Between {
     /// With a new Kanidm, and a token for it.
-    pub fn new(config: ConfigText, admin: LdapClient, uuid_attribute: &'static str, groups: Groups, filter: &str) -> Between {
+    pub fn new(
+        config: ConfigText,
+        admin: LdapClient,
+        uuid_attribute: &'static str,
+        groups: Groups,
+        filter: &str,
+    ) -> Between {
         let kanidm = KanidmServer::start();
         let account = kanidm.create_sync_account(ACCOUNT);
         let config = config.set("sync_token", account.token.as_str());
         let tool = Tool::new(&config, &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
-        Between { kanidm, account, tool, config, admin, uuid_attribute, groups, base: SUFFIX.to_owned(), filter: filter.to_owned() }
+        Between {
+            kanidm,
+            account,
+            tool,
+            config,
+            admin,
+            uuid_attribute,
+            groups,
+            base: SUFFIX.to_owned(),
+            filter: filter.to_owned(),
+        }
     }
 
     /// Reads another part of the directory from now on.
@@ -169,11 +202,13 @@ impl Between {
     #[track_caller]
     pub fn run(&self, arguments: &[&str], code: i32) -> Ran {
         let outcome = self.tool.run(&[&["--json"], arguments].concat()).expect_code(code);
-        let report = serde_json::from_str(&outcome.stdout).unwrap_or_else(|e| panic!("no report: {e}\n{}", outcome.all()));
+        let report = serde_json::from_str(&outcome.stdout)
+            .unwrap_or_else(|e| panic!("no report: {e}\n{}", outcome.all()));
         Ran { outcome, report }
     }
 
-    /// Runs once, incrementally unless it says otherwise, and compares everything Kanidm holds with what the directory says.
+    /// Runs once, incrementally unless it says otherwise, and compares everything Kanidm holds with
+    /// what the directory says.
     #[track_caller]
     pub fn run_and_compare(&self, what: &str, mode: &str) -> Ran {
         self.run_with_and_compare(&[], what, mode)
@@ -190,8 +225,17 @@ impl Between {
         let (want, held) = expect::content(&self.directory(), self.uuid_attribute, self.groups);
         let ran = self.run(arguments, if held.is_empty() { 0 } else { 3 });
         assert_eq!(ran.report["mode"], mode, "{what}: {}", ran.outcome.all());
-        let named: BTreeSet<String> = ran.report["held"].as_array().unwrap().iter().map(|h| h["dn"].as_str().unwrap().to_owned()).collect();
-        assert_eq!(named, held.values().cloned().collect(), "{what}: the entries that cannot be sent are named");
+        let named: BTreeSet<String> = ran.report["held"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|h| h["dn"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(
+            named,
+            held.values().cloned().collect(),
+            "{what}: the entries that cannot be sent are named"
+        );
         let got = expect::held_by_kanidm(&self.kanidm.entries(ACCOUNT), &held);
         expect::assert_same(&got, &want, what);
         ran
@@ -199,17 +243,25 @@ impl Between {
 
     /// Everything in scope, as `ldapsearch` shows it.
     pub fn directory(&self) -> Vec<LdapEntry> {
-        self.admin.search(&self.base, &self.filter, &["*", "+", self.uuid_attribute, "nsAccountLock"])
+        self.admin.search(
+            &self.base,
+            &self.filter,
+            &["*", "+", self.uuid_attribute, "nsAccountLock"],
+        )
     }
 
-    /// As [`run_and_compare`](Self::run_and_compare) after an entry was renamed and the groups still name its old DN, which the directory
-    /// does not resend: Kanidm keeps the member until the group changes or the next full refresh. The rest is exact, and so is a full one.
+    /// As [`run_and_compare`](Self::run_and_compare) after an entry was renamed and the groups
+    /// still name its old DN, which the directory does not resend: Kanidm keeps the member until
+    /// the group changes or the next full refresh. The rest is exact, and so is a full one.
     #[track_caller]
     pub fn run_and_compare_renamed(&self, what: &str, old_dn: &str) {
         let naming = self.admin.search(SUFFIX, &format!("(member={old_dn})"), &["member"]);
         for group in &naming {
             // What refint would do.
-            self.admin.modify(&format!("dn: {}\nchangetype: modify\ndelete: member\nmember: {old_dn}\n", group.dn));
+            self.admin.modify(&format!(
+                "dn: {}\nchangetype: modify\ndelete: member\nmember: {old_dn}\n",
+                group.dn
+            ));
         }
         self.run_and_compare(what, "incremental");
     }
@@ -219,12 +271,15 @@ impl Between {
         let (mut client, before, envelope) = self.envelope();
         let cookie = change(envelope.cookie.clone().expect("a cookie"));
         let after = Envelope { cookie: Some(cookie), ..envelope }.to_state();
-        client.apply(&RequestBody::new(&before, &after, &Retention::Ignore, Vec::new())).expect("Kanidm takes any cookie");
+        client
+            .apply(&RequestBody::new(&before, &after, &Retention::Ignore, Vec::new()))
+            .expect("Kanidm takes any cookie");
     }
 
     /// The directory's cookie, as Kanidm keeps it.
     pub fn cookie(&self) -> String {
-        String::from_utf8(self.envelope().2.cookie.expect("a cookie")).expect("a cookie of characters")
+        String::from_utf8(self.envelope().2.cookie.expect("a cookie"))
+            .expect("a cookie of characters")
     }
 
     fn envelope(&self) -> (KanidmClient, SyncState, Envelope) {
@@ -247,10 +302,16 @@ impl Between {
     pub fn kanidm_client(&self) -> KanidmClient {
         use kanidm_ldap_sync::config::client::ClientConfig;
         use kanidm_ldap_sync::config::secret::Secret;
-        use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
+        use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
         let timeout = std::time::Duration::from_secs(60);
         let roots = Roots::Bundle(self.kanidm.ca());
-        let tls = client_config(&TlsOptions { roots, verify_ca: true, verify_hostnames: true, client_cert: None }).expect("our CA");
+        let tls = client_config(&TlsOptions {
+            roots,
+            verify_ca: true,
+            verify_hostnames: true,
+            client_cert: None,
+        })
+        .expect("our CA");
         let config = ClientConfig {
             uri: self.kanidm.url(),
             verify_ca: true,

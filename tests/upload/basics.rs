@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use kanidm_ldap_sync::content::changeset::ChangeSet;
+use kanidm_ldap_sync::content::scim::{Schemas, ScimPerson};
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimPerson};
+use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
-use kanidm_ldap_sync::kanidm::yielded::Yielded;
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, Upload, UploadError, upload};
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, RUN, add_group, add_person, done, id, limits, person};
@@ -82,7 +82,10 @@ fn deletions_alone_are_one_post_and_before_writes_one_of_their_own() {
     add_person(&mut set, &Account { n: 9, ..person(2) });
     let retention = Retention::Retain(vec![id(3), id(9)]);
     Job { retention, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
-    assert_eq!(model.posts.iter().map(|p| (p.entries, p.retention)).collect::<Vec<_>>(), [(0, true), (0, true), (1, false)]);
+    assert_eq!(
+        model.posts.iter().map(|p| (p.entries, p.retention)).collect::<Vec<_>>(),
+        [(0, true), (0, true), (1, false)]
+    );
     assert_eq!(names(&model), BTreeSet::from(["user2".to_owned(), "user3".to_owned()]));
     assert!(model.entries.contains_key(&id(9)));
 }
@@ -98,10 +101,19 @@ fn k_bad_among_n_are_found_and_the_others_applied() {
         let report = Job::new(&set).run(&mut model).unwrap();
         let held: Vec<Uuid> = report.held.iter().map(|h| h.uuid).collect();
         assert_eq!(held, bad.iter().map(|n| id(*n)).collect::<Vec<_>>());
-        assert!(report.held[0].reason.contains("password") && report.held[0].reason.contains("op-1"), "{}", report.held[0].reason);
+        assert!(
+            report.held[0].reason.contains("password") && report.held[0].reason.contains("op-1"),
+            "{}",
+            report.held[0].reason
+        );
         assert_eq!(names(&model).len(), 201 - bad.len());
         let bound = 2 * bad.len() * 8 + 4;
-        assert!(model.posts.len() <= bound, "{} POSTs for {} bad ones", model.posts.len(), bad.len());
+        assert!(
+            model.posts.len() <= bound,
+            "{} POSTs for {} bad ones",
+            model.posts.len(),
+            bad.len()
+        );
         assert_eq!(stored(&model).held, held);
         assert_eq!(stored(&model).unfinished, None);
     }
@@ -113,12 +125,19 @@ fn bad_ones_from_refresh_delete_nothing() {
     model.state = None;
     let mut set = ChangeSet::default();
     for n in 0..20 {
-        add_person(&mut set, &Account { bad: n == 5 || n == 6, name: format!("new{n}"), ..person(n) });
+        add_person(
+            &mut set,
+            &Account { bad: n == 5 || n == 6, name: format!("new{n}"), ..person(n) },
+        );
     }
     let report = Job { full: true, ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2);
     assert!(model.deleted.is_empty());
-    assert_eq!(model.entries[&id(5)].text("name"), Some("user5"), "a held entry keeps what Kanidm has of it");
+    assert_eq!(
+        model.entries[&id(5)].text("name"),
+        Some("user5"),
+        "a held entry keeps what Kanidm has of it"
+    );
     assert_eq!(model.entries[&id(7)].text("name"), Some("new7"));
 }
 
@@ -130,7 +149,9 @@ fn held_entries_survive_a_refresh_and_what_is_gone_does_not() {
     for max_entries in [100, 1] {
         let mut model = active(&(0..4).map(person).collect::<Vec<_>>());
         model.state = None;
-        Job { full: true, stubs: &stubs, limits: limits(max_entries), ..Job::new(&set) }.run(&mut model).unwrap();
+        Job { full: true, stubs: &stubs, limits: limits(max_entries), ..Job::new(&set) }
+            .run(&mut model)
+            .unwrap();
         assert_eq!(names(&model), BTreeSet::from(["user0".to_owned(), "user1".to_owned()]));
         assert_eq!(model.entries[&id(1)].external_id.as_deref(), Some("uid=other,dc=x"));
     }
@@ -164,7 +185,10 @@ fn a_refresh_where_dns_come_with_new_uuids() {
     (0..6).for_each(|n| add_person(&mut set, &Account { n: n + 50, ..person(n) }));
     let report = Job { full: true, ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!(report.held, []);
-    assert_eq!(model.entries.keys().copied().collect::<Vec<_>>(), (50..56).map(id).collect::<Vec<_>>());
+    assert_eq!(
+        model.entries.keys().copied().collect::<Vec<_>>(),
+        (50..56).map(id).collect::<Vec<_>>()
+    );
 }
 
 /// Gives an account something of another one.
@@ -233,9 +257,19 @@ fn a_name_taken_by_someone_else_is_held_and_nobody_loses_a_name() {
     assert_eq!(model.entries[&id(3)].text("name"), Some("user4"));
     assert_eq!(model.entries[&id(2)].attributes["mail"][0]["value"], "user2@x");
     let held: Vec<Uuid> = report.held.iter().map(|h| h.uuid).collect();
-    assert_eq!(held.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1), id(2)]), "{:?}", report.held);
-    let reason = |n: u32| report.held.iter().find(|h| h.uuid == id(n)).map(|h| h.reason.clone()).unwrap();
-    assert!(reason(0).contains("the name \"admin\"") && reason(0).contains("of Kanidm's own"), "{}", reason(0));
+    assert_eq!(
+        held.into_iter().collect::<BTreeSet<_>>(),
+        BTreeSet::from([id(0), id(1), id(2)]),
+        "{:?}",
+        report.held
+    );
+    let reason =
+        |n: u32| report.held.iter().find(|h| h.uuid == id(n)).map(|h| h.reason.clone()).unwrap();
+    assert!(
+        reason(0).contains("the name \"admin\"") && reason(0).contains("of Kanidm's own"),
+        "{}",
+        reason(0)
+    );
     assert!(reason(1).contains("uid=user0,dc=x"), "both sides: {}", reason(1));
     assert!(reason(2).contains("the mail address \"user9@x\""), "{}", reason(2));
 }
@@ -267,7 +301,10 @@ fn nobody_takes_the_place_of_a_held_member() {
     add_group(&mut set, 100, &[person(1).dn, person(2).dn]);
     add_group(&mut set, 101, &[person(1).dn]);
     let report = Job::new(&set).run(&mut model).unwrap();
-    assert_eq!(report.held.iter().map(|h| h.uuid).collect::<BTreeSet<_>>(), BTreeSet::from([id(0), id(1)]));
+    assert_eq!(
+        report.held.iter().map(|h| h.uuid).collect::<BTreeSet<_>>(),
+        BTreeSet::from([id(0), id(1)])
+    );
     assert_eq!(model.entries[&id(100)].members, BTreeSet::from([id(2)]));
     assert_eq!(model.entries[&id(101)].members, BTreeSet::new());
 }
@@ -311,7 +348,8 @@ fn nobody_is_found_by_the_dn_of_a_member_that_was_never_sent() {
 fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
     let mut model = active(&[person(0), person(1)]);
     let mut set = ChangeSet::default();
-    // They swap names, and one is to have the number that the other has in Kanidm, and no more in the directory.
+    // They swap names, and one is to have the number that the other has in Kanidm, and no more in
+    // the directory.
     add_person(&mut set, &Account { name: person(1).name, gid: person(1).gid, ..person(0) });
     let no_number = ScimPerson {
         id: id(1),
@@ -330,8 +368,18 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
     set.push(id(1), Schemas::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2, "{:#?}", report.held);
-    assert!(report.held.iter().any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")), "{:#?}", report.held);
-    assert_eq!([0, 1].map(|n| model.entries[&id(n)].text("name").map(str::to_owned)), [0, 1].map(|n| Some(person(n).name)));
+    assert!(
+        report
+            .held
+            .iter()
+            .any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")),
+        "{:#?}",
+        report.held
+    );
+    assert_eq!(
+        [0, 1].map(|n| model.entries[&id(n)].text("name").map(str::to_owned)),
+        [0, 1].map(|n| Some(person(n).name))
+    );
 }
 
 #[test]
@@ -342,7 +390,9 @@ fn a_swap_that_was_given_up_is_tried_again_when_another_entry_changes() {
     add_person(&mut set, &Account { dn: person(0).dn, ..person(1) });
     assert_eq!(Job { cookie: "new", ..Job::new(&set) }.run(&mut model).unwrap().held.len(), 2);
     add_person(&mut set, &Account { mail: "another@x".to_owned(), ..person(2) });
-    let report = Job { cookie: "newer", tried_before: [id(0), id(1)].into(), ..Job::new(&set) }.run(&mut model).unwrap();
+    let report = Job { cookie: "newer", tried_before: [id(0), id(1)].into(), ..Job::new(&set) }
+        .run(&mut model)
+        .unwrap();
     assert_eq!(report.held, []);
     assert_eq!(model.entries[&id(0)].external_id, Some(person(1).dn));
 }
@@ -359,9 +409,14 @@ fn an_entry_in_the_recycle_bin_is_named_with_the_command() {
         }
         let mut set = ChangeSet::default();
         (0..9).for_each(|n| add_person(&mut set, &person(n)));
-        let report = Job { full: from_refresh, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
+        let report =
+            Job { full: from_refresh, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
         assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), [id(4), id(5)]);
-        assert!(report.held[0].reason.contains(&format!("kanidm recycle-bin revive {}", id(4))), "{}", report.held[0].reason);
+        assert!(
+            report.held[0].reason.contains(&format!("kanidm recycle-bin revive {}", id(4))),
+            "{}",
+            report.held[0].reason
+        );
         assert_eq!((model.entries.len(), model.deleted.len()), (7, 0));
     }
 }
@@ -377,7 +432,8 @@ fn a_directory_restored_after_many_were_deleted_names_them_all_and_blocks_nobody
         }
         let mut set = ChangeSet::default();
         (0..160).for_each(|n| add_person(&mut set, &person(n)));
-        let report = Job { full: from_refresh, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
+        let report =
+            Job { full: from_refresh, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
         assert_eq!(report.held.len(), 150, "from refresh: {from_refresh}");
         assert!(report.held.iter().all(|h| h.reason.contains("revive")));
         assert_eq!(model.entries.len(), 10);
@@ -398,8 +454,10 @@ fn entries_of_another_account_block_neither_writes_nor_deletions() {
         (1..4).for_each(|n| add_person(&mut set, &person(n)));
         add_person(&mut set, &person(20));
         let retention = Retention::Delete(vec![id(0), id(21)]);
-        let report = Job { full: from_refresh, retention, ..Job::new(&set) }.run(&mut model).unwrap();
-        // The deletion that is refused is named, and not remembered: there is nothing to be read again.
+        let report =
+            Job { full: from_refresh, retention, ..Job::new(&set) }.run(&mut model).unwrap();
+        // The deletion that is refused is named, and not remembered: there is nothing to be read
+        // again.
         let named = if from_refresh { vec![id(20)] } else { vec![id(20), id(21)] };
         assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), named);
         assert_eq!(stored(&model).held, [id(20)]);
@@ -417,25 +475,35 @@ fn too_large_and_too_slow_halve() {
         let report = Job::new(&set).run(&mut model).unwrap();
         assert_eq!(report.held, []);
         assert_eq!(names(&model.server).len(), 100);
-        let tried = report.posts as usize - statuses(&model.server).iter().filter(|s| **s == 200).count();
+        let tried =
+            report.posts as usize - statuses(&model.server).iter().filter(|s| **s == 200).count();
         assert!(tried <= 7, "the size that was found is used from then on: {tried}");
     }
 }
 
 #[test]
 fn a_lost_answer_is_not_a_failure() {
-    for trouble in
-        [Trouble::AnswerLost, Trouble::Unreachable, Trouble::Unavailable, Trouble::Forbidden, Trouble::TooSlow, Trouble::AppliedLate]
-    {
+    for trouble in [
+        Trouble::AnswerLost,
+        Trouble::Unreachable,
+        Trouble::Unavailable,
+        Trouble::Forbidden,
+        Trouble::TooSlow,
+        Trouble::AppliedLate,
+    ] {
         for at in 0..3 {
             let mut model = Troubled::new(active(&[person(0), person(1)]));
             model.trouble.insert(at, trouble);
             let mut set = ChangeSet::default();
             (1..9).for_each(|n| add_person(&mut set, &person(n)));
             let retention = Retention::Delete(vec![id(0)]);
-            let report = Job { retention, limits: limits(5), ..Job::new(&set) }.run(&mut model).unwrap();
+            let report =
+                Job { retention, limits: limits(5), ..Job::new(&set) }.run(&mut model).unwrap();
             assert_eq!(report.held, [], "{trouble:?} at {at}");
-            assert_eq!(names(&model.server), (1..9).map(|n| format!("user{n}")).collect::<BTreeSet<_>>());
+            assert_eq!(
+                names(&model.server),
+                (1..9).map(|n| format!("user{n}")).collect::<BTreeSet<_>>()
+            );
             assert_eq!(stored(&model.server), done("new", 10, &[]));
         }
     }
@@ -448,7 +516,10 @@ fn a_server_that_stays_away_ends_the_upload() {
     let mut set = ChangeSet::default();
     add_person(&mut set, &person(1));
     let error = Job::new(&set).run(&mut model).unwrap_err();
-    assert!(error.to_string().contains("503") && error.to_string().contains("several times"), "{error}");
+    assert!(
+        error.to_string().contains("503") && error.to_string().contains("several times"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -485,14 +556,18 @@ fn entries_that_were_held_before_cost_little_and_fail_no_run() {
     // The names of 120 are those of others.
     let others: Vec<Account> = (500..620).map(person).collect();
     let mut set = ChangeSet::default();
-    (0..120).for_each(|n| add_person(&mut set, &Account { name: person(500 + n).name, ..person(n) }));
+    (0..120)
+        .for_each(|n| add_person(&mut set, &Account { name: person(500 + n).name, ..person(n) }));
     let mut model = active(&others);
-    // What collides says nothing about the entries behind it: all are held, by name, and nobody is blocked.
+    // What collides says nothing about the entries behind it: all are held, by name, and nobody is
+    // blocked.
     assert_eq!(Job::new(&set).run(&mut model).unwrap().held.len(), 120);
     let mut model = active(&others);
-    let report = Job { tried_before: (0..120).map(id).collect(), ..Job::new(&set) }.run(&mut model).unwrap();
+    let report =
+        Job { tried_before: (0..120).map(id).collect(), ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!(report.held.len(), 120);
-    // Two for each while they are looked for, one more try, and for 40 of them the question which of four values it is.
+    // Two for each while they are looked for, one more try, and for 40 of them the question which
+    // of four values it is.
     assert!(report.posts <= 120 * 3 + 40 * 4 + 2, "{}", report.posts);
 }
 
@@ -506,7 +581,10 @@ fn the_search_for_bad_entries_is_bounded() {
     (0..300).for_each(|n| add_person(&mut set, &Account { bad: n % 3 == 0, ..person(n) }));
     let few = Limits { max_refused: 20, ..limits(1000) };
     let error = Job { limits: few, ..Job::new(&set) }.run(&mut active(&[])).unwrap_err();
-    assert!(matches!(&error, UploadError::TooManyRefused { posts: 21, held } if !held.is_empty()), "{error}");
+    assert!(
+        matches!(&error, UploadError::TooManyRefused { posts: 21, held } if !held.is_empty()),
+        "{error}"
+    );
 }
 
 #[test]
@@ -522,7 +600,11 @@ fn an_interrupted_run_says_how_it_is_repaired() {
         Job { full, limits: limits(3), ..Job::new(&set) }.run(&mut model).unwrap_err();
         let envelope = stored(&model.server);
         assert_eq!(envelope.unfinished.map(|u| (u.run, u.full)), Some((RUN, full)));
-        assert_eq!(envelope.cookie.as_deref(), (!refresh).then_some(&b"old"[..]), "an increment is repeated from the cookie it began with");
+        assert_eq!(
+            envelope.cookie.as_deref(),
+            (!refresh).then_some(&b"old"[..]),
+            "an increment is repeated from the cookie it began with"
+        );
         assert!(model.server.deleted.is_empty());
     }
 }
@@ -544,7 +626,10 @@ fn a_run_that_dies_between_temporary_and_final_names_is_repaired_in_full() {
             break;
         }
     }
-    assert!(stored(&model.server).unfinished.unwrap().full, "no increment would bring an entry that did not change again");
+    assert!(
+        stored(&model.server).unfinished.unwrap().full,
+        "no increment would bring an entry that did not change again"
+    );
     let report = Job { full: true, cookie: "newer", ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!((report.held, staged(&model.server)), (vec![], false));
 }

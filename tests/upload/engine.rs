@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use kanidm_ldap_sync::config::client::ClientConfig;
 use kanidm_ldap_sync::config::secret::Secret;
-use kanidm_ldap_sync::directory::tls::{Roots, TlsOptions, client_config};
+use kanidm_ldap_sync::content::changeset::ChangeSet;
 use kanidm_ldap_sync::kanidm::client::KanidmClient;
 use kanidm_ldap_sync::kanidm::error::KanidmError;
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, add_group, add_person, id, limits, person};
@@ -34,7 +34,12 @@ impl<'k> Engine<'k> {
 }
 
 fn client(kanidm: &KanidmServer, token: &str) -> KanidmClient {
-    let options = TlsOptions { roots: Roots::Bundle(kanidm.ca()), verify_ca: true, verify_hostnames: true, client_cert: None };
+    let options = TlsOptions {
+        roots: Roots::Bundle(kanidm.ca()),
+        verify_ca: true,
+        verify_hostnames: true,
+        client_cert: None,
+    };
     let config = ClientConfig {
         uri: kanidm.url(),
         verify_ca: true,
@@ -42,7 +47,12 @@ fn client(kanidm: &KanidmServer, token: &str) -> KanidmClient {
         ca_path: None,
         connect_timeout: Duration::from_secs(10),
     };
-    KanidmClient::new(&config, Secret::new(token.to_owned()), Duration::from_secs(60), client_config(&options).unwrap())
+    KanidmClient::new(
+        &config,
+        Secret::new(token.to_owned()),
+        Duration::from_secs(60),
+        client_config(&options).unwrap(),
+    )
 }
 
 impl SyncServer for Engine<'_> {
@@ -61,7 +71,16 @@ impl World for Engine<'_> {
         let seen = entries.map(|e| {
             let mail = e.mail.first().map(|m| m.value.clone());
             let gid = e.gidnumber.map(u64::from);
-            (e.uuid, Seen { name: e.name, external_id: e.external_id, mail, gid, members: e.member.into_iter().collect() })
+            (
+                e.uuid,
+                Seen {
+                    name: e.name,
+                    external_id: e.external_id,
+                    mail,
+                    gid,
+                    members: e.member.into_iter().collect(),
+                },
+            )
         });
         seen.collect()
     }
@@ -99,7 +118,9 @@ fn a_refresh_in_chunks_is_exact() {
     add_group(&mut set, 102, &(2..30).map(|n| format!("uid=user{n},dc=x")).collect::<Vec<_>>());
     (2..30).for_each(|n| add_person(&mut set, &person(n)));
     let stubs = [(id(1), "uid=elsewhere,dc=x".to_owned())];
-    let report = Job { full: true, stubs: &stubs, limits: limits(7), ..Job::new(&set) }.run(&mut engine).unwrap();
+    let report = Job { full: true, stubs: &stubs, limits: limits(7), ..Job::new(&set) }
+        .run(&mut engine)
+        .unwrap();
     assert_eq!(report.held, []);
     let content = engine.content();
     assert_eq!(content.len(), 32);
@@ -109,7 +130,11 @@ fn a_refresh_in_chunks_is_exact() {
     assert_eq!(content[&id(1)].name.as_deref(), Some("user1"));
     assert_eq!(content[&id(1)].external_id.as_deref(), Some("uid=elsewhere,dc=x"));
     assert_eq!(kanidm.recycled().iter().map(|r| r.uuid).collect::<Vec<_>>(), [id(0)]);
-    assert_eq!(kanidm.posts()[0].stubs, 32, "what is not listed is deleted, so everything is listed first");
+    assert_eq!(
+        kanidm.posts()[0].stubs,
+        32,
+        "what is not listed is deleted, so everything is listed first"
+    );
 }
 
 #[test]
@@ -127,11 +152,19 @@ fn dns_with_new_uuids_and_entries_in_the_recycle_bin() {
         (0..8).for_each(|n| add_person(&mut set, &person(n)));
         let another = if refresh { 50 } else { 8 };
         add_person(&mut set, &Account { n: another, ..person(8) });
-        let report = Job { full: refresh, cookie: "newer", ..Job::new(&set) }.run(&mut engine).unwrap();
+        let report =
+            Job { full: refresh, cookie: "newer", ..Job::new(&set) }.run(&mut engine).unwrap();
         let held: Vec<Uuid> = report.held.iter().map(|h| h.uuid).collect();
         assert_eq!(held, [id(4), id(5)], "{:#?}", report.held);
-        assert!(report.held[0].reason.contains("kanidm recycle-bin revive"), "{}", report.held[0].reason);
-        assert_eq!(engine.content().keys().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 6, 7, another].map(id));
+        assert!(
+            report.held[0].reason.contains("kanidm recycle-bin revive"),
+            "{}",
+            report.held[0].reason
+        );
+        assert_eq!(
+            engine.content().keys().copied().collect::<Vec<_>>(),
+            [0, 1, 2, 3, 6, 7, another].map(id)
+        );
     }
     kanidm.revive(id(4));
     kanidm.revive(id(5));
@@ -156,13 +189,25 @@ fn entries_of_another_account_block_nothing() {
         (1..4).for_each(|n| add_person(&mut set, &person(n)));
         add_person(
             &mut set,
-            &Account { mail: "another@x".to_owned(), name: "another".to_owned(), gid: 5000, dn: "uid=a,dc=x".to_owned(), ..person(20) },
+            &Account {
+                mail: "another@x".to_owned(),
+                name: "another".to_owned(),
+                gid: 5000,
+                dn: "uid=a,dc=x".to_owned(),
+                ..person(20)
+            },
         );
         let retention = Retention::Delete(vec![id(0), id(21)]);
         let cookie = if refresh { "newer" } else { "new" };
-        let report = Job { full: refresh, retention, cookie, ..Job::new(&set) }.run(&mut engine).unwrap();
+        let report =
+            Job { full: refresh, retention, cookie, ..Job::new(&set) }.run(&mut engine).unwrap();
         let named = if refresh { vec![id(20)] } else { vec![id(20), id(21)] };
-        assert_eq!(report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(), named, "{:#?}", report.held);
+        assert_eq!(
+            report.held.iter().map(|h| h.uuid).collect::<Vec<_>>(),
+            named,
+            "{:#?}",
+            report.held
+        );
         assert_eq!(engine.content().len(), 3);
         assert_eq!(other.content().len(), 2);
     }
@@ -171,16 +216,21 @@ fn entries_of_another_account_block_nothing() {
 #[test]
 fn renames_that_collide_are_staged() {
     for plain_conflicts in [false, true] {
-        let kanidm = KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
+        let kanidm =
+            KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
         let mut engine = Engine::new(&kanidm, "sync");
         fill(&mut engine, &(0..6).map(person).collect::<Vec<_>>());
         let mut set = ChangeSet::default();
-        // All of it at once: name, DN, mail address and gidnumber go round; then a swap of names with someone who wants too much.
+        // All of it at once: name, DN, mail address and gidnumber go round; then a swap of names
+        // with someone who wants too much.
         for (n, next) in [(0, 1), (1, 2), (2, 0)] {
             add_person(&mut set, &Account { n, ..person(next) });
         }
         add_person(&mut set, &Account { name: "user4".to_owned(), ..person(3) });
-        add_person(&mut set, &Account { name: "user3".to_owned(), mail: "user5@x".to_owned(), ..person(4) });
+        add_person(
+            &mut set,
+            &Account { name: "user3".to_owned(), mail: "user5@x".to_owned(), ..person(4) },
+        );
         add_group(&mut set, 100, &["uid=user0,dc=x".to_owned()]);
         let report = Job::new(&set).run(&mut engine).unwrap();
         let content = engine.content();
@@ -193,9 +243,14 @@ fn renames_that_collide_are_staged() {
         }
         assert_eq!(content[&id(100)].members, BTreeSet::from([id(2)]));
         for n in 3..6 {
-            assert_eq!(content[&id(n)].name, Some(format!("user{n}")), "nobody loses a name for nothing");
+            assert_eq!(
+                content[&id(n)].name,
+                Some(format!("user{n}")),
+                "nobody loses a name for nothing"
+            );
         }
-        let held: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
+        let held: BTreeMap<Uuid, &str> =
+            report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
         assert_eq!(held.keys().copied().collect::<Vec<_>>(), [id(3), id(4)], "{held:#?}");
         assert!(held[&id(3)].contains("uid=user4,dc=x"), "{held:#?}");
         assert!(held[&id(4)].contains("the mail address \"user5@x\""), "{held:#?}");
@@ -215,7 +270,8 @@ fn a_lock_is_applied_while_the_rest_is_held() {
     add_person(&mut set, &Account { locked: true, bad: true, gid: 20_001, ..person(1) });
     add_person(&mut set, &Account { locked: true, mail: "native@x.org".to_owned(), ..person(2) });
     let report = Job::new(&set).run(&mut engine).unwrap();
-    let reasons: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
+    let reasons: BTreeMap<Uuid, &str> =
+        report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
     assert_eq!(reasons.len(), 4, "{reasons:#?}");
     assert!(reasons[&id(3)].contains("locked in Kanidm, by a temporary name"), "{reasons:#?}");
     let open = |n: u32| reasons[&id(n)].contains("Kanidm keeps the state it has");
@@ -242,11 +298,13 @@ fn sequences_converge() {
     }
 }
 
-/// A new scheme of names for sixty, among others who stay, and three who want the names of Kanidm's own accounts.
+/// A new scheme of names for sixty, among others who stay, and three who want the names of Kanidm's
+/// own accounts.
 #[test]
 fn a_renaming_of_many_takes_a_few_posts() {
     for plain_conflicts in [false, true] {
-        let kanidm = KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
+        let kanidm =
+            KanidmServer::start_with(KanidmOptions { plain_conflicts, ..KanidmOptions::default() });
         for name in ["local0", "local1", "local2"] {
             kanidm.create_person(name, None, None);
         }
@@ -254,15 +312,25 @@ fn a_renaming_of_many_takes_a_few_posts() {
         fill(&mut engine, &(0..80).map(person).collect::<Vec<_>>());
         let mut set = ChangeSet::default();
         (0..60).for_each(|n| add_person(&mut set, &Account { n, ..person((n + 1) % 60) }));
-        (60..63).for_each(|n| add_person(&mut set, &Account { name: format!("local{}", n - 60), ..person(n) }));
+        (60..63).for_each(|n| {
+            add_person(&mut set, &Account { name: format!("local{}", n - 60), ..person(n) })
+        });
         add_group(&mut set, 100, &[person(0).dn, person(60).dn, person(70).dn]);
         let others: Vec<Uuid> = (63..80).map(id).collect();
         let report = Job { others: &others, ..Job::new(&set) }.run(&mut engine).unwrap();
-        assert_eq!(report.held.iter().map(|held| held.uuid).collect::<BTreeSet<_>>(), [60, 61, 62].map(id).into(), "{:#?}", report.held);
+        assert_eq!(
+            report.held.iter().map(|held| held.uuid).collect::<BTreeSet<_>>(),
+            [60, 61, 62].map(id).into(),
+            "{:#?}",
+            report.held
+        );
         let content = engine.content();
         for n in 0..60 {
             let (seen, wanted) = (&content[&id(n)], person((n + 1) % 60));
-            assert_eq!((&seen.name, &seen.external_id, &seen.mail), (&Some(wanted.name), &Some(wanted.dn), &Some(wanted.mail)));
+            assert_eq!(
+                (&seen.name, &seen.external_id, &seen.mail),
+                (&Some(wanted.name), &Some(wanted.dn), &Some(wanted.mail))
+            );
             assert_eq!(seen.gid, Some(wanted.gid.into()));
         }
         (60..80).for_each(|n| assert_eq!(content[&id(n)].name, Some(person(n).name)));
@@ -271,8 +339,9 @@ fn a_renaming_of_many_takes_a_few_posts() {
     }
 }
 
-/// Figures, not a test: how many POSTs and how long it takes when every fifth name is that of one of Kanidm's own accounts, in the first
-/// run and in the next one, and when all names go round. `COLLISIONS=10,100` chooses the numbers.
+/// Figures, not a test: how many POSTs and how long it takes when every fifth name is that of one
+/// of Kanidm's own accounts, in the first run and in the next one, and when all names go round.
+/// `COLLISIONS=10,100` chooses the numbers.
 #[test]
 #[ignore = "figures: cargo test --test upload figures_of_collisions -- --ignored --nocapture"]
 fn figures_of_collisions() {
@@ -287,7 +356,12 @@ fn figures_of_collisions() {
         let measure = |what: &str, job: &Job<'_>, engine: &mut Engine<'_>, held: u32| {
             let begun = std::time::Instant::now();
             let report = job.run(engine).unwrap();
-            println!("| {what} | {} | {} | {:.1} |", job.set.records().len(), report.posts, begun.elapsed().as_secs_f64());
+            println!(
+                "| {what} | {} | {} | {:.1} |",
+                job.set.records().len(),
+                report.posts,
+                begun.elapsed().as_secs_f64()
+            );
             assert_eq!(report.held.len(), held as usize);
         };
         let set = |numbers: &mut dyn Iterator<Item = u32>, change: &dyn Fn(Account) -> Account| {
@@ -296,15 +370,38 @@ fn figures_of_collisions() {
             set
         };
         let all = set(&mut (0..taken * 5), &|one| one);
-        measure("every fifth name is taken", &Job { limits: limits(10_000), full: true, ..Job::new(&all) }, &mut engine, taken);
+        measure(
+            "every fifth name is taken",
+            &Job { limits: limits(10_000), full: true, ..Job::new(&all) },
+            &mut engine,
+            taken,
+        );
         let held: Vec<u32> = (0..taken).map(|n| n * 5).collect();
         let again = set(&mut held.iter().copied().chain([taken * 5]), &|one| one);
         let tried_before = held.iter().map(|n| id(*n)).collect();
-        measure("the next run", &Job { tried_before, cookie: "newer", ..Job::new(&again) }, &mut engine, taken);
+        measure(
+            "the next run",
+            &Job { tried_before, cookie: "newer", ..Job::new(&again) },
+            &mut engine,
+            taken,
+        );
         let free: Vec<u32> = (0..taken * 5).filter(|n| n % 5 != 0).take(taken as usize).collect();
         let next = |n: u32| free[(free.iter().position(|at| *at == n).unwrap() + 1) % free.len()];
-        let rotated = set(&mut free.iter().copied(), &|one| Account { name: person(next(one.n)).name, ..one });
+        let rotated = set(&mut free.iter().copied(), &|one| Account {
+            name: person(next(one.n)).name,
+            ..one
+        });
         let others: Vec<Uuid> = (0..taken * 5).map(id).collect();
-        measure("names go round", &Job { others: &others, cookie: "newest", limits: limits(10_000), ..Job::new(&rotated) }, &mut engine, 0);
+        measure(
+            "names go round",
+            &Job {
+                others: &others,
+                cookie: "newest",
+                limits: limits(10_000),
+                ..Job::new(&rotated)
+            },
+            &mut engine,
+            0,
+        );
     }
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use kanidm_ldap_sync::kanidm::upload::UploadReport;
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::content::changeset::ChangeSet;
+use kanidm_ldap_sync::upload::UploadReport;
 use uuid::Uuid;
 
 use crate::basics::{active, names, stored};
@@ -45,9 +45,22 @@ fn has_moved(model: &Model, n: u32, change: Change) {
         let mut wanted = person(at);
         change(&mut wanted, &person((at + 1) % n));
         let entry = &model.entries[&id(at)];
-        let seen =
-            (entry.text("name"), entry.external_id.as_deref(), &entry.attributes["gidnumber"], &entry.attributes["mail"][0]["value"]);
-        assert_eq!(seen, (Some(wanted.name.as_str()), Some(wanted.dn.as_str()), &wanted.gid.into(), &wanted.mail.into()), "{at}");
+        let seen = (
+            entry.text("name"),
+            entry.external_id.as_deref(),
+            &entry.attributes["gidnumber"],
+            &entry.attributes["mail"][0]["value"],
+        );
+        assert_eq!(
+            seen,
+            (
+                Some(wanted.name.as_str()),
+                Some(wanted.dn.as_str()),
+                &wanted.gid.into(),
+                &wanted.mail.into()
+            ),
+            "{at}"
+        );
     }
 }
 
@@ -59,8 +72,15 @@ fn a_renaming_of_any_size_takes_as_many_posts() {
                 let mut model = active(&(0..n + 20).map(person).collect::<Vec<_>>());
                 model.names_conflicts = names_conflicts;
                 let others: Vec<Uuid> = (n..n + 20).map(id).collect();
-                let report = Job { others: &others, ..Job::new(&rotated(n, change)) }.run(&mut model).unwrap();
-                assert_eq!(held(&report), BTreeSet::new(), "{n}, {what}: {:#?}", report.held.first());
+                let report = Job { others: &others, ..Job::new(&rotated(n, change)) }
+                    .run(&mut model)
+                    .unwrap();
+                assert_eq!(
+                    held(&report),
+                    BTreeSet::new(),
+                    "{n}, {what}: {:#?}",
+                    report.held.first()
+                );
                 has_moved(&model, n, change);
                 assert!(report.posts < 80, "{n}, {what}: {} POSTs", report.posts);
             }
@@ -74,7 +94,8 @@ fn in_chunks_it_takes_as_many_posts_as_there_are_chunks() {
     for n in [100, 200, 400] {
         let mut model = active(&(0..n).map(person).collect::<Vec<_>>());
         let set = rotated(n, CHANGES[3].1);
-        let report = Job { limits: crate::jobs::limits(25), ..Job::new(&set) }.run(&mut model).unwrap();
+        let report =
+            Job { limits: crate::jobs::limits(25), ..Job::new(&set) }.run(&mut model).unwrap();
         assert_eq!(held(&report), BTreeSet::new());
         has_moved(&model, n, CHANGES[3].1);
         posts.push(report.posts);
@@ -107,7 +128,14 @@ fn who_wants_a_strangers_name_keeps_the_own_one_and_the_others_move() {
         assert_eq!(held(&report), (60..63).map(id).collect());
         has_moved(&model, 60, CHANGES[0].1);
         assert_eq!(names(&model), (0..63).map(|n| person(n).name).collect());
-        assert!(report.held.iter().all(|held| held.reason.contains("the name \"") && held.reason.contains(OUTSIDE)), "{:#?}", report.held);
+        assert!(
+            report
+                .held
+                .iter()
+                .all(|held| held.reason.contains("the name \"") && held.reason.contains(OUTSIDE)),
+            "{:#?}",
+            report.held
+        );
         assert!(report.posts < 150, "{}", report.posts);
     }
 }
@@ -115,7 +143,8 @@ fn who_wants_a_strangers_name_keeps_the_own_one_and_the_others_move() {
 /// A ring in which one wants what somebody outside has, and so nobody can move.
 #[test]
 fn nobody_is_left_with_a_temporary_name() {
-    // Somebody who is not of this sync account, one of ours that is held, one of ours that is as it was.
+    // Somebody who is not of this sync account, one of ours that is held, one of ours that is as it
+    // was.
     for outside in ["stranger", "held", "unchanged"] {
         for n in [7, 12, 70] {
             let mut model = active(&(0..n + 1).map(person).collect::<Vec<_>>());
@@ -125,15 +154,22 @@ fn nobody_is_left_with_a_temporary_name() {
             add_person(&mut set, &Account { name, ..person(n - 1) });
             // The last of the ring wants the name of the one who stays.
             let mut ring = ChangeSet::default();
-            (0..n - 2).for_each(|at| add_person(&mut ring, &Account { name: person(at + 1).name, ..person(at) }));
+            (0..n - 2).for_each(|at| {
+                add_person(&mut ring, &Account { name: person(at + 1).name, ..person(at) })
+            });
             add_person(&mut ring, &Account { name: person(n - 1).name, ..person(n - 2) });
             let name = if outside == "stranger" { "admin".to_owned() } else { person(n).name };
             add_person(&mut ring, &Account { name, ..person(n - 1) });
             let stubs = [(id(n), person(n).dn)];
             let stubs = if outside == "held" { &stubs[..] } else { &[] };
-            let report = Job { stubs, others: &[id(n)], ..Job::new(&ring) }.run(&mut model).unwrap();
+            let report =
+                Job { stubs, others: &[id(n)], ..Job::new(&ring) }.run(&mut model).unwrap();
             assert_eq!(held(&report).len(), n as usize, "{outside} {n}");
-            assert_eq!(names(&model), (0..n + 1).map(|n| person(n).name).collect(), "{outside} {n}");
+            assert_eq!(
+                names(&model),
+                (0..n + 1).map(|n| person(n).name).collect(),
+                "{outside} {n}"
+            );
             assert!(report.posts < 500, "{outside} {n}: {}", report.posts);
         }
     }
@@ -145,7 +181,10 @@ fn bad_values_among_them_stop_nobody_else() {
     let mut model = active(&(0..30).map(person).collect::<Vec<_>>());
     let mut set = rotated(20, CHANGES[0].1);
     for n in 20..30 {
-        add_person(&mut set, &Account { bad: n == 25, name: person(20 + (n - 19) % 10).name, ..person(n) });
+        add_person(
+            &mut set,
+            &Account { bad: n == 25, name: person(20 + (n - 19) % 10).name, ..person(n) },
+        );
     }
     let report = Job::new(&set).run(&mut model).unwrap();
     has_moved(&model, 20, CHANGES[0].1);
@@ -159,10 +198,16 @@ fn without_an_answer_of_the_directory_nobody_is_renamed() {
     let set = rotated(60, CHANGES[0].1);
     let report = Job { knows_everyone: false, ..Job::new(&set) }.run(&mut model).unwrap();
     assert_eq!((held(&report).len(), report.staged), (60, 0));
-    assert!(report.held.iter().all(|held| held.reason.contains("`--full-refresh`")), "{:#?}", report.held[0]);
+    assert!(
+        report.held.iter().all(|held| held.reason.contains("`--full-refresh`")),
+        "{:#?}",
+        report.held[0]
+    );
     // The next run is a full one, and has the list by itself.
     assert!(stored(&model).unfinished.is_some_and(|unfinished| unfinished.full));
-    let report = Job { full: true, cookie: "newer", knows_everyone: false, ..Job::new(&set) }.run(&mut model).unwrap();
+    let report = Job { full: true, cookie: "newer", knows_everyone: false, ..Job::new(&set) }
+        .run(&mut model)
+        .unwrap();
     assert_eq!((held(&report).len(), stored(&model).unfinished), (0, None));
     has_moved(&model, 60, CHANGES[0].1);
 }
@@ -213,24 +258,49 @@ fn names_that_kanidm_has_cost_a_few_posts_each_and_then_next_to_nothing() {
             model.state = None;
             let taken: BTreeSet<Uuid> = (0..n).filter(|at| at % 5 == 3).map(id).collect();
             let report = Job { full: true, ..Job::new(&set) }.run(&mut model).unwrap();
-            assert_eq!((held(&report), report.written.len()), (taken.clone(), n as usize - taken.len()));
-            assert!(report.held.iter().all(|held| held.reason.contains("the name \"user")), "{:#?}", report.held.first());
-            assert!(report.posts <= each * taken.len() as u64 + 25, "{} of {n}: {} POSTs", taken.len(), report.posts);
+            assert_eq!(
+                (held(&report), report.written.len()),
+                (taken.clone(), n as usize - taken.len())
+            );
+            assert!(
+                report.held.iter().all(|held| held.reason.contains("the name \"user")),
+                "{:#?}",
+                report.held.first()
+            );
+            assert!(
+                report.posts <= each * taken.len() as u64 + 25,
+                "{} of {n}: {} POSTs",
+                taken.len(),
+                report.posts
+            );
             assert_eq!(stored(&model).cookie.as_deref(), Some(&b"new"[..]));
 
             // The next run: they are read again, with one that is new.
             let mut again = ChangeSet::default();
             (0..n).filter(|at| at % 5 == 3).for_each(|at| add_person(&mut again, &person(at)));
             add_person(&mut again, &person(n));
-            let next = Job { tried_before: taken.iter().copied().collect(), cookie: "newer", ..Job::new(&again) };
+            let next = Job {
+                tried_before: taken.iter().copied().collect(),
+                cookie: "newer",
+                ..Job::new(&again)
+            };
             let report = next.run(&mut model).unwrap();
             assert_eq!((held(&report).len(), report.written.len()), (taken.len(), 1));
-            assert!(report.posts <= later * taken.len().min(50) as u64 + 4, "{} of {n}: {} POSTs", taken.len(), report.posts);
+            assert!(
+                report.posts <= later * taken.len().min(50) as u64 + 4,
+                "{} of {n}: {} POSTs",
+                taken.len(),
+                report.posts
+            );
 
             // And one in which nothing has changed.
             let mut again = ChangeSet::default();
             (0..n).filter(|at| at % 5 == 3).for_each(|at| add_person(&mut again, &person(at)));
-            let idle = Job { tried_before: taken.iter().copied().collect(), cookie: "newest", ..Job::new(&again) };
+            let idle = Job {
+                tried_before: taken.iter().copied().collect(),
+                cookie: "newest",
+                ..Job::new(&again)
+            };
             let report = idle.run(&mut model).unwrap();
             assert_eq!((held(&report).len(), report.written.len()), (taken.len(), 0));
             assert!(report.posts <= 16, "{} of {n}: {} POSTs", taken.len(), report.posts);

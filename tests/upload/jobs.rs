@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use kanidm_ldap_sync::content::changeset::{ChangeSet, Member};
+use kanidm_ldap_sync::content::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
+use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::kanidm::upload::{EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload};
-use kanidm_ldap_sync::kanidm::yielded::Yielded;
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
+use kanidm_ldap_sync::upload::{
+    EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport, upload,
+};
 use uuid::Uuid;
 
 use crate::trouble::TestClock;
@@ -69,12 +71,23 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
 pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
     let name = format!("group{n}");
     let entry = ScimGroup { id: id(n), name: &name, description: None, gidnumber: None };
-    set.push_group(id(n), Schemas::Group, &format!("cn=group{n},dc=x"), |out| entry.write(out), members.iter().map(|m| Member::Dn(m)))
-        .unwrap();
+    set.push_group(
+        id(n),
+        Schemas::Group,
+        &format!("cn=group{n},dc=x"),
+        |out| entry.write(out),
+        members.iter().map(|m| Member::Dn(m)),
+    )
+    .unwrap();
 }
 
 pub fn limits(max_entries: usize) -> Limits {
-    Limits { max_entries, max_bytes: 1 << 20, timeout: Duration::from_secs(300), max_refused: Limits::MAX_REFUSED }
+    Limits {
+        max_entries,
+        max_bytes: 1 << 20,
+        timeout: Duration::from_secs(300),
+        max_refused: Limits::MAX_REFUSED,
+    }
 }
 
 /// The envelope that a run stores at its end: `cookie`, and what Kanidm did not accept.
@@ -132,8 +145,16 @@ impl<'a> Job<'a> {
         let cookie = self.cookie.to_owned();
         let yielded = if self.full { Yielded::new() } else { base.yielded.clone() };
         let finish = move |held: &[HeldByKanidm]| done(&cookie, 10, held);
-        let everyone =
-            || self.knows_everyone.then(|| self.set.records().iter().map(|r| r.uuid).chain(self.others.iter().copied()).collect());
+        let everyone = || {
+            self.knows_everyone.then(|| {
+                self.set
+                    .records()
+                    .iter()
+                    .map(|r| r.uuid)
+                    .chain(self.others.iter().copied())
+                    .collect()
+            })
+        };
         let input = Upload {
             state,
             base,

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use kanidm_ldap_sync::kanidm::upload::{EndedPerson, HeldByKanidm, Limits, UploadError};
-use kanidm_ldap_sync::mapping::Ended;
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::content::Ended;
+use kanidm_ldap_sync::content::changeset::ChangeSet;
+use kanidm_ldap_sync::upload::{EndedPerson, HeldByKanidm, Limits, UploadError};
 use uuid::Uuid;
 
 use crate::basics::{active, names, stored};
@@ -34,9 +34,17 @@ fn a_lock_is_applied_while_the_rest_is_held() {
             add_person(&mut set, &person(5));
             let report = Job { full: from_refresh, ..Job::new(&set) }.run(&mut model).unwrap();
             assert_eq!(uuids(&report.held), BTreeSet::from([id(0)]), "{what}");
-            assert!(!report.held[0].reason.contains(STILL_OPEN), "{what}: {}", report.held[0].reason);
+            assert!(
+                !report.held[0].reason.contains(STILL_OPEN),
+                "{what}: {}",
+                report.held[0].reason
+            );
             let mut after = model.entries[&id(0)].clone();
-            assert_eq!(after.attributes.remove("account_expire"), Some("1970-01-01T00:00:00Z".into()), "{what}");
+            assert_eq!(
+                after.attributes.remove("account_expire"),
+                Some("1970-01-01T00:00:00Z".into()),
+                "{what}"
+            );
             assert_eq!(after, before, "{what}: nothing else of it changes");
             assert_eq!((stored(&model).held, model.deleted), (vec![id(0)], vec![]), "{what}");
         }
@@ -62,11 +70,20 @@ fn a_lock_does_not_wait_for_a_name() {
         add_person(&mut set, &person(2));
         add_person(&mut set, &person(5));
         let report = Job { full: from_refresh, ..Job::new(&set) }.run(&mut model).unwrap();
-        let closed: BTreeSet<Uuid> = report.held.iter().filter(|h| h.reason.contains(LOCKED)).map(|h| h.uuid).collect();
-        assert_eq!((uuids(&report.held), closed), ([0, 1].map(id).into(), [id(0)].into()), "{:#?}", report.held);
+        let closed: BTreeSet<Uuid> =
+            report.held.iter().filter(|h| h.reason.contains(LOCKED)).map(|h| h.uuid).collect();
+        assert_eq!(
+            (uuids(&report.held), closed),
+            ([0, 1].map(id).into(), [id(0)].into()),
+            "{:#?}",
+            report.held
+        );
         let mut after = model.entries[&id(0)].clone();
         assert_eq!(after.attributes.remove("account_expire"), Some("1970-01-01T00:00:00Z".into()));
-        assert_eq!(after.attributes.insert("name".into(), before.text("name").into()), Some(temporary_name(0).into()));
+        assert_eq!(
+            after.attributes.insert("name".into(), before.text("name").into()),
+            Some(temporary_name(0).into())
+        );
         assert_eq!(after, before, "nothing else of it changes");
         assert_eq!(model.entries[&id(1)].text("name"), Some("user1"));
 
@@ -90,13 +107,23 @@ fn accounts_that_have_ended_are_closed_though_the_mapping_holds_them() {
         let mut set = ChangeSet::default();
         add_person(&mut set, &person(1));
         add_person(&mut set, &person(5));
-        let gone = Ended { displayname: "User 0".to_owned(), account_expire: "2020-01-01T00:00:00Z".to_owned() };
+        let gone = Ended {
+            displayname: "User 0".to_owned(),
+            account_expire: "2020-01-01T00:00:00Z".to_owned(),
+        };
         // Kanidm does not have the second; the third has the DN of somebody else.
         let ended = [(id(0), person(0).dn), (id(8), person(8).dn), (id(9), person(5).dn)];
         let stubs: Vec<(Uuid, String)> = ended[..2].to_vec();
-        let ended: Vec<EndedPerson<'_>> = ended.iter().map(|(uuid, dn)| EndedPerson { uuid: *uuid, dn, ended: &gone }).collect();
+        let ended: Vec<EndedPerson<'_>> =
+            ended.iter().map(|(uuid, dn)| EndedPerson { uuid: *uuid, dn, ended: &gone }).collect();
         let tried_before = if tried { [id(0), id(8), id(9)].into() } else { Default::default() };
-        let job = Job { full: from_refresh, stubs: &stubs, ended: &ended, tried_before, ..Job::new(&set) };
+        let job = Job {
+            full: from_refresh,
+            stubs: &stubs,
+            ended: &ended,
+            tried_before,
+            ..Job::new(&set)
+        };
         let report = job.run(&mut model).unwrap();
         assert_eq!((report.open, report.held), ([8, 9].map(id).into(), vec![]));
         let mut after = model.entries[&id(0)].clone();
@@ -104,7 +131,10 @@ fn accounts_that_have_ended_are_closed_though_the_mapping_holds_them() {
         assert_eq!(after.attributes.remove("name"), Some(temporary_name(0).into()));
         assert_eq!(after.text("displayname"), Some("User 0"));
         assert_eq!(after.attributes.get("mail"), before.attributes.get("mail"));
-        assert!(model.entries.get(&id(8)).is_none_or(|entry| entry.text("name").is_none()), "nobody comes into being by a lock");
+        assert!(
+            model.entries.get(&id(8)).is_none_or(|entry| entry.text("name").is_none()),
+            "nobody comes into being by a lock"
+        );
         assert_eq!(stored(&model).cookie.as_deref(), Some(&b"new"[..]));
     }
 }
@@ -130,7 +160,8 @@ fn a_lock_that_kanidm_does_not_take_is_said_to_be_open() {
         add_person(&mut set, &Account { mail: person(5).mail, ..person(1) });
         add_person(&mut set, &person(5));
         let report = Job { full: from_refresh, ..Job::new(&set) }.run(&mut model).unwrap();
-        let open: BTreeSet<Uuid> = report.held.iter().filter(|h| h.reason.contains(STILL_OPEN)).map(|h| h.uuid).collect();
+        let open: BTreeSet<Uuid> =
+            report.held.iter().filter(|h| h.reason.contains(STILL_OPEN)).map(|h| h.uuid).collect();
         assert_eq!(uuids(&report.held), [0, 1, 8, 9].map(id).into());
         assert_eq!(open, [0, 8, 9].map(id).into());
         assert_eq!((names(&model).len(), model.deleted.len()), (3, 0));
@@ -146,6 +177,10 @@ fn locks_are_applied_where_the_search_was_given_up() {
         let few = Limits { max_refused, ..limits(1000) };
         let error = Job { limits: few, ..Job::new(&set) }.run(&mut model).unwrap_err();
         assert!(matches!(error, UploadError::TooManyRefused { .. }), "{error}");
-        assert_eq!(model.entries[&id(0)].text("account_expire"), Some("1970-01-01T00:00:00Z"), "{max_refused}");
+        assert_eq!(
+            model.entries[&id(0)].text("account_expire"),
+            Some("1970-01-01T00:00:00Z"),
+            "{max_refused}"
+        );
     }
 }

@@ -1,6 +1,11 @@
 //! The upload: against a model of Kanidm, and against the real engine.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests say what they expect by failing")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect by failing"
+)]
 
 mod basics;
 mod engine;

@@ -1,13 +1,14 @@
-//! Values that pass round while others want names that are somebody else's: who is to blame keeps the old values, and nobody else does.
+//! Values that pass round while others want names that are somebody else's: who is to blame keeps
+//! the old values, and nobody else does.
 
 use std::collections::BTreeSet;
 
+use kanidm_ldap_sync::content::changeset::ChangeSet;
 use kanidm_ldap_sync::kanidm::error::{Answer, KanidmError};
 use kanidm_ldap_sync::kanidm::request::RequestBody;
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::kanidm::upload::UploadReport;
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::upload::UploadReport;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -37,7 +38,11 @@ fn others(from: u32) -> Vec<Uuid> {
 #[track_caller]
 fn all_have_moved(model: &Model, n: u32) {
     for at in 0..n {
-        assert_eq!(model.entries[&id(at)].text("name"), Some(person((at + 1) % n).name.as_str()), "{at}");
+        assert_eq!(
+            model.entries[&id(at)].text("name"),
+            Some(person((at + 1) % n).name.as_str()),
+            "{at}"
+        );
     }
 }
 
@@ -54,7 +59,8 @@ fn few_and_many_outsiders_keep_their_names_and_the_ring_moves() {
     for (n, k) in [(12, 0), (60, 3), (60, 20), (940, 30)] {
         for full in [false, true] {
             let (mut model, set) = ring_and_locals(n, k);
-            let report = Job { full, others: &others(n + k), ..Job::new(&set) }.run(&mut model).unwrap();
+            let report =
+                Job { full, others: &others(n + k), ..Job::new(&set) }.run(&mut model).unwrap();
             assert_eq!(held(&report), (n..n + k).map(id).collect());
             all_have_moved(&model, n);
             assert!(report.posts < 300, "{n} and {k}: {}", report.posts);
@@ -91,7 +97,8 @@ fn those_who_want_nothing_of_others_keep_their_names_meanwhile() {
     }
 }
 
-/// Held by the mapping, in the recycle bin, of another sync account, with a bad value: in the chunk, or of an earlier run.
+/// Held by the mapping, in the recycle bin, of another sync account, with a bad value: in the
+/// chunk, or of an earlier run.
 #[test]
 fn an_entry_that_cannot_be_written_holds_up_no_ring() {
     for what in ["held", "recycled", "foreign", "bad"] {
@@ -101,16 +108,25 @@ fn an_entry_that_cannot_be_written_holds_up_no_ring() {
             let stubs = [(id(13), person(13).dn)];
             match what {
                 "held" => {}
-                "bad" => add_person(&mut set, &Account { mail: "bad!@x".to_owned(), name: person(14).name, ..person(13) }),
+                "bad" => add_person(
+                    &mut set,
+                    &Account { mail: "bad!@x".to_owned(), name: person(14).name, ..person(13) },
+                ),
                 _ => {
                     let entry = model.entries.remove(&id(13)).unwrap();
-                    let _ = if what == "recycled" { model.recycled.insert(id(13), entry).is_none() } else { model.foreign.insert(id(13)) };
+                    let _ = if what == "recycled" {
+                        model.recycled.insert(id(13), entry).is_none()
+                    } else {
+                        model.foreign.insert(id(13))
+                    };
                     add_person(&mut set, &person(13));
                 }
             }
             let stubs = if what == "held" { &stubs[..] } else { &[] };
             let tried_before = if tried { [id(13)].into() } else { [].into() };
-            let report = Job { stubs, tried_before, others: &others(12), ..Job::new(&set) }.run(&mut model).unwrap();
+            let report = Job { stubs, tried_before, others: &others(12), ..Job::new(&set) }
+                .run(&mut model)
+                .unwrap();
             let expected = if what == "held" { BTreeSet::new() } else { [id(13)].into() };
             assert_eq!(held(&report), expected, "{what}: {:#?}", report.held);
             all_have_moved(&model, 12);
@@ -118,7 +134,8 @@ fn an_entry_that_cannot_be_written_holds_up_no_ring() {
     }
 }
 
-/// Kanidm refuses to be without a group that one of its applications needs; its answer says nothing about names.
+/// Kanidm refuses to be without a group that one of its applications needs; its answer says nothing
+/// about names.
 #[test]
 fn another_reason_to_refuse_is_not_taken_for_a_free_name() {
     let (mut model, mut set) = ring_and_locals(12, 5);
@@ -139,7 +156,9 @@ fn nobody_is_renamed_by_a_list_that_lacks_somebody() {
         let (mut model, _) = ring_and_locals(12, 0);
         let mut set = ChangeSet::default();
         // What Kanidm is known to have are the first ten.
-        (10..22).for_each(|at| add_person(&mut set, &Account { name: person((at + 1) % 22).name, ..person(at) }));
+        (10..22).for_each(|at| {
+            add_person(&mut set, &Account { name: person((at + 1) % 22).name, ..person(at) })
+        });
         let others: Vec<Uuid> = (0..10).filter(|at| *at != lacking).map(id).collect();
         let report = Job { others: &others, ..Job::new(&set) }.run(&mut model).unwrap();
         assert_eq!((report.staged, temporary(&model)), (0, 0), "{:#?}", report.held.first());
@@ -152,7 +171,9 @@ fn what_is_too_much_for_one_question_is_held_and_fails_no_run() {
     for change in [CHANGES[0].1, CHANGES[3].1] {
         let mut set = rotated(99, change);
         add_person(&mut set, &Account { locked: true, name: person(0).name, ..person(99) });
-        let run = |server: &mut dyn SyncServer| Job { limits: limits(25), ..Job::new(&set) }.run(server).unwrap();
+        let run = |server: &mut dyn SyncServer| {
+            Job { limits: limits(25), ..Job::new(&set) }.run(server).unwrap()
+        };
         let mut slow = Troubled::new(active(&(0..100).map(person).collect::<Vec<_>>()));
         slow.max_entries = Some(50);
         let slow_report = run(&mut slow);
@@ -200,13 +221,22 @@ fn each_lock_of_many_that_are_held_arrives() {
         let name = if at == 40 { "local".to_owned() } else { person(at).name };
         add_person(&mut set, &Account { mail: person(n).mail, locked, name, ..person(at) });
     }
-    let report = Job { tried_before: (0..n).map(id).collect(), others: &others(n), ..Job::new(&set) }.run(&mut model).unwrap();
-    let locked = (0..n).filter(|at| model.entries[&id(*at)].text("account_expire").is_some()).count();
-    let open = report.held.iter().filter(|held| held.reason.contains("Kanidm keeps the state it has")).count();
+    let report =
+        Job { tried_before: (0..n).map(id).collect(), others: &others(n), ..Job::new(&set) }
+            .run(&mut model)
+            .unwrap();
+    let locked =
+        (0..n).filter(|at| model.entries[&id(*at)].text("account_expire").is_some()).count();
+    let open = report
+        .held
+        .iter()
+        .filter(|held| held.reason.contains("Kanidm keeps the state it has"))
+        .count();
     assert_eq!((held(&report).len(), locked, open), (60, 11, 0));
 }
 
-/// A proxy between Kanidm and the tool: it takes away Kanidm's operation ID, or refuses the second POST of temporary values.
+/// A proxy between Kanidm and the tool: it takes away Kanidm's operation ID, or refuses the second
+/// POST of temporary values.
 struct Proxy {
     model: Model,
     hides_operations: bool,
@@ -221,16 +251,26 @@ impl SyncServer for Proxy {
     fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
         let request: Value = serde_json::from_slice(&body.to_vec()).unwrap();
         let entries = request["entries"].as_array().unwrap();
-        let is_temporary = |entry: &Value| entry["displayname"].is_string() && entry["name"].as_str().unwrap().starts_with("tmp-");
-        let of_temporary = request["retain"] == "Ignore" && !entries.is_empty() && entries.iter().all(is_temporary);
+        let is_temporary = |entry: &Value| {
+            entry["displayname"].is_string() && entry["name"].as_str().unwrap().starts_with("tmp-")
+        };
+        let of_temporary = request["retain"] == "Ignore"
+            && !entries.is_empty()
+            && entries.iter().all(is_temporary);
         if let Some(posts) = self.temporary_posts.as_mut().filter(|_| of_temporary) {
             *posts += 1;
             if *posts == 2 {
-                return Err(KanidmError::Refused(Answer::new(500, br#"{"plugin":{"attrunique":"x"}}"#, Some("op".to_owned()))));
+                return Err(KanidmError::Refused(Answer::new(
+                    500,
+                    br#"{"plugin":{"attrunique":"x"}}"#,
+                    Some("op".to_owned()),
+                )));
             }
         }
         self.model.apply(body).map_err(|error| match error {
-            KanidmError::Refused(answer) if self.hides_operations => KanidmError::Refused(Answer { operation_id: None, ..answer }),
+            KanidmError::Refused(answer) if self.hides_operations => {
+                KanidmError::Refused(Answer { operation_id: None, ..answer })
+            }
             other => other,
         })
     }
@@ -240,7 +280,8 @@ impl SyncServer for Proxy {
 fn a_proxy_that_hides_who_answers_fails_no_run() {
     let (model, set) = ring_and_locals(12, 0);
     let mut proxy = Proxy { model, hides_operations: true, temporary_posts: None };
-    let report: UploadReport = Job { others: &others(12), ..Job::new(&set) }.run(&mut proxy).unwrap();
+    let report: UploadReport =
+        Job { others: &others(12), ..Job::new(&set) }.run(&mut proxy).unwrap();
     assert_eq!(held(&report), BTreeSet::new());
 }
 
@@ -252,6 +293,11 @@ fn temporary_values_that_are_left_make_the_next_run_a_full_one() {
     let job = Job { limits: limits(25), others: &others(100), ..Job::new(&set) };
     job.run(&mut server).unwrap();
     assert!(temporary(&server.model) > 0 && is_to_be_repeated(&server.model));
-    let report = Job { full: true, limits: limits(25), cookie: "newer", ..Job::new(&set) }.run(&mut server.model).unwrap();
-    assert_eq!((held(&report).len(), temporary(&server.model), is_to_be_repeated(&server.model)), (0, 0, false));
+    let report = Job { full: true, limits: limits(25), cookie: "newer", ..Job::new(&set) }
+        .run(&mut server.model)
+        .unwrap();
+    assert_eq!(
+        (held(&report).len(), temporary(&server.model), is_to_be_repeated(&server.model)),
+        (0, 0, false)
+    );
 }

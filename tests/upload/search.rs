@@ -1,10 +1,11 @@
-//! The search for the entries that collide ends: what is not found out is held, and neither fails the run nor leaves members wrong.
+//! The search for the entries that collide ends: what is not found out is held, and neither fails
+//! the run nor leaves members wrong.
 
 use std::collections::BTreeSet;
 
-use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimPerson};
-use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, UploadError};
-use kanidm_ldap_sync::sync::changeset::ChangeSet;
+use kanidm_ldap_sync::content::changeset::ChangeSet;
+use kanidm_ldap_sync::content::scim::{Schemas, ScimPerson};
+use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, UploadError};
 use uuid::Uuid;
 
 use crate::basics::{active, names, stored};

@@ -1,20 +1,22 @@
-//! Random directories, random changes, random trouble: whatever happened on the way, one clean run makes Kanidm's content that of the
-//! directory, nothing that lives in the directory is ever deleted, and nobody loses a name to a temporary one.
+//! Random directories, random changes, random trouble: whatever happened on the way, one clean run
+//! makes Kanidm's content that of the directory, nothing that lives in the directory is ever
+//! deleted, and nobody loses a name to a temporary one.
 //!
-//! `UPLOAD_SEEDS=first..end` runs other seeds than the default ones, `UPLOAD_ENGINE_SEEDS` does so for the real engine.
+//! `UPLOAD_SEEDS=first..end` runs other seeds than the default ones, `UPLOAD_ENGINE_SEEDS` does so
+//! for the real engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kanidm_ldap_sync::content::changeset::{ChangeSet, Member};
+use kanidm_ldap_sync::content::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
-use kanidm_ldap_sync::kanidm::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
+use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, SyncState, open};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::kanidm::upload::{HeldByKanidm, Limits, Upload, UploadReport, upload};
-use kanidm_ldap_sync::kanidm::yielded::Yielded;
-use kanidm_ldap_sync::sync::changeset::{ChangeSet, Member};
+use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, Upload, UploadReport, upload};
 use uuid::Uuid;
 
 use crate::model::Model;
@@ -87,7 +89,10 @@ impl Directory {
         self.made += 1;
         self.time += 1;
         let (n, kind) = (self.made, if person { "user" } else { "group" });
-        let uuid = Uuid::from_u128(0x0e0e_0000_0000_4000_8000_0000_0000_0000 + (u128::from(n.wrapping_mul(2_654_435_761)) << 16));
+        let uuid = Uuid::from_u128(
+            0x0e0e_0000_0000_4000_8000_0000_0000_0000
+                + (u128::from(n.wrapping_mul(2_654_435_761)) << 16),
+        );
         let entry = Entry {
             person,
             dn: format!("cn={kind}{n},dc=x"),
@@ -166,9 +171,16 @@ impl Directory {
                 if let Some(uuid) = r.pick(&back) {
                     let (_, entry) = self.gone.remove(&uuid).expect("picked");
                     self.time += 1;
-                    let unused = |d: &Directory, e: &Entry| d.entries.values().all(|o| o.dn != e.dn && o.name != e.name && o.gid != e.gid);
+                    let unused = |d: &Directory, e: &Entry| {
+                        d.entries
+                            .values()
+                            .all(|o| o.dn != e.dn && o.name != e.name && o.gid != e.gid)
+                    };
                     if unused(self, &entry) {
-                        self.entries.insert(uuid, Entry { changed: self.time, members: BTreeSet::new(), ..entry });
+                        self.entries.insert(
+                            uuid,
+                            Entry { changed: self.time, members: BTreeSet::new(), ..entry },
+                        );
                     } else {
                         self.gone.insert(uuid, (self.time, entry));
                     }
@@ -222,7 +234,9 @@ impl Directory {
                 self.make_names_unique();
             }
             _ => {
-                let members: BTreeSet<Uuid> = (0..r.below(6)).filter_map(|_| any.get((r.next() % 64) as usize).copied()).collect();
+                let members: BTreeSet<Uuid> = (0..r.below(6))
+                    .filter_map(|_| any.get((r.next() % 64) as usize).copied())
+                    .collect();
                 if let Some(entry) = r.pick(&groups).and_then(|g| self.touch(g)) {
                     entry.members = members;
                 }
@@ -231,7 +245,8 @@ impl Directory {
     }
 
     fn make_names_unique(&mut self) {
-        let named: Vec<Uuid> = self.entries.iter().filter(|(_, e)| e.name == "admin").map(|(u, _)| *u).collect();
+        let named: Vec<Uuid> =
+            self.entries.iter().filter(|(_, e)| e.name == "admin").map(|(u, _)| *u).collect();
         for uuid in named.iter().skip(1) {
             self.made += 1;
             let n = self.made;
@@ -275,7 +290,11 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
             legalname: None,
             gidnumber: Some(e.gid),
             loginshell: None,
-            password_import: Some(if e.bad { "{BAD}" } else { "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0" }),
+            password_import: Some(if e.bad {
+                "{BAD}"
+            } else {
+                "{SSHA}gVK8WC9YyFT1gMsQHTGCgT3sSv5zYWx0"
+            }),
             unix_password_import: None,
             mail: [e.mail.as_str()].into_iter(),
             ssh_publickey: std::iter::empty(),
@@ -284,14 +303,21 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
         };
         set.push(uuid, Schemas::PosixPerson, &e.dn, |out| entry.write(out)).unwrap();
     } else {
-        let members = e.members.iter().filter_map(|m| directory.entries.get(m)).map(|m| Member::Dn(&m.dn));
+        let members =
+            e.members.iter().filter_map(|m| directory.entries.get(m)).map(|m| Member::Dn(&m.dn));
         let entry = ScimGroup { id: uuid, name: &e.name, description: None, gidnumber: None };
         set.push_group(uuid, Schemas::Group, &e.dn, |out| entry.write(out), members).unwrap();
     }
 }
 
 /// One run as [`kanidm_ldap_sync`] makes it, without a directory server and without the guard.
-fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force_full: bool, run: u64) -> Result<UploadReport, String> {
+fn run(
+    directory: &Directory,
+    server: &mut dyn SyncServer,
+    limits: Limits,
+    force_full: bool,
+    run: u64,
+) -> Result<UploadReport, String> {
     let state = server.state().unwrap();
     let base = match &state {
         SyncState::Refresh => Envelope::default(),
@@ -300,25 +326,39 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
             Opened::Foreign(_) => panic!("not an envelope"),
         },
     };
-    let since: Option<u64> = base.cookie.as_ref().map(|c| String::from_utf8(c.clone()).unwrap().parse().unwrap());
+    let since: Option<u64> =
+        base.cookie.as_ref().map(|c| String::from_utf8(c.clone()).unwrap().parse().unwrap());
     let full = force_full || since.is_none() || base.unfinished.is_some_and(|u| u.full);
     let since = if full { 0 } else { since.unwrap_or(0) };
-    let mut changed: BTreeSet<Uuid> = directory.entries.iter().filter(|(_, e)| full || e.changed > since).map(|(u, _)| *u).collect();
+    let mut changed: BTreeSet<Uuid> = directory
+        .entries
+        .iter()
+        .filter(|(_, e)| full || e.changed > since)
+        .map(|(u, _)| *u)
+        .collect();
     changed.extend(base.held.iter().filter(|u| directory.entries.contains_key(*u)));
-    let groups: Vec<Uuid> =
-        directory.entries.iter().filter(|(_, e)| e.members.iter().any(|m| changed.contains(m))).map(|(u, _)| *u).collect();
+    let groups: Vec<Uuid> = directory
+        .entries
+        .iter()
+        .filter(|(_, e)| e.members.iter().any(|m| changed.contains(m)))
+        .map(|(u, _)| *u)
+        .collect();
     changed.extend(groups);
     let mut set = ChangeSet::default();
     changed.iter().for_each(|u| push(&mut set, directory, *u));
     let retention = if full {
         Retention::Retain(directory.entries.keys().copied().collect())
     } else {
-        Retention::Delete(directory.gone.iter().filter(|(_, (when, _))| *when > since).map(|(u, _)| *u).collect())
+        Retention::Delete(
+            directory.gone.iter().filter(|(_, (when, _))| *when > since).map(|(u, _)| *u).collect(),
+        )
     };
     let known = if full {
         Some(Sketch::of(directory.entries.keys().copied()))
     } else {
-        base.known.as_ref().map(|k| k.persons.updated(directory.gone.keys().copied(), changed.iter().copied()))
+        base.known
+            .as_ref()
+            .map(|k| k.persons.updated(directory.gone.keys().copied(), changed.iter().copied()))
     };
     // The upload stores it and looks at nothing of it.
     let known = known.map(|persons| Known { persons, ..Known::default() });
@@ -351,15 +391,30 @@ fn run(directory: &Directory, server: &mut dyn SyncServer, limits: Limits, force
 }
 
 /// After any run, finished or not.
-fn check_always(directory: &Directory, world: &mut impl World, recycled_before: &BTreeSet<Uuid>, context: &str) {
+fn check_always(
+    directory: &Directory,
+    world: &mut impl World,
+    recycled_before: &BTreeSet<Uuid>,
+    context: &str,
+) {
     for uuid in world.recycled().difference(recycled_before) {
-        assert!(!directory.entries.contains_key(uuid), "{context}: {uuid} lives in the directory and was deleted");
+        assert!(
+            !directory.entries.contains_key(uuid),
+            "{context}: {uuid} lives in the directory and was deleted"
+        );
     }
 }
 
 /// After a finished run: held entries keep what they had, all others are exact.
-fn check_finished(directory: &Directory, world: &mut impl World, report: &UploadReport, mails: bool, context: &str) {
-    let held: BTreeMap<Uuid, &str> = report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
+fn check_finished(
+    directory: &Directory,
+    world: &mut impl World,
+    report: &UploadReport,
+    mails: bool,
+    context: &str,
+) {
+    let held: BTreeMap<Uuid, &str> =
+        report.held.iter().map(|h| (h.uuid, h.reason.as_str())).collect();
     let content = world.content();
     for (uuid, entry) in &content {
         assert!(directory.entries.contains_key(uuid), "{context}: {uuid} is left over");
@@ -367,17 +422,26 @@ fn check_finished(directory: &Directory, world: &mut impl World, report: &Upload
         assert!(!temporary, "{context}: {uuid} has a temporary name; held: {held:#?}");
     }
     for (uuid, wanted) in directory.entries.iter().filter(|(uuid, _)| !held.contains_key(uuid)) {
-        let Some(entry) = content.get(uuid) else { panic!("{context}: {uuid} {wanted:?} is missing; held: {held:#?}") };
+        let Some(entry) = content.get(uuid) else {
+            panic!("{context}: {uuid} {wanted:?} is missing; held: {held:#?}")
+        };
         let expected = Seen {
             name: Some(wanted.name.clone()),
             external_id: Some(wanted.dn.clone()),
-            mail: if mails { wanted.person.then(|| wanted.mail.clone()) } else { entry.mail.clone() },
+            mail: if mails {
+                wanted.person.then(|| wanted.mail.clone())
+            } else {
+                entry.mail.clone()
+            },
             gid: wanted.person.then_some(u64::from(wanted.gid)),
             members: if held.is_empty() { wanted.members.clone() } else { entry.members.clone() },
         };
         assert_eq!(entry, &expected, "{context}: {uuid}; held: {held:#?}");
         // A held entry may be missing as a member, but nobody takes its place.
-        assert!(entry.members.is_subset(&wanted.members), "{context}: {uuid} has a member that it should not have; held: {held:#?}");
+        assert!(
+            entry.members.is_subset(&wanted.members),
+            "{context}: {uuid} has a member that it should not have; held: {held:#?}"
+        );
     }
     assert!(!held.is_empty() || content.len() == directory.entries.len(), "{context}");
 }
@@ -386,7 +450,10 @@ fn check_finished(directory: &Directory, world: &mut impl World, report: &Upload
 pub fn sequence(seed: u64, world: impl World) {
     let mut r = Random(seed);
     // Names, numbers and UUIDs of their own, should sequences share a Kanidm.
-    let mut directory = Directory { made: u32::try_from(seed % 1_000_000).unwrap() * 1_000, ..Directory::default() };
+    let mut directory = Directory {
+        made: u32::try_from(seed % 1_000_000).unwrap() * 1_000,
+        ..Directory::default()
+    };
     let mut server = Troubled::new(world);
     for _ in 0..5 + r.below(40) {
         directory.change(&mut r);
@@ -434,9 +501,15 @@ pub fn sequence(seed: u64, world: impl World) {
     }
     server.max_entries = None;
     server.server.yield_mail(false);
-    let limits = Limits { max_entries: 1 + r.below(50), max_bytes: 1 << 20, timeout: Duration::from_secs(300), max_refused: 2_000 };
+    let limits = Limits {
+        max_entries: 1 + r.below(50),
+        max_bytes: 1 << 20,
+        timeout: Duration::from_secs(300),
+        max_refused: 2_000,
+    };
     let context = format!("seed {seed}, last run");
-    let report = run(&directory, &mut server, limits, yielded, seed << 8 | 255).unwrap_or_else(|e| panic!("{context}: {e}"));
+    let report = run(&directory, &mut server, limits, yielded, seed << 8 | 255)
+        .unwrap_or_else(|e| panic!("{context}: {e}"));
     check_always(&directory, &mut server.server, &before, &context);
     assert!(report.held.is_empty(), "{context}: {:#?}", report.held);
     check_finished(&directory, &mut server.server, &report, true, &context);

@@ -34,7 +34,11 @@ impl World for Model {
         let seen = |entry: &crate::model::Entry| Seen {
             name: entry.text("name").map(str::to_owned),
             external_id: entry.external_id.clone(),
-            mail: entry.attributes.get("mail").and_then(|m| m[0]["value"].as_str()).map(str::to_owned),
+            mail: entry
+                .attributes
+                .get("mail")
+                .and_then(|m| m[0]["value"].as_str())
+                .map(str::to_owned),
             gid: entry.attributes.get("gidnumber").and_then(serde_json::Value::as_u64),
             members: entry.members.clone(),
         };

@@ -1,8 +1,10 @@
-//! How fast entries are decoded: by our reader, by rasn-ldap, and by ldap3_proto, which Kanidm's own tool uses; the same bytes, in turn.
+//! How fast entries are decoded: by our reader, by rasn-ldap, and by ldap3_proto, which Kanidm's
+//! own tool uses; the same bytes, in turn.
 //!
-//! `cargo run --release --manifest-path benches/decode/Cargo.toml`. The bytes are those of a slapd's first refresh
-//! (`fixtures/captures/slapd-log100/01-initial.ber`), its entries only, over and over. Each decoder gets a whole message and does with it what
-//! it does before its caller sees the values; ours, which borrows and checks, then walks through every value once.
+//! `cargo run --release --manifest-path benches/decode/Cargo.toml`. The bytes are those of a
+//! slapd's first refresh (`fixtures/captures/slapd-log100/01-initial.ber`), its entries only, over
+//! and over. Each decoder gets a whole message and does with it what it does before its caller sees
+//! the values; ours, which borrows and checks, then walks through every value once.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -19,7 +21,8 @@ const ROUNDS: usize = 7;
 /// A decoder takes one message, which it knows.
 type Decode = fn(&[u8]);
 
-const DECODERS: [(&str, Decode); 3] = [("ldap-content-sync (ours)", ours), ("rasn-ldap 0.30", rasn), ("ldap3_proto 0.5.2", ldap3)];
+const DECODERS: [(&str, Decode); 3] =
+    [("ldap-content-sync (ours)", ours), ("rasn-ldap 0.30", rasn), ("ldap3_proto 0.5.2", ldap3)];
 
 fn main() {
     let entries = entries(CAPTURE);
@@ -32,7 +35,11 @@ fn main() {
             times.push(begun.elapsed());
         }
     }
-    println!("{} entries of {} bytes on average; medians of {ROUNDS} rounds\n", entries.len(), bytes / entries.len());
+    println!(
+        "{} entries of {} bytes on average; medians of {ROUNDS} rounds\n",
+        entries.len(),
+        bytes / entries.len()
+    );
     println!("| decoder | an entry | entries a second |\n|---|---|---|");
     for ((name, _), times) in DECODERS.iter().zip(&mut times) {
         times.sort_unstable();
@@ -60,7 +67,12 @@ fn rasn(message: &[u8]) {
 fn ldap3(message: &[u8]) {
     // The copy into its kind of buffer is what its caller has to do as well.
     let mut buffer = BytesMut::from(message);
-    black_box(ldap3_proto::LdapCodec::default().decode(&mut buffer).expect("a message").expect("a whole one"));
+    black_box(
+        ldap3_proto::LdapCodec::default()
+            .decode(&mut buffer)
+            .expect("a message")
+            .expect("a whole one"),
+    );
 }
 
 /// The messages that are entries.

@@ -1,4 +1,5 @@
-//! An annotated configuration file taken apart: headlines, and below each the settings with the comments above them.
+//! An annotated configuration file taken apart: headlines, and below each the settings with the
+//! comments above them.
 
 /// What stands below one headline.
 pub struct Section<'t> {
@@ -32,11 +33,16 @@ pub fn sections(file: &str) -> Vec<Section<'_>> {
         let mut block = Block::default();
         for line in chunk.lines().filter(|line| !line.is_empty()) {
             match line.strip_prefix("# ---- ") {
-                Some(title) => sections.push(Section { title: title.trim_end_matches('-').trim(), blocks: Vec::new() }),
+                Some(title) => sections.push(Section {
+                    title: title.trim_end_matches('-').trim(),
+                    blocks: Vec::new(),
+                }),
                 None => block.add(line),
             }
         }
-        if let Some(section) = sections.last_mut().filter(|_| !(block.comment.is_empty() && block.keys.is_empty())) {
+        if let Some(section) =
+            sections.last_mut().filter(|_| !(block.comment.is_empty() && block.keys.is_empty()))
+        {
             section.blocks.push(block);
         }
     }

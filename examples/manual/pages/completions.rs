@@ -9,13 +9,23 @@ fn takes_a_path(option: &CliOption) -> bool {
 
 /// `-c --client-config`, every spelling.
 fn spellings(option: &CliOption) -> impl Iterator<Item = String> {
-    option.short.iter().map(|c| format!("-{c}")).chain(option.long.iter().map(|long| format!("--{long}")))
+    option
+        .short
+        .iter()
+        .map(|c| format!("-{c}"))
+        .chain(option.long.iter().map(|long| format!("--{long}")))
 }
 
-/// For `/usr/share/bash-completion/completions/kanidm-ldap-sync`. It needs bash 4.4 and no package beside it.
+/// For `/usr/share/bash-completion/completions/kanidm-ldap-sync`. It needs bash 4.4 and no package
+/// beside it.
 pub fn bash() -> String {
     let pattern = |wanted: &dyn Fn(&CliOption) -> bool| {
-        OPTIONS.iter().filter(|option| wanted(option)).flat_map(spellings).collect::<Vec<_>>().join("|")
+        OPTIONS
+            .iter()
+            .filter(|option| wanted(option))
+            .flat_map(spellings)
+            .collect::<Vec<_>>()
+            .join("|")
     };
     let paths = pattern(&takes_a_path);
     let others = pattern(&|option| option.value.is_some() && !takes_a_path(option));
@@ -78,7 +88,8 @@ pub fn zsh() -> String {
 
 /// For `/usr/share/fish/vendor_completions.d/kanidm-ldap-sync.fish`.
 pub fn fish() -> String {
-    let mut text = String::from("# fish completion for kanidm-ldap-sync\n\ncomplete -c kanidm-ldap-sync -f\n");
+    let mut text =
+        String::from("# fish completion for kanidm-ldap-sync\n\ncomplete -c kanidm-ldap-sync -f\n");
     for option in OPTIONS {
         text.push_str("complete -c kanidm-ldap-sync");
         option.short.iter().for_each(|c| text.push_str(&format!(" -s {c}")));
@@ -88,7 +99,10 @@ pub fn fish() -> String {
             Some(_) => text.push_str(" -x"),
             None => {}
         }
-        text.push_str(&format!(" -d '{}'\n", option.help.replace('\\', "\\\\").replace('\'', "\\'")));
+        text.push_str(&format!(
+            " -d '{}'\n",
+            option.help.replace('\\', "\\\\").replace('\'', "\\'")
+        ));
     }
     text
 }

@@ -47,10 +47,13 @@ pub fn page() -> String {
     page.finish()
 }
 
-/// A key that has a comment to itself is described by that; several that share one, by their summaries below it.
+/// A key that has a comment to itself is described by that; several that share one, by their
+/// summaries below it.
 fn blocks(page: &mut Page, blocks: &[Block<'_>]) {
     for block in blocks {
-        if let ([key], [_, ..], false) = (block.keys.as_slice(), block.comment.as_slice(), block.is_table) {
+        if let ([key], [_, ..], false) =
+            (block.keys.as_slice(), block.comment.as_slice(), block.is_table)
+        {
             page.item(&term(key));
             comment(page, &block.comment, true);
         } else {
@@ -85,11 +88,14 @@ fn term(key: &str) -> String {
 /// The table's line about a key. The examples hold no others; a test says so.
 fn table(name: &str) -> &'static Key {
     let mut keys = KEYS.iter().chain(ENTRY_KEYS).chain(CLIENT_KEYS);
-    keys.find(|key| key.name == name).unwrap_or_else(|| panic!("{name} is a key of an example and of no table"))
+    keys.find(|key| key.name == name)
+        .unwrap_or_else(|| panic!("{name} is a key of an example and of no table"))
 }
 
 fn example(page: &mut Page) {
-    page.section("EXAMPLES").text(&format!("{DEFAULT_SYNC_CONFIG}:")).lines(&settings_in_force(SYNC_EXAMPLE));
+    page.section("EXAMPLES")
+        .text(&format!("{DEFAULT_SYNC_CONFIG}:"))
+        .lines(&settings_in_force(SYNC_EXAMPLE));
     page.paragraph(&format!("{}:", client::DEFAULT_PATH)).lines(&settings_in_force(CLIENT_EXAMPLE));
 }
 

@@ -1,4 +1,5 @@
-//! The files and their texts, as pure functions of the program's tables: no clock, no environment, the same bytes everywhere.
+//! The files and their texts, as pure functions of the program's tables: no clock, no environment,
+//! the same bytes everywhere.
 
 mod annotated;
 mod completions;

@@ -1,23 +1,36 @@
-//! kanidm-ldap-sync(1): what the program does, its options, exit codes, variables, files and signals.
+//! kanidm-ldap-sync(1): what the program does, its options, exit codes, variables, files and
+//! signals.
 
 use kanidm_ldap_sync::cli::{CliOption, DEFAULT_SYNC_CONFIG, OPTIONS, VARIABLES};
 use kanidm_ldap_sync::config::client;
-use kanidm_ldap_sync::error::ExitCode;
+use kanidm_ldap_sync::exit::ExitCode;
 
 use super::roff::{Page, bold, italic};
 
 /// What the program takes from its surroundings beside [`VARIABLES`], which are for its users.
 const SYSTEM_VARIABLES: &[(&str, &str)] = &[
     ("CREDENTIALS_DIRECTORY", "set by systemd: what `%d` in the path of a secret file stands for"),
-    ("NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID", "set by systemd for `--schedule`: readiness, status, signs of life"),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "set by systemd for `--schedule`: readiness, status, signs of life",
+    ),
     ("JOURNAL_STREAM", "set by systemd: log lines then begin with their priority and have no time"),
     ("LC_ALL, LC_CTYPE, LANG", "whether the marks of `--check` are UTF-8 or ASCII"),
-    ("COLUMNS", "where lines end on a terminal, 80 unless it is set; elsewhere a message is one line"),
+    (
+        "COLUMNS",
+        "where lines end on a terminal, 80 unless it is set; elsewhere a message is one line",
+    ),
 ];
 
 const SIGNALS: &[(&str, &str)] = &[
-    ("SIGTERM, SIGINT", "end the program within a second; a run that is cut off is repaired by the next one"),
-    ("SIGHUP", "with `--schedule`: read the configuration again; one that cannot be used leaves the old one in force"),
+    (
+        "SIGTERM, SIGINT",
+        "end the program within a second; a run that is cut off is repaired by the next one",
+    ),
+    (
+        "SIGHUP",
+        "with `--schedule`: read the configuration again; one that cannot be used leaves the old one in force",
+    ),
     ("SIGUSR1", "with `--schedule`: synchronise at once"),
 ];
 
@@ -40,8 +53,14 @@ pub fn page() -> String {
     list(
         &mut page,
         &[
-            (DEFAULT_SYNC_CONFIG, "the sync config: what to read from the directory, see `kanidm-ldap-sync`(5)"),
-            (client::DEFAULT_PATH, "Kanidm's client config: where Kanidm is, see `kanidm-ldap-sync`(5)"),
+            (
+                DEFAULT_SYNC_CONFIG,
+                "the sync config: what to read from the directory, see `kanidm-ldap-sync`(5)",
+            ),
+            (
+                client::DEFAULT_PATH,
+                "Kanidm's client config: where Kanidm is, see `kanidm-ldap-sync`(5)",
+            ),
         ],
     );
     page.paragraph("No other file is written or kept: what has to be remembered between runs, Kanidm stores with the sync account.");
@@ -83,9 +102,18 @@ fn examples(page: &mut Page) {
     for (what, command) in [
         ("Try everything that a run needs, and send nothing:", "kanidm-ldap-sync --check"),
         ("See what a run would send, entry by entry:", "kanidm-ldap-sync --dry-run"),
-        ("Read the whole directory once more and bring Kanidm into line (look first with --dry-run):", "kanidm-ldap-sync --full-refresh"),
-        ("From cron: say something only when something needs looking at:", "kanidm-ldap-sync --quiet"),
-        ("How many entries are held back:", "kanidm-ldap-sync --json --dry-run | jq '.held | length'"),
+        (
+            "Read the whole directory once more and bring Kanidm into line (look first with --dry-run):",
+            "kanidm-ldap-sync --full-refresh",
+        ),
+        (
+            "From cron: say something only when something needs looking at:",
+            "kanidm-ldap-sync --quiet",
+        ),
+        (
+            "How many entries are held back:",
+            "kanidm-ldap-sync --json --dry-run | jq '.held | length'",
+        ),
     ] {
         page.paragraph(what).lines(&[command]);
     }

@@ -1,14 +1,17 @@
-//! As much of man(7) as the pages need. Text goes in as it is and comes out so that groff and mandoc show exactly that.
+//! As much of man(7) as the pages need. Text goes in as it is and comes out so that groff and
+//! mandoc show exactly that.
 
 /// A page being written.
 pub struct Page(String);
 
 impl Page {
-    /// Begins a page. It carries the version and no date: the same sources give the same page. Words are not hyphenated: readers search for
-    /// names of keys and attributes.
+    /// Begins a page. It carries the version and no date: the same sources give the same page.
+    /// Words are not hyphenated: readers search for names of keys and attributes.
     pub fn new(section: u8, what: &str) -> Page {
         let version = env!("CARGO_PKG_VERSION");
-        let mut page = Page(format!(".TH KANIDM-LDAP-SYNC {section} \"\" \"kanidm-ldap-sync {version}\"\n.nr HY 0\n.nh\n.ad l\n"));
+        let mut page = Page(format!(
+            ".TH KANIDM-LDAP-SYNC {section} \"\" \"kanidm-ldap-sync {version}\"\n.nr HY 0\n.nh\n.ad l\n"
+        ));
         page.section("NAME").text(&format!("kanidm-ldap-sync - {what}"));
         page
     }
@@ -85,11 +88,15 @@ pub fn italic(text: &str) -> String {
 
 /// Text in which whatever stands in backticks is shown in bold type.
 fn marked(text: &str) -> String {
-    let spans = text.split('`').enumerate().map(|(i, span)| if i % 2 == 1 { bold(span) } else { escaped(span) });
+    let spans = text
+        .split('`')
+        .enumerate()
+        .map(|(i, span)| if i % 2 == 1 { bold(span) } else { escaped(span) });
     spans.collect()
 }
 
-/// So that no character has a meaning of its own, and those that are typed in a shell can be copied from the page.
+/// So that no character has a meaning of its own, and those that are typed in a shell can be copied
+/// from the page.
 pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for (i, c) in text.chars().enumerate() {

@@ -4,8 +4,9 @@ use std::fmt;
 
 /// Received bytes that are not what the protocol says.
 ///
-/// The offset counts from the start of the slice that was decoded: of the message for [`crate::LdapMessage::decode`], of the value for the
-/// control and intermediate values of [`crate::sync_control`].
+/// The offset counts from the start of the slice that was decoded: of the message for
+/// [`crate::LdapMessage::decode`], of the value for the control and intermediate values of
+/// [`crate::sync_control`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     /// Byte where the element at fault starts, or where one was missing.
@@ -30,7 +31,8 @@ pub enum DecodeErrorKind {
         /// The tag that was found.
         found: u8,
     },
-    /// A protocolOp that no server sends to a client, or that answers a request this client never makes.
+    /// A protocolOp that no server sends to a client, or that answers a request this client never
+    /// makes.
     UnexpectedOperation {
         /// The tag of the protocolOp.
         tag: u8,
@@ -68,7 +70,8 @@ pub enum DecodeErrorKind {
     },
     /// Bytes left over after the last element of the production.
     TrailingData,
-    /// An INTEGER or ENUMERATED that is empty, not in its shortest form, negative, or out of the range of the production.
+    /// An INTEGER or ENUMERATED that is empty, not in its shortest form, negative, or out of the
+    /// range of the production.
     InvalidInteger,
     /// A BOOLEAN that is not one octet 00 or FF.
     InvalidBoolean,
@@ -100,7 +103,9 @@ impl fmt::Display for DecodeErrorKind {
         match *self {
             Self::Missing => f.write_str("missing"),
             Self::Truncated => f.write_str("reaches beyond the end of what holds it"),
-            Self::UnexpectedTag { expected, found } => write!(f, "tag 0x{found:02x} where 0x{expected:02x} was expected"),
+            Self::UnexpectedTag { expected, found } => {
+                write!(f, "tag 0x{found:02x} where 0x{expected:02x} was expected")
+            }
             Self::UnexpectedOperation { tag } => match operation_name(tag) {
                 Some(name) => write!(f, "unexpected operation {name} (tag 0x{tag:02x})"),
                 None => write!(f, "unknown operation (tag 0x{tag:02x})"),
@@ -108,11 +113,15 @@ impl fmt::Display for DecodeErrorKind {
             Self::HighTagNumber { tag } => write!(f, "tag 0x{tag:02x} has a number of 31 or more"),
             Self::IndefiniteLength => f.write_str("indefinite length"),
             Self::LengthOctets { octets } => write!(f, "length of {octets} octets"),
-            Self::MessageTooLarge { size, max } => write!(f, "message of {size} bytes, the limit is {max}"),
+            Self::MessageTooLarge { size, max } => {
+                write!(f, "message of {size} bytes, the limit is {max}")
+            }
             Self::TooMany { max } => write!(f, "more than {max} elements"),
             Self::TooLong { size, max } => write!(f, "{size} bytes, the limit is {max}"),
             Self::TrailingData => f.write_str("bytes left over at the end"),
-            Self::InvalidInteger => f.write_str("not a number of the expected range in its shortest form"),
+            Self::InvalidInteger => {
+                f.write_str("not a number of the expected range in its shortest form")
+            }
             Self::InvalidBoolean => f.write_str("not a BOOLEAN of one octet 00 or FF"),
             Self::InvalidUtf8 => f.write_str("not UTF-8"),
             Self::InvalidUuid => f.write_str("not a UUID of 16 octets"),

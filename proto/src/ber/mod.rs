@@ -1,9 +1,11 @@
-//! The subset of X.690 BER that RFC 4511 §5.1 allows: definite lengths, primitive strings, TRUE as FF, tag numbers below 31.
+//! The subset of X.690 BER that RFC 4511 §5.1 allows: definite lengths, primitive strings, TRUE as
+//! FF, tag numbers below 31.
 //!
-//! Scope: finding message boundaries ([`frame()`]) and reading elements ([`Reader`]). What the elements mean is known to the modules above.
+//! Scope: finding message boundaries ([`frame()`]) and reading elements ([`Reader`]). What the
+//! elements mean is known to the modules above.
 //!
-//! A length may be longer than it need be (`84 00 00 00 05`), as X.690 §8.1.3.5 allows and several servers do, but has at most
-//! [`MAX_LENGTH_OCTETS`] octets.
+//! A length may be longer than it need be (`84 00 00 00 05`), as X.690 §8.1.3.5 allows and several
+//! servers do, but has at most [`MAX_LENGTH_OCTETS`] octets.
 
 mod error;
 mod frame;
@@ -68,6 +70,7 @@ pub(crate) fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
     let Some(digits) = rest.get(..octets) else { return Ok(HeaderState::NeedMore(size)) };
     // At most four octets: the value fits 32 bits.
     let contents = digits.iter().fold(0u32, |value, &digit| (value << 8) | u32::from(digit));
-    let contents = usize::try_from(contents).map_err(|_| DecodeErrorKind::LengthOctets { octets })?;
+    let contents =
+        usize::try_from(contents).map_err(|_| DecodeErrorKind::LengthOctets { octets })?;
     Ok(HeaderState::Complete(Header { tag, size, contents }))
 }

@@ -1,6 +1,9 @@
 //! A cursor over BER elements that borrows, never copies, and cannot leave bytes unread unnoticed.
 
-use super::{BOOLEAN, DecodeError, DecodeErrorKind, ENUMERATED, Header, HeaderState, INTEGER, OCTET_STRING, header};
+use super::{
+    BOOLEAN, DecodeError, DecodeErrorKind, ENUMERATED, Header, HeaderState, INTEGER, OCTET_STRING,
+    header,
+};
 use std::fmt;
 
 /// Reads elements one after another from a slice. Cheap to copy.
@@ -61,17 +64,27 @@ impl<'a> Reader<'a> {
     /// The next element, of any tag.
     ///
     /// # Errors
-    /// [`DecodeErrorKind::Missing`] at the end, a malformed header, or contents that reach beyond the input.
+    /// [`DecodeErrorKind::Missing`] at the end, a malformed header, or contents that reach beyond
+    /// the input.
     #[inline]
     pub fn element(&mut self, production: &'static str) -> Result<Element<'a>, DecodeError> {
         let Header { tag, size, contents } = match header(self.input) {
             Ok(HeaderState::Complete(header)) => header,
-            Ok(HeaderState::NeedMore(_)) if self.input.is_empty() => return Err(self.error(production, DecodeErrorKind::Missing)),
-            Ok(HeaderState::NeedMore(_)) => return Err(self.error(production, DecodeErrorKind::Truncated)),
+            Ok(HeaderState::NeedMore(_)) if self.input.is_empty() => {
+                return Err(self.error(production, DecodeErrorKind::Missing));
+            }
+            Ok(HeaderState::NeedMore(_)) => {
+                return Err(self.error(production, DecodeErrorKind::Truncated));
+            }
             Err(kind) => return Err(self.error(production, kind)),
         };
-        let cut = self.input.split_at_checked(size).and_then(|(_, after)| after.split_at_checked(contents));
-        let Some((contents, rest)) = cut else { return Err(self.error(production, DecodeErrorKind::Truncated)) };
+        let cut = self
+            .input
+            .split_at_checked(size)
+            .and_then(|(_, after)| after.split_at_checked(contents));
+        let Some((contents, rest)) = cut else {
+            return Err(self.error(production, DecodeErrorKind::Truncated));
+        };
         self.input = rest;
         Ok(Element { tag, contents, end: self.end.saturating_sub(rest.len()) })
     }
@@ -81,9 +94,15 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Those of [`Reader::element`], and [`DecodeErrorKind::UnexpectedTag`].
     #[inline]
-    pub fn expect(&mut self, tag: u8, production: &'static str) -> Result<Element<'a>, DecodeError> {
+    pub fn expect(
+        &mut self,
+        tag: u8,
+        production: &'static str,
+    ) -> Result<Element<'a>, DecodeError> {
         match self.peek_tag() {
-            Some(found) if found != tag => Err(self.error(production, DecodeErrorKind::UnexpectedTag { expected: tag, found })),
+            Some(found) if found != tag => {
+                Err(self.error(production, DecodeErrorKind::UnexpectedTag { expected: tag, found }))
+            }
             _ => self.element(production),
         }
     }
@@ -93,7 +112,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Those of [`Reader::element`].
     #[inline]
-    pub fn optional(&mut self, tag: u8, production: &'static str) -> Result<Option<Element<'a>>, DecodeError> {
+    pub fn optional(
+        &mut self,
+        tag: u8,
+        production: &'static str,
+    ) -> Result<Option<Element<'a>>, DecodeError> {
         if self.peek_tag() == Some(tag) { self.element(production).map(Some) } else { Ok(None) }
     }
 
@@ -131,11 +154,16 @@ impl<'a> Reader<'a> {
         self.expect(ENUMERATED, production)?.number(production)
     }
 
-    /// A BOOLEAN, or `default` when the next element is something else. A value equal to its default need not be left out.
+    /// A BOOLEAN, or `default` when the next element is something else. A value equal to its
+    /// default need not be left out.
     ///
     /// # Errors
     /// Those of [`Reader::element`], and [`DecodeErrorKind::InvalidBoolean`].
-    pub fn boolean_or(&mut self, default: bool, production: &'static str) -> Result<bool, DecodeError> {
+    pub fn boolean_or(
+        &mut self,
+        default: bool,
+        production: &'static str,
+    ) -> Result<bool, DecodeError> {
         match self.optional(BOOLEAN, production)? {
             None => Ok(default),
             Some(element) => match element.contents {
@@ -152,7 +180,11 @@ impl<'a> Reader<'a> {
     /// [`DecodeErrorKind::TrailingData`].
     #[inline]
     pub fn finish(&self, production: &'static str) -> Result<(), DecodeError> {
-        if self.is_empty() { Ok(()) } else { Err(self.error(production, DecodeErrorKind::TrailingData)) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(self.error(production, DecodeErrorKind::TrailingData))
+        }
     }
 
     /// An error at the next unread byte.
@@ -160,7 +192,8 @@ impl<'a> Reader<'a> {
         DecodeError::new(self.offset(), production, kind)
     }
 
-    /// The next element of input that has been read through without an error before: iteration over validated input ends with it.
+    /// The next element of input that has been read through without an error before: iteration over
+    /// validated input ends with it.
     #[inline]
     pub(crate) fn validated(&mut self) -> Option<Element<'a>> {
         self.element("").ok()
@@ -180,7 +213,8 @@ impl<'a> Element<'a> {
     /// [`DecodeErrorKind::InvalidUtf8`].
     #[inline]
     pub fn string(&self, production: &'static str) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(self.contents).map_err(|_| self.error(production, DecodeErrorKind::InvalidUtf8))
+        std::str::from_utf8(self.contents)
+            .map_err(|_| self.error(production, DecodeErrorKind::InvalidUtf8))
     }
 
     /// Checks that the contents are UTF-8. Nearly all are ASCII, which is known sooner.
@@ -201,7 +235,9 @@ impl<'a> Element<'a> {
             [a] if a < 0x80 => Ok(u32::from(a)),
             [a, b] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([0, 0, a, b])),
             [a, b, c] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([0, a, b, c])),
-            [a, b, c, d] if a < 0x80 && (a != 0 || b >= 0x80) => Ok(u32::from_be_bytes([a, b, c, d])),
+            [a, b, c, d] if a < 0x80 && (a != 0 || b >= 0x80) => {
+                Ok(u32::from_be_bytes([a, b, c, d]))
+            }
             _ => Err(self.error(production, DecodeErrorKind::InvalidInteger)),
         }
     }

@@ -7,7 +7,8 @@ use std::fmt;
 /// Why a refresh has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionError {
-    /// The search ended with a result code other than success. A 4096 without a cookie is one of them: starting over would not help.
+    /// The search ended with a result code other than success. A 4096 without a cookie is one of
+    /// them: starting over would not help.
     Failed {
         /// The result code.
         code: ResultCode,
@@ -58,11 +59,12 @@ pub enum SessionError {
         /// The operation of the message.
         operation: &'static str,
     },
-    /// The end of the present phase, announced when it was over already or deletions had been named: taken at its word, it would make
-    /// everything gone that was not mentioned.
+    /// The end of the present phase, announced when it was over already or deletions had been
+    /// named: taken at its word, it would make everything gone that was not mentioned.
     OutOfOrder,
-    /// slapd answered with a cookie that is older than the one it was sent for: a provider that has not caught up, or was restored. Its own
-    /// result code 53 covers only changes made at that very server.
+    /// slapd answered with a cookie that is older than the one it was sent for: a provider that has
+    /// not caught up, or was restored. Its own result code 53 covers only changes made at that very
+    /// server.
     Behind,
     /// More UUIDs than [`crate::Limits::max_uuids`].
     TooManyUuids {
@@ -73,7 +75,8 @@ pub enum SessionError {
 
 impl SessionError {
     pub(super) fn failed(result: &LdapResult<'_>) -> Self {
-        let (matched_dn, diagnostic) = (result.matched_dn.to_owned(), result.diagnostic.clone().into_owned());
+        let (matched_dn, diagnostic) =
+            (result.matched_dn.to_owned(), result.diagnostic.clone().into_owned());
         SessionError::Failed { code: result.code, matched_dn, diagnostic }
     }
 }

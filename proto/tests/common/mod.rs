@@ -1,6 +1,7 @@
 //! The captures of `fixtures/captures`, and their transcripts as the tests write them down.
 //!
-//! A capture that cannot be read, that the table does not name, or that has no file, fails the test: nothing is skipped.
+//! A capture that cannot be read, that the table does not name, or that has no file, fails the
+//! test: nothing is skipped.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
@@ -45,10 +46,20 @@ pub fn cases() -> Vec<Case> {
 
 fn case(root: &Path, folder: &str, row: &str) -> Case {
     // Bars inside a column are escaped.
-    let columns: Vec<String> = row.replace("\\|", "\u{1}").split(" | ").map(|column| column.replace('\u{1}', "|")).collect();
-    let [name, _what, request, answer] = columns.as_slice() else { panic!("row of {} columns: {row}", columns.len()) };
-    let file = |extension: &str| -> PathBuf { root.join(folder).join(format!("{name}.{extension}")) };
-    let read = |extension: &str| std::fs::read(file(extension)).unwrap_or_else(|error| panic!("{folder}/{name}.{extension}: {error}"));
+    let columns: Vec<String> = row
+        .replace("\\|", "\u{1}")
+        .split(" | ")
+        .map(|column| column.replace('\u{1}', "|"))
+        .collect();
+    let [name, _what, request, answer] = columns.as_slice() else {
+        panic!("row of {} columns: {row}", columns.len())
+    };
+    let file =
+        |extension: &str| -> PathBuf { root.join(folder).join(format!("{name}.{extension}")) };
+    let read = |extension: &str| {
+        std::fs::read(file(extension))
+            .unwrap_or_else(|error| panic!("{folder}/{name}.{extension}: {error}"))
+    };
     Case {
         name: format!("{folder}/{name}"),
         provider: if folder == "ds389" { Provider::Ds389 } else { Provider::OpenLdap },
@@ -61,8 +72,13 @@ fn case(root: &Path, folder: &str, row: &str) -> Case {
 }
 
 fn files(root: &Path) -> usize {
-    let folders = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-    let files = folders.flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let folders = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir());
+    let files = folders
+        .flat_map(|folder| std::fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|extension| extension == "txt")).count()
 }
 
@@ -70,7 +86,9 @@ fn files(root: &Path) -> usize {
 pub fn frames(mut stream: &[u8]) -> Vec<&[u8]> {
     let mut frames = Vec::new();
     while !stream.is_empty() {
-        let Frame::Complete { len } = frame(stream, Limits::default().max_message).unwrap() else { panic!("incomplete message") };
+        let Frame::Complete { len } = frame(stream, Limits::default().max_message).unwrap() else {
+            panic!("incomplete message")
+        };
         let (message, rest) = stream.split_at(len);
         frames.push(message);
         stream = rest;
@@ -87,28 +105,51 @@ pub fn decode(bytes: &[u8]) -> LdapMessage<'_> {
 pub fn transcribe(bytes: &[u8]) -> String {
     let (message, limits) = (decode(bytes), Limits::default());
     let kind = match &message.op {
-        ProtocolOp::BindResponse(response) => format!("bindResponse{}", transcribe_result(&response.result)),
+        ProtocolOp::BindResponse(response) => {
+            format!("bindResponse{}", transcribe_result(&response.result))
+        }
         ProtocolOp::SearchResultDone(result) => format!("searchDone{}", transcribe_result(result)),
-        ProtocolOp::ExtendedResponse(response) => format!("extended{}", transcribe_result(&response.result)),
+        ProtocolOp::ExtendedResponse(response) => {
+            format!("extended{}", transcribe_result(&response.result))
+        }
         ProtocolOp::SearchResultEntry(entry) => {
-            let names: Vec<String> = entry.attributes().map(|attribute| python_string(attribute.description())).collect();
+            let names: Vec<String> = entry
+                .attributes()
+                .map(|attribute| python_string(attribute.description()))
+                .collect();
             format!("entry dn={} attrs=[{}]", python_string(entry.dn()), names.join(", "))
         }
         ProtocolOp::SearchResultReference(reference) => {
-            format!("reference uris=[{}]", reference.uris().map(python_string).collect::<Vec<_>>().join(", "))
+            format!(
+                "reference uris=[{}]",
+                reference.uris().map(python_string).collect::<Vec<_>>().join(", ")
+            )
         }
         ProtocolOp::IntermediateResponse(response) => {
-            let info = SyncInfo::from_intermediate(response, &limits).unwrap().expect("a SyncInfo message");
+            let info = SyncInfo::from_intermediate(response, &limits)
+                .unwrap()
+                .expect("a SyncInfo message");
             format!("intermediate SyncInfo {}", transcribe_info(&info))
         }
     };
     let mut text = format!("msg={} len={} {kind}", message.message_id, bytes.len());
-    if let Some(SyncState { state, uuid, cookie }) = SyncState::find(&message.controls, &limits).unwrap() {
-        text += &format!("\n    SyncState state={} uuid={uuid} cookie={}", state_name(state), transcribe_cookie(cookie));
+    if let Some(SyncState { state, uuid, cookie }) =
+        SyncState::find(&message.controls, &limits).unwrap()
+    {
+        text += &format!(
+            "\n    SyncState state={} uuid={uuid} cookie={}",
+            state_name(state),
+            transcribe_cookie(cookie)
+        );
     }
-    if let Some(SyncDone { cookie, refresh_deletes }) = SyncDone::find(&message.controls, &limits).unwrap() {
+    if let Some(SyncDone { cookie, refresh_deletes }) =
+        SyncDone::find(&message.controls, &limits).unwrap()
+    {
         let deletes = if refresh_deletes { "True" } else { "absent(FALSE)" };
-        text += &format!("\n    SyncDone cookie={} refreshDeletes={deletes}", transcribe_cookie(cookie));
+        text += &format!(
+            "\n    SyncDone cookie={} refreshDeletes={deletes}",
+            transcribe_cookie(cookie)
+        );
     }
     text
 }
@@ -118,15 +159,24 @@ fn transcribe_info(info: &SyncInfo<'_>) -> String {
     let cookie = transcribe_cookie(info.cookie());
     match info {
         SyncInfo::NewCookie(_) => format!("newcookie cookie={cookie}"),
-        SyncInfo::RefreshDelete { refresh_done, .. } => format!("refreshDelete cookie={cookie} refreshDone={}", done(*refresh_done)),
-        SyncInfo::RefreshPresent { refresh_done, .. } => format!("refreshPresent cookie={cookie} refreshDone={}", done(*refresh_done)),
+        SyncInfo::RefreshDelete { refresh_done, .. } => {
+            format!("refreshDelete cookie={cookie} refreshDone={}", done(*refresh_done))
+        }
+        SyncInfo::RefreshPresent { refresh_done, .. } => {
+            format!("refreshPresent cookie={cookie} refreshDone={}", done(*refresh_done))
+        }
         SyncInfo::SyncIdSet { refresh_deletes, uuids, .. } => {
             let deletes = if *refresh_deletes { "True" } else { "absent(FALSE)" };
-            let mut first: Vec<String> = uuids.iter().take(4).map(|uuid| uuid.to_string()).collect();
+            let mut first: Vec<String> =
+                uuids.iter().take(4).map(|uuid| uuid.to_string()).collect();
             if uuids.len() > 4 {
                 first.push("...".to_owned());
             }
-            format!("syncIdSet cookie={cookie} refreshDeletes={deletes} n={} {}", uuids.len(), first.join(" "))
+            format!(
+                "syncIdSet cookie={cookie} refreshDeletes={deletes} n={} {}",
+                uuids.len(),
+                first.join(" ")
+            )
         }
     }
 }
@@ -147,7 +197,9 @@ fn transcribe_result(result: &LdapResult<'_>) -> String {
 fn transcribe_cookie(cookie: Option<&[u8]>) -> String {
     match cookie {
         None => "-".to_owned(),
-        Some(cookie) => format!("{}[{}B]", python_string(std::str::from_utf8(cookie).unwrap()), cookie.len()),
+        Some(cookie) => {
+            format!("{}[{}B]", python_string(std::str::from_utf8(cookie).unwrap()), cookie.len())
+        }
     }
 }
 
@@ -176,7 +228,10 @@ pub fn summarise(messages: &[&[u8]]) -> String {
             _ => runs.push((message, 1)),
         }
     }
-    let runs: Vec<String> = runs.into_iter().map(|(text, count)| if count == 1 { text } else { format!("{text} x{count}") }).collect();
+    let runs: Vec<String> = runs
+        .into_iter()
+        .map(|(text, count)| if count == 1 { text } else { format!("{text} x{count}") })
+        .collect();
     runs.join(" | ")
 }
 
@@ -186,22 +241,28 @@ fn summarise_one(bytes: &[u8]) -> String {
     let state_text = state.map_or("NOSTATE", |state| state_name(state.state));
     match &message.op {
         ProtocolOp::SearchResultEntry(entry) => {
-            let cookie = if state.and_then(|state| state.cookie).is_some() { "+cookie" } else { "" };
+            let cookie =
+                if state.and_then(|state| state.cookie).is_some() { "+cookie" } else { "" };
             let empty = if entry.attributes().next().is_none() { "(empty)" } else { "" };
             format!("E:{state_text}{cookie}{empty}")
         }
         ProtocolOp::SearchResultReference(_) => format!("REF:{state_text}"),
         ProtocolOp::IntermediateResponse(response) => {
-            let info = SyncInfo::from_intermediate(response, &limits).unwrap().expect("a SyncInfo message");
+            let info = SyncInfo::from_intermediate(response, &limits)
+                .unwrap()
+                .expect("a SyncInfo message");
             let (name, detail) = match info {
                 SyncInfo::NewCookie(_) => ("newcookie", String::new()),
-                SyncInfo::RefreshDelete { refresh_done, .. } => ("refreshDelete", format!("(done={})", python_default(refresh_done, true))),
+                SyncInfo::RefreshDelete { refresh_done, .. } => {
+                    ("refreshDelete", format!("(done={})", python_default(refresh_done, true)))
+                }
                 SyncInfo::RefreshPresent { refresh_done, .. } => {
                     ("refreshPresent", format!("(done={})", python_default(refresh_done, true)))
                 }
-                SyncInfo::SyncIdSet { refresh_deletes, uuids, .. } => {
-                    ("syncIdSet", format!("(n={},rD={})", uuids.len(), python_default(refresh_deletes, false)))
-                }
+                SyncInfo::SyncIdSet { refresh_deletes, uuids, .. } => (
+                    "syncIdSet",
+                    format!("(n={},rD={})", uuids.len(), python_default(refresh_deletes, false)),
+                ),
             };
             let cookie = match info.cookie() {
                 None => "",
@@ -211,7 +272,11 @@ fn summarise_one(bytes: &[u8]) -> String {
             format!("I:{name}{cookie}{detail}")
         }
         ProtocolOp::SearchResultDone(result) => {
-            let diagnostic = if result.diagnostic.is_empty() { String::new() } else { format!(" {}", python_string(&result.diagnostic)) };
+            let diagnostic = if result.diagnostic.is_empty() {
+                String::new()
+            } else {
+                format!(" {}", python_string(&result.diagnostic))
+            };
             let done = match SyncDone::find(&message.controls, &limits).unwrap() {
                 None => "no-SyncDone".to_owned(),
                 Some(done) => {
@@ -220,7 +285,10 @@ fn summarise_one(bytes: &[u8]) -> String {
                         Some([]) => "EMPTY",
                         Some(_) => "yes",
                     };
-                    format!("done[cookie={cookie},refreshDeletes={}]", python_default(done.refresh_deletes, false))
+                    format!(
+                        "done[cookie={cookie},refreshDeletes={}]",
+                        python_default(done.refresh_deletes, false)
+                    )
                 }
             };
             format!("DONE rc={}{diagnostic} {done}", result.code.0)

@@ -1,5 +1,5 @@
-//! BER messages taken apart, changed in one place and put together again, the lengths around that place put right: what is wrong is met
-//! where it stands, and not by the first length before it.
+//! BER messages taken apart, changed in one place and put together again, the lengths around that
+//! place put right: what is wrong is met where it stands, and not by the first length before it.
 
 /// An element; the contents of a constructed one are elements again.
 pub struct Node {
@@ -33,7 +33,8 @@ pub enum Change {
     Indefinite,
 }
 
-/// Every change there is. The four octets of length are meant to be larger than any limit, and the four before them than any message.
+/// Every change there is. The four octets of length are meant to be larger than any limit, and the
+/// four before them than any message.
 pub const CHANGES: &[Change] = &[
     Change::Drop,
     Change::Duplicate,
@@ -72,7 +73,8 @@ pub const CHANGES: &[Change] = &[
 ];
 
 impl Node {
-    /// Takes one message apart. The value of a control is BER inside an OCTET STRING: it is taken apart as well.
+    /// Takes one message apart. The value of a control is BER inside an OCTET STRING: it is taken
+    /// apart as well.
     pub fn parse(bytes: &[u8]) -> Option<Node> {
         let (node, rest) = Node::first(bytes)?;
         rest.is_empty().then_some(node)
@@ -90,9 +92,11 @@ impl Node {
             }
         };
         let (contents, rest) = rest.split_at_checked(length)?;
-        let constructed = tag & 0x20 != 0 || (matches!(tag, 0x04 | 0x81) && matches!(contents, [0x30 | 0xa1..=0xa3, ..]));
+        let constructed = tag & 0x20 != 0
+            || (matches!(tag, 0x04 | 0x81) && matches!(contents, [0x30 | 0xa1..=0xa3, ..]));
         let elements = if constructed { Node::all(contents) } else { None };
-        let contents = elements.map_or_else(|| Contents::Octets(contents.to_vec()), Contents::Elements);
+        let contents =
+            elements.map_or_else(|| Contents::Octets(contents.to_vec()), Contents::Elements);
         Some((Node { tag: *tag, contents }, rest))
     }
 
@@ -157,7 +161,9 @@ impl Node {
             Change::Swap => put(out, self.tag, &length(len), &contents),
             Change::Tag(tag) => put(out, tag, &length(len), &contents),
             Change::Length(octets) => put(out, self.tag, octets, &contents),
-            Change::LengthBy(by) => put(out, self.tag, &length(len.saturating_add_signed(by)), &contents),
+            Change::LengthBy(by) => {
+                put(out, self.tag, &length(len.saturating_add_signed(by)), &contents)
+            }
             Change::LongLength => put(out, self.tag, &long_length(len), &contents),
             Change::Indefinite => put(out, self.tag, &[0x80], &[&contents[..], &[0, 0]].concat()),
         }

@@ -1,4 +1,5 @@
-//! What kanidmd answers: its errors as HTTP, as `kanidmd` maps them (WebError), and what its HTTP layer says by itself.
+//! What kanidmd answers: its errors as HTTP, as `kanidmd` maps them (WebError), and what its HTTP
+//! layer says by itself.
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -35,8 +36,12 @@ pub fn empty(status: StatusCode) -> Answer {
 /// Kanidm's own error. Its body is JSON, though it is sent as text: that is how kanidmd does it.
 pub fn refusal(error: &OperationError) -> Answer {
     let status = match error {
-        OperationError::NotAuthenticated | OperationError::SessionExpired => StatusCode::UNAUTHORIZED,
-        OperationError::SystemProtectedObject | OperationError::AccessDenied => StatusCode::FORBIDDEN,
+        OperationError::NotAuthenticated | OperationError::SessionExpired => {
+            StatusCode::UNAUTHORIZED
+        }
+        OperationError::SystemProtectedObject | OperationError::AccessDenied => {
+            StatusCode::FORBIDDEN
+        }
         OperationError::NoMatchingEntries => StatusCode::NOT_FOUND,
         OperationError::PasswordQuality(_)
         | OperationError::EmptyRequest
@@ -45,7 +50,8 @@ pub fn refusal(error: &OperationError) -> Answer {
         | OperationError::CU0003WebauthnUserNotVerified => StatusCode::BAD_REQUEST,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    let mut answer = text(status, serde_json::to_string(error).unwrap_or_else(|_| format!("{error:?}")));
+    let mut answer =
+        text(status, serde_json::to_string(error).unwrap_or_else(|_| format!("{error:?}")));
     if status == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
@@ -54,7 +60,8 @@ pub fn refusal(error: &OperationError) -> Answer {
 
 /// A request whose values are not unique, as Kanidm after 1.7 answers it.
 pub fn conflict(attributes: &[&str]) -> Answer {
-    let body = serde_json::json!({ "error": "attributeuniqueness", "conflicting_attributes": attributes });
+    let body =
+        serde_json::json!({ "error": "attributeuniqueness", "conflicting_attributes": attributes });
     json(StatusCode::CONFLICT, &body)
 }
 

@@ -6,17 +6,28 @@ use kanidm_proto::scim_v1::{ScimAttr, ScimEntry, ScimSyncRequest, ScimValue};
 use kanidmd_lib::filter;
 use kanidmd_lib::prelude::*;
 
-/// A value that no two entries may share: the attribute's name, and how the engine looks for the value.
+/// A value that no two entries may share: the attribute's name, and how the engine looks for the
+/// value.
 type Unique = (&'static str, Attribute, PartialValue);
 
 /// The names of the attributes of which another entry has a value that `request` wants to set.
-pub fn find<'a>(server: &mut impl QueryServerTransaction<'a>, request: &ScimSyncRequest) -> Result<Vec<&'static str>, OperationError> {
+pub fn find<'a>(
+    server: &mut impl QueryServerTransaction<'a>,
+    request: &ScimSyncRequest,
+) -> Result<Vec<&'static str>, OperationError> {
     let mut taken = BTreeSet::new();
     let mut seen: HashMap<(&'static str, String), Uuid> = HashMap::new();
     for entry in &request.entries {
         for (name, attribute, value) in unique_values(entry) {
-            let twice = seen.insert((name, format!("{value:?}")), entry.id).is_some_and(|other| other != entry.id);
-            if twice || server.internal_search(filter!(f_eq(attribute, value)))?.iter().any(|other| other.get_uuid() != entry.id) {
+            let twice = seen
+                .insert((name, format!("{value:?}")), entry.id)
+                .is_some_and(|other| other != entry.id);
+            if twice
+                || server
+                    .internal_search(filter!(f_eq(attribute, value)))?
+                    .iter()
+                    .any(|other| other.get_uuid() != entry.id)
+            {
                 taken.insert(name);
             }
         }

@@ -1,4 +1,5 @@
-//! `/test/…`: what tests ask of the server, in plain HTTP on a port of its own. README.md lists the calls.
+//! `/test/…`: what tests ask of the server, in plain HTTP on a port of its own. README.md lists the
+//! calls.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,18 +30,35 @@ type Called = Result<Value, (StatusCode, String)>;
 
 async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?.to_bytes();
+    let body = body
+        .collect()
+        .await
+        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?
+        .to_bytes();
     let query = query(head.uri.query().unwrap_or_default());
-    let account = || query.get("account").cloned().ok_or((StatusCode::BAD_REQUEST, "the query lacks account=".to_string()));
+    let account = || {
+        query
+            .get("account")
+            .cloned()
+            .ok_or((StatusCode::BAD_REQUEST, "the query lacks account=".to_string()))
+    };
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/test/sync-account") => {
             let Named { name } = parse(&body)?;
-            ask(server, move |engine| engine.create_sync_account(&name).map(|made| json!({ "uuid": made.uuid, "token": made.token }))).await
+            ask(server, move |engine| {
+                engine
+                    .create_sync_account(&name)
+                    .map(|made| json!({ "uuid": made.uuid, "token": made.token }))
+            })
+            .await
         }
-        (&Method::POST, "/test/user-token") => ask(server, |engine| engine.user_token().map(Value::from)).await,
+        (&Method::POST, "/test/user-token") => {
+            ask(server, |engine| engine.user_token().map(Value::from)).await
+        }
         (&Method::GET, "/test/entries") => {
             let account = account()?;
-            ask(server, move |engine| engine.entries_of(&account).map(|entries| json!(entries))).await
+            ask(server, move |engine| engine.entries_of(&account).map(|entries| json!(entries)))
+                .await
         }
         (&Method::GET, "/test/state") => {
             let account = account()?;
@@ -52,11 +70,17 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
         }
         (&Method::POST, "/test/yield") => {
             let Yield { account, attributes } = parse(&body)?;
-            ask(server, move |engine| engine.yield_attributes(&account, &attributes).map(|()| Value::Null)).await
+            ask(server, move |engine| {
+                engine.yield_attributes(&account, &attributes).map(|()| Value::Null)
+            })
+            .await
         }
         (&Method::POST, "/test/verify-password") => {
             let Credentials { person, password, unix } = parse(&body)?;
-            ask(server, move |engine| engine.verify_password(&person, &password, unix).map(Value::from)).await
+            ask(server, move |engine| {
+                engine.verify_password(&person, &password, unix).map(Value::from)
+            })
+            .await
         }
         (&Method::POST, "/test/create") => {
             let Local { kind, name, gidnumber, mail } = parse(&body)?;
@@ -64,10 +88,16 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
                 Kind::Person => LocalKind::Person,
                 Kind::Group => LocalKind::Group,
             };
-            ask(server, move |engine| engine.create_local(kind, &name, gidnumber, mail.as_deref()).map(|uuid| json!({ "uuid": uuid })))
-                .await
+            ask(server, move |engine| {
+                engine
+                    .create_local(kind, &name, gidnumber, mail.as_deref())
+                    .map(|uuid| json!({ "uuid": uuid }))
+            })
+            .await
         }
-        (&Method::GET, "/test/recycled") => ask(server, |engine| engine.recycled().map(|found| json!(found))).await,
+        (&Method::GET, "/test/recycled") => {
+            ask(server, |engine| engine.recycled().map(|found| json!(found))).await
+        }
         (&Method::POST, "/test/revive") => {
             let Entry { uuid } = parse(&body)?;
             ask(server, move |engine| engine.revive(uuid).map(|()| Value::Null)).await
@@ -79,7 +109,10 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
         (&Method::DELETE, "/test/fault") => Ok(json!(server.faults.clear())),
         (&Method::POST, "/test/reset") => match server.reset().await.map_err(refused)? {
             true => Ok(Value::Null),
-            false => Err((StatusCode::CONFLICT, "a server on a database file (--db) cannot be reset: start another".into())),
+            false => Err((
+                StatusCode::CONFLICT,
+                "a server on a database file (--db) cannot be reset: start another".into(),
+            )),
         },
         (method, path) => Err((StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
     }
@@ -141,7 +174,10 @@ fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, (StatusCode, String)> {
 }
 
 /// Asks the engine, off the asynchronous threads.
-async fn ask(server: &Arc<Server>, question: impl FnOnce(&Engine) -> Outcome<Value> + Send + 'static) -> Called {
+async fn ask(
+    server: &Arc<Server>,
+    question: impl FnOnce(&Engine) -> Outcome<Value> + Send + 'static,
+) -> Called {
     let engine = server.engine();
     match spawn_blocking(move || question(&engine)).await {
         Ok(outcome) => outcome.map_err(refused),
@@ -155,5 +191,8 @@ fn refused(error: OperationError) -> (StatusCode, String) {
 
 /// The query's pairs. Names and UUIDs need no escapes, so none are undone.
 fn query(text: &str) -> HashMap<&str, String> {
-    text.split('&').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key, value.to_string())).collect()
+    text.split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(key, value)| (key, value.to_string()))
+        .collect()
 }

@@ -1,7 +1,8 @@
 //! The Kanidm engine: everything the server asks of it, as plain functions that block.
 //!
-//! What a sync client can do comes first, the controls for tests after it, opening and logging in last. Each function is one
-//! transaction. They must be called outside the asynchronous threads (`spawn_blocking`): the engine computes for seconds.
+//! What a sync client can do comes first, the controls for tests after it, opening and logging in
+//! last. Each function is one transaction. They must be called outside the asynchronous threads
+//! (`spawn_blocking`): the engine computes for seconds.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,9 @@ use kanidmd_lib::event::ReviveRecycledEvent;
 use kanidmd_lib::idm::AuthState;
 use kanidmd_lib::idm::event::{AuthEvent, AuthResult};
 use kanidmd_lib::idm::scim::{GenerateScimSyncTokenEvent, ScimSyncUpdateEvent};
-use kanidmd_lib::idm::server::{IdmServerProxyReadTransaction, IdmServerProxyWriteTransaction, IdmServerTransaction};
+use kanidmd_lib::idm::server::{
+    IdmServerProxyReadTransaction, IdmServerProxyWriteTransaction, IdmServerTransaction,
+};
 use kanidmd_lib::prelude::*;
 use kanidmd_lib::schema::Schema;
 use kanidmd_lib::{entry_init, filter, filter_rec};
@@ -35,8 +38,8 @@ pub struct Engine {
     idms: IdmServer,
     /// Logging in queues work for these; without them it fails.
     _queues: (IdmServerDelayed, IdmServerAudit),
-    /// An engine in memory has one database connection, and gives up waiting for it after five seconds. So that a read during a
-    /// long write waits instead, they take turns here.
+    /// An engine in memory has one database connection, and gives up waiting for it after five
+    /// seconds. So that a read during a long write waits instead, they take turns here.
     turns: Option<Mutex<()>>,
 }
 
@@ -63,9 +66,14 @@ impl Engine {
         read.scim_sync_get_state(&ident)
     }
 
-    /// Applies a `POST /scim/v1/Sync`. `decide` is asked when everything is applied and nothing committed.
-    /// Answers whether it was committed.
-    pub fn sync_apply(&self, bearer: Option<&str>, request: &ScimSyncRequest, decide: impl FnOnce() -> Decision) -> Outcome<bool> {
+    /// Applies a `POST /scim/v1/Sync`. `decide` is asked when everything is applied and nothing
+    /// committed. Answers whether it was committed.
+    pub fn sync_apply(
+        &self,
+        bearer: Option<&str>,
+        request: &ScimSyncRequest,
+        decide: impl FnOnce() -> Decision,
+    ) -> Outcome<bool> {
         let _turn = self.turn();
         let mut write = self.write()?;
         let ident = write.validate_sync_client_auth_info_to_ident(client(bearer), now())?;
@@ -76,16 +84,19 @@ impl Engine {
         }
     }
 
-    /// Which attributes of a request refused as not unique are taken, by another entry of it or by one that Kanidm holds.
+    /// Which attributes of a request refused as not unique are taken, by another entry of it or by
+    /// one that Kanidm holds.
     ///
-    /// The engine of 1.7 does not say; later ones answer it. The names are Kanidm's, in alphabetical order.
+    /// The engine of 1.7 does not say; later ones answer it. The names are Kanidm's, in
+    /// alphabetical order.
     pub fn conflicting_attributes(&self, request: &ScimSyncRequest) -> Outcome<Vec<&'static str>> {
         let _turn = self.turn();
         let mut read = self.read()?;
         crate::conflicts::find(&mut read.qs_read, request)
     }
 
-    /// Makes a sync account and a token for it, as `kanidm system sync create` and `generate-token` do.
+    /// Makes a sync account and a token for it, as `kanidm system sync create` and `generate-token`
+    /// do.
     pub fn create_sync_account(&self, name: &str) -> Outcome<SyncAccount> {
         let _turn = self.turn();
         let admin = self.log_in()?;
@@ -98,7 +109,10 @@ impl Engine {
             (Attribute::Uuid, Value::Uuid(uuid))
         )])?;
         let ident = write.validate_client_auth_info_to_ident(admin.credentials(), now())?;
-        let token = write.scim_sync_generate_token(&GenerateScimSyncTokenEvent { ident, target: uuid, label: "test".into() }, now())?;
+        let token = write.scim_sync_generate_token(
+            &GenerateScimSyncTokenEvent { ident, target: uuid, label: "test".into() },
+            now(),
+        )?;
         write.commit()?;
         Ok(SyncAccount { uuid, token: token.to_string() })
     }
@@ -135,8 +149,11 @@ impl Engine {
         let _turn = self.turn();
         let mut write = self.write()?;
         let uuid = write.qs_write.name_to_uuid(account)?;
-        let value = |name: &String| Modify::Present(Attribute::SyncYieldAuthority, Value::new_iutf8(name));
-        let changes = [Modify::Purged(Attribute::SyncYieldAuthority)].into_iter().chain(attributes.iter().map(value));
+        let value =
+            |name: &String| Modify::Present(Attribute::SyncYieldAuthority, Value::new_iutf8(name));
+        let changes = [Modify::Purged(Attribute::SyncYieldAuthority)]
+            .into_iter()
+            .chain(attributes.iter().map(value));
         write.qs_write.internal_modify_uuid(uuid, &ModifyList::new_list(changes.collect()))?;
         write.commit()
     }
@@ -146,7 +163,9 @@ impl Engine {
         let _turn = self.turn();
         let mut read = self.read()?;
         let uuid = read.qs_read.name_to_uuid(account)?;
-        let found = read.qs_read.internal_search(filter!(f_eq(Attribute::SyncParentUuid, PartialValue::Refer(uuid))))?;
+        let found = read
+            .qs_read
+            .internal_search(filter!(f_eq(Attribute::SyncParentUuid, PartialValue::Refer(uuid))))?;
         let mut entries: Vec<_> = found.iter().map(|entry| EntrySnapshot::of(entry)).collect();
         entries.sort_by_key(|entry| entry.uuid);
         Ok(entries)
@@ -160,13 +179,22 @@ impl Engine {
         let entry = read.qs_read.internal_search_uuid(uuid)?;
         let attribute = if unix { Attribute::UnixPassword } else { Attribute::PrimaryCredential };
         match entry.get_ava_single_credential(attribute) {
-            Some(credential) => credential.password_ref()?.verify(password).map_err(|_| OperationError::CryptographyError),
+            Some(credential) => credential
+                .password_ref()?
+                .verify(password)
+                .map_err(|_| OperationError::CryptographyError),
             None => Ok(false),
         }
     }
 
     /// Makes a person or group of Kanidm's own, outside every sync account.
-    pub fn create_local(&self, kind: LocalKind, name: &str, gidnumber: Option<u32>, mail: Option<&str>) -> Outcome<Uuid> {
+    pub fn create_local(
+        &self,
+        kind: LocalKind,
+        name: &str,
+        gidnumber: Option<u32>,
+        mail: Option<&str>,
+    ) -> Outcome<Uuid> {
         let _turn = self.turn();
         let uuid = Uuid::new_v4();
         let mut entry = entry_init!(
@@ -203,7 +231,9 @@ impl Engine {
     pub fn recycled(&self) -> Outcome<Vec<Recycled>> {
         let _turn = self.turn();
         let mut read = self.read()?;
-        let found = read.qs_read.internal_search(filter_rec!(f_eq(Attribute::Class, EntryClass::Recycled.into())))?;
+        let found = read
+            .qs_read
+            .internal_search(filter_rec!(f_eq(Attribute::Class, EntryClass::Recycled.into())))?;
         let mut recycled: Vec<_> = found.iter().map(|entry| Recycled::of(entry)).collect();
         recycled.sort_by_key(|entry| entry.uuid);
         Ok(recycled)
@@ -229,7 +259,8 @@ impl Engine {
         let backend = Backend::new(config, indexes, false)?;
         let server = QueryServer::new(backend, schema, DOMAIN.to_string(), now())?;
         server.initialise_helper(now(), DOMAIN_TGT_LEVEL).await?;
-        let origin = Url::parse("https://idm.example.com").map_err(|_| OperationError::InvalidState)?;
+        let origin =
+            Url::parse("https://idm.example.com").map_err(|_| OperationError::InvalidState)?;
         let (idms, delayed, audit) = IdmServer::new(server, &origin, true, now()).await?;
         let turns = database.is_none().then(Mutex::default);
         Ok(Engine { idms, _queues: (delayed, audit), turns })
@@ -240,11 +271,16 @@ impl Engine {
         let mut write = self.write()?;
         let password = write.recover_account("admin", None)?;
         write.commit()?;
-        let first = AuthStep::Init2 { username: "admin".into(), issue: AuthIssueSession::Token, privileged: true };
+        let first = AuthStep::Init2 {
+            username: "admin".into(),
+            issue: AuthIssueSession::Token,
+            privileged: true,
+        };
         let begun = self.authenticate(None, first)?;
         let session = Some(begun.sessionid);
         self.authenticate(session, AuthStep::Begin(AuthMech::Password))?;
-        match self.authenticate(session, AuthStep::Cred(AuthCredential::Password(password)))?.state {
+        match self.authenticate(session, AuthStep::Cred(AuthCredential::Password(password)))?.state
+        {
             AuthState::Success(token, _) => Ok(Session { token: token.to_string() }),
             _ => Err(OperationError::NotAuthenticated),
         }

@@ -1,10 +1,12 @@
-//! Faults that a test asks for: what is to go wrong with which requests to `/scim/v1/Sync`, and at which moment.
+//! Faults that a test asks for: what is to go wrong with which requests to `/scim/v1/Sync`, and at
+//! which moment.
 
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// One fault. It befalls `count` requests, after letting `after` pass. A request meets at most one fault.
+/// One fault. It befalls `count` requests, after letting `after` pass. A request meets at most one
+/// fault.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Fault {
     /// Only requests with this method; any when absent.
@@ -25,7 +27,8 @@ pub struct Fault {
 pub enum Moment {
     /// The whole request was read; Kanidm does not see it.
     Received,
-    /// The engine has applied it and not committed. Unless the action is `delay`, it is rolled back. POST only.
+    /// The engine has applied it and not committed. Unless the action is `delay`, it is rolled
+    /// back. POST only.
     Applied,
     /// Done for good; only the answer is missing.
     Committed,
@@ -37,7 +40,8 @@ pub enum Moment {
 pub enum Action {
     /// The connection is closed without an answer.
     Drop,
-    /// This answer is sent, like that of a proxy in between; with `own` it carries an operation id, like Kanidm's.
+    /// This answer is sent, like that of a proxy in between; with `own` it carries an operation id,
+    /// like Kanidm's.
     Status {
         status: u16,
         #[serde(default)]
@@ -76,7 +80,9 @@ impl FaultPlan {
     pub fn next(&self, method: &str) -> Option<Fault> {
         let mut plan = self.lock();
         let mut met = None;
-        for fault in plan.iter_mut().filter(|fault| fault.method.as_deref().is_none_or(|only| only.eq_ignore_ascii_case(method))) {
+        for fault in plan.iter_mut().filter(|fault| {
+            fault.method.as_deref().is_none_or(|only| only.eq_ignore_ascii_case(method))
+        }) {
             if fault.after > 0 {
                 fault.after -= 1;
             } else if met.is_none() && fault.count > 0 {

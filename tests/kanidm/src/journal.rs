@@ -1,4 +1,5 @@
-//! What was asked of `/scim/v1/Sync` since the start, so that a test can count requests and see what they held.
+//! What was asked of `/scim/v1/Sync` since the start, so that a test can count requests and see
+//! what they held.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,14 +67,21 @@ pub struct Journal(Arc<Mutex<Vec<Arc<Mutex<Line>>>>>);
 impl Journal {
     /// A new line, for as long as anything is done for its request.
     pub fn begin(&self, method: &str, path: &str) -> Entry {
-        let line = Arc::new(Mutex::new(Line { method: method.into(), path: path.into(), ..Line::default() }));
+        let line = Arc::new(Mutex::new(Line {
+            method: method.into(),
+            path: path.into(),
+            ..Line::default()
+        }));
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&line));
         Entry(Arc::new(Pen(line)))
     }
 
     pub fn lines(&self) -> Vec<Line> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|line| line.lock().unwrap_or_else(PoisonError::into_inner).clone()).collect()
+        lines
+            .iter()
+            .map(|line| line.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
     }
 
     pub fn clear(&self) {
@@ -81,8 +89,8 @@ impl Journal {
     }
 }
 
-/// The right to write to one line. When the last clone goes, the line is finished: a client that hung up does not end what the
-/// engine does with its request.
+/// The right to write to one line. When the last clone goes, the line is finished: a client that
+/// hung up does not end what the engine does with its request.
 #[derive(Clone)]
 pub struct Entry(Arc<Pen>);
 

@@ -1,7 +1,8 @@
-//! A Kanidm for tests: the real engine (`kanidmd_lib`) behind HTTPS, with controls for tests on a second port.
+//! A Kanidm for tests: the real engine (`kanidmd_lib`) behind HTTPS, with controls for tests on a
+//! second port.
 //!
-//! It prints one line, `ready https=PORT control=PORT`, and ends when its standard input closes, so that it cannot outlive the
-//! test that started it. README.md shows how to use it.
+//! It prints one line, `ready https=PORT control=PORT`, and ends when its standard input closes, so
+//! that it cannot outlive the test that started it. README.md shows how to use it.
 
 mod answer;
 mod conflicts;
@@ -73,10 +74,17 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(filter) = &options.engine_log {
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::try_new(filter)?).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(filter)?)
+            .with_writer(std::io::stderr)
+            .init();
     }
     std::thread::spawn(end_with_stdin);
-    tokio::runtime::Builder::new_current_thread().enable_all().thread_stack_size(STACK).build()?.block_on(serve(options))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_stack_size(STACK)
+        .build()?
+        .block_on(serve(options))
 }
 
 async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
@@ -89,7 +97,10 @@ async fn serve(options: &Options) -> Result<(), Box<dyn Error>> {
     let server = Arc::new(server);
     println!("ready https={} control={}", https.local_addr()?.port(), control.local_addr()?.port());
     std::io::stdout().flush()?;
-    tokio::join!(server::serve_tls(https, tls, Arc::clone(&server), scim::handle), server::serve_plain(control, server, control::handle));
+    tokio::join!(
+        server::serve_tls(https, tls, Arc::clone(&server), scim::handle),
+        server::serve_plain(control, server, control::handle)
+    );
     Ok(())
 }
 
@@ -121,7 +132,9 @@ fn options() -> Result<Options, lexopt::Error> {
             Long("https") => options.https = parser.value()?.parse()?,
             Long("control") => options.control.set_port(parser.value()?.parse()?),
             Long("db") => options.db = Some(parser.value()?.into()),
-            Long("time-limit") => options.time_limit = Duration::from_secs(parser.value()?.parse()?),
+            Long("time-limit") => {
+                options.time_limit = Duration::from_secs(parser.value()?.parse()?)
+            }
             Long("plain-conflicts") => options.plain_conflicts = true,
             Long("engine-log") => options.engine_log = Some(parser.value()?.string()?),
             Long("help") => {

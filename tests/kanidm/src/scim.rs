@@ -1,6 +1,7 @@
 //! `/scim/v1/Sync`, as kanidmd serves it, with the faults a test asks for.
 //!
-//! The order of the checks is kanidmd's: path, method, content type, size, JSON, shape, and only then the token.
+//! The order of the checks is kanidmd's: path, method, content type, size, JSON, shape, and only
+//! then the token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,18 @@ const BODY_LIMIT: usize = 32 * 1024 * 1024;
 /// Answers one request, or closes the connection when a fault says so.
 pub async fn handle(server: Arc<Server>, request: Request<Incoming>) -> Result<Answer, Closed> {
     let line = server.journal.begin(request.method().as_str(), request.uri().path());
-    let fault = if request.uri().path() == PATH { server.faults.next(request.method().as_str()) } else { None };
+    let fault = if request.uri().path() == PATH {
+        server.faults.next(request.method().as_str())
+    } else {
+        None
+    };
     line.note(|line| line.fault.clone_from(&fault));
-    let handled = match tokio::time::timeout(server.time_limit, answer_request(&server, request, fault, &line)).await {
+    let handled = match tokio::time::timeout(
+        server.time_limit,
+        answer_request(&server, request, fault, &line),
+    )
+    .await
+    {
         Ok(handled) => handled,
         Err(_) => Ok(answer::empty(StatusCode::REQUEST_TIMEOUT)),
     };
@@ -62,9 +72,10 @@ async fn answer_request(
     let fault = fault.map(Arc::new);
     match head.method {
         Method::GET => get(server, bearer, fault, line).await,
-        Method::POST if !is_json(&head.headers) => {
-            Ok(answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Expected request with `Content-Type: application/json`"))
-        }
+        Method::POST if !is_json(&head.headers) => Ok(answer::text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Expected request with `Content-Type: application/json`",
+        )),
         Method::POST => match read_body(body).await? {
             Ok(body) => post(server, bearer, body, fault, line).await,
             Err(too_large) => Ok(too_large),
@@ -73,7 +84,12 @@ async fn answer_request(
     }
 }
 
-async fn get(server: &Arc<Server>, bearer: Option<String>, fault: Option<Arc<Fault>>, line: &Entry) -> Result<Answer, Interrupted> {
+async fn get(
+    server: &Arc<Server>,
+    bearer: Option<String>,
+    fault: Option<Arc<Fault>>,
+    line: &Entry,
+) -> Result<Answer, Interrupted> {
     meet(fault.as_deref(), Moment::Received).await?;
     let engine = server.engine();
     let state = blocking(move || engine.sync_state(bearer.as_deref())).await?;
@@ -93,7 +109,8 @@ async fn post(
 ) -> Result<Answer, Interrupted> {
     line.note(|line| line.body_bytes = Some(body.len()));
     meet(fault.as_deref(), Moment::Received).await?;
-    let (engine, plain, pen, at_applied) = (server.engine(), server.plain_conflicts, line.clone(), fault.clone());
+    let (engine, plain, pen, at_applied) =
+        (server.engine(), server.plain_conflicts, line.clone(), fault.clone());
     // From here on the client may hang up: the engine finishes what it began, as kanidmd's does.
     let applied = blocking(move || {
         let request: ScimSyncRequest = match serde_json::from_slice(&body) {
@@ -107,19 +124,29 @@ async fn post(
                 pen.note(|line| line.committed = committed);
                 answer::json(StatusCode::OK, &())
             }
-            Err(error) => noted(refusal(&engine, &request, &error, plain), &pen, format!("{error:?}")),
+            Err(error) => {
+                noted(refusal(&engine, &request, &error, plain), &pen, format!("{error:?}"))
+            }
         }
     })
     .await?;
-    if fault.as_ref().is_some_and(|fault| fault.at == Moment::Applied) && applied.status() == StatusCode::OK {
+    if fault.as_ref().is_some_and(|fault| fault.at == Moment::Applied)
+        && applied.status() == StatusCode::OK
+    {
         meet_unless_delay(fault.as_deref()).await?;
     }
     meet(fault.as_deref(), Moment::Committed).await?;
     Ok(applied)
 }
 
-/// What Kanidm says to an error. A conflict is looked into, unless the answers of 1.7 are asked for.
-fn refusal(engine: &Engine, request: &ScimSyncRequest, error: &kanidmd_lib::prelude::OperationError, plain: bool) -> Answer {
+/// What Kanidm says to an error. A conflict is looked into, unless the answers of 1.7 are asked
+/// for.
+fn refusal(
+    engine: &Engine,
+    request: &ScimSyncRequest,
+    error: &kanidmd_lib::prelude::OperationError,
+    plain: bool,
+) -> Answer {
     if plain || !answer::is_conflict(error) {
         return answer::refusal(error);
     }
@@ -165,23 +192,29 @@ async fn meet_unless_delay(fault: Option<&Fault>) -> Result<(), Interrupted> {
     meet(fault.filter(|fault| !matches!(fault.action, Action::Delay { .. })), Moment::Applied).await
 }
 
-/// The whole body, or the answer to one that is too large. A client that hangs up in the middle gets none.
+/// The whole body, or the answer to one that is too large. A client that hangs up in the middle
+/// gets none.
 async fn read_body(body: Incoming) -> Result<Result<Bytes, Answer>, Interrupted> {
     match Limited::new(body, BODY_LIMIT).collect().await {
         Ok(body) => Ok(Ok(body.to_bytes())),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Ok(Err(answer::text(StatusCode::PAYLOAD_TOO_LARGE, "Failed to buffer the request body: length limit exceeded")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Ok(Err(answer::text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "Failed to buffer the request body: length limit exceeded",
+        ))),
         Err(_) => Err(Interrupted::Closed),
     }
 }
 
 fn wrong_json(error: &serde_json::Error) -> Answer {
     match error.classify() {
-        Category::Data => {
-            answer::text(StatusCode::UNPROCESSABLE_ENTITY, format!("Failed to deserialize the JSON body into the target type: {error}"))
-        }
-        _ => answer::text(StatusCode::BAD_REQUEST, format!("Failed to parse the request body as JSON: {error}")),
+        Category::Data => answer::text(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("Failed to deserialize the JSON body into the target type: {error}"),
+        ),
+        _ => answer::text(
+            StatusCode::BAD_REQUEST,
+            format!("Failed to parse the request body as JSON: {error}"),
+        ),
     }
 }
 
@@ -199,7 +232,9 @@ fn with_operation_id(mut answer: Answer) -> Answer {
 }
 
 /// Runs work of the engine where it may take its time.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Interrupted> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Interrupted> {
     spawn_blocking(work).await.map_err(|_| Interrupted::Closed)
 }
 
@@ -210,7 +245,9 @@ fn bearer(headers: &HeaderMap) -> Option<String> {
 
 /// `application/json` or any `application/…+json`, whatever parameters follow.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
+        return false;
+    };
     let media = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     media == "application/json" || (media.starts_with("application/") && media.ends_with("+json"))
 }

@@ -47,7 +47,11 @@ impl std::fmt::Display for Closed {
 impl Error for Closed {}
 
 impl Server {
-    pub async fn new(database: Option<&Path>, time_limit: Duration, plain_conflicts: bool) -> Outcome<Server> {
+    pub async fn new(
+        database: Option<&Path>,
+        time_limit: Duration,
+        plain_conflicts: bool,
+    ) -> Outcome<Server> {
         let engine = RwLock::new(Arc::new(Engine::open(database).await?));
         Ok(Server {
             engine,
@@ -63,7 +67,8 @@ impl Server {
         Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Starts over with an empty engine, without faults and with an empty journal. Not with a database file: answers false.
+    /// Starts over with an empty engine, without faults and with an empty journal. Not with a
+    /// database file: answers false.
     pub async fn reset(&self) -> Outcome<bool> {
         if self.on_disk {
             return Ok(false);
@@ -77,8 +82,12 @@ impl Server {
 }
 
 /// Serves HTTPS on a listener, for ever.
-pub async fn serve_tls<H, F>(listener: TcpListener, tls: TlsAcceptor, server: Arc<Server>, handler: H)
-where
+pub async fn serve_tls<H, F>(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    server: Arc<Server>,
+    handler: H,
+) where
     H: Fn(Arc<Server>, Request<Incoming>) -> F + Copy + Send + Sync + 'static,
     F: Future<Output = Result<Answer, Closed>> + Send + 'static,
 {
@@ -116,7 +125,8 @@ where
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// The TLS side: a certificate chain and its key, both PEM files. TLS 1.3, no client certificates, as far as Kanidm is concerned.
+/// The TLS side: a certificate chain and its key, both PEM files. TLS 1.3, no client certificates,
+/// as far as Kanidm is concerned.
 pub fn tls(certificates: &Path, key: &Path) -> Result<TlsAcceptor, Box<dyn Error>> {
     let chain = CertificateDer::pem_file_iter(certificates)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(key)?;

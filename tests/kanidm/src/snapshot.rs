@@ -62,7 +62,10 @@ impl EntrySnapshot {
             ssh_publickey: ssh_keys(entry),
             account_valid_from: text(entry, Attribute::AccountValidFrom),
             account_expire: text(entry, Attribute::AccountExpire),
-            member: entry.get_ava_refer(Attribute::Member).map(|members| members.iter().copied().collect()).unwrap_or_default(),
+            member: entry
+                .get_ava_refer(Attribute::Member)
+                .map(|members| members.iter().copied().collect())
+                .unwrap_or_default(),
             has_password: entry.get_ava_single_credential(Attribute::PrimaryCredential).is_some(),
             has_unix_password: entry.get_ava_single_credential(Attribute::UnixPassword).is_some(),
         }
@@ -71,12 +74,19 @@ impl EntrySnapshot {
 
 impl Recycled {
     pub fn of(entry: &EntrySealedCommitted) -> Recycled {
-        Recycled { uuid: entry.get_uuid(), name: text(entry, Attribute::Name), external_id: text(entry, Attribute::SyncExternalId) }
+        Recycled {
+            uuid: entry.get_uuid(),
+            name: text(entry, Attribute::Name),
+            external_id: text(entry, Attribute::SyncExternalId),
+        }
     }
 }
 
 fn texts(entry: &EntrySealedCommitted, attribute: Attribute) -> Vec<String> {
-    entry.get_ava_set(attribute).map(|values| values.to_proto_string_clone_iter().collect()).unwrap_or_default()
+    entry
+        .get_ava_set(attribute)
+        .map(|values| values.to_proto_string_clone_iter().collect())
+        .unwrap_or_default()
 }
 
 fn text(entry: &EntrySealedCommitted, attribute: Attribute) -> Option<String> {
@@ -87,7 +97,11 @@ fn mail(entry: &EntrySealedCommitted) -> Vec<Mail> {
     let primary = entry.get_ava_mail_primary(Attribute::Mail);
     let mut found: Vec<Mail> = entry
         .get_ava_iter_mail(Attribute::Mail)
-        .map(|values| values.map(|value| Mail { primary: Some(value) == primary, value: value.to_string() }).collect())
+        .map(|values| {
+            values
+                .map(|value| Mail { primary: Some(value) == primary, value: value.to_string() })
+                .collect()
+        })
         .unwrap_or_default();
     found.sort_by(|a, b| b.primary.cmp(&a.primary).then_with(|| a.value.cmp(&b.value)));
     found

@@ -1,0 +1,184 @@
+//! The SCIM wire types of Kanidm's `/scim/v1/Sync`: what an entry looks like in a request.
+//!
+//! Everything borrows: an entry is written once, straight into the arena of
+//! [`super::changeset::ChangeSet`]. `schemas` and `externalId` are not fields here: what an entry
+//! begins with is the same for many, and the arena writes `externalId` first, where it can be found
+//! again without parsing.
+
+use uuid::Uuid;
+
+use super::changeset::Kind;
+use super::json::Object;
+
+/// `schemas` that alone changes no more of a person than its names and its limits in time.
+pub const ACCOUNT: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account"];
+/// `schemas` of a person without a gidnumber.
+pub const PERSON: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
+];
+/// `schemas` of a person with a gidnumber.
+pub const POSIX_PERSON: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:account",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:person",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixaccount",
+];
+/// `schemas` of a group without a gidnumber.
+pub const GROUP: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:group"];
+/// `schemas` of a group with a gidnumber.
+pub const POSIX_GROUP: &[&str] = &[
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:group",
+    "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
+];
+
+/// What an entry is, as its `schemas` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schemas {
+    /// [`PERSON`]
+    Person,
+    /// [`POSIX_PERSON`]
+    PosixPerson,
+    /// [`GROUP`]
+    Group,
+    /// [`POSIX_GROUP`]
+    PosixGroup,
+}
+
+impl Schemas {
+    /// Person or group.
+    pub fn kind(self) -> Kind {
+        match self {
+            Schemas::Person | Schemas::PosixPerson => Kind::Person,
+            Schemas::Group | Schemas::PosixGroup => Kind::Group,
+        }
+    }
+
+    /// The JSON text of an entry up to the value of its `externalId`, behind the comma that
+    /// separates it from the one before. A quarter of an entry, and the same for all: so it is not
+    /// kept with each.
+    pub fn head(self) -> &'static [u8] {
+        macro_rules! head {
+            ($($schema:literal),+) => {
+                concat!(",{\"schemas\":[", $("\"urn:ietf:params:scim:schemas:kanidm:sync:1:", $schema),+, "\"],\"externalId\":").as_bytes()
+            };
+        }
+        match self {
+            Schemas::Person => head!("account\",", "person"),
+            Schemas::PosixPerson => head!("account\",", "person\",", "posixaccount"),
+            Schemas::Group => head!("group"),
+            Schemas::PosixGroup => head!("group\",", "posixgroup"),
+        }
+    }
+}
+
+/// A person, without its `schemas` and its `externalId`. What is `None`, or empty, is left out, and
+/// Kanidm clears it. No `Debug`: it holds password hashes.
+pub struct ScimPerson<'a, M, K> {
+    /// The UUID the entry has in Kanidm.
+    pub id: Uuid,
+    /// Lower-cased account name.
+    pub name: &'a str,
+    /// Never empty.
+    pub displayname: &'a str,
+    /// One line.
+    pub legalname: Option<&'a str>,
+    /// In one of Kanidm's ranges ([`super::rules::gidnumber_range`]).
+    pub gidnumber: Option<u32>,
+    /// Only with a gidnumber: Kanidm refuses the request otherwise.
+    pub loginshell: Option<&'a str>,
+    /// A hash that Kanidm imports ([`super::rules::password::check`]). Absent, Kanidm keeps the one
+    /// it has.
+    pub password_import: Option<&'a str>,
+    /// Only with a gidnumber: Kanidm refuses the request otherwise.
+    pub unix_password_import: Option<&'a str>,
+    /// Mail addresses; the first of them is the primary one.
+    pub mail: M,
+    /// OpenSSH public keys (type, base64, comment), each behind its label, which is unique within
+    /// the person.
+    pub ssh_publickey: K,
+    /// RFC 3339.
+    pub account_valid_from: Option<&'a str>,
+    /// RFC 3339.
+    pub account_expire: Option<&'a str>,
+}
+
+impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> ScimPerson<'a, M, K> {
+    /// Writes it as a JSON object.
+    pub fn write(self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.uuid("id", self.id);
+        object.text("name", self.name);
+        object.text("displayname", self.displayname);
+        object.optional_text("legalname", self.legalname);
+        object.optional_number("gidnumber", self.gidnumber);
+        object.optional_text("loginshell", self.loginshell);
+        object.optional_text("password_import", self.password_import);
+        object.optional_text("unix_password_import", self.unix_password_import);
+        // Kanidm refuses empty lists.
+        object.optional_list("mail", self.mail.enumerate(), |out, (at, address)| {
+            let mut mail = Object::begin(out);
+            if at == 0 {
+                mail.yes("primary");
+            }
+            mail.text("value", address);
+            mail.end();
+        });
+        object.optional_list("ssh_publickey", self.ssh_publickey, |out, (label, value)| {
+            let mut key = Object::begin(out);
+            key.text("label", label);
+            key.text("value", value);
+            key.end();
+        });
+        object.optional_text("account_valid_from", self.account_valid_from);
+        object.optional_text("account_expire", self.account_expire);
+        object.end();
+    }
+}
+
+/// A group, without its `schemas`, its `externalId` and its `member`, which
+/// [`super::changeset::ChangeSet::push_group`] writes.
+#[derive(Debug)]
+pub struct ScimGroup<'a> {
+    /// The UUID the entry has in Kanidm.
+    pub id: Uuid,
+    /// Lower-cased group name.
+    pub name: &'a str,
+    /// One line.
+    pub description: Option<&'a str>,
+    /// In one of Kanidm's ranges ([`super::rules::gidnumber_range`]).
+    pub gidnumber: Option<u32>,
+}
+
+impl ScimGroup<'_> {
+    /// Writes it as a JSON object.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mut object = Object::begin(out);
+        object.uuid("id", self.id);
+        object.text("name", self.name);
+        object.optional_text("description", self.description);
+        object.optional_number("gidnumber", self.gidnumber);
+        object.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn heads_hold_the_schemas() {
+        for (schemas, list) in [
+            (Schemas::Person, PERSON),
+            (Schemas::PosixPerson, POSIX_PERSON),
+            (Schemas::Group, GROUP),
+            (Schemas::PosixGroup, POSIX_GROUP),
+        ] {
+            let entry = [schemas.head(), b"1}"].concat();
+            let (comma, entry) = entry.split_first().unwrap();
+            let entry: Value = serde_json::from_slice(entry).unwrap();
+            assert_eq!((*comma, entry), (b',', json!({"schemas": list, "externalId": 1})));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The values that no two entries of Kanidm may share.
+
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// A value that no two entries may have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unique {
+    Dn(String),
+    Name(String),
+    Gid(u32),
+    Mail(String),
+}
+
+impl Unique {
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Unique::Dn(dn) => format!("the DN {dn:?}"),
+            Unique::Name(name) => format!("the name {name:?}"),
+            Unique::Gid(number) => format!("the gidnumber {number}"),
+            Unique::Mail(address) => format!("the mail address {address:?}"),
+        }
+    }
+
+    pub(crate) fn attribute(&self) -> Attribute {
+        match self {
+            Unique::Dn(_) => Attribute::Dn,
+            Unique::Name(_) => Attribute::Name,
+            Unique::Gid(_) => Attribute::Gid,
+            Unique::Mail(_) => Attribute::Mail,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Attribute {
+    Dn,
+    Name,
+    Gid,
+    Mail,
+}
+
+impl Attribute {
+    /// By Kanidm's name.
+    pub(crate) fn of_kanidm(name: &str) -> Option<Attribute> {
+        match name {
+            "sync_external_id" => Some(Attribute::Dn),
+            "name" | "spn" => Some(Attribute::Name),
+            "gidnumber" => Some(Attribute::Gid),
+            "mail" => Some(Attribute::Mail),
+            _ => None,
+        }
+    }
+}
+
+/// A mail address that two persons want. Which of them has it in Kanidm, only Kanidm knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The UUID in Kanidm of the one who is to be sent without it.
+    pub loser: Uuid,
+    /// The UUID in Kanidm of the one who came first.
+    pub owner: Uuid,
+    /// The address.
+    pub address: String,
+}
+
+/// Those of an entry, given as JSON.
+pub(crate) fn values(entry: &[u8]) -> Vec<Unique> {
+    let Ok(values) = serde_json::from_slice::<Values>(entry) else {
+        return Vec::new();
+    };
+    let mails = values.mail.into_iter().map(|m| Unique::Mail(m.value));
+    let gid = values.gidnumber.map(Unique::Gid);
+    // Kanidm compares DNs in lower case.
+    [Unique::Dn(values.external_id.to_lowercase())]
+        .into_iter()
+        .chain(values.name.map(Unique::Name))
+        .chain(gid)
+        .chain(mails)
+        .collect()
+}
+
+#[derive(Deserialize)]
+struct Values {
+    #[serde(rename = "externalId")]
+    external_id: String,
+    name: Option<String>,
+    gidnumber: Option<u32>,
+    #[serde(default)]
+    mail: Vec<Address>,
+}
+
+#[derive(Deserialize)]
+struct Address {
+    value: String,
+}
+
+/// Valid, and no other entry's.
+pub(crate) fn temporary_name(uuid: Uuid) -> String {
+    format!("tmp-{}", uuid.simple())
+}
+
+/// In the range of Kanidm that directories hardly use: 1879048192 to 2147483647.
+pub(crate) fn temporary_gid(uuid: Uuid) -> u32 {
+    let (high, low) = uuid.as_u64_pair();
+    let mixed = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 36;
+    1_879_048_192_u32.saturating_add(u32::try_from(mixed).unwrap_or(0))
+}

@@ -1,0 +1,279 @@
+//! PEM files and verification policy in, a rustls client configuration out. The Kanidm client uses
+//! it as well.
+//!
+//! Scope: which certificates are trusted, what is verified, what we present. No sockets. TLS 1.2
+//! and 1.3 with ring, named explicitly: no process-wide default provider is installed.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+pub use super::tls_error::{TlsError, explain};
+use crate::file;
+
+/// What a TLS client trusts, verifies and presents.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsOptions<'a> {
+    /// The certificates a server's chain has to end in. Not read where `verify_ca` is false.
+    pub roots: Roots<'a>,
+    /// False: any certificate is accepted, for any name. Dangerous: whoever sits on the path can
+    /// read and change everything.
+    pub verify_ca: bool,
+    /// False: the chain is verified, the name is not. Dangerous: whoever holds any certificate of
+    /// the trusted CAs can pose as the server.
+    pub verify_hostnames: bool,
+    /// Certificate chain and private key to present, two PEM files.
+    pub client_cert: Option<(&'a Path, &'a Path)>,
+}
+
+/// Where the trusted certificates come from. Every certificate of a PEM bundle counts.
+#[derive(Clone, Copy, Debug)]
+pub enum Roots<'a> {
+    /// This PEM bundle and nothing else.
+    Bundle(&'a Path),
+    /// The system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
+    System,
+    /// The system's roots and this PEM bundle. Without system roots, as in a minimal container, the
+    /// bundle alone.
+    SystemPlus(&'a Path),
+}
+
+/// Builds the configuration.
+///
+/// # Errors
+/// A file that cannot be read, holds no certificate or no usable key, or a key that does not belong
+/// to the certificate; each names the path.
+pub fn client_config(options: &TlsOptions<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|e| TlsError::Setup { reason: e.to_string() })?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(options, provider)?);
+    let config = match options.client_cert {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = certificates(certificate)?;
+            let private_key = private_key(key)?;
+            builder
+                .with_client_auth_cert(chain, private_key)
+                .map_err(|e| TlsError::from_client_auth(certificate, key, &e))?
+        }
+    };
+    Ok(Arc::new(config))
+}
+
+fn verifier(
+    options: &TlsOptions<'_>,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    if !options.verify_ca {
+        return Ok(Arc::new(AnyCertificate(provider)));
+    }
+    let roots = Arc::new(root_store(options.roots)?);
+    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
+        .build()
+        .map_err(|e| TlsError::Setup { reason: e.to_string() })?;
+    Ok(if options.verify_hostnames { chain } else { Arc::new(AnyName(chain)) })
+}
+
+fn root_store(roots: Roots<'_>) -> Result<RootCertStore, TlsError> {
+    let (system, bundle) = match roots {
+        Roots::Bundle(path) => (false, Some(path)),
+        Roots::System => (true, None),
+        Roots::SystemPlus(path) => (true, Some(path)),
+    };
+    let mut store = RootCertStore::empty();
+    if let Some(path) = bundle {
+        add_bundle(&mut store, path)?;
+    }
+    if system {
+        let found = rustls_native_certs::load_native_certs();
+        store.add_parsable_certificates(found.certs);
+        if store.is_empty() {
+            return Err(TlsError::NoSystemRoots {
+                reasons: found.errors.iter().map(ToString::to_string).collect(),
+            });
+        }
+    }
+    Ok(store)
+}
+
+/// Adds every certificate of the file. One that is no usable trust anchor is passed over, as in the
+/// system's bundle: the others still count.
+fn add_bundle(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
+    let mut refusal = None;
+    let before = store.len();
+    for (index, certificate) in certificates(path)?.into_iter().enumerate() {
+        if let Err(error) = store.add(certificate) {
+            log::warn!(
+                "{}: certificate number {} is not usable as a CA: {error}",
+                path.display(),
+                index + 1
+            );
+            refusal = Some(error.to_string());
+        }
+    }
+    match refusal {
+        Some(reason) if store.len() == before => {
+            Err(TlsError::BadCertificate { path: path.to_owned(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Every certificate of a PEM file, at least one.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| TlsError::BadPem { path: path.to_owned(), reason: pem_reason(&e) })?;
+    if found.is_empty() {
+        return Err(TlsError::NoCertificate { path: path.to_owned() });
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = read(path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|e| match e {
+        // The one private key format that rustls does not know by its label, and the traditional
+        // one by its header line.
+        _ if contains(&pem, b"ENCRYPTED PRIVATE KEY")
+            || contains(&pem, b"Proc-Type: 4,ENCRYPTED") =>
+        {
+            TlsError::EncryptedKey { path: path.to_owned() }
+        }
+        pem::Error::NoItemsFound => TlsError::NoKey { path: path.to_owned() },
+        other => TlsError::BadPem { path: path.to_owned(), reason: pem_reason(&other) },
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let whole = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        file::open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    whole().map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+/// What is wrong with a PEM file, without a byte of its content: it may hold a key.
+fn pem_reason(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line".into(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed".into(),
+        pem::Error::Base64Decode(_) => "a section is not base64".into(),
+        _ => "it is not PEM".into(),
+    }
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// `verify_ca = false`: accepts any certificate for any name. Handshake signatures are still
+/// checked, so the peer at least holds the key of what it presents.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// `verify_hostnames = false`: the chain, dates and usage are verified, and only the verdict "for
+/// another name" is overruled. webpki looks at the name last, so that verdict means that everything
+/// else was in order.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,118 @@
+//! One thing to send, and how: with its content, or as an object without.
+
+use std::borrow::Cow;
+
+use uuid::Uuid;
+
+use super::Upload;
+use crate::content::changeset::{Kind, Record};
+use crate::kanidm::request::COMMA;
+
+/// Something to send: a position in the change set, or in the list of held entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
+    Record(usize),
+    Held(usize),
+}
+
+/// How an item is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// With its content. Of a held entry: its DN.
+    Full,
+    /// Its DN alone: exists afterwards and is found as a member, keeps its content.
+    Named,
+    /// Nothing but its UUID: exists afterwards, keeps its content and its DN.
+    Bare,
+}
+
+impl Item {
+    /// The record, unless it is a held entry.
+    pub(super) fn record<'a>(self, input: &Upload<'a>) -> Option<&'a Record> {
+        match self {
+            Item::Record(at) => input.changes.records().get(at),
+            Item::Held(_) => None,
+        }
+    }
+
+    /// What it is; nothing is known of a held entry.
+    pub(super) fn kind(self, input: &Upload<'_>) -> Option<Kind> {
+        self.record(input).map(|r| r.kind)
+    }
+
+    /// A number that no other item of a run gets, in the range of Kanidm that directories hardly
+    /// use: 1879048192 to 2147483647. `first`: the first of the run.
+    pub(super) fn temporary_gid(self, first: u32) -> u32 {
+        const RANGE: u32 = 1 << 28;
+        const START: u32 = 1_879_048_192;
+        let (Item::Record(at) | Item::Held(at)) = self;
+        let number = first.wrapping_add(u32::try_from(at).unwrap_or_default()) % RANGE;
+        START.saturating_add(number)
+    }
+
+    /// Its UUID in Kanidm.
+    pub(super) fn uuid(self, input: &Upload<'_>) -> Uuid {
+        match self {
+            Item::Record(_) => self.record(input).map(|r| r.uuid),
+            Item::Held(at) => input.stubs.get(at).map(|(uuid, _)| *uuid),
+        }
+        .unwrap_or_default()
+    }
+
+    /// Its DN.
+    pub(super) fn dn(self, input: &Upload<'_>) -> String {
+        match self {
+            Item::Record(_) => self.record(input).map(|r| input.changes.external_id(r)),
+            Item::Held(at) => input.stubs.get(at).map(|(_, dn)| dn.clone()),
+        }
+        .unwrap_or_default()
+    }
+
+    /// What separates it, as it is sent, from the one before: a comma, and how an entry with
+    /// content begins.
+    pub(super) fn head(self, input: &Upload<'_>, form: Form) -> &'static [u8] {
+        match self.record(input) {
+            Some(record) if form == Form::Full => input.changes.head(record),
+            _ => COMMA,
+        }
+    }
+
+    /// What stands behind that; content is not copied.
+    pub(super) fn rest<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
+        match self.record(input) {
+            Some(record) if form == Form::Full => Cow::Borrowed(input.changes.rest(record)),
+            _ => self.render(input, form),
+        }
+    }
+
+    /// A JSON object.
+    pub(super) fn render<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
+        let dn = match self.record(input) {
+            Some(record) if form == Form::Full => return Cow::Owned(input.changes.json(record)),
+            Some(record) => Cow::Borrowed(input.changes.external_id_json(record)),
+            None => Cow::Owned(serde_json::to_vec(&self.dn(input)).unwrap_or_default()),
+        };
+        Cow::Owned(stub(self.uuid(input), (form != Form::Bare).then_some(&dn)))
+    }
+}
+
+/// An object without content; `external_id` is JSON.
+pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
+    const REST: &[u8] = b"\"schemas\":[],\"id\":\"";
+    const UUID: usize = 36;
+    // Of a list of all UUIDs this makes each twice, once for its length: in one piece, and not by
+    // `format!`, which takes five times as long.
+    let mut json = Vec::with_capacity(external_id.map_or(0, <[u8]>::len) + REST.len() + UUID + 20);
+    json.push(b'{');
+    if let Some(id) = external_id {
+        json.extend_from_slice(b"\"externalId\":");
+        json.extend_from_slice(id);
+        json.push(b',');
+    }
+    json.extend_from_slice(REST);
+    json.extend_from_slice(
+        uuid.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).as_bytes(),
+    );
+    json.extend_from_slice(b"\"}");
+    json
+}

@@ -1,0 +1,611 @@
+//! Renames that collide: swaps, rotations, and names that another entry of the same run gives up.
+//!
+//! Kanidm compares every value of a POST that has to be unique with what was stored before it, so
+//! two entries can never swap a name in one POST, nor in two. One of them needs a temporary name in
+//! between. But an entry that collides with something outside of this run must keep the name it
+//! has, and Kanidm cannot be asked who has which name. It can be asked like this: a POST that gives
+//! entry *i* the value that entry *j* wants is refused with a conflict, unless *i* is the one that
+//! has it. Such a POST carries an invalid entry as well, so it is always refused and never changes
+//! anything (`ask`).
+//!
+//! Only a set of entries in which every wanted value is held within the set is given temporary
+//! values: then all of them get their own.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::content::unique::{self, Attribute, Unique, temporary_gid, temporary_name};
+use crate::kanidm::error::Fault;
+use crate::kanidm::request::Retention;
+use crate::upload::UploadError;
+use crate::upload::bisect::{self, Flow};
+use crate::upload::first::temporary_id;
+use crate::upload::item::{Form, Item, stub};
+use crate::upload::send::{Leave, Refusal, Sent};
+use crate::upload::write::{Block, Together, Writer};
+
+/// So few entries are asked for one by one who of them has what another one wants.
+const FEW: usize = 5;
+/// The same, where an exchange of many was not possible.
+const PAIRED: usize = 40;
+/// So many are tried one by one as often as it helps.
+pub(crate) const SEVERAL: usize = 50;
+
+/// An entry that wants values which are taken.
+pub(crate) struct Candidate {
+    pub(crate) item: Item,
+    refusal: Refusal,
+    /// All its values that no other entry may have.
+    values: Vec<Unique>,
+    /// Of these, what it cannot have, and who has it.
+    pub(crate) wants: Vec<(Unique, Holder)>,
+    /// Whether it may want more that is taken: not all of its values could be asked for.
+    wants_more: bool,
+}
+
+/// Who has a value that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// None of the candidates, as far as they were asked for.
+    Another,
+    /// The candidate of this position.
+    Candidate(usize),
+    /// It was not looked for: too much was asked already.
+    Unknown,
+}
+
+impl Candidate {
+    pub(crate) fn new(
+        item: Item,
+        refusal: Refusal,
+        values: Vec<Unique>,
+        wants: Vec<Unique>,
+        wants_more: bool,
+    ) -> Self {
+        let wants = wants.into_iter().map(|value| (value, Holder::Another)).collect();
+        Candidate { item, refusal, values, wants, wants_more }
+    }
+
+    /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that
+    /// has none any more.
+    fn gives_up(&self, value: &Unique) -> bool {
+        let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
+        !is_number(value) || self.values.iter().any(is_number)
+    }
+}
+
+impl Writer<'_> {
+    /// Writes what was refused because a value is taken, as far as that is possible.
+    pub(crate) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
+        self.search_waiting()?;
+        let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
+        let new = !self.collided.is_empty();
+        self.write_again(changed || new)?;
+        self.search_waiting()?;
+        self.retry_while_it_helps()?;
+        if new && self.collided.len() > FEW && !self.exchange_tried {
+            self.exchange_what_waits()?;
+            self.search_waiting()?;
+        }
+        let waiting = std::mem::take(&mut self.collided);
+        let mut candidates = Vec::new();
+        if waiting.len() <= if self.exchange_failed { PAIRED } else { FEW } {
+            candidates = self.candidates(waiting)?;
+            // Entries that could not be helped in an earlier run cannot be helped as long as
+            // nothing changes, neither they nor others; asking costs much.
+            if changed || new {
+                self.find_holders(&mut candidates)?;
+            }
+            for set in solvable_sets(&candidates) {
+                self.stage(&candidates, &set)?;
+            }
+        } else {
+            for (item, refusal) in waiting {
+                candidates.push(self.candidate_of_many(item, refusal)?);
+            }
+        }
+        self.hold_the_rest(&candidates)?;
+        self.settle_members()
+    }
+
+    /// Writes all that can be written of what waits. The rest was refused alone.
+    fn search_waiting(&mut self) -> Result<(), UploadError> {
+        while !self.waiting.is_empty() {
+            let mut block = self.waiting.remove(0);
+            let unchanged = block.written == self.sender.report.written.len();
+            let more = block.items.split_off(self.fit(&block.items));
+            let searched =
+                self.search(&block.items, unchanged && more.is_empty() && block.items.len() > 1)?;
+            for rest in [more, block.items.split_off(searched)] {
+                if !rest.is_empty() {
+                    self.waiting.insert(0, Block { items: rest, written: usize::MAX });
+                }
+            }
+            if self.is_exchange_due() {
+                self.exchange_what_waits()?;
+            }
+        }
+        if self.is_exchange_due() {
+            self.exchange_what_waits()?;
+            return self.search_waiting();
+        }
+        Ok(())
+    }
+
+    /// Whether many new entries want values that are taken, for the first time.
+    fn is_exchange_due(&self) -> bool {
+        !self.exchange_tried
+            && self
+                .collided
+                .iter()
+                .filter(|(item, _)| !self.was_tried_before(*item))
+                .nth(FEW)
+                .is_some()
+    }
+
+    /// Many want values that are taken: perhaps by one another. Those that earlier runs could not
+    /// write may be among them.
+    fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
+        self.exchange_tried = true;
+        self.write_again(true)?;
+        let (collided, waiting) =
+            (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
+        let all = collided
+            .iter()
+            .map(|(item, _)| *item)
+            .chain(waiting.iter().flat_map(|block| block.items.clone()));
+        let (held, all): (Vec<Item>, Vec<Item>) =
+            all.partition(|item| matches!(item, Item::Held(_)));
+        // They have nothing but a DN to give up.
+        self.attempt_in_chunks(&held, Form::Full, false)?;
+        match self.exchange(&all)? {
+            Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
+            None => {
+                log::debug!("many values are taken, and it was not found out by whom");
+                self.exchange_failed = true;
+                self.collided.splice(0..0, collided);
+                // Some may have been written before it failed.
+                let written: HashSet<usize> = self.sender.report.written.iter().copied().collect();
+                let is_left =
+                    |item: &Item| matches!(item, Item::Record(at) if !written.contains(at));
+                self.collided.retain(|(item, _)| is_left(item));
+                let left = |block: Block| Block {
+                    items: block.items.into_iter().filter(is_left).collect(),
+                    written: usize::MAX,
+                };
+                self.waiting.splice(
+                    0..0,
+                    waiting.into_iter().map(left).filter(|block| !block.items.is_empty()),
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// Finds the entries that want taken values, of some that are perhaps known to be `refused`
+    /// together, and writes the others. Ends early, and says where, when they become many for the
+    /// first time.
+    fn search(&mut self, items: &[Item], refused: bool) -> Result<usize, UploadError> {
+        let mut collided = HashSet::new();
+        let this = RefCell::new((&mut *self, None));
+        let is_clean = |range: Range<usize>| {
+            let (this, last) = &mut *this.borrow_mut();
+            *last = this.refusal_of(items.get(range).unwrap_or_default())?;
+            Ok(last.is_none())
+        };
+        let searched = bisect::culprits(items.len(), refused, &is_clean, |at, alone| {
+            let is_taken = alone || !is_clean(at..at.saturating_add(1))?;
+            let (this, last) = &mut *this.borrow_mut();
+            if let (true, Some(item), Some(refusal)) = (is_taken, items.get(at), last.take()) {
+                collided.insert(at);
+                this.verdict(*item, Form::Full, refusal)?;
+            }
+            Ok::<_, UploadError>(if this.is_exchange_due() {
+                Flow::Break(())
+            } else {
+                Flow::Continue(())
+            })
+        })?;
+        let others: Vec<Item> = (0..searched)
+            .filter(|at| !collided.contains(at))
+            .filter_map(|at| items.get(at).copied())
+            .collect();
+        self.write_halves(&others)?;
+        Ok(searched)
+    }
+
+    /// Writes entries that want nothing that is taken, but perhaps what another one of them wants:
+    /// then the first gets it.
+    fn write_halves(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        match (self.late(true, |this| this.together(items, Form::Full, false))?, items) {
+            (Together::Applied | Together::Sorted, _) => Ok(()),
+            (Together::Taken(refusal), [item]) => self.verdict(*item, Form::Full, refusal),
+            (Together::Taken(_), _) => {
+                let (left, right) = items.split_at(items.len() / 2);
+                self.write_halves(left)?;
+                self.write_halves(right)
+            }
+        }
+    }
+
+    /// How Kanidm would refuse these entries because a value is taken. Nothing is applied: a small
+    /// POST that is costs Kanidm much more than one that is refused.
+    fn refusal_of(&mut self, items: &[Item]) -> Result<Option<Refusal>, UploadError> {
+        let entries = items
+            .iter()
+            .map(|item| self.rendered(*item, Form::Full))
+            .chain([Cow::Owned(self.invalid())]);
+        let refusal =
+            self.sender.question_once(&entries.collect::<Vec<_>>().into(), &Retention::Ignore)?;
+        Ok(refusal.filter(|refusal| refusal.fault == Fault::Conflict))
+    }
+
+    /// Groups were written while DNs still meant those who give them up in this run.
+    fn settle_members(&mut self) -> Result<(), UploadError> {
+        let groups = std::mem::take(&mut self.written_groups);
+        let sent = if self.members_late { self.send_members_again(&groups) } else { Ok(()) };
+        let settled = sent.and_then(|()| self.settle_held_members(&groups));
+        // Should the search be given up in here, it is done once more.
+        self.written_groups = groups;
+        settled
+    }
+
+    /// After the search for the entries at fault was given up: what was not written is as good as
+    /// held for the groups that were.
+    pub(crate) fn settle_what_was_given_up(&mut self) -> Result<(), UploadError> {
+        self.sender.allow_as_many_again();
+        let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let held: Vec<Item> = self
+            .order
+            .iter()
+            .copied()
+            .filter(|i| matches!(i, Item::Record(at) if !written.contains(at)))
+            .collect();
+        for item in &held {
+            self.send_limit(*item, Fault::Conflict)?;
+        }
+        self.held = held;
+        self.settle_members()
+    }
+
+    /// What an entry waits for may have become free. Chains come free one by one, in whichever
+    /// direction: both are tried. Of many, which may be very many, only as long as something is
+    /// written.
+    fn retry_while_it_helps(&mut self) -> Result<(), UploadError> {
+        while (1..=SEVERAL).contains(&self.collided.len())
+            && self.sender.report.written.len() > self.written_before
+        {
+            let items: Vec<Item> = std::mem::take(&mut self.collided)
+                .into_iter()
+                .map(|(item, _)| item)
+                .rev()
+                .collect();
+            items.iter().try_for_each(|item| self.write_late(&[*item]))?;
+        }
+        Ok(())
+    }
+
+    /// Writes entries after others that may have them as members.
+    pub(crate) fn write_late(&mut self, items: &[Item]) -> Result<(), UploadError> {
+        self.late(items.len() > 1, |this| this.attempt(items, Form::Full, false)).map(|_| ())
+    }
+
+    /// Notes whether groups were written before their members. `several`: that may have happened
+    /// among what is written now.
+    pub(crate) fn late<T>(
+        &mut self,
+        several: bool,
+        write: impl FnOnce(&mut Self) -> Result<T, UploadError>,
+    ) -> Result<T, UploadError> {
+        let (groups, written) = (self.written_groups.len(), self.sender.report.written.len());
+        let result = write(self)?;
+        let among_them = several && self.written_groups.len() > groups;
+        self.members_late |=
+            (groups > 0 || among_them) && self.sender.report.written.len() > written;
+        Ok(result)
+    }
+
+    fn send_members_again(&mut self, groups: &[Item]) -> Result<(), UploadError> {
+        let written = self.sender.report.written.len();
+        self.attempt_in_chunks(groups, Form::Full, false)?;
+        // They were counted when they were written first.
+        self.sender.report.written.truncate(written);
+        Ok(())
+    }
+
+    /// Gives a set of entries temporary values, then their own.
+    fn stage(&mut self, candidates: &[Candidate], set: &[usize]) -> Result<(), UploadError> {
+        let members: Vec<&Candidate> = set.iter().filter_map(|i| candidates.get(*i)).collect();
+        let attributes: BTreeSet<Attribute> =
+            members.iter().flat_map(|c| &c.wants).map(|(value, _)| value.attribute()).collect();
+        let items: Vec<Item> = members.iter().map(|c| c.item).collect();
+        let attributes: Vec<Attribute> = attributes.into_iter().collect();
+        let entries: Vec<Cow<'_, [u8]>> = items
+            .iter()
+            .map(|item| Cow::Owned(self.staged(*item, &attributes, temporary_gid(self.input.run))))
+            .collect();
+        // Entries that are not touched by any later increment would keep their temporary names.
+        self.sender.repair_in_full();
+        match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
+            Sent::Applied(_) => {
+                self.staged.extend(&items);
+                self.sender.report.staged =
+                    self.sender.report.staged.saturating_add(items.len() as u64);
+                log::debug!(
+                    "{} entries have temporary values, because their new ones collide with one another",
+                    items.len()
+                );
+                self.write_late(&items)
+            }
+            Sent::Refused(refusal) => {
+                log::debug!(
+                    "entries that swap values are refused temporary ones: {}",
+                    refusal.answer
+                );
+                Ok(())
+            }
+            Sent::TooMuch(error) => Err(UploadError::Kanidm {
+                doing: "giving temporary values to entries that collide",
+                error,
+            }),
+        }
+    }
+
+    /// The content of an entry with temporary values for the given attributes. The DN alone takes
+    /// no content. Temporary numbers begin with `numbers`, and each entry of the run has its own.
+    pub(crate) fn staged(&self, item: Item, attributes: &[Attribute], numbers: u32) -> Vec<u8> {
+        let uuid = self.uuid(item);
+        if attributes.iter().all(|a| *a == Attribute::Dn) {
+            return stub(uuid, Some(&temporary_id(uuid)));
+        }
+        let mut entry: Map<String, Value> =
+            serde_json::from_slice(&self.rendered(item, Form::Full)).unwrap_or_default();
+        for attribute in attributes {
+            match attribute {
+                Attribute::Dn => {
+                    entry.insert("externalId".to_owned(), format!("tmp-{uuid}").into());
+                }
+                Attribute::Name => {
+                    entry.insert("name".to_owned(), temporary_name(uuid).into());
+                }
+                Attribute::Gid => {
+                    if entry.contains_key("gidnumber") {
+                        entry.insert("gidnumber".to_owned(), item.temporary_gid(numbers).into());
+                    }
+                }
+                Attribute::Mail => {
+                    entry.remove("mail");
+                }
+            }
+        }
+        Value::Object(entry).to_string().into_bytes()
+    }
+
+    /// What could not be solved is held, with both sides as far as they are known.
+    fn hold_the_rest(&mut self, candidates: &[Candidate]) -> Result<(), UploadError> {
+        // Staged ones that were refused after all are back on the list, perhaps together.
+        self.search_waiting()?;
+        let again: Vec<(Item, Refusal)> = std::mem::take(&mut self.collided);
+        let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let owners = self.owners(candidates, &written);
+        let again: Vec<Candidate> = again
+            .into_iter()
+            .map(|(item, refusal)| Candidate::new(item, refusal, Vec::new(), Vec::new(), false))
+            .collect();
+        let items: HashSet<Item> = candidates.iter().map(|candidate| candidate.item).collect();
+        let is_known = |candidate: &&Candidate| !items.contains(&candidate.item);
+        let held: HashSet<Uuid> = self
+            .sender
+            .report
+            .held
+            .iter()
+            .filter(|held| !held.is_partial)
+            .map(|held| held.uuid)
+            .collect();
+        for candidate in candidates.iter().chain(again.iter().filter(is_known)) {
+            let Item::Record(at) = candidate.item else { continue };
+            if !written.contains(&at) && !held.contains(&self.uuid(candidate.item)) {
+                let reason = self.reason(candidate, candidates, &owners);
+                self.hold(candidate.item, Form::Full, reason, Fault::Conflict)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds one of many.
+    pub(crate) fn hold_one_of_many(
+        &mut self,
+        item: Item,
+        refusal: Refusal,
+    ) -> Result<(), UploadError> {
+        let candidate = self.candidate_of_many(item, refusal)?;
+        let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
+        let owners = self.owners(std::slice::from_ref(&candidate), &written);
+        let reason = self.reason(&candidate, &[], &owners);
+        self.hold(item, Form::Full, reason, Fault::Conflict)
+    }
+
+    fn reason(
+        &self,
+        candidate: &Candidate,
+        candidates: &[Candidate],
+        owners: &HashMap<Unique, Item>,
+    ) -> String {
+        let mut reason = if candidate.wants.is_empty() {
+            self.words(candidate.item, &candidate.refusal)
+        } else {
+            let sides: Vec<String> = candidate
+                .wants
+                .iter()
+                .map(|(value, holder)| self.sides(candidates, owners, value, *holder))
+                .collect();
+            format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
+        };
+        if self.staged.contains(&candidate.item) {
+            reason.push_str("; it may have a temporary name until then");
+        }
+        reason
+    }
+
+    /// Who was written with a value that a candidate wants.
+    fn owners(&self, candidates: &[Candidate], written: &BTreeSet<usize>) -> HashMap<Unique, Item> {
+        let wanted: HashSet<&Unique> =
+            candidates.iter().flat_map(|c| &c.wants).map(|(value, _)| value).collect();
+        let mut owners = HashMap::new();
+        if wanted.is_empty() {
+            return owners;
+        }
+        for item in written.iter().map(|at| Item::Record(*at)) {
+            owners.extend(
+                self.values(item)
+                    .into_iter()
+                    .filter(|value| wanted.contains(value))
+                    .map(|value| (value, item)),
+            );
+        }
+        owners
+    }
+
+    fn sides(
+        &self,
+        candidates: &[Candidate],
+        owners: &HashMap<Unique, Item>,
+        value: &Unique,
+        holder: Holder,
+    ) -> String {
+        let words = value.words();
+        let candidate = match holder {
+            Holder::Candidate(i) => candidates.get(i),
+            Holder::Another | Holder::Unknown => None,
+        };
+        if let Some(candidate) = candidate.filter(|c| !c.gives_up(value)) {
+            let dn = self.dn(candidate.item);
+            return format!(
+                "{words} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other"
+            );
+        }
+        let remedy = remedy(value);
+        match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
+            Some(item) => format!("{words} is already that of {}", self.dn(item)),
+            None if is_kanidms_own(value) => {
+                format!("{words} is that of an account or group of Kanidm's own: {remedy}")
+            }
+            None if holder == Holder::Unknown => {
+                format!(
+                    "{words} is taken in Kanidm, and so many are that the holder is not known. Run `--full-refresh`; if it stays, {remedy}"
+                )
+            }
+            None if self.input.full => {
+                format!(
+                    "{words} is taken in Kanidm, outside of this sync account (by {LOCAL}). Rename it there, or {remedy}"
+                )
+            }
+            None => format!(
+                "{words} is taken in Kanidm by an entry that this run does not touch ({LOCAL}). Rename it there, or {remedy}; \
+                 `--full-refresh` removes what is gone from the directory"
+            ),
+        }
+    }
+
+    /// The values of an entry that no other may have.
+    pub(crate) fn values(&self, item: Item) -> Vec<Unique> {
+        unique::values(&self.rendered(item, Form::Full))
+    }
+}
+
+/// Whose a value can be.
+const LOCAL: &str = "a local account or group, or another sync account's";
+
+/// Whether a name is one that every Kanidm has, for an account or group of its own.
+fn is_kanidms_own(value: &Unique) -> bool {
+    const PREFIXES: [&str; 3] = ["idm_", "domain_", "system_"];
+    match value {
+        Unique::Name(name) => {
+            ["admin", "anonymous"].contains(&name.as_str())
+                || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        }
+        Unique::Dn(_) | Unique::Gid(_) | Unique::Mail(_) => false,
+    }
+}
+
+/// How this entry gets another value.
+fn remedy(value: &Unique) -> &'static str {
+    match value {
+        Unique::Name(_) => "give this entry another name with map_name",
+        Unique::Gid(_) => "give this entry another number with map_gidnumber",
+        Unique::Mail(_) => "change the address in the directory",
+        Unique::Dn(_) => "synchronise this subtree into one sync account only",
+    }
+}
+
+/// Sets of candidates in which every wanted value is held within the set, and no value is another
+/// candidate's, too; connected ones together.
+fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
+    // Of two entries with one value only one can be written, be the value free or not.
+    let mut shared: HashMap<&Unique, usize> = HashMap::new();
+    candidates
+        .iter()
+        .flat_map(|c| &c.values)
+        .for_each(|value| *shared.entry(value).or_default() += 1);
+    let alone = |c: &Candidate| c.values.iter().all(|value| shared.get(value) == Some(&1));
+    let gives_up =
+        |holder: usize, value: &Unique| candidates.get(holder).is_some_and(|c| c.gives_up(value));
+    let mut solvable: Vec<bool> =
+        candidates.iter().map(|c| !c.wants.is_empty() && !c.wants_more && alone(c)).collect();
+    let is = |solvable: &[bool], i: usize| solvable.get(i).copied().unwrap_or(false);
+    loop {
+        let next: Vec<bool> = candidates
+            .iter()
+            .enumerate()
+            .map(|(i, c)| {
+                let solved = |(value, holder): &(Unique, Holder)| match holder {
+                    Holder::Candidate(h) => is(&solvable, *h) && gives_up(*h, value),
+                    Holder::Another | Holder::Unknown => false,
+                };
+                is(&solvable, i) && c.wants.iter().all(solved)
+            })
+            .collect();
+        if next == solvable {
+            break;
+        }
+        solvable = next;
+    }
+    // The smaller label wins until nothing changes: candidates are few.
+    let mut label: Vec<usize> = (0..candidates.len()).collect();
+    loop {
+        let mut changed = false;
+        for (i, candidate) in candidates.iter().enumerate().filter(|(i, _)| is(&solvable, *i)) {
+            for holder in candidate.wants.iter().filter_map(|(_, holder)| match holder {
+                Holder::Candidate(h) => Some(*h),
+                Holder::Another | Holder::Unknown => None,
+            }) {
+                let (Some(a), Some(b)) = (label.get(i).copied(), label.get(holder).copied()) else {
+                    continue;
+                };
+                for at in [i, holder] {
+                    if let Some(l) = label.get_mut(at).filter(|l| **l != a.min(b)) {
+                        *l = a.min(b);
+                        changed = true;
+                    }
+                }
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    let members = |l: usize| {
+        label
+            .iter()
+            .enumerate()
+            .filter(|(i, x)| **x == l && is(&solvable, *i))
+            .map(|(i, _)| i)
+            .collect::<Vec<_>>()
+    };
+    (0..candidates.len()).map(members).filter(|set| !set.is_empty()).collect()
+}
