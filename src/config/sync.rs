@@ -1,4 +1,4 @@
-//! The sync config: every key of INTERFACE.md, parsed into types that cannot hold a wrong value.
+//! The sync config: every key of [`super::keys`], parsed into types that cannot hold a wrong value.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;

@@ -1,9 +1,9 @@
 //! When an account may be used: lock and expiry attributes to Kanidm's `account_valid_from` and
 //! `account_expire`.
 //!
-//! Scope: the attributes of `sync_account_lock` in INTERFACE.md. A lock that cannot be understood
-//! must never make an account look unlocked, so every value that is not understood is a problem,
-//! and the entry is held whatever the policy says.
+//! Scope: the attributes that `sync_account_lock` switches on. A lock that cannot be understood must
+//! never make an account look unlocked. So every such value is a problem, and the entry is held
+//! whatever the policy says.
 //!
 //! | attribute | meaning |
 //! |---|---|
