@@ -1,10 +1,10 @@
 //! Entries that no earlier run could write and that have not changed since.
 //!
-//! Scope: what they cost. Mostly nothing has changed in Kanidm either, and there may be thousands
-//! of them: names that Kanidm's own accounts have. So they are sent apart from the entries that are
-//! new, and together. If that is refused, a few of them are tried alone, others in each run; and
-//! all of them if they are not many and the run has changed something, which may have made room. A
-//! full refresh tries each in any case.
+//! Scope: keeping them cheap. There may be thousands of them, for example with names of Kanidm's
+//! own accounts, and usually nothing has changed in Kanidm. They are sent together, separately from
+//! new entries. If Kanidm refuses that, each run tries a few of them alone, and different ones each
+//! time. If they are not many and the run changes anything, it tries all of them, because the
+//! change may have freed a value. A full refresh tries each of them.
 
 use std::collections::HashMap;
 
@@ -13,18 +13,18 @@ use uuid::Uuid;
 use super::UploadError;
 use super::item::{Form, Item};
 use super::send::{Refusal, Sent};
-use super::swaps::collide::SEVERAL;
+use super::swaps::collide::MAX_RETRIED;
 use super::write::{Together, Writer};
 use crate::kanidm::error::Fault;
 
-/// Maximum entries that are tried alone in a run that has changed nothing.
-const ALONE: usize = 5;
+/// Maximum entries tried alone in a run that changes nothing.
+const MAX_TRIED_ALONE: usize = 5;
 
 impl Writer<'_> {
-    /// Tries them, after the entries that are new. `changed`: the run has written or deleted
+    /// Tries these entries, after the new ones. `changed`: true if the run has written or deleted
     /// something, or wants to.
     pub(super) fn write_again(&mut self, changed: bool) -> Result<(), UploadError> {
-        let alone = if changed { SEVERAL } else { ALONE };
+        let alone = if changed { MAX_RETRIED } else { MAX_TRIED_ALONE };
         let items = std::mem::take(&mut self.again);
         if items.len() <= alone {
             return match (
@@ -33,15 +33,14 @@ impl Writer<'_> {
             ) {
                 (Together::Applied | Together::Sorted, _) => Ok(()),
                 (Together::Taken(refusal), [item]) => self.verdict(*item, Form::Full, refusal),
-                // Mostly each of them is at fault: a search among them would take twice as many
-                // questions.
+                // Usually each of them is at fault. A search would take twice as many questions.
                 (Together::Taken(_), _) => {
                     items.iter().try_for_each(|item| self.write_late(&[*item]))
                 }
             };
         }
         let blocks = self.send_again(&items)?;
-        let (alone, together) = chosen(&blocks, self.input.run.as_u128(), alone);
+        let (alone, together) = choose(&blocks, self.input.run.as_u128(), alone);
         for item in alone {
             self.write_alone(item)?;
         }
@@ -58,13 +57,13 @@ impl Writer<'_> {
                 reason.push_str("; ");
                 reason.push_str(note);
             }
-            // Which of them is at fault is not known.
+            // The entry at fault is unknown. A conflict does not count against bad data.
             self.hold_for(item, reason, Fault::Conflict)?;
         }
         Ok(())
     }
 
-    /// Tries one of many. Who has what it wants is not looked for.
+    /// Tries one of many entries. Does not search for the holder of the values it wants.
     fn write_alone(&mut self, item: Item) -> Result<(), UploadError> {
         let before = self.collided.len();
         self.write_late(&[item])?;
@@ -74,7 +73,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Sends them in chunks, and returns those that were refused.
+    /// Sends the entries in chunks, and returns the chunks that Kanidm refused.
     fn send_again(&mut self, items: &[Item]) -> Result<Vec<(Vec<Item>, Refusal)>, UploadError> {
         let (mut refused, mut rest) = (Vec::new(), items);
         while !rest.is_empty() {
@@ -85,7 +84,7 @@ impl Writer<'_> {
                     Ok(())
                 })?,
                 Sent::Refused(refusal) => refused.push((chunk.to_vec(), refusal)),
-                // Once more, in smaller chunks.
+                // The loop sends the chunk again in smaller parts.
                 Sent::TooMuch(_) if chunk.len() > 1 => {
                     self.too_much(chunk);
                     continue;
@@ -98,8 +97,8 @@ impl Writer<'_> {
     }
 }
 
-/// A few, others in each run, and the rest.
-fn chosen(
+/// Chooses `alone` entries, different ones in each run. Returns them and the rest.
+fn choose(
     blocks: &[(Vec<Item>, Refusal)],
     run: u128,
     alone: usize,

@@ -1,7 +1,8 @@
-//! How much goes into one POST: within the configured limits, as much as Kanidm handles in a third
-//! of the time-out.
+//! The size of a POST.
 //!
-//! The cost of an entry grows with what Kanidm already holds, so it is measured and not assumed.
+//! Scope: the number of entries and bytes, within the configured limits. A POST should take a third
+//! of the time-out. The cost of an entry grows with the content of Kanidm, so the size follows the
+//! measured time.
 
 use std::time::Duration;
 
@@ -27,13 +28,13 @@ impl BatchSize {
         }
     }
 
-    /// How many of the first `sizes` (bytes each) fit into one POST; at least one, and an entry
-    /// larger than the limit goes alone.
+    /// Returns how many of the first `sizes` (bytes each) fit into one POST. The result is at least
+    /// 1 if there are any: an entry larger than the limit goes alone.
     pub(super) fn fit(&self, sizes: impl Iterator<Item = usize>) -> usize {
         let mut bytes = 0_usize;
         let mut count = 0_usize;
         for size in sizes.take(self.entries) {
-            // A comma each.
+            // Each entry has a comma.
             bytes = bytes.saturating_add(size).saturating_add(1);
             if bytes > self.bytes && count > 0 {
                 break;
@@ -43,7 +44,7 @@ impl BatchSize {
         count
     }
 
-    /// A POST of `count` entries took `time`.
+    /// Adjusts the size after a POST of `count` entries that took `time`.
     pub(super) fn took(&mut self, count: usize, time: Duration) {
         if time > self.target && count > 0 {
             let fitting =
@@ -56,8 +57,8 @@ impl BatchSize {
         }
     }
 
-    /// A POST of `count` entries and `bytes` bytes was too large, or took too long: half of that is
-    /// the most from now on.
+    /// Halves the limits after a POST of `count` entries and `bytes` bytes that was too large or
+    /// too slow.
     pub(super) fn too_much(&mut self, count: usize, bytes: usize) {
         self.max_entries = (count / 2).clamp(1, self.max_entries);
         self.max_bytes = (bytes / 2).clamp(1, self.max_bytes);

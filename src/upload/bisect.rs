@@ -1,20 +1,24 @@
-//! Finding the few of many items that a POST is refused for.
+//! The search for culprits: the few items among many that make Kanidm refuse a POST.
 //!
-//! Scope: the one search of this crate. It walks from left to right with steps as long as the items
-//! between the last culprits, and halves a step that is refused. For `k` culprits among `n` this
-//! takes about `k * (2 + log2(n / k))` tests, and nearly the least possible where many are at
-//! fault.
+//! Scope: the only search of this crate. It walks from left to right in steps as long as the usual
+//! distance between culprits, and halves a step that is refused. For `k` culprits among `n` items
+//! it takes about `k * (2 + log2(n / k))` tests. That is nearly the minimum if many items are
+//! culprits.
 
 use std::ops::{ControlFlow, Range};
 
-/// Whether the search goes on after a culprit.
+/// Whether the search continues after a culprit.
 pub(super) type Flow = ControlFlow<()>;
 
-/// Finds culprits among `count` items and reports each by its position.
+/// Finds the culprits among `count` items and reports each by its position.
 ///
-/// `is_clean` tests a range. `found` gets a culprit, and whether it was tested alone: the last item
-/// of a range is known by elimination. Returns the position from which nothing is known: `count`,
-/// unless `found` ended the search. `refused`: all of them together are known to fail.
+/// - `refused`: true if all items together are known to fail.
+/// - `is_clean` tests a range.
+/// - `found` gets a culprit, and whether it was tested alone. The last item of a range is found by
+///   elimination.
+///
+/// Returns the position after the last item with a known result. This is `count`, unless `found`
+/// ends the search.
 pub(super) fn culprits<E>(
     count: usize,
     refused: bool,
@@ -32,7 +36,7 @@ pub(super) fn culprits<E>(
         let (culprit, alone) = first(at..end, &mut is_clean)?;
         number = number.saturating_add(1);
         at = culprit.saturating_add(1);
-        // About 0.7 of the distance between two culprits is the best step.
+        // A step of about 0.7 times the distance between culprits needs the fewest tests.
         step = (at.saturating_mul(7) / number.saturating_mul(10)).max(1);
         if found(culprit, alone)?.is_break() {
             return Ok(at);
@@ -41,7 +45,7 @@ pub(super) fn culprits<E>(
     Ok(count)
 }
 
-/// The first culprit of a range that was refused, and whether it was tested alone.
+/// Returns the first culprit of a range that was refused, and whether it was tested alone.
 fn first<E>(
     range: Range<usize>,
     is_clean: &mut impl FnMut(Range<usize>) -> Result<bool, E>,

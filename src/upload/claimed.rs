@@ -1,8 +1,9 @@
 //! Mail addresses that two persons of a run want.
 //!
-//! Scope: who gets them. The mapper gives an address to the person who comes first, and in the
-//! directory anybody may be first who may write the own `mail`. So the one who has the address in
-//! Kanidm keeps it: Kanidm is asked ([`super::swaps::ask`]). If it does not say, nobody gets it.
+//! Scope: who gets the address. The mapper gives it to the person who comes first, and anybody who
+//! may write their own `mail` can come first. The person who has the address in Kanidm therefore
+//! keeps it. [`super::swaps::ask`] asks Kanidm. If Kanidm does not say, neither person gets the
+//! address.
 
 use std::collections::HashMap;
 
@@ -16,7 +17,7 @@ use super::{HeldByKanidm, UploadError};
 use crate::content::unique::Unique;
 use crate::kanidm::state::SyncState;
 
-/// What becomes of a person's addresses on the way to Kanidm.
+/// Changes to the addresses of a person before it is sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MailChange {
     without: Vec<String>,
@@ -24,8 +25,8 @@ pub(super) struct MailChange {
 }
 
 impl Writer<'_> {
-    /// Asks who has which claimed address. Not from the state Refresh, where a question is answered
-    /// as if the others were deleted.
+    /// Asks who has each claimed address. Does nothing in the state Refresh, where Kanidm answers a
+    /// question as if all other entries were deleted.
     pub(super) fn settle_claims(&mut self) -> Result<(), UploadError> {
         if self.claims_settled
             || self.input.claimed.is_empty()
@@ -52,7 +53,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The first one does not get the address, and is named.
+    /// Takes the address from the first person and reports that person.
     fn deny(&mut self, owner: Item, loser: Item, address: &str) {
         let uuid = self.uuid(owner);
         let denied = &mut self.mails.entry(uuid).or_default().without;
@@ -70,7 +71,7 @@ impl Writer<'_> {
     }
 }
 
-/// A person, as JSON, with its addresses changed.
+/// Returns a person (JSON) with the changes applied to its addresses.
 pub(super) fn changed(change: &MailChange, entry: &[u8]) -> Vec<u8> {
     let Ok(mut content) = serde_json::from_slice::<Map<String, Value>>(entry) else {
         return entry.to_vec();

@@ -1,4 +1,6 @@
-//! Deletes what is gone from the directory.
+//! Deletions.
+//!
+//! Scope: the POSTs that delete entries which are gone from the directory.
 
 use uuid::Uuid;
 
@@ -11,7 +13,7 @@ use crate::kanidm::request::{Entries, Retention};
 const NOT_DELETED: &str = "it is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account";
 
 impl Writer<'_> {
-    /// Deletions, in POSTs of their own that do not move the cookie.
+    /// Deletes in separate POSTs that do not move the cookie.
     pub(super) fn delete(&mut self) -> Result<(), UploadError> {
         match &self.input.retention {
             Retention::Ignore => Ok(()),
@@ -29,7 +31,8 @@ impl Writer<'_> {
         }
     }
 
-    /// One UUID that belongs to another sync account makes Kanidm refuse the whole list.
+    /// Deletes `uuids`, and halves the list if Kanidm refuses it. One UUID of another sync account
+    /// makes Kanidm refuse the whole list.
     fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
         let list = Retention::Delete(uuids.to_vec());
         let sent = match uuids {

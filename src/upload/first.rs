@@ -1,8 +1,9 @@
-//! Out of the state Refresh with more than one POST.
+//! Leaving the state Refresh with more than one POST.
 //!
-//! A POST from Refresh deletes every entry of the sync account that it does not list, so the first
-//! one lists them all: bare objects, which keep the content and the DN that Kanidm has and
-//! therefore cannot collide with anything. From then on the state is one of ours.
+//! Scope: the POST that lists every UUID. A POST from Refresh deletes every entry of the sync
+//! account that it does not list. The first POST therefore lists them all as stubs. Stubs keep the
+//! content and the DN in Kanidm, so they collide with nothing. Afterwards the stored state is an
+//! envelope of this program.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -22,8 +23,8 @@ use crate::kanidm::error::{Fault, KanidmError};
 use crate::kanidm::request::{Entries, Retention};
 
 impl<'a> Writer<'a> {
-    /// Lists every UUID in one POST. Entries that make Kanidm refuse the list (deleted and not
-    /// forgotten yet, or not of this sync account) are found and held.
+    /// Lists every UUID in one POST. Holds the entries that make Kanidm refuse the list: they are
+    /// in the recycle bin, or belong to another sync account.
     pub(super) fn list_all(&mut self) -> Result<(), UploadError> {
         loop {
             let entries = self.listed();
@@ -50,8 +51,8 @@ impl<'a> Writer<'a> {
         let (input, order) = (self.input, Rc::clone(&self.order));
         Entries::new(order.len(), move |at| {
             let uuid = order.get(at).map(|item| item.uuid(input)).unwrap_or_default();
-            // Kanidm refuses a list without any externalId (`emptyrequest`); which one it is does
-            // not matter, it is set right with the content.
+            // Kanidm refuses a list without any externalId (`emptyrequest`). Any entry can bring
+            // it, because the content sets the right one later.
             let external_id = (at == 0).then(|| temporary_id(uuid));
             Cow::Owned(stub(uuid, external_id.as_deref()))
         })
@@ -73,7 +74,7 @@ impl<'a> Writer<'a> {
             self.hold(item, Form::Full, reason, why.fault)?;
         }
         match found.last() {
-            // A list of nobody would delete everybody that Kanidm has.
+            // An empty list would delete every entry in Kanidm.
             Some(last) if self.order.is_empty() => {
                 let last = HeldByKanidm {
                     uuid: self.uuid(*last),
@@ -88,9 +89,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Those of `items` that cause `fault`, which together they do. Only an entry that was refused
-    /// by itself is among them: Kanidm deletes what the list leaves out, and an administrator may
-    /// mend an entry while the others are asked for.
+    /// Returns the items that cause `fault`. Kanidm refused `items` together for it.
+    ///
+    /// Each result was refused alone. Kanidm deletes the entries that the list leaves out, and an
+    /// administrator may repair an entry during the search.
     fn at_fault(&mut self, items: &[Item], fault: Fault) -> Result<Vec<Item>, UploadError> {
         let mut found = Vec::new();
         let this = RefCell::new(self);
@@ -111,10 +113,11 @@ impl<'a> Writer<'a> {
         Ok(found)
     }
 
-    /// Asks Kanidm whether some of `items` cause `fault`, by a POST that it cannot apply: in the
-    /// state Refresh, one that lists only a part of the entries must not succeed, so it ends with
-    /// entries that are wrong in more than one way. Both faults are found before the contents are
-    /// looked at.
+    /// Asks Kanidm whether some of `items` cause `fault`.
+    ///
+    /// In the state Refresh, a POST with a part of the entries must never succeed. It therefore
+    /// ends with entries that are wrong in several ways. Kanidm checks for both faults before it
+    /// reads the contents.
     fn is_among(&mut self, items: &[Item], fault: Fault) -> Result<bool, UploadError> {
         let stubs = items.iter().map(|i| stub(self.uuid(*i), Some(&temporary_id(self.uuid(*i)))));
         let entries: Vec<Cow<'_, [u8]>> =
@@ -123,8 +126,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Entries that no Kanidm accepts, whichever of its checks it should do without one day: values of
-/// the wrong types, nothing of what is required, a number that is Kanidm's own.
+/// Entries that every Kanidm refuses, even if a later version drops one of its checks. They have
+/// values of the wrong type, lack mandatory attributes, and use a number that Kanidm reserves.
 fn invalid(run: Uuid) -> impl Iterator<Item = Vec<u8>> {
     let entry = |n: u128, mut content: Value| {
         let uuid = Uuid::from_u128(run.as_u128() ^ n);
@@ -141,7 +144,7 @@ fn invalid(run: Uuid) -> impl Iterator<Item = Vec<u8>> {
     .into_iter()
 }
 
-/// An externalId that no directory has, as JSON.
+/// An externalId (JSON) that no directory has.
 pub(super) fn temporary_id(uuid: Uuid) -> Vec<u8> {
     format!("\"tmp-{uuid}\"").into_bytes()
 }

@@ -1,4 +1,7 @@
-//! One thing to send, and how: with its content, or as an object without.
+//! Items of a POST.
+//!
+//! Scope: one item, and the form in which it is sent: with its content, or as a stub without
+//! content.
 
 use std::borrow::Cow;
 
@@ -8,26 +11,27 @@ use super::Upload;
 use crate::content::changeset::{Kind, Record};
 use crate::kanidm::request::COMMA;
 
-/// Something to send: a position in the change set, or in the list of held entries.
+/// An item to send, by its position in the change set or in the list of held entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
     Record(usize),
     Held(usize),
 }
 
-/// How an item is sent.
+/// The form in which an item is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// With its content. Of a held entry: its DN.
+    /// The content of the entry. A held entry has no content here, so this is its DN.
     Full,
-    /// Its DN alone: exists afterwards and is found as a member, keeps its content.
+    /// Only the DN. The entry then exists in Kanidm, groups can name it as a member, and it keeps
+    /// its content.
     Named,
-    /// Nothing but its UUID: exists afterwards, keeps its content and its DN.
+    /// Only the UUID. The entry then exists in Kanidm and keeps its content and its DN.
     Bare,
 }
 
 impl Item {
-    /// The record, unless it is a held entry.
+    /// The record of the item; `None` for a held entry.
     pub(super) fn record<'a>(self, input: &Upload<'a>) -> Option<&'a Record> {
         match self {
             Item::Record(at) => input.changes.records().get(at),
@@ -35,13 +39,13 @@ impl Item {
         }
     }
 
-    /// What it is; nothing is known of a held entry.
+    /// Person or group; `None` for a held entry, whose kind is not known.
     pub(super) fn kind(self, input: &Upload<'_>) -> Option<Kind> {
         self.record(input).map(|r| r.kind)
     }
 
-    /// A number that no other item of a run gets, in the range of Kanidm that directories hardly
-    /// use: 1879048192 to 2147483647. `first`: the first of the run.
+    /// A temporary gidnumber that no other item of the run gets. `first` is the first number of the
+    /// run. The range is 1879048192 to 2147483647, which Kanidm accepts and directories hardly use.
     pub(super) fn temporary_gid(self, first: u32) -> u32 {
         const RANGE: u32 = 1 << 28;
         const START: u32 = 1_879_048_192;
@@ -50,7 +54,7 @@ impl Item {
         START.saturating_add(number)
     }
 
-    /// Its UUID in Kanidm.
+    /// The UUID of the item in Kanidm.
     pub(super) fn uuid(self, input: &Upload<'_>) -> Uuid {
         match self {
             Item::Record(_) => self.record(input).map(|r| r.uuid),
@@ -59,7 +63,7 @@ impl Item {
         .unwrap_or_default()
     }
 
-    /// Its DN.
+    /// The DN of the item.
     pub(super) fn dn(self, input: &Upload<'_>) -> String {
         match self {
             Item::Record(_) => self.record(input).map(|r| input.changes.external_id(r)),
@@ -68,8 +72,7 @@ impl Item {
         .unwrap_or_default()
     }
 
-    /// What separates it, as it is sent, from the one before: a comma, and how an entry with
-    /// content begins.
+    /// The bytes before [`rest`](Self::rest): a comma, and the fixed head of an entry with content.
     pub(super) fn head(self, input: &Upload<'_>, form: Form) -> &'static [u8] {
         match self.record(input) {
             Some(record) if form == Form::Full => input.changes.head(record),
@@ -77,7 +80,7 @@ impl Item {
         }
     }
 
-    /// What stands behind that; content is not copied.
+    /// The bytes after [`head`](Self::head). Content is borrowed, not copied.
     pub(super) fn rest<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
         match self.record(input) {
             Some(record) if form == Form::Full => Cow::Borrowed(input.changes.rest(record)),
@@ -85,7 +88,7 @@ impl Item {
         }
     }
 
-    /// A JSON object.
+    /// The item as a JSON object.
     pub(super) fn render<'a>(self, input: &Upload<'a>, form: Form) -> Cow<'a, [u8]> {
         let dn = match self.record(input) {
             Some(record) if form == Form::Full => return Cow::Owned(input.changes.json(record)),
@@ -96,12 +99,12 @@ impl Item {
     }
 }
 
-/// An object without content; `external_id` is JSON.
+/// A JSON object without content. `external_id` is JSON.
 pub(super) fn stub(uuid: Uuid, external_id: Option<&[u8]>) -> Vec<u8> {
     const REST: &[u8] = b"\"schemas\":[],\"id\":\"";
     const UUID: usize = 36;
-    // Of a list of all UUIDs this makes each twice, once for its length: in one piece, and not by
-    // `format!`, which takes five times as long.
+    // Speed matters: a list of all UUIDs makes each stub twice, once to measure the length.
+    // `format!` takes five times as long.
     let mut json = Vec::with_capacity(external_id.map_or(0, <[u8]>::len) + REST.len() + UUID + 20);
     json.push(b'{');
     if let Some(id) = external_id {

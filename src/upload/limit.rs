@@ -1,14 +1,16 @@
-//! A person who is held, and whose account the directory locks or limits in time.
+//! Locks and time limits of held persons.
 //!
-//! An entry is held as a whole. What keeps it may be its owner's doing, such as a mail address that
-//! is somebody else's, and a lock must not wait for that: it is sent by itself. Kanidm clears what
-//! a schema allows and an entry does not bring; of the schema `account` alone these are the name,
-//! the display name and the limits, so that everything else stays as it is: number, shell,
-//! addresses, keys, passwords. An entry that Kanidm does not have as a person yet it refuses with
-//! no more than that, so that nobody comes into being half.
+//! Scope: a lock reaches Kanidm even if the rest of the entry does not. The owner may cause the
+//! refusal, for example with the mail address of somebody else. A lock must not wait for that, so
+//! it is sent alone.
 //!
-//! Where the name itself is what cannot be had, an account that has ended is closed under a
-//! temporary name. Which one it has in Kanidm cannot be read, and nobody logs in by it any more.
+//! Kanidm clears each attribute that the schemas of an entry allow and the entry omits. The schema
+//! `account` covers only the name, the display name and the limits. The number, shell, addresses,
+//! keys and passwords therefore stay. Kanidm refuses such an entry for a UUID that is no person
+//! yet, so no incomplete person is created.
+//!
+//! If the name is taken, an ended account is closed under a temporary name. Its current name in
+//! Kanidm cannot be read, and nobody logs in to an ended account.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -30,27 +32,29 @@ use crate::kanidm::state::SyncState;
 
 const LIMITS: [&str; 2] = [EXPIRE, "account_valid_from"];
 const EXPIRE: &str = "account_expire";
-const KEPT: [&str; 4] = ["externalId", "id", "name", "displayname"];
-/// Maximum POSTs of a search for accounts that cannot be closed: mostly those of persons whom
+const REQUIRED: [&str; 4] = ["externalId", "id", "name", "displayname"];
+/// Maximum POSTs of a search for accounts that cannot be closed. Most of these are persons that
 /// Kanidm does not have.
-const SEARCH: usize = 4_000;
-/// The same, among those that were searched by an earlier run and have not changed since.
-const SEARCH_AGAIN: usize = 10;
+const MAX_SEARCH_POSTS: usize = 4_000;
+/// The same maximum for accounts that an earlier run searched and that have not changed since.
+const MAX_SEARCH_POSTS_AGAIN: usize = 10;
 
 impl Writer<'_> {
-    /// Sees to the lock or limit in time of a person who is held, for `fault`. Says in words what
-    /// came of it, where there is something to say. From the state Refresh it would delete
-    /// everybody else, and Kanidm takes nothing for an entry that is not ours.
+    /// Sends the lock or time limit of a person that is held because of `fault`. Returns a note for
+    /// the report, if there is something to say.
+    ///
+    /// Nothing is sent in the state Refresh, where the POST would delete every other entry. Nothing
+    /// is sent for [`Fault::Foreign`]: Kanidm refuses every change to such an entry.
     pub(super) fn send_limit(
         &mut self,
         item: Item,
         fault: Fault,
     ) -> Result<Option<&'static str>, UploadError> {
-        // Who is deleted does not log in.
+        // A deleted person cannot log in.
         if item.kind(self.input) != Some(Kind::Person) || fault == Fault::Masked {
             return Ok(None);
         }
-        let Some(limit) = limits_alone(&self.rendered(item, Form::Full)) else {
+        let Some(limit) = only_limits(&self.rendered(item, Form::Full)) else {
             return Ok(None);
         };
         if fault == Fault::Foreign || *self.sender.current() == SyncState::Refresh {
@@ -73,14 +77,14 @@ impl Writer<'_> {
         }
     }
 
-    /// The same for several, together. Those that something is to be said of.
+    /// Sends the limits of several held persons together. Returns a note for each person who needs
+    /// one.
     pub(super) fn send_limits(
         &mut self,
         items: &[Item],
     ) -> Result<Vec<(Uuid, &'static str)>, UploadError> {
-        let of = |item: &Item| {
-            Some((self.uuid(*item), limits_alone(&self.rendered(*item, Form::Full))?))
-        };
+        let of =
+            |item: &Item| Some((self.uuid(*item), only_limits(&self.rendered(*item, Form::Full))?));
         let limits: Vec<(Uuid, Vec<u8>)> = items.iter().filter_map(of).collect();
         let together: Vec<Cow<'_, [u8]>> =
             limits.iter().map(|(_, limit)| Cow::Borrowed(limit.as_slice())).collect();
@@ -93,7 +97,7 @@ impl Writer<'_> {
         if let Sent::Applied(_) = self.sender.send_aside(&together.into(), &Retention::Ignore)? {
             return Ok(Vec::new());
         }
-        let refused = self.close_all(&limits, &mut { SEARCH_AGAIN })?;
+        let refused = self.close_all(&limits, &mut { MAX_SEARCH_POSTS_AGAIN })?;
         let limits: Vec<(Uuid, Vec<u8>)> =
             limits.into_iter().filter(|(uuid, _)| refused.contains(uuid)).collect();
         let closed: Vec<(Uuid, Vec<u8>)> = limits
@@ -104,7 +108,7 @@ impl Writer<'_> {
         closed.iter().for_each(|(uuid, _)| {
             open.remove(uuid);
         });
-        let refused = self.close_all(&closed, &mut { SEARCH_AGAIN })?;
+        let refused = self.close_all(&closed, &mut { MAX_SEARCH_POSTS_AGAIN })?;
         let note = |uuid: Uuid| (uuid, if refused.contains(&uuid) { STILL_OPEN } else { LOCKED });
         Ok(open
             .into_iter()
@@ -113,23 +117,24 @@ impl Writer<'_> {
             .collect())
     }
 
-    /// Closes the accounts of persons whom the mapping holds.
+    /// Closes the ended accounts of persons that the mapping holds.
     pub(super) fn close_ended(&mut self) -> Result<(), UploadError> {
         self.ended_closed = true;
-        let all = self.input.ended.iter().map(|person| (person.uuid, closed(person)));
+        let all = self.input.ended.iter().map(|person| (person.uuid, closing_entry(person)));
         let (again, new): (Vec<_>, Vec<_>) =
             all.partition(|(uuid, _)| self.input.tried_before.contains(uuid));
         if *self.sender.current() == SyncState::Refresh {
             self.sender.report.open = self.input.ended.iter().map(|person| person.uuid).collect();
             return Ok(());
         }
-        let mut open = self.close_all(&new, &mut { SEARCH })?;
-        open.extend(self.close_all(&again, &mut { SEARCH_AGAIN })?);
+        let mut open = self.close_all(&new, &mut { MAX_SEARCH_POSTS })?;
+        open.extend(self.close_all(&again, &mut { MAX_SEARCH_POSTS_AGAIN })?);
         self.sender.report.open = open;
         Ok(())
     }
 
-    /// Sends these, and finds those that Kanidm does not take, in so many POSTs more.
+    /// Sends `entries` and returns those that Kanidm refuses. The search ends after `left` POSTs;
+    /// the remaining entries then count as refused.
     fn close_all(
         &mut self,
         entries: &[(Uuid, Vec<u8>)],
@@ -157,19 +162,19 @@ impl Writer<'_> {
     }
 }
 
-/// Of a person, as JSON: when the account may be used, and what Kanidm requires beside it. Nothing
-/// if it is not limited.
-fn limits_alone(entry: &[u8]) -> Option<Vec<u8>> {
+/// Reduces a person (JSON) to its time limits and the attributes that Kanidm requires with them.
+/// `None` if the person has no limit.
+fn only_limits(entry: &[u8]) -> Option<Vec<u8>> {
     let mut entry: Map<String, Value> = serde_json::from_slice(entry).ok()?;
     if !LIMITS.iter().any(|key| entry.contains_key(*key)) {
         return None;
     }
-    entry.retain(|key, _| LIMITS.contains(&key.as_str()) || KEPT.contains(&key.as_str()));
+    entry.retain(|key, _| LIMITS.contains(&key.as_str()) || REQUIRED.contains(&key.as_str()));
     entry.insert("schemas".to_owned(), ACCOUNT.into());
     serde_json::to_vec(&entry).ok()
 }
 
-/// Such an entry by another name, if the account has ended.
+/// Gives the result of [`only_limits`] a temporary name. `None` if the account has not ended.
 fn under_temporary_name(limit: &[u8], uuid: Uuid) -> Option<Vec<u8>> {
     let mut entry: Map<String, Value> = serde_json::from_slice(limit).ok()?;
     if !entry.get(EXPIRE).and_then(Value::as_str).is_some_and(has_ended) {
@@ -179,8 +184,8 @@ fn under_temporary_name(limit: &[u8], uuid: Uuid) -> Option<Vec<u8>> {
     serde_json::to_vec(&entry).ok()
 }
 
-/// Such an entry, of a person who was not mapped.
-fn closed(person: &EndedPerson<'_>) -> Vec<u8> {
+/// The JSON object that closes the account of a person without mapped content.
+fn closing_entry(person: &EndedPerson<'_>) -> Vec<u8> {
     let EndedPerson { uuid, dn, ended } = person;
     let entry = json!({
         "schemas": ACCOUNT,

@@ -1,11 +1,13 @@
-//! Members that are held back.
+//! Held members of groups.
 //!
-//! A group names an entry by its DN. While that entry is held, Kanidm may know another one by this
-//! DN: one that has moved away in the directory and is held itself, or one that gave the DN up in
-//! the very POST that brings the group (Kanidm finds it by that DN still, and goes on doing so
-//! until another entry takes it). So an entry that is held gets its DN in Kanidm, and nothing else,
-//! before groups name it. Where that cannot be, groups do without the member until the entry goes
-//! through: nobody takes its place.
+//! Scope: groups never get the wrong member. A group names a member by its DN. While that member is
+//! held, Kanidm may know another entry by the same DN:
+//! - an entry that moved away in the directory and is held itself, or
+//! - an entry that gives the DN up in the POST that brings the group. Kanidm finds this entry by
+//!   the old DN until another entry takes the DN.
+//!
+//! Held entries therefore get their DN in Kanidm, and no content, before groups name them. If
+//! Kanidm refuses the DN, groups leave the member out until the entry is accepted.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,7 +22,7 @@ use super::{Upload, UploadError};
 use crate::content::changeset::Kind;
 use crate::kanidm::request::Retention;
 
-/// A group, as far as its members are concerned; the rest is passed on as it is.
+/// The members of a group. Other keys pass through unchanged.
 #[derive(Deserialize, Serialize)]
 struct GroupContent {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -40,7 +42,7 @@ impl GroupContent {
     }
 }
 
-/// The held entries (positions in `stubs`) that a group of this run names.
+/// Returns the held entries that a group of this run names.
 pub(super) fn held_and_named(input: &Upload<'_>) -> Vec<Item> {
     if input.stubs.is_empty() {
         return Vec::new();
@@ -57,9 +59,9 @@ pub(super) fn held_and_named(input: &Upload<'_>) -> Vec<Item> {
 }
 
 impl Writer<'_> {
-    /// Of `groups`, which are written: those that name entries which do not have their DN in Kanidm
-    /// yet are sent again, with these members where they can have it now, and without them where
-    /// they cannot.
+    /// Sends groups again that name held members. `groups` are written already. Members without
+    /// their DN in Kanidm get it first. If Kanidm refuses the DN, the group is sent without that
+    /// member.
     pub(super) fn settle_held_members(&mut self, groups: &[Item]) -> Result<(), UploadError> {
         let stubs =
             (0..self.input.stubs.len()).map(Item::Held).filter(|item| !self.has_its_dn(*item));

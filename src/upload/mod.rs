@@ -1,25 +1,29 @@
-//! What a run sends to Kanidm, in which order, in how many POSTs.
+//! Uploads one run to Kanidm: which POSTs, in which order.
 //!
-//! Scope: order and safety. The parts: `send` (one POST, which may have to be repeated), `first`
-//! (out of the state Refresh), `delete`, `write` (chunks, and finding the entries at fault),
-//! `bisect` (the search for the few of many), `collide` (values that are taken), `exchange` (many
-//! entries that pass values round), `again` (what earlier runs could not write), `ask` (who has
-//! which value).
+//! Scope: order and safety. The modules:
+//! - `send`: one POST, repeated where that is safe.
+//! - `first`: leaving the state Refresh with several POSTs.
+//! - `delete`: deletions.
+//! - `write`: chunks, and the search for the entries at fault.
+//! - `bisect`: the search for few items among many.
+//! - `swaps`: values that are taken. `collide` solves small cases, `exchange` large ones, and `ask`
+//!   finds out who has a value.
+//! - `again`: entries that earlier runs could not write.
 //!
-//! 1. Deletions go first, in POSTs of their own where something is written after them, so that
-//!    names and DNs they free can be used again. From the state Refresh, which deletes whatever is
-//!    not listed, this is one POST that lists every UUID.
-//! 2. Persons, then groups: a member that does not exist yet is dropped without a word, so when
-//!    groups do not fit into one POST they are all made known before the first of them gets its
-//!    members.
-//! 3. The last POST moves the cookie. Those before it store the envelope of the run before, marked
-//!    with this run's id and a number of their own: two runs cannot mix, a POST whose answer was
-//!    lost is recognised by the state it left, and whatever is interrupted is repeated.
+//! The rules:
+//! 1. Deletions go first. If the run writes anything, they have their own POSTs, so that writes can
+//!    reuse the freed names and DNs. In the state Refresh, Kanidm deletes every entry that a POST
+//!    does not list. One POST therefore lists every UUID.
+//! 2. Persons go before groups, because Kanidm silently drops a member that it does not know. If
+//!    the groups do not fit into one POST, Kanidm gets all their DNs before any of their members.
+//! 3. The last POST moves the cookie. Earlier POSTs store the envelope of the previous run, marked
+//!    with the id of this run and a sequence number. The mark keeps two runs from mixing. It
+//!    identifies the POST that left a state, even if its answer was lost. It tells the next run to
+//!    repeat an interrupted upload.
 //!
-//! A POST deletes before anything is written, but for two that do all there is to do at once: from
-//! the state Refresh the one that brings the whole content, and in a run that has nothing to write
-//! the one that moves the cookie. So an upload may end between any two POSTs: the next run finishes
-//! what it left.
+//! Only two kinds of POST combine deletions with other work. In the state Refresh, a POST with the
+//! whole content also deletes. In a run without writes, the POST that moves the cookie also
+//! deletes. An upload may therefore end between any two POSTs, and the next run finishes the rest.
 
 mod again;
 mod batch;
@@ -51,62 +55,63 @@ use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, SyncState};
 use crate::kanidm::transport::{Clock, SyncServer};
 
-/// Everything an upload needs to know.
+/// The input of an upload.
 pub struct Upload<'a> {
-    /// What Kanidm had stored when the run began.
+    /// The state that Kanidm has stored when the run begins.
     pub state: SyncState,
-    /// What the envelope says until the last POST: the one that was read, or the default from the
+    /// The envelope to store until the last POST: the one that was read, or the default in the
     /// state Refresh.
     pub base: Envelope,
-    /// Whether `changes` are the whole content: an interrupted one has to be repeated in full.
+    /// True if `changes` is the whole content. An interrupted upload of it must be repeated in
+    /// full.
     pub full: bool,
-    /// Random, tells this run from any other.
+    /// Random; identifies this run.
     pub run: Uuid,
-    /// What to delete. Ignored in the state Refresh, where everything is deleted that is neither in
-    /// `changes` nor in `stubs`.
+    /// The deletions. Ignored in the state Refresh: there, Kanidm deletes everything that is
+    /// neither in `changes` nor in `stubs`.
     pub retention: Retention,
-    /// What to write.
+    /// The entries to write.
     pub changes: &'a ChangeSet,
-    /// Held entries (UUID in Kanidm, DN): in the state Refresh they are listed, so that Kanidm
-    /// keeps what it has of them.
+    /// Held entries: UUID in Kanidm, and DN. In the state Refresh the upload lists them, so that
+    /// Kanidm keeps their content.
     pub stubs: &'a [(Uuid, String)],
-    /// Of these, the persons whose accounts have ended.
+    /// The persons among `stubs` whose accounts have ended.
     pub ended: &'a [EndedPerson<'a>],
-    /// Entries of `changes` (UUIDs in Kanidm) that were held before and have not changed since:
-    /// refusing them once more says nothing new.
+    /// Entries of `changes`, by UUID in Kanidm, that earlier runs held and that have not changed
+    /// since. Another refusal of them is no news.
     pub tried_before: &'a HashSet<Uuid>,
-    /// Attributes that are known to be yielded to Kanidm.
+    /// Attributes that earlier runs found to be yielded to Kanidm.
     pub yielded: Yielded,
     /// Mail addresses that two persons want.
     pub claimed: &'a [Claimed],
-    /// UUIDs in Kanidm of all entries that the directory shows now, for an increment in which many
-    /// values change hands. Nothing if the directory does not answer.
+    /// Returns the UUIDs in Kanidm of all entries that the directory shows now. An increment needs
+    /// them when many values change hands. `None` if the directory does not answer.
     pub everyone: &'a dyn Fn() -> Option<Vec<Uuid>>,
-    /// The envelope to store at the end, given the entries that Kanidm did not accept.
+    /// Builds the envelope to store at the end from the entries that Kanidm did not accept.
     pub finish: &'a dyn Fn(&[HeldByKanidm]) -> Envelope,
-    /// How much at once.
+    /// The size limits of a POST.
     pub limits: Limits,
 }
 
-/// A person who is held, and whose account is to be closed all the same.
+/// A held person whose account the upload closes nevertheless.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedPerson<'a> {
     /// The UUID in Kanidm.
     pub uuid: Uuid,
     /// The DN.
     pub dn: &'a str,
-    /// Since when.
+    /// When the account ended, and its display name.
     pub ended: &'a Ended,
 }
 
-/// How much at once.
+/// Limits of one POST and of the upload.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Entries a POST.
+    /// Maximum entries in a POST.
     pub max_entries: usize,
-    /// Bytes of entries a POST.
+    /// Maximum bytes of entries in a POST.
     pub max_bytes: usize,
-    /// For one POST; chunks are made to take a third of it.
+    /// Maximum time of one POST. Chunks are sized to take a third of it.
     pub timeout: Duration,
     /// Maximum POSTs refused for bad data before the upload gives up. Refusals for taken values and
     /// questions are not counted.
@@ -114,77 +119,77 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The default of [`Limits::max_refused`]: enough to find some 200 bad entries among 60,000.
+    /// The default of [`Limits::max_refused`]: enough to find about 200 bad entries among 60,000.
     pub const MAX_REFUSED: u64 = 4_000;
 }
 
-/// An entry that Kanidm did not accept, or did not delete. What Kanidm had of it stays.
+/// An entry that Kanidm did not accept, or did not delete. Kanidm keeps its old content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldByKanidm {
     /// Its UUID in Kanidm.
     pub uuid: Uuid,
-    /// Its DN; empty where the directory says no more than that it is gone.
+    /// Its DN. Empty if the directory only reports that the entry is gone.
     pub dn: String,
-    /// Why, in words, with what to do where something can be done.
+    /// The reason in words, with a remedy if there is one.
     pub reason: String,
-    /// Kanidm has no entry of this UUID, or not one of this sync account.
+    /// True if Kanidm has no entry with this UUID, or if the entry belongs to another sync account.
     pub is_absent: bool,
-    /// Everything else of the entry was sent.
+    /// True if the rest of the entry was sent.
     pub is_partial: bool,
 }
 
-/// What an upload did.
+/// The result of an upload.
 #[derive(Clone, Debug, Default)]
 pub struct UploadReport {
-    /// POSTs sent, repeated and refused ones included.
+    /// Number of POSTs, repeated and refused ones included.
     pub posts: u64,
-    /// Of these, refused for their data.
+    /// POSTs that Kanidm refused for their data.
     pub refused: u64,
-    /// Of these, sent again because no answer came.
+    /// POSTs that were sent again because no answer came.
     pub repeated: u64,
     /// Bytes of all POSTs.
     pub bytes: u64,
-    /// Entries of the change set that Kanidm now has, by position.
+    /// Positions in the change set of the entries that Kanidm now has.
     pub written: Vec<usize>,
-    /// Entries that Kanidm did not accept, and, without a DN, those that it did not delete.
+    /// Entries that Kanidm did not accept, and entries without a DN that it did not delete.
     pub held: Vec<HeldByKanidm>,
-    /// Of [`Upload::ended`], those that could not be closed, by UUID in Kanidm.
+    /// UUIDs in Kanidm of the persons of [`Upload::ended`] whose accounts could not be closed.
     pub open: HashSet<Uuid>,
-    /// Entries that got a temporary name on the way to their new one.
+    /// Number of entries that got temporary values before their own ones.
     pub staged: u64,
     /// Attributes that are yielded to Kanidm, as far as this upload knows.
     pub yielded: Yielded,
-    /// How long each step took.
-    pub steps: Vec<(Step, Duration)>,
+    /// The time that each step took.
+    pub steps: Vec<(UploadStep, Duration)>,
     /// The envelope that Kanidm now holds.
     pub envelope: Envelope,
 }
 
 /// The steps of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Entries that are gone, and from the state Refresh the list of those that are not.
+pub enum UploadStep {
+    /// Deletes the entries that are gone. In the state Refresh, lists the entries that stay.
     Delete,
-    /// Entries that changed.
+    /// Writes the entries that changed.
     Write,
-    /// Entries whose new names, DNs, numbers or addresses collide with others.
+    /// Resolves collisions: new names, DNs, numbers or addresses that other entries have.
     Collisions,
-    /// The POST that moves the cookie, where it could not be part of the last write.
+    /// Moves the cookie, if the last write could not do so.
     Finish,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for UploadStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Delete => "deletions and the list of what stays",
-            Step::Write => "writes",
-            Step::Collisions => "collisions",
-            Step::Finish => "the cookie",
+            UploadStep::Delete => "deletions and the list of what stays",
+            UploadStep::Write => "writes",
+            UploadStep::Collisions => "collisions",
+            UploadStep::Finish => "the cookie",
         })
     }
 }
 
-/// How far it is.
+/// Progress of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Entries done, held ones included.
@@ -193,42 +198,42 @@ pub struct Progress {
     pub total: usize,
 }
 
-/// Why an upload ended early. What was applied stays; the next run continues.
+/// The reason why an upload ended early. Kanidm keeps what it applied, and the next run continues.
 #[derive(Debug)]
 pub enum UploadError {
     /// A request failed for good.
     Kanidm {
-        /// What it was for.
+        /// The purpose of the request.
         doing: &'static str,
-        /// What happened.
+        /// The error of the request.
         error: KanidmError,
     },
-    /// The stored state is another run's (or an administrator forced a refresh).
+    /// The stored state belongs to another run, or an administrator forced a refresh.
     Interrupted,
-    /// So many POSTs were refused that the search for the entries at fault was given up.
+    /// The search for the entries at fault ended because Kanidm refused too many POSTs.
     TooManyRefused {
-        /// How many.
+        /// Number of refused POSTs.
         posts: u64,
-        /// Entries found to be at fault until then.
+        /// The entries at fault that were found before.
         held: Vec<HeldByKanidm>,
     },
-    /// Nothing at all is accepted.
+    /// Kanidm accepts no entry at all.
     EverythingRefused {
-        /// How many entries were tried.
+        /// Number of entries that were tried.
         tried: usize,
-        /// The reason of the last.
+        /// The entry that was refused last.
         last: Box<HeldByKanidm>,
     },
-    /// The list of all UUIDs, which has to be one POST, is more than Kanidm takes.
+    /// The list of all UUIDs, which cannot be split, is too large for Kanidm.
     RefreshTooLarge {
-        /// How many UUIDs.
+        /// Number of UUIDs.
         entries: usize,
-        /// How large the POST was, bytes.
+        /// Size of the POST in bytes.
         bytes: u64,
-        /// What happened.
+        /// The error of the request.
         error: KanidmError,
     },
-    /// A POST that can only fail was answered with success.
+    /// Kanidm accepted a POST that it must refuse.
     ImpossibleSuccess,
 }
 
@@ -264,10 +269,10 @@ impl fmt::Display for UploadError {
 
 impl std::error::Error for UploadError {}
 
-/// Sends it.
+/// Uploads `input` and reports the result. `progress` is called as entries are done.
 ///
 /// # Errors
-/// See [`UploadError`]; entries that Kanidm does not accept are not an error, they are reported as
+/// See [`UploadError`]. Entries that Kanidm does not accept are no error: the report lists them as
 /// held.
 pub fn upload(
     server: &mut dyn SyncServer,
@@ -277,18 +282,19 @@ pub fn upload(
 ) -> Result<UploadReport, UploadError> {
     let sender = Sender::new(server, clock, input);
     let mut writer = Writer::new(sender, input, progress);
-    writer.timed(Step::Delete, Writer::clear)?;
-    let written = writer.timed(Step::Write, Writer::write_all);
+    writer.timed(UploadStep::Delete, Writer::clear)?;
+    let written = writer.timed(UploadStep::Write, Writer::write_all);
     if matches!(written, Ok(()) | Err(UploadError::TooManyRefused { .. })) {
-        writer.timed(Step::Write, Writer::close_ended)?;
+        writer.timed(UploadStep::Write, Writer::close_ended)?;
     }
-    let written = written.and_then(|()| writer.timed(Step::Collisions, Writer::resolve_collisions));
+    let written =
+        written.and_then(|()| writer.timed(UploadStep::Collisions, Writer::resolve_collisions));
     if let Err(error @ UploadError::TooManyRefused { .. }) = written {
-        writer.timed(Step::Collisions, Writer::settle_what_was_given_up)?;
+        writer.timed(UploadStep::Collisions, Writer::repair_after_giving_up)?;
         return Err(error);
     }
     written?;
-    writer.timed(Step::Finish, Writer::finish)?;
+    writer.timed(UploadStep::Finish, Writer::finish)?;
     Ok(writer.into_report())
 }
 

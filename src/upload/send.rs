@@ -1,10 +1,11 @@
-//! One POST after another: each starts from the state the one before it left, and is repeated where
-//! that is safe.
+//! Sending POSTs, one after another.
 //!
-//! Scope: states, retries, counting. A POST without an answer may have been applied. Every POST
-//! leaves a state of its own (the interim envelope counts them), so reading the state tells: the
-//! new one, it was applied; the old one, it was not, or not yet; anything else, another run is at
-//! work.
+//! Scope: states, retries, counting. Each POST starts from the state that the previous one left. A
+//! POST without an answer may have been applied. Each POST leaves a state of its own, because the
+//! interim envelope counts them. Reading the state therefore tells:
+//! - the new state: the POST was applied.
+//! - the old state: the POST was not applied, or is not applied yet.
+//! - any other state: another run is at work.
 
 use std::time::Duration;
 
@@ -16,45 +17,45 @@ use crate::kanidm::request::{Entries, RequestBody, Retention};
 use crate::kanidm::state::{Envelope, SyncState, Unfinished};
 use crate::kanidm::transport::{Clock, SyncServer};
 
-/// How often a request is tried before the upload gives up.
+/// Maximum attempts of a request before the upload gives up.
 const ATTEMPTS: u32 = 5;
-/// How often one that takes too long is tried when it cannot be divided: each attempt lasts as long
-/// as the time-out.
+/// Maximum attempts of a POST that is too slow and cannot be split. Each attempt takes the whole
+/// time-out.
 const SLOW_ATTEMPTS: u32 = 3;
-/// So many questions about who has a value are asked in an upload.
+/// Maximum questions in an upload about who has a value.
 const MAX_QUESTIONS: u64 = 20_000;
-/// Every Kanidm has it, and no synchronisation may delete it: the account `anonymous`.
-const KANIDMS_OWN: Uuid = Uuid::from_u128(0xffff_ffff_ffff);
-/// Before the second attempt; doubled before each further one.
+/// The account `anonymous`. Every Kanidm has it, and synchronisation cannot delete it.
+const ANONYMOUS: Uuid = Uuid::from_u128(0xffff_ffff_ffff);
+/// Pause before the second attempt. It doubles before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Sends POSTs and follows the state.
+/// Sends POSTs and tracks the stored state.
 pub(super) struct Sender<'a> {
     server: &'a mut dyn SyncServer,
     clock: &'a mut dyn Clock,
-    /// What Kanidm has stored, as far as we know.
+    /// The state that Kanidm has stored, as far as this run knows.
     current: SyncState,
     /// States that unanswered POSTs may still leave.
     doubtful: Vec<SyncState>,
     interim: Envelope,
     mark: Unfinished,
     max_refused: u64,
-    /// Refusals that count against it.
+    /// Refusals that count against `max_refused`.
     refused_for_data: u64,
-    /// How many questions may still be asked.
+    /// Number of questions that are left.
     questions: u64,
-    /// Counters and what else becomes the report.
+    /// The report, with the counters of this sender.
     pub(super) report: UploadReport,
 }
 
-/// What became of a POST.
+/// The result of a POST.
 pub(super) enum Sent {
-    /// Applied, after this long.
+    /// Applied, after this time.
     Applied(Duration),
-    /// Refused for its data; nothing of it was applied.
+    /// Refused for its data; nothing was applied.
     Refused(Refusal),
-    /// Too large, or too slow: send less at once. Nothing of it was applied, or it does no harm to
-    /// send it again.
+    /// Too large or too slow: send less at once. Nothing was applied, or sending it again does no
+    /// harm.
     TooMuch(KanidmError),
 }
 
@@ -65,10 +66,10 @@ pub(super) struct Refusal {
     pub(super) answer: Answer,
 }
 
-/// Which state a POST leaves.
+/// The state that a POST leaves.
 #[derive(Clone, Copy)]
 pub(super) enum Leave<'e> {
-    /// An interim one: there is more to come.
+    /// An interim state: more POSTs follow.
     Interim,
     /// The envelope of the finished run.
     Final(&'e Envelope),
@@ -80,9 +81,8 @@ impl<'a> Sender<'a> {
         clock: &'a mut dyn Clock,
         input: &Upload<'_>,
     ) -> Self {
-        // What the interim envelope knows is what Kanidm holds once the deletions are through. The
-        // sketch is a set: writing an entry, or deleting it, once more in the next run changes
-        // nothing.
+        // The interim envelope describes the content after all deletions. `known` sketches a set,
+        // so the next run can write or delete the same entries again without changing it.
         let interim = Envelope { known: (input.finish)(&[]).known, ..input.base.clone() };
         Sender {
             server,
@@ -102,7 +102,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// What Kanidm has stored, as far as we know.
+    /// The state that Kanidm has stored, as far as this run knows.
     pub(super) fn current(&self) -> &SyncState {
         &self.current
     }
@@ -111,18 +111,18 @@ impl<'a> Sender<'a> {
         self.clock.now()
     }
 
-    /// From here on an interruption can only be repaired by a full refresh: entries have got
-    /// content that no increment would bring again.
+    /// Requires a full refresh if the run is interrupted from now on. Entries have content that no
+    /// increment would replace.
     pub(super) fn repair_in_full(&mut self) {
         self.mark.full = true;
     }
 
-    /// The mark of a run after which only a full refresh will do.
+    /// The mark of a finished run that needs a full refresh next.
     pub(super) fn unfinished(&self) -> Unfinished {
         Unfinished { full: true, seq: self.mark.seq.saturating_add(1), ..self.mark }
     }
 
-    /// Sends one POST.
+    /// Sends one POST. Repeats it if the stored state shows that it was not applied.
     pub(super) fn send(
         &mut self,
         entries: &Entries<'_>,
@@ -158,7 +158,7 @@ impl<'a> Sender<'a> {
             };
             match again {
                 Doubt::Applied => return Ok(Sent::Applied(took)),
-                // The state has moved, by an earlier attempt of ours: start from there.
+                // An earlier attempt of this run moved the state: start from there.
                 Doubt::Moved => {}
                 Doubt::NotApplied if error.class() == Class::TimedOut => {
                     self.report.repeated = self.report.repeated.saturating_add(1);
@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends a POST that cannot be sent in parts: one that took too long is tried again.
+    /// Sends a POST that cannot be split. Repeats it if it is too slow.
     pub(super) fn send_whole(
         &mut self,
         entries: &Entries<'_>,
@@ -193,8 +193,8 @@ impl<'a> Sender<'a> {
         self.send(entries, retain, leave)
     }
 
-    /// Sends a POST whose refusal is expected, and is not one of those after which the upload gives
-    /// up.
+    /// Sends a POST that Kanidm may well refuse. The refusal does not count against the limit of
+    /// the upload.
     pub(super) fn send_aside(
         &mut self,
         entries: &Entries<'_>,
@@ -204,7 +204,7 @@ impl<'a> Sender<'a> {
         self.send_whole(entries, retain, Leave::Interim)
     }
 
-    /// Sends a POST that is made to be refused, and says how it was. It changes nothing in Kanidm.
+    /// Sends a POST that Kanidm must refuse, and returns the refusal. Changes nothing in Kanidm.
     pub(super) fn probe(&mut self, entries: &Entries<'_>) -> Result<Refusal, UploadError> {
         match self.send_whole(entries, &Retention::Ignore, Leave::Interim)? {
             Sent::Refused(refusal) => Ok(refusal),
@@ -215,9 +215,9 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// As [`probe`](Self::probe), for what the upload can do without: of these there are so many at
-    /// the most, and then no answer, and they count for themselves. However many entries collide,
-    /// that is no reason to fail.
+    /// As [`probe`](Self::probe), for questions that the upload can do without. Returns `None`
+    /// after [`MAX_QUESTIONS`], or if the POST is too slow. Questions do not count against the
+    /// limit of refusals, so many colliding entries do not fail the upload.
     pub(super) fn question(
         &mut self,
         entries: &Entries<'_>,
@@ -234,37 +234,37 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// A question that Kanidm answers as if it had deleted every entry of this sync account that
-    /// `entries` does not list: the state it starts from is Refresh. It must never be applied, so
-    /// Kanidm has two reasons of different kinds to refuse it: an entry without a mandatory value,
-    /// which `entries` brings, and the deletion of an account that is Kanidm's own. Nothing if no
-    /// answer came in time.
+    /// Asks a question from the state Refresh. Kanidm answers as if it had deleted each entry of
+    /// this sync account that `entries` does not list. `None` if no answer comes in time.
+    ///
+    /// The POST must never be applied, so Kanidm has two independent reasons to refuse it.
+    /// `entries` includes an entry without a mandatory value. The POST also deletes an account of
+    /// Kanidm's own.
     pub(super) fn question_from_refresh(
         &mut self,
         entries: &Entries<'_>,
     ) -> Result<Option<Refusal>, UploadError> {
-        self.never_applied(&SyncState::Refresh, entries, &Retention::Delete(vec![KANIDMS_OWN]))
+        self.never_applied(&SyncState::Refresh, entries, &Retention::Delete(vec![ANONYMOUS]))
     }
 
-    /// A question whether Kanidm would take these entries: then it refuses the deletion of an
-    /// account of its own ([`Fault::Foreign`]). Nothing if no answer came in time.
+    /// Asks whether Kanidm would accept these entries. If so, Kanidm refuses only the deletion of
+    /// its own account ([`Fault::Foreign`]). `None` if no answer comes in time.
     pub(super) fn question_of_validity(
         &mut self,
         entries: &Entries<'_>,
     ) -> Result<Option<Refusal>, UploadError> {
-        self.question_once(entries, &Retention::Delete(vec![KANIDMS_OWN]))
+        self.question_once(entries, &Retention::Delete(vec![ANONYMOUS]))
     }
 
-    /// Whether Kanidm refuses the deletion of an account of its own. No question that rests on it
-    /// may be sent before.
-    pub(super) fn is_guarded(&mut self) -> Result<bool, UploadError> {
-        let refusal =
-            self.question_once(&Entries::none(), &Retention::Delete(vec![KANIDMS_OWN]))?;
+    /// Returns true if Kanidm refuses to delete its own account. Questions that rely on this
+    /// refusal need the check first.
+    pub(super) fn protects_its_own(&mut self) -> Result<bool, UploadError> {
+        let refusal = self.question_once(&Entries::none(), &Retention::Delete(vec![ANONYMOUS]))?;
         Ok(refusal.is_some_and(|refusal| refusal.fault == Fault::Foreign))
     }
 
-    /// A question that is not repeated, however many there are. It brings what Kanidm refuses.
-    /// Nothing if no answer came in time.
+    /// Asks a question without repeating it, and without a limit on their number. `entries` or
+    /// `retain` must be something that Kanidm refuses. `None` if no answer comes in time.
     pub(super) fn question_once(
         &mut self,
         entries: &Entries<'_>,
@@ -301,7 +301,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// After the search was given up: what has to be put right may take as many refusals again.
+    /// Doubles the limit of refusals. Repairs after an abandoned search need refusals of their own.
     pub(super) fn allow_as_many_again(&mut self) {
         self.max_refused = self.max_refused.saturating_mul(2);
     }
@@ -333,7 +333,8 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// No answer, or one that says the state is another: what has Kanidm stored?
+    /// Reads the stored state after a POST without an answer, or after Kanidm reports another
+    /// state.
     fn after_doubt(&mut self, class: Class, to: &SyncState) -> Result<Doubt, UploadError> {
         let stored = self.read_state()?;
         if stored == *to {
@@ -377,14 +378,17 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// What the stored state says about a POST without an answer.
+/// The conclusion from the stored state about a POST without an answer.
 enum Doubt {
+    /// Kanidm stores the state that the POST leaves.
     Applied,
+    /// Kanidm still stores the old state.
     NotApplied,
+    /// An earlier attempt of this run was applied: the POST must start from its state.
     Moved,
 }
 
-/// A POST that nothing can be done about.
+/// The error for a POST that the upload cannot do without.
 pub(super) fn failed(doing: &'static str, sent: Sent) -> UploadError {
     match sent {
         Sent::Refused(refusal) => {

@@ -1,8 +1,9 @@
-//! Writes entries in chunks and finds those that Kanidm does not accept.
+//! Writing entries.
 //!
-//! Scope: what goes into which POST. Entries that are refused because a value is taken wait for
-//! `collide`. A POST that is refused for another reason is halved until the entries at fault are
-//! alone; they are held, and everything else is applied on the way.
+//! Scope: which entry goes into which POST, and the search for entries that Kanidm does not accept.
+//! Entries with taken values wait for `collide`. A POST that Kanidm refuses for another reason is
+//! halved until the entries at fault are alone. They are held, and all other entries are applied on
+//! the way.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,85 +17,86 @@ use super::item::{Form, Item};
 use super::members::held_and_named;
 use super::send::{Leave, Refusal, Sender, Sent, failed};
 use super::yielded;
-use super::{HeldByKanidm, Progress, Step, Upload, UploadError, UploadReport};
+use super::{HeldByKanidm, Progress, Upload, UploadError, UploadReport, UploadStep};
 use crate::content::changeset::Kind;
 use crate::kanidm::error::{Class, Fault};
 use crate::kanidm::request::{COMMA, Entries, Retention};
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, MAX_HELD, SyncState};
 
-/// With so many refused and none accepted, it is not the entries.
-const ALL_REFUSED: usize = 100;
+/// Maximum refused entries before the first accepted one. With more, the fault is not in the
+/// entries.
+const MAX_REFUSED_AT_FIRST: usize = 100;
 
 /// Entries that were refused together.
 pub(super) struct Block {
     pub(super) items: Vec<Item>,
-    /// How many entries of the run were written until then.
+    /// Number of entries that the run had written before the refusal.
     pub(super) written: usize,
 }
 
-/// What became of items that were sent together.
+/// The result of sending items together.
 pub(super) enum Together {
     /// All were written.
     Applied,
-    /// None was written: one of them at least wants a value that is taken.
+    /// None was written: at least one wants a taken value.
     Taken(Refusal),
-    /// Each is written, held, or waits for a value.
+    /// Each was written, held, or queued for a taken value.
     Sorted,
 }
 
-/// An upload under way.
+/// An upload in progress.
 pub(super) struct Writer<'a> {
     pub(super) sender: Sender<'a>,
     pub(super) input: &'a Upload<'a>,
     progress: &'a mut dyn FnMut(Progress),
-    /// Persons, held entries (in the state Refresh all of them, otherwise those that groups name),
-    /// groups.
+    /// Persons, then held entries, then groups. Held entries are all of them in the state Refresh,
+    /// otherwise those that groups name.
     pub(super) order: Rc<[Item]>,
     pub(super) batch: BatchSize,
-    /// Refused together because a value is taken.
+    /// Blocks of entries that were refused together because a value is taken.
     pub(super) waiting: Vec<Block>,
-    /// Refused alone because a value is taken.
+    /// Entries that were refused alone because a value is taken.
     pub(super) collided: Vec<(Item, Refusal)>,
-    /// Number of entries that were written before the first of these was refused.
+    /// Number of entries written before the first of `collided` was refused.
     pub(super) written_before: usize,
-    /// Those that no earlier run could write.
+    /// Entries that no earlier run could write.
     pub(super) again: Vec<Item>,
-    /// Whether the ended accounts of persons whom the mapping holds are closed.
+    /// True once the ended accounts of persons that the mapping holds are closed.
     pub(super) ended_closed: bool,
     /// Entries that have or had temporary values.
     pub(super) staged: HashSet<Item>,
-    /// The next run has to be a full one.
+    /// True if the next run must be a full refresh.
     pub(super) repeat_in_full: bool,
-    /// Whether it was tried to write many entries that pass values round.
+    /// True once an exchange of values among many entries was tried.
     pub(super) exchange_tried: bool,
-    /// Whether it could not be done.
+    /// True if that exchange was not possible.
     pub(super) exchange_failed: bool,
     pub(super) written_groups: Vec<Item>,
-    /// What is on the report's list of held entries.
+    /// Held entries of the change set, as in the report.
     pub(super) held: Vec<Item>,
-    /// What Kanidm did not delete. Nothing that could be read again is held for it, so the envelope
-    /// does not remember it.
+    /// Entries that Kanidm did not delete. The envelope does not remember them: the directory has
+    /// no entry to read again.
     pub(super) not_deleted: Vec<HeldByKanidm>,
-    /// Sent without content, and accepted: Kanidm knows them by their DN.
+    /// Items that Kanidm knows by their DN, because it accepted them without content.
     named: HashSet<Item>,
-    /// Kanidm did not take the DN of a held entry.
+    /// True if Kanidm refused the DN of a held entry.
     stub_refused: bool,
-    /// How many of `held` no earlier run has held, and Kanidm does not accept for what they are:
-    /// not for what it has already.
+    /// Entries that Kanidm rejected for their own data, for the first time in this run. Conflicts
+    /// are not counted.
     refused_for_data: usize,
-    /// All groups exist in Kanidm under their DNs, as far as that is possible.
+    /// True once all groups exist in Kanidm under their DNs, as far as Kanidm accepts them.
     groups_named: bool,
-    /// An entry was written after groups that may have it as a member.
+    /// True if an entry was written after groups that may have it as a member.
     pub(super) members_late: bool,
-    /// Left out of every entry.
+    /// Attributes that are left out of every entry.
     pub(super) yielded: Yielded,
-    /// Of persons whose addresses others want.
+    /// Changes for persons whose addresses other persons want, by UUID in Kanidm.
     pub(super) mails: HashMap<Uuid, MailChange>,
     pub(super) claims_settled: bool,
-    /// An attribute is not yielded any more: entries lack it that no increment brings.
+    /// True if an attribute is no longer yielded. Entries lack it, and no increment brings it.
     pub(super) given_back: bool,
-    /// Kanidm was asked which attributes are yielded.
+    /// True once Kanidm was asked which attributes are yielded.
     pub(super) asked_for_yielded: bool,
     finished: bool,
     done: usize,
@@ -150,10 +152,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Runs a step and notes how long it took.
+    /// Runs a step and records its time.
     pub(super) fn timed(
         &mut self,
-        step: Step,
+        step: UploadStep,
         run: fn(&mut Self) -> Result<(), UploadError>,
     ) -> Result<(), UploadError> {
         let start = self.sender.now();
@@ -170,7 +172,7 @@ impl<'a> Writer<'a> {
         report
     }
 
-    /// Deletes what is gone, when there is something to write after it.
+    /// Deletes before anything is written. Without writes, [`finish`](Self::finish) deletes.
     pub(super) fn clear(&mut self) -> Result<(), UploadError> {
         if *self.sender.current() == SyncState::Refresh {
             if !self.fits_in_one() { self.list_all() } else { Ok(()) }
@@ -181,7 +183,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes everything, in one POST where it fits.
+    /// Writes everything, in one POST if it fits.
     pub(super) fn write_all(&mut self) -> Result<(), UploadError> {
         self.ask_for_known_yielded()?;
         self.settle_claims()?;
@@ -198,8 +200,9 @@ impl<'a> Writer<'a> {
         self.attempt_in_chunks(&new, Form::Full, true).map(|_| ())
     }
 
-    /// From the state Refresh, everything at once. What is refused is sorted out from an interim
-    /// state, never from Refresh: there, whatever a POST does not list is deleted.
+    /// Writes the whole content in one POST from the state Refresh. If Kanidm refuses, the search
+    /// for the cause runs from an interim state. From Refresh, Kanidm would delete what a smaller
+    /// POST does not list.
     fn write_first(&mut self) -> Result<(), UploadError> {
         let all = Rc::clone(&self.order);
         let why = match self.post(&all, Form::Full, true)? {
@@ -221,7 +224,7 @@ impl<'a> Writer<'a> {
             Some(refusal) if refusal.fault == Fault::Other => {
                 self.isolate(&all, Form::Full, refusal)
             }
-            // With the old entries gone, names and DNs are free.
+            // The old entries are deleted now, so their names and DNs are free.
             Some(_) => self.attempt(&all, Form::Full, true).map(|_| ()),
             None => {
                 self.batch.too_much(all.len(), self.bytes(&all));
@@ -230,7 +233,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The POST that moves the cookie, if the last write did not.
+    /// Moves the cookie, if the last write did not.
     pub(super) fn finish(&mut self) -> Result<(), UploadError> {
         if self.finished {
             return Ok(());
@@ -245,10 +248,10 @@ impl<'a> Writer<'a> {
         if retention != Retention::Ignore || *self.sender.current() != envelope.to_state() {
             match self.sender.send_whole(&Entries::none(), &retention, Leave::Final(&envelope))? {
                 Sent::Applied(_) => {}
-                // A Delete list can be taken apart.
+                // A Delete list can be split.
                 Sent::Refused(_) | Sent::TooMuch(_) if retention != Retention::Ignore => {
                     self.delete()?;
-                    self.close(&envelope)?;
+                    self.store_envelope(&envelope)?;
                 }
                 other => return Err(failed("storing the sync state in Kanidm", other)),
             }
@@ -258,7 +261,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn close(&mut self, envelope: &Envelope) -> Result<(), UploadError> {
+    fn store_envelope(&mut self, envelope: &Envelope) -> Result<(), UploadError> {
         match self.sender.send_whole(
             &Entries::none(),
             &Retention::Ignore,
@@ -269,8 +272,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Sends items, in one POST if Kanidm takes it, and finds those it does not. True when all were
-    /// accepted.
+    /// Sends items, in one POST if Kanidm accepts it, and finds those it does not accept. `last`:
+    /// true if the POST may move the cookie. Returns true if all were accepted.
     pub(super) fn attempt(
         &mut self,
         items: &[Item],
@@ -288,7 +291,7 @@ impl<'a> Writer<'a> {
         Ok(false)
     }
 
-    /// The same, where entries that want taken values are left to the caller.
+    /// As [`attempt`](Self::attempt), but leaves entries that want taken values to the caller.
     pub(super) fn together(
         &mut self,
         items: &[Item],
@@ -341,15 +344,16 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Among `items`, which were refused together: find those at fault, apply the others.
+    /// Finds the entries at fault among `items`, which were refused together, and applies the
+    /// others.
     fn isolate(&mut self, items: &[Item], form: Form, why: Refusal) -> Result<(), UploadError> {
         if let [item] = items {
             return self.verdict(*item, form, why);
         }
         let (left, right) = items.split_at(items.len() / 2);
         let left_clean = self.attempt(left, form, false)?;
-        // Entries collide with one another, so with the left half written the right one may pass.
-        // Any other fault is now known to be there.
+        // Entries collide with one another, so the right half may pass once the left half is
+        // written. Any other fault must be in the right half.
         if left_clean && why.fault == Fault::Other {
             self.isolate(right, form, why)
         } else {
@@ -357,6 +361,7 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Decides about an item that was refused alone: it waits for a value, or it is held.
     pub(super) fn verdict(
         &mut self,
         item: Item,
@@ -364,7 +369,7 @@ impl<'a> Writer<'a> {
         why: Refusal,
     ) -> Result<(), UploadError> {
         if form != Form::Full {
-            // The content says the same once more.
+            // The content causes the same refusal later.
             return Ok(());
         }
         match why.fault {
@@ -386,6 +391,7 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The reason that the report gives for a refusal.
     pub(super) fn words(&self, item: Item, why: &Refusal) -> String {
         match why.fault {
             Fault::Masked => format!(
@@ -397,7 +403,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts an entry on the list of those that Kanidm does not accept.
+    /// Holds an entry that Kanidm does not accept.
     pub(super) fn hold(
         &mut self,
         item: Item,
@@ -405,7 +411,7 @@ impl<'a> Writer<'a> {
         mut reason: String,
         fault: Fault,
     ) -> Result<(), UploadError> {
-        // Held entries are on the list already, and a stub decides nothing.
+        // The report lists held entries already, and a refused stub decides nothing.
         if !matches!(item, Item::Record(_)) || form == Form::Named {
             return Ok(());
         }
@@ -416,7 +422,7 @@ impl<'a> Writer<'a> {
         self.hold_for(item, reason, fault)
     }
 
-    /// The same, where the lock or limit of the account was seen to.
+    /// As [`hold`](Self::hold), after the lock or time limit of the account was sent.
     pub(super) fn hold_for(
         &mut self,
         item: Item,
@@ -434,12 +440,12 @@ impl<'a> Writer<'a> {
         self.sender.report.held.push(held.clone());
         self.held.push(item);
         self.advance(1);
-        // Masked, foreign and colliding entries say nothing about the others, however many come
-        // first.
+        // Masked, foreign and colliding entries say nothing about other entries, however many there
+        // are.
         if fault == Fault::Other && !self.input.tried_before.contains(&held.uuid) {
             self.refused_for_data = self.refused_for_data.saturating_add(1);
         }
-        if self.sender.report.written.is_empty() && self.refused_for_data >= ALL_REFUSED {
+        if self.sender.report.written.is_empty() && self.refused_for_data >= MAX_REFUSED_AT_FIRST {
             return Err(UploadError::EverythingRefused {
                 tried: self.refused_for_data,
                 last: Box::new(held),
@@ -448,8 +454,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Groups that are not all in one POST have to exist before the first gets its members: groups
-    /// may be members of groups.
+    /// Makes all groups known before the first one gets its members, unless one POST has all
+    /// groups. Groups may be members of groups.
     fn name_groups(&mut self, items: &[Item]) -> Result<(), UploadError> {
         let groups = |items: &[Item]| items.iter().filter(|i| self.is_group(**i)).count();
         let here = groups(items);
@@ -461,8 +467,8 @@ impl<'a> Writer<'a> {
         self.attempt_in_chunks(&all, Form::Named, false).map(|_| ())
     }
 
-    /// Sends any number of items; `last`: the last of them may move the cookie. True when all were
-    /// accepted.
+    /// Sends any number of items, in chunks. `last`: true if the last chunk may move the cookie.
+    /// Returns true if all were accepted.
     pub(super) fn attempt_in_chunks(
         &mut self,
         items: &[Item],
@@ -486,14 +492,15 @@ impl<'a> Writer<'a> {
         Ok(clean)
     }
 
-    /// How many of the first fit into one POST with their content: at least one, if there is one.
+    /// Returns how many of the first items fit into one POST with their content: at least 1, if
+    /// there are any.
     pub(super) fn fit(&self, items: &[Item]) -> usize {
         self.batch
             .fit(items.iter().map(|item| self.size(*item)))
             .clamp(items.len().min(1), items.len())
     }
 
-    /// A POST of these was more than Kanidm takes.
+    /// Makes POSTs smaller, after a POST of `items` was more than Kanidm accepts.
     pub(super) fn too_much(&mut self, items: &[Item]) {
         self.batch.too_much(items.len(), self.bytes(items));
     }
@@ -549,8 +556,8 @@ impl<'a> Writer<'a> {
             .any(|item| !matches!(item, Item::Record(at) if written.contains(at)));
         let is_unsent =
             !self.waiting.is_empty() || !self.collided.is_empty() || !self.again.is_empty();
-        // Held entries that cannot be remembered, and temporary values, are what a full refresh is
-        // for.
+        // Only a full refresh finds held entries that the envelope cannot remember, and replaces
+        // temporary values.
         let in_full = self.repeat_in_full
             || self.given_back
             || envelope.held.len() > MAX_HELD
@@ -560,7 +567,7 @@ impl<'a> Writer<'a> {
         Envelope { unfinished, yielded: self.yielded.clone(), ..envelope }
     }
 
-    /// Notes what Kanidm has now.
+    /// Records items that Kanidm accepted.
     pub(super) fn applied(&mut self, items: &[Item], form: Form) {
         let named = |item: &&Item| {
             form == Form::Named || (form == Form::Full && matches!(item, Item::Held(_)))
@@ -580,7 +587,7 @@ impl<'a> Writer<'a> {
         self.advance(items.len());
     }
 
-    /// Whether an entry that is held has been given its DN.
+    /// Returns true if Kanidm knows a held entry by its DN.
     pub(super) fn has_its_dn(&self, item: Item) -> bool {
         self.named.contains(&item)
     }
@@ -603,7 +610,7 @@ impl<'a> Writer<'a> {
     }
 
     fn size(&self, item: Item) -> usize {
-        // Not rendered to be measured: this is asked for each of a large number.
+        // Rendering each entry to measure it would be slow: there may be many.
         item.record(self.input).map_or_else(
             || self.rendered(item, Form::Named).len(),
             |r| self.input.changes.json_len(r),
@@ -623,7 +630,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether entries go as they were mapped.
+    /// Returns true if entries are sent exactly as the mapping made them.
     fn is_as_mapped(&self, form: Form) -> bool {
         form != Form::Full || (self.yielded.is_empty() && self.mails.is_empty())
     }
@@ -637,7 +644,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// An entry without what is yielded, and with the addresses that it may have.
+/// Removes yielded attributes from an entry, and gives it the addresses that it may have.
 fn adapted<'e>(
     yielded: &Yielded,
     mails: &HashMap<Uuid, MailChange>,

@@ -1,10 +1,11 @@
-//! Attributes that an administrator of Kanidm has taken over
-//! (`kanidm system sync set-yield-attributes`).
+//! Attributes that an administrator of Kanidm has yielded to Kanidm (`kanidm system sync
+//! set-yield-attributes`).
 //!
-//! Scope: finding them out. Kanidm refuses a POST that brings one of them, with the answer it gives
-//! for an entry in the recycle bin, and tells nobody which ones they are. So a POST that cannot be
-//! applied brings each attribute by itself: the answer tells. What is found is left out of every
-//! entry of the run, and of the runs after it until a full refresh asks again.
+//! Scope: finding these attributes. Kanidm refuses a POST with a yielded attribute, and gives the
+//! same answer as for an entry in the recycle bin. The sync token cannot read which attributes are
+//! yielded. The upload therefore sends each attribute alone, in a POST that Kanidm never applies,
+//! and the answer tells. It then leaves yielded attributes out of every entry. Later runs do so
+//! too, until a full refresh asks again.
 
 use std::borrow::Cow;
 
@@ -19,7 +20,8 @@ use crate::kanidm::error::Fault;
 use crate::kanidm::state::Yielded;
 
 impl Writer<'_> {
-    /// After a refusal that may come from a yielded attribute: true if it does and was not known.
+    /// Asks which attributes are yielded, after a refusal that may come from one. Returns true if
+    /// there are any and they were not known.
     pub(super) fn learn_yielded(&mut self) -> Result<bool, UploadError> {
         if self.asked_for_yielded {
             return Ok(false);
@@ -39,8 +41,8 @@ impl Writer<'_> {
         Ok(is_new && !self.yielded.is_empty())
     }
 
-    /// Before something is written: whether what is known to be yielded still is. If not, the
-    /// attribute is sent again, and the next run reads everything.
+    /// Asks whether the known attributes are still yielded, before the first write. If one is not,
+    /// it is sent again, and the next run is a full refresh.
     pub(super) fn ask_for_known_yielded(&mut self) -> Result<(), UploadError> {
         if self.yielded.is_empty() || self.order.is_empty() {
             return Ok(());
@@ -58,10 +60,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Whether Kanidm refuses one of these attributes. The POST has an entry that no Kanidm
-    /// accepts, so it is never applied. Kanidm looks at the entries in the order of their UUIDs, at
-    /// all attributes of one and then at the next: the last one has the wrong type for an attribute
-    /// that cannot be yielded.
+    /// Returns true if Kanidm refuses one of these attributes.
+    ///
+    /// The last entry is invalid in every Kanidm, so the POST is never applied. Kanidm checks the
+    /// entries in the order of their UUIDs, and all attributes of one entry before the next. The
+    /// invalid entry has the largest UUID, and a value of the wrong type for an attribute that
+    /// cannot be yielded.
     fn is_yielded(&mut self, probes: &[Probe]) -> Result<bool, UploadError> {
         let last = Uuid::from_u128(self.input.run.as_u128() | (0xff << 120));
         let invalid = json!({"externalId": format!("tmp-{last}"), "schemas": scim::PERSON, "id": last, "password_import": 0});
@@ -75,13 +79,14 @@ impl Writer<'_> {
     }
 }
 
-/// An entry that brings one attribute alone.
+/// An entry with one attribute.
 struct Probe {
     attribute: &'static str,
     entry: Value,
 }
 
-/// Every attribute that we send and that can be yielded: imported passwords cannot.
+/// One probe for each attribute that this program sends and that can be yielded. Imported passwords
+/// cannot be.
 fn probes(run: Uuid) -> Vec<Probe> {
     let uuid = Uuid::from_u128(run.as_u128() >> 8);
     let person = [
@@ -114,7 +119,7 @@ fn probes(run: Uuid) -> Vec<Probe> {
     (1..).zip(person.chain(group)).map(probe).collect()
 }
 
-/// An entry, as JSON, without what is yielded.
+/// Returns an entry (JSON) without the yielded attributes.
 pub(super) fn without(yielded: &Yielded, entry: &[u8]) -> Vec<u8> {
     let Ok(mut content) = serde_json::from_slice::<Map<String, Value>>(entry) else {
         return entry.to_vec();
@@ -123,7 +128,7 @@ pub(super) fn without(yielded: &Yielded, entry: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&content).unwrap_or_default()
 }
 
-/// What the run says about them.
+/// The warning of the run about yielded attributes.
 pub fn words(yielded: &Yielded) -> String {
     let names: Vec<&str> = yielded.iter().map(String::as_str).collect();
     let locks = match yielded.contains("account_expire") {

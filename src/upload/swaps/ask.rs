@@ -1,9 +1,9 @@
-//! Which values Kanidm would refuse an entry, and which of the entries that collide has them.
+//! Questions to Kanidm about taken values.
 //!
-//! Scope: the questions `collide` is made of, and their number. Kanidm tells nobody who has a
-//! value; how it is asked all the same stands there. However many entries collide, and however many
-//! addresses one of them has, the answers stop at some point and the run goes on: what was not
-//! asked is not solved in this run, and held.
+//! Scope: which values Kanidm would refuse an entry, and which colliding entry has them. Kanidm
+//! does not say who has a value; [`super::collide`] explains how a refusal tells. The number of
+//! questions is limited, however many entries collide and however many addresses they have. A
+//! collision without an answer is not solved in this run, and its entries are held.
 
 use std::borrow::Cow;
 
@@ -18,23 +18,23 @@ use crate::upload::send::Refusal;
 use crate::upload::write::Writer;
 use serde_json::{Value, json};
 
-/// So many values of an entry are asked for one by one: DN, name, number and a few addresses. How
-/// many more it has is up to its author.
+/// Maximum values of an entry that are asked for one by one: DN, name, number and a few addresses.
+/// The author of an entry may add any number of addresses.
 const MAX_VALUES: usize = 8;
 
-/// What Kanidm says.
+/// The answer of Kanidm.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reply {
     /// The entry can have the values.
     Free,
     /// Another entry has one of them.
     Taken,
-    /// No more is asked in this run.
+    /// The limit of questions is reached.
     Unasked,
 }
 
 impl Writer<'_> {
-    /// Which of its values each entry cannot have.
+    /// Finds the values that each entry cannot have.
     pub(crate) fn candidates(
         &mut self,
         waiting: Vec<(Item, Refusal)>,
@@ -58,8 +58,8 @@ impl Writer<'_> {
         Ok(candidates)
     }
 
-    /// One of many: what it cannot have is taken from Kanidm's answer, or asked for until the first
-    /// value is found.
+    /// Finds one value that an entry cannot have, for an entry among many. Kanidm's refusal may
+    /// name it. Otherwise values are asked for until the first taken one.
     pub(crate) fn candidate_of_many(
         &mut self,
         item: Item,
@@ -72,7 +72,7 @@ impl Writer<'_> {
             .iter()
             .filter(|value| named.is_empty() || named.contains(&value.attribute()))
             .collect();
-        // Names are taken most often, DNs hardly ever.
+        // Names are taken most often, and DNs hardly ever.
         may_be.sort_by_key(|value| value.attribute() == Attribute::Dn);
         may_be.truncate(MAX_VALUES);
         let mut wants = Vec::new();
@@ -88,7 +88,7 @@ impl Writer<'_> {
             }
         }
         let mut candidate = Candidate::new(item, refusal, values, wants, true);
-        // After an exchange it is known that nobody of this run has it.
+        // The exchange has shown that no entry of this run has the value.
         let holder = if self.exchange_tried && !self.exchange_failed {
             Holder::Another
         } else {
@@ -98,7 +98,7 @@ impl Writer<'_> {
         Ok(candidate)
     }
 
-    /// Who of them has what the others want.
+    /// Finds out which candidate has each value that another one wants.
     pub(crate) fn find_holders(&mut self, candidates: &mut [Candidate]) -> Result<(), UploadError> {
         let items: Vec<Item> = candidates.iter().map(|c| c.item).collect();
         for candidate in candidates {
@@ -125,8 +125,8 @@ impl Writer<'_> {
         Ok(Holder::Another)
     }
 
-    /// Whether Kanidm would refuse `item` these values because an entry other than `item` has one
-    /// of them. Several values have to be mail addresses. Changes nothing.
+    /// Asks whether Kanidm would refuse `item` these values because another entry has one of them.
+    /// Several values must be mail addresses. Changes nothing.
     pub(crate) fn ask(&mut self, item: Item, values: &[Unique]) -> Result<Reply, UploadError> {
         let Some(question) = self.question(item, values) else {
             return Ok(Reply::Taken);
@@ -135,7 +135,8 @@ impl Writer<'_> {
             [question.to_string().into_bytes(), self.invalid()].map(Cow::Owned).into();
         Ok(match self.sender.question(&entries.into())? {
             None => Reply::Unasked,
-            // Anything but a clean bill means that this entry is not the one.
+            // `Fault::Other` is the refusal of the invalid entry. Any other fault is about the
+            // question.
             Some(refusal) if refusal.fault != Fault::Other => Reply::Taken,
             Some(_) => Reply::Free,
         })

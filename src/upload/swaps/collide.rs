@@ -1,15 +1,17 @@
-//! Renames that collide: swaps, rotations, and names that another entry of the same run gives up.
+//! Collisions: swaps, rotations, and names that another entry of the same run gives up.
 //!
-//! Kanidm compares every value of a POST that has to be unique with what was stored before it, so
-//! two entries can never swap a name in one POST, nor in two. One of them needs a temporary name in
-//! between. But an entry that collides with something outside of this run must keep the name it
-//! has, and Kanidm cannot be asked who has which name. It can be asked like this: a POST that gives
-//! entry *i* the value that entry *j* wants is refused with a conflict, unless *i* is the one that
-//! has it. Such a POST carries an invalid entry as well, so it is always refused and never changes
-//! anything (`ask`).
+//! Scope: writing a few entries that want values of other entries. Kanidm compares each unique
+//! value of a POST with the values that were stored before it. Two entries can therefore never swap
+//! names in one POST, or in two: one of them needs a temporary name in between. An entry that
+//! collides with an entry outside of this run must keep its name, though.
 //!
-//! Only a set of entries in which every wanted value is held within the set is given temporary
-//! values: then all of them get their own.
+//! Kanidm does not say who has a name, but a refusal tells. A POST gives entry *i* the value that
+//! entry *j* wants. Kanidm refuses it with a conflict, unless *i* has the value. The POST also
+//! carries an invalid entry, so Kanidm always refuses it and never changes anything
+//! ([`super::ask`]).
+//!
+//! Temporary values go only to a set of entries in which each wanted value is held inside the set.
+//! Then every entry of the set gets its own values.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -29,33 +31,33 @@ use crate::upload::item::{Form, Item, stub};
 use crate::upload::send::{Leave, Refusal, Sent};
 use crate::upload::write::{Block, Together, Writer};
 
-/// So few entries are asked for one by one who of them has what another one wants.
-const FEW: usize = 5;
-/// The same, where an exchange of many was not possible.
-const PAIRED: usize = 40;
-/// So many are tried one by one as often as it helps.
-pub(crate) const SEVERAL: usize = 50;
+/// Maximum entries that are asked one by one whether they have a value that another one wants.
+const MAX_PAIRWISE: usize = 5;
+/// The same maximum after an exchange of many was not possible.
+const MAX_PAIRWISE_AFTER_EXCHANGE: usize = 40;
+/// Maximum entries that are tried one by one, as often as it helps.
+pub(crate) const MAX_RETRIED: usize = 50;
 
-/// An entry that wants values which are taken.
+/// An entry that wants taken values.
 pub(crate) struct Candidate {
     pub(crate) item: Item,
     refusal: Refusal,
     /// All its values that no other entry may have.
     values: Vec<Unique>,
-    /// Of these, what it cannot have, and who has it.
+    /// The values that it cannot have, each with its holder.
     pub(crate) wants: Vec<(Unique, Holder)>,
-    /// Whether it may want more that is taken: not all of its values could be asked for.
+    /// True if it may want more taken values: the questions did not cover all of them.
     wants_more: bool,
 }
 
-/// Who has a value that is taken.
+/// The holder of a taken value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
-    /// None of the candidates, as far as they were asked for.
+    /// An entry that is not a candidate, as far as the questions went.
     Another,
-    /// The candidate of this position.
+    /// The candidate at this position.
     Candidate(usize),
-    /// It was not looked for: too much was asked already.
+    /// Not known: the limit of questions was reached.
     Unknown,
 }
 
@@ -71,8 +73,8 @@ impl Candidate {
         Candidate { item, refusal, values, wants, wants_more }
     }
 
-    /// Whether another entry can have this value after it. Kanidm keeps the number of an entry that
-    /// has none any more.
+    /// Returns true if another entry can have this value afterwards. Kanidm keeps the gidnumber of
+    /// an entry that no longer has one.
     fn gives_up(&self, value: &Unique) -> bool {
         let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
         !is_number(value) || self.values.iter().any(is_number)
@@ -80,24 +82,26 @@ impl Candidate {
 }
 
 impl Writer<'_> {
-    /// Writes what was refused because a value is taken, as far as that is possible.
+    /// Writes the entries that Kanidm refused for taken values, as far as that is possible.
     pub(crate) fn resolve_collisions(&mut self) -> Result<(), UploadError> {
-        self.search_waiting()?;
+        self.write_waiting()?;
         let changed = !self.sender.report.written.is_empty() || self.input.retention.deletes();
         let new = !self.collided.is_empty();
         self.write_again(changed || new)?;
-        self.search_waiting()?;
+        self.write_waiting()?;
         self.retry_while_it_helps()?;
-        if new && self.collided.len() > FEW && !self.exchange_tried {
+        if new && self.collided.len() > MAX_PAIRWISE && !self.exchange_tried {
             self.exchange_what_waits()?;
-            self.search_waiting()?;
+            self.write_waiting()?;
         }
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = Vec::new();
-        if waiting.len() <= if self.exchange_failed { PAIRED } else { FEW } {
+        if waiting.len()
+            <= if self.exchange_failed { MAX_PAIRWISE_AFTER_EXCHANGE } else { MAX_PAIRWISE }
+        {
             candidates = self.candidates(waiting)?;
-            // Entries that could not be helped in an earlier run cannot be helped as long as
-            // nothing changes, neither they nor others; asking costs much.
+            // Entries of earlier runs stay blocked while nothing changes, and questions are
+            // expensive.
             if changed || new {
                 self.find_holders(&mut candidates)?;
             }
@@ -113,8 +117,9 @@ impl Writer<'_> {
         self.settle_members()
     }
 
-    /// Writes all that can be written of what waits. The rest was refused alone.
-    fn search_waiting(&mut self) -> Result<(), UploadError> {
+    /// Writes what it can of the waiting blocks. Entries that want taken values end up in
+    /// `collided`.
+    fn write_waiting(&mut self) -> Result<(), UploadError> {
         while !self.waiting.is_empty() {
             let mut block = self.waiting.remove(0);
             let unchanged = block.written == self.sender.report.written.len();
@@ -132,24 +137,24 @@ impl Writer<'_> {
         }
         if self.is_exchange_due() {
             self.exchange_what_waits()?;
-            return self.search_waiting();
+            return self.write_waiting();
         }
         Ok(())
     }
 
-    /// Whether many new entries want values that are taken, for the first time.
+    /// Returns true when many new entries want taken values, for the first time.
     fn is_exchange_due(&self) -> bool {
         !self.exchange_tried
             && self
                 .collided
                 .iter()
                 .filter(|(item, _)| !self.was_tried_before(*item))
-                .nth(FEW)
+                .nth(MAX_PAIRWISE)
                 .is_some()
     }
 
-    /// Many want values that are taken: perhaps by one another. Those that earlier runs could not
-    /// write may be among them.
+    /// Tries an exchange among all entries that want taken values. Entries that earlier runs could
+    /// not write may take part.
     fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
         self.exchange_tried = true;
         self.write_again(true)?;
@@ -161,7 +166,7 @@ impl Writer<'_> {
             .chain(waiting.iter().flat_map(|block| block.items.clone()));
         let (held, all): (Vec<Item>, Vec<Item>) =
             all.partition(|item| matches!(item, Item::Held(_)));
-        // They have nothing but a DN to give up.
+        // Held entries have only a DN to give up.
         self.attempt_in_chunks(&held, Form::Full, false)?;
         match self.exchange(&all)? {
             Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
@@ -169,7 +174,7 @@ impl Writer<'_> {
                 log::debug!("many values are taken, and it was not found out by whom");
                 self.exchange_failed = true;
                 self.collided.splice(0..0, collided);
-                // Some may have been written before it failed.
+                // The exchange may have written some before it failed.
                 let written: HashSet<usize> = self.sender.report.written.iter().copied().collect();
                 let is_left =
                     |item: &Item| matches!(item, Item::Record(at) if !written.contains(at));
@@ -187,9 +192,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Finds the entries that want taken values, of some that are perhaps known to be `refused`
-    /// together, and writes the others. Ends early, and says where, when they become many for the
-    /// first time.
+    /// Finds the entries that want taken values among `items`, and writes the others. `refused`:
+    /// true if Kanidm is known to refuse `items` together. Returns how many items it searched. It
+    /// ends early when an exchange becomes due.
     fn search(&mut self, items: &[Item], refused: bool) -> Result<usize, UploadError> {
         let mut collided = HashSet::new();
         let this = RefCell::new((&mut *self, None));
@@ -219,8 +224,8 @@ impl Writer<'_> {
         Ok(searched)
     }
 
-    /// Writes entries that want nothing that is taken, but perhaps what another one of them wants:
-    /// then the first gets it.
+    /// Writes entries that want no taken value. If two of them want the same value, the first one
+    /// gets it.
     fn write_halves(&mut self, items: &[Item]) -> Result<(), UploadError> {
         match (self.late(true, |this| this.together(items, Form::Full, false))?, items) {
             (Together::Applied | Together::Sorted, _) => Ok(()),
@@ -233,8 +238,8 @@ impl Writer<'_> {
         }
     }
 
-    /// How Kanidm would refuse these entries because a value is taken. Nothing is applied: a small
-    /// POST that is costs Kanidm much more than one that is refused.
+    /// Returns the refusal of these entries if one of their values is taken. Nothing is applied: a
+    /// refused POST is much cheaper for Kanidm than a small one that is applied.
     fn refusal_of(&mut self, items: &[Item]) -> Result<Option<Refusal>, UploadError> {
         let entries = items
             .iter()
@@ -245,19 +250,20 @@ impl Writer<'_> {
         Ok(refusal.filter(|refusal| refusal.fault == Fault::Conflict))
     }
 
-    /// Groups were written while DNs still meant those who give them up in this run.
+    /// Sends written groups again where a member may be wrong. When they were written, a DN may
+    /// have meant an entry that gives it up in this run.
     fn settle_members(&mut self) -> Result<(), UploadError> {
         let groups = std::mem::take(&mut self.written_groups);
         let sent = if self.members_late { self.send_members_again(&groups) } else { Ok(()) };
         let settled = sent.and_then(|()| self.settle_held_members(&groups));
-        // Should the search be given up in here, it is done once more.
+        // If the search is abandoned in here, this runs once more.
         self.written_groups = groups;
         settled
     }
 
-    /// After the search for the entries at fault was given up: what was not written is as good as
-    /// held for the groups that were.
-    pub(crate) fn settle_what_was_given_up(&mut self) -> Result<(), UploadError> {
+    /// Repairs groups and locks after the search for the entries at fault was abandoned. Written
+    /// groups treat entries that were not written as held.
+    pub(crate) fn repair_after_giving_up(&mut self) -> Result<(), UploadError> {
         self.sender.allow_as_many_again();
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
         let held: Vec<Item> = self
@@ -273,11 +279,11 @@ impl Writer<'_> {
         self.settle_members()
     }
 
-    /// What an entry waits for may have become free. Chains come free one by one, in whichever
-    /// direction: both are tried. Of many, which may be very many, only as long as something is
-    /// written.
+    /// Tries entries again, because their values may have become free. Chains become free one by
+    /// one, from either end, so each pass reverses the order. It stops when a pass writes nothing,
+    /// or when there are too many entries.
     fn retry_while_it_helps(&mut self) -> Result<(), UploadError> {
-        while (1..=SEVERAL).contains(&self.collided.len())
+        while (1..=MAX_RETRIED).contains(&self.collided.len())
             && self.sender.report.written.len() > self.written_before
         {
             let items: Vec<Item> = std::mem::take(&mut self.collided)
@@ -290,13 +296,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes entries after others that may have them as members.
+    /// Writes entries after groups that may have them as members.
     pub(crate) fn write_late(&mut self, items: &[Item]) -> Result<(), UploadError> {
         self.late(items.len() > 1, |this| this.attempt(items, Form::Full, false)).map(|_| ())
     }
 
-    /// Notes whether groups were written before their members. `several`: that may have happened
-    /// among what is written now.
+    /// Runs `write`, and notes whether it wrote entries after groups that may have them as members.
+    /// `several`: true if groups in the same write count, too.
     pub(crate) fn late<T>(
         &mut self,
         several: bool,
@@ -313,7 +319,7 @@ impl Writer<'_> {
     fn send_members_again(&mut self, groups: &[Item]) -> Result<(), UploadError> {
         let written = self.sender.report.written.len();
         self.attempt_in_chunks(groups, Form::Full, false)?;
-        // They were counted when they were written first.
+        // The report counted them at their first write.
         self.sender.report.written.truncate(written);
         Ok(())
     }
@@ -329,7 +335,7 @@ impl Writer<'_> {
             .iter()
             .map(|item| Cow::Owned(self.staged(*item, &attributes, temporary_gid(self.input.run))))
             .collect();
-        // Entries that are not touched by any later increment would keep their temporary names.
+        // No later increment would touch these entries, so they would keep their temporary names.
         self.sender.repair_in_full();
         match self.sender.send_whole(&entries.into(), &Retention::Ignore, Leave::Interim)? {
             Sent::Applied(_) => {
@@ -356,9 +362,10 @@ impl Writer<'_> {
         }
     }
 
-    /// The content of an entry with temporary values for the given attributes. The DN alone takes
-    /// no content. Temporary numbers begin with `numbers`, and each entry of the run has its own.
-    pub(crate) fn staged(&self, item: Item, attributes: &[Attribute], numbers: u32) -> Vec<u8> {
+    /// Returns the content of an entry with temporary values for the given attributes. The DN alone
+    /// needs no content. Temporary gidnumbers start at `first_gid`, and each entry of the run has
+    /// its own.
+    pub(crate) fn staged(&self, item: Item, attributes: &[Attribute], first_gid: u32) -> Vec<u8> {
         let uuid = self.uuid(item);
         if attributes.iter().all(|a| *a == Attribute::Dn) {
             return stub(uuid, Some(&temporary_id(uuid)));
@@ -375,7 +382,7 @@ impl Writer<'_> {
                 }
                 Attribute::Gid => {
                     if entry.contains_key("gidnumber") {
-                        entry.insert("gidnumber".to_owned(), item.temporary_gid(numbers).into());
+                        entry.insert("gidnumber".to_owned(), item.temporary_gid(first_gid).into());
                     }
                 }
                 Attribute::Mail => {
@@ -386,10 +393,10 @@ impl Writer<'_> {
         Value::Object(entry).to_string().into_bytes()
     }
 
-    /// What could not be solved is held, with both sides as far as they are known.
+    /// Holds what could not be solved. The reason names both entries, as far as they are known.
     fn hold_the_rest(&mut self, candidates: &[Candidate]) -> Result<(), UploadError> {
-        // Staged ones that were refused after all are back on the list, perhaps together.
-        self.search_waiting()?;
+        // Staged entries that Kanidm refused after all wait again, perhaps in one block.
+        self.write_waiting()?;
         let again: Vec<(Item, Refusal)> = std::mem::take(&mut self.collided);
         let written: BTreeSet<usize> = self.sender.report.written.iter().copied().collect();
         let owners = self.owners(candidates, &written);
@@ -417,7 +424,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Holds one of many.
+    /// Holds one entry of many.
     pub(crate) fn hold_one_of_many(
         &mut self,
         item: Item,
@@ -442,7 +449,7 @@ impl Writer<'_> {
             let sides: Vec<String> = candidate
                 .wants
                 .iter()
-                .map(|(value, holder)| self.sides(candidates, owners, value, *holder))
+                .map(|(value, holder)| self.describe_value(candidates, owners, value, *holder))
                 .collect();
             format!("{} (status {})", sides.join("; "), candidate.refusal.answer.status)
         };
@@ -452,7 +459,7 @@ impl Writer<'_> {
         reason
     }
 
-    /// Who was written with a value that a candidate wants.
+    /// Maps each wanted value to the entry that was written with it.
     fn owners(&self, candidates: &[Candidate], written: &BTreeSet<usize>) -> HashMap<Unique, Item> {
         let wanted: HashSet<&Unique> =
             candidates.iter().flat_map(|c| &c.wants).map(|(value, _)| value).collect();
@@ -471,7 +478,7 @@ impl Writer<'_> {
         owners
     }
 
-    fn sides(
+    fn describe_value(
         &self,
         candidates: &[Candidate],
         owners: &HashMap<Unique, Item>,
@@ -492,7 +499,7 @@ impl Writer<'_> {
         let remedy = remedy(value);
         match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
             Some(item) => format!("{words} is already that of {}", self.dn(item)),
-            None if is_kanidms_own(value) => {
+            None if is_built_in_name(value) => {
                 format!("{words} is that of an account or group of Kanidm's own: {remedy}")
             }
             None if holder == Holder::Unknown => {
@@ -512,17 +519,17 @@ impl Writer<'_> {
         }
     }
 
-    /// The values of an entry that no other may have.
+    /// Returns the values of an entry that no other entry may have.
     pub(crate) fn values(&self, item: Item) -> Vec<Unique> {
         unique::values(&self.rendered(item, Form::Full))
     }
 }
 
-/// Whose a value can be.
+/// The possible holders of a value outside of this sync account.
 const LOCAL: &str = "a local account or group, or another sync account's";
 
-/// Whether a name is one that every Kanidm has, for an account or group of its own.
-fn is_kanidms_own(value: &Unique) -> bool {
+/// Returns true for a name that every Kanidm gives to an account or group of its own.
+fn is_built_in_name(value: &Unique) -> bool {
     const PREFIXES: [&str; 3] = ["idm_", "domain_", "system_"];
     match value {
         Unique::Name(name) => {
@@ -533,7 +540,7 @@ fn is_kanidms_own(value: &Unique) -> bool {
     }
 }
 
-/// How this entry gets another value.
+/// How an administrator gives this entry another value.
 fn remedy(value: &Unique) -> &'static str {
     match value {
         Unique::Name(_) => "give this entry another name with map_name",
@@ -543,10 +550,10 @@ fn remedy(value: &Unique) -> &'static str {
     }
 }
 
-/// Sets of candidates in which every wanted value is held within the set, and no value is another
-/// candidate's, too; connected ones together.
+/// Returns sets of candidates in which each wanted value is held inside the set, and no two
+/// candidates share a value. Connected candidates are in the same set.
 fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
-    // Of two entries with one value only one can be written, be the value free or not.
+    // Only one of two entries with the same value can be written, whether the value is free or not.
     let mut shared: HashMap<&Unique, usize> = HashMap::new();
     candidates
         .iter()
@@ -575,7 +582,8 @@ fn solvable_sets(candidates: &[Candidate]) -> Vec<Vec<usize>> {
         }
         solvable = next;
     }
-    // The smaller label wins until nothing changes: candidates are few.
+    // Connected candidates get the smallest label among them. Candidates are few, so a simple loop
+    // is enough.
     let mut label: Vec<usize> = (0..candidates.len()).collect();
     loop {
         let mut changed = false;

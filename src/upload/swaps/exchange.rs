@@ -1,14 +1,17 @@
-//! Many entries of a run that pass values round: a new scheme of names, a renumbering.
+//! Exchanges of values among many entries: a new scheme of names, a renumbering.
 //!
-//! Scope: writing them in as many POSTs as they take, not as many as there are. Kanidm compares
-//! every value of a POST with what was stored before it, so all of them get temporary values
-//! first and their own ones then. An entry that wants a value of somebody outside must not take
-//! part: it would lose the name it has. The names that entries have in Kanidm cannot be read, so
-//! Kanidm is asked as if the entries were gone: strangers who bring their values are refused only
-//! what somebody else has ([`Sender::question_from_refresh`](crate::upload::send::Sender)).
+//! Scope: writing such entries in a few large POSTs. Kanidm compares each value of a POST with the
+//! values that were stored before it. All entries therefore get temporary values first, and their
+//! own ones next. An entry that wants a value of somebody else must not take part, because it would
+//! lose its current name. Such an entry is an *outsider*.
 //!
-//! DNs are no part of that question, since Kanidm sets them before it deletes. They are settled
-//! before it: nobody logs in by a DN, so they may be temporary in any entry.
+//! The names that entries have in Kanidm cannot be read. The upload therefore asks as if the
+//! entries were deleted ([`Sender::question_from_refresh`](crate::upload::send::Sender)). Invented
+//! entries, the *strangers*, bring the wanted values. Kanidm refuses only the values that somebody
+//! else has.
+//!
+//! DNs are no part of that question, because Kanidm sets them before it deletes. They are settled
+//! first. Nobody logs in with a DN, so any entry may have a temporary one.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -32,26 +35,27 @@ use crate::upload::send::{Leave, Sent};
 use crate::upload::write::{Together, Writer};
 use crate::upload::yielded;
 
-/// Maximum questions. All together take at most as long as one POST may take.
-const QUESTIONS: usize = 512;
-/// Of more than this many, a sample tells how many questions all would take: a few for each
-/// outsider.
-const SAMPLE: usize = 32;
-const QUESTIONS_FOR_EACH: usize = 5;
-/// Maximum refused POSTs of a search for the entries that need no temporary values, and how many
-/// more each accepted one allows.
-const SPLITS: usize = 16;
-const SPLITS_FOR_EACH: usize = 8;
+/// Maximum questions of an exchange. All of them together may take as long as one POST.
+const MAX_EXCHANGE_QUESTIONS: usize = 512;
+/// Size of a sample. If there are more entries, a sample estimates how many questions the exchange
+/// takes.
+const SAMPLE_SIZE: usize = 32;
+/// Estimated questions for each outsider.
+const QUESTIONS_PER_OUTSIDER: usize = 5;
+/// Maximum refused POSTs of the search for entries that need no temporary values. Each accepted
+/// POST allows [`SPLITS_PER_SUCCESS`] more.
+const MAX_SPLITS: usize = 16;
+const SPLITS_PER_SUCCESS: usize = 8;
 
-/// Every Kanidm has an account of this name.
-const KANIDMS_NAME: &str = "admin";
+/// A name that is taken in every Kanidm.
+const BUILT_IN_NAME: &str = "admin";
 
-/// Everything that must be unique, and the same without DNs, which are settled first.
+/// All attributes that must be unique; and the same without DNs, which are settled first.
 const ALL: &[Attribute] = &[Attribute::Dn, Attribute::Name, Attribute::Gid, Attribute::Mail];
 const VALUES: &[Attribute] = &[Attribute::Name, Attribute::Gid, Attribute::Mail];
 
-/// Why an exchange ends early.
-enum End {
+/// The reason why an exchange ends early.
+enum ExchangeEnd {
     Failed(UploadError),
     /// Kanidm does not say, or would take too long.
     Unknown,
@@ -59,42 +63,42 @@ enum End {
     NoDirectory,
 }
 
-impl From<UploadError> for End {
+impl From<UploadError> for ExchangeEnd {
     fn from(error: UploadError) -> Self {
-        End::Failed(error)
+        ExchangeEnd::Failed(error)
     }
 }
 
 impl Writer<'_> {
-    /// Writes those of `items` that want values of one another only, and returns the others.
-    /// Nothing if it cannot be found out which these are.
+    /// Writes the entries of `items` that only want values of one another, and returns the others.
+    /// `None` if the two cannot be told apart.
     pub(crate) fn exchange(&mut self, items: &[Item]) -> Result<Option<Vec<Item>>, UploadError> {
         match self.try_exchange(items) {
             Ok(others) => Ok(Some(others)),
-            Err(End::Unknown) => Ok(None),
-            Err(End::NoDirectory) => {
+            Err(ExchangeEnd::Unknown) => Ok(None),
+            Err(ExchangeEnd::NoDirectory) => {
                 self.repeat_in_full = true;
                 Ok(None)
             }
-            Err(End::Failed(error)) => Err(error),
+            Err(ExchangeEnd::Failed(error)) => Err(error),
         }
     }
 
-    fn try_exchange(&mut self, items: &[Item]) -> Result<Vec<Item>, End> {
-        if !self.sender.is_guarded()? {
-            return Err(End::Unknown);
+    fn try_exchange(&mut self, items: &[Item]) -> Result<Vec<Item>, ExchangeEnd> {
+        if !self.sender.protects_its_own()? {
+            return Err(ExchangeEnd::Unknown);
         }
         let everyone_else = self.everyone_else(items)?;
-        let numbers = self.temporary_numbers();
-        let mut asked = self.asked()?;
+        let first_gid = self.first_temporary_gid();
+        let mut questions = self.start_questions()?;
         let mut others = self.with_shared_values(items);
-        others.extend(self.not_ours(items, numbers, &mut asked)?);
+        others.extend(self.masked_or_foreign(items, first_gid, &mut questions)?);
         let ours: Vec<Item> = items.iter().copied().filter(|item| !others.contains(item)).collect();
-        others.extend(self.invalid_ones(&ours, numbers, &mut asked)?);
+        others.extend(self.invalid_entries(&ours, first_gid, &mut questions)?);
         others.extend(self.settle_dns(&ours)?);
         let mut part: Vec<Item> =
             items.iter().copied().filter(|item| !others.contains(item)).collect();
-        self.judge_by_a_sample(&part, &everyone_else, &mut others, &mut asked)?;
+        self.estimate_outsiders(&part, &everyone_else, &mut others, &mut questions)?;
         loop {
             part.retain(|item| !others.contains(item));
             let kept: Vec<Uuid> = everyone_else
@@ -102,56 +106,58 @@ impl Writer<'_> {
                 .copied()
                 .chain(others.iter().map(|item| self.uuid(*item)))
                 .collect();
-            let found = self.outsiders(&part, kept, &mut asked)?;
+            let found = self.outsiders(&part, kept, &mut questions)?;
             if found.is_empty() {
                 break;
             }
-            // What they keep may be what another one wants: in either direction.
+            // Outsiders keep values that other entries want. Chains of such entries run in either
+            // direction.
             part.reverse();
             others.extend(found);
         }
-        // Persons before groups, which have them as members.
+        // Persons go before groups, which have them as members.
         let (groups, persons): (Vec<Item>, Vec<Item>) =
             part.into_iter().partition(|item| self.is_group(*item));
-        let part = self.write_what_is_free(&[persons, groups].concat())?;
+        let part = self.write_free_entries(&[persons, groups].concat())?;
         if !part.is_empty() {
-            self.give_temporary_values(&part, numbers)?;
+            self.give_temporary_values(&part, first_gid)?;
             self.late(true, |this| this.attempt_in_chunks(&part, Form::Full, false))?;
         }
         Ok(items.iter().copied().filter(|item| others.contains(item)).collect())
     }
 
-    /// Looks at a few of many. Ends the exchange if too many of them are outsiders.
-    fn judge_by_a_sample(
+    /// Estimates the number of outsiders from a sample. Ends the exchange if there are too many.
+    fn estimate_outsiders(
         &mut self,
         part: &[Item],
         everyone_else: &[Uuid],
         others: &mut HashSet<Item>,
-        asked: &mut Asked,
-    ) -> Result<(), End> {
-        if part.len() <= SAMPLE {
+        questions: &mut Questions,
+    ) -> Result<(), ExchangeEnd> {
+        if part.len() <= SAMPLE_SIZE {
             return Ok(());
         }
-        let sample: Vec<Item> = part.iter().copied().step_by(part.len().div_ceil(SAMPLE)).collect();
+        let sample: Vec<Item> =
+            part.iter().copied().step_by(part.len().div_ceil(SAMPLE_SIZE)).collect();
         let kept: Vec<Uuid> = everyone_else
             .iter()
             .copied()
             .chain(others.iter().map(|item| self.uuid(*item)))
             .collect();
-        let found = self.outsiders(&sample, kept, asked)?;
+        let found = self.outsiders(&sample, kept, questions)?;
         let expected = found.len().saturating_mul(part.len()) / sample.len();
         others.extend(found);
-        if expected.saturating_mul(QUESTIONS_FOR_EACH) > QUESTIONS {
-            Err(End::Unknown)
+        if expected.saturating_mul(QUESTIONS_PER_OUTSIDER) > MAX_EXCHANGE_QUESTIONS {
+            Err(ExchangeEnd::Unknown)
         } else {
             Ok(())
         }
     }
 
-    /// Writes those that need no other one's value, and returns the others: temporary values are
-    /// for as few as possible. Refused chunks are halved, the largest first, as long as that finds
-    /// entries to write.
-    fn write_what_is_free(&mut self, part: &[Item]) -> Result<Vec<Item>, End> {
+    /// Writes the entries that need no value of another one, and returns the rest, so that few
+    /// entries get temporary values. Halves refused chunks, the largest first, as long as that
+    /// finds entries to write.
+    fn write_free_entries(&mut self, part: &[Item]) -> Result<Vec<Item>, ExchangeEnd> {
         let mut blocks: Vec<Vec<Item>> = Vec::new();
         let mut rest = part;
         while !rest.is_empty() {
@@ -173,7 +179,7 @@ impl Writer<'_> {
             }
             let largest = taken.iter().map(Vec::len).max().unwrap_or_default();
             if largest < 2
-                || refused > SPLITS.saturating_add(SPLITS_FOR_EACH.saturating_mul(applied))
+                || refused > MAX_SPLITS.saturating_add(SPLITS_PER_SUCCESS.saturating_mul(applied))
             {
                 return Ok(taken.concat());
             }
@@ -188,8 +194,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Entries that want the same value as another one of them: only one can have it, be it free or
-    /// not.
+    /// Returns the entries that want the same value as another one. Only one can have it, whether
+    /// it is free or not.
     fn with_shared_values(&self, items: &[Item]) -> HashSet<Item> {
         let values: Vec<Vec<Unique>> = items.iter().map(|item| self.values(*item)).collect();
         let mut number: HashMap<&Unique, usize> = HashMap::new();
@@ -204,9 +210,9 @@ impl Writer<'_> {
             .collect()
     }
 
-    /// UUIDs in Kanidm of all entries of this sync account but `items`. Nothing is asked without
-    /// them all: the values of one that is not listed would look free.
-    fn everyone_else(&mut self, items: &[Item]) -> Result<Vec<Uuid>, End> {
+    /// Returns the UUIDs in Kanidm of all entries of this sync account except `items`. The list
+    /// must be complete: the values of an entry that it omits would look free.
+    fn everyone_else(&mut self, items: &[Item]) -> Result<Vec<Uuid>, ExchangeEnd> {
         let mut all: Vec<Uuid> = match self.input.full {
             true => self
                 .input
@@ -216,10 +222,10 @@ impl Writer<'_> {
                 .map(|r| r.uuid)
                 .chain(self.input.stubs.iter().map(|(uuid, _)| *uuid))
                 .collect(),
-            false => (self.input.everyone)().ok_or(End::NoDirectory)?,
+            false => (self.input.everyone)().ok_or(ExchangeEnd::NoDirectory)?,
         };
-        if !self.not_deleted.is_empty() || !self.are_all_known_among(&all) {
-            return Err(End::Unknown);
+        if !self.not_deleted.is_empty() || !self.covers_all_known(&all) {
+            return Err(ExchangeEnd::Unknown);
         }
         let absent =
             self.sender.report.held.iter().filter(|held| held.is_absent).map(|held| held.uuid);
@@ -230,11 +236,11 @@ impl Writer<'_> {
         Ok(all)
     }
 
-    /// Whether the entries that Kanidm is known to have are listed, or deleted by this run.
-    fn are_all_known_among(&self, all: &[Uuid]) -> bool {
+    /// Returns true if each entry that Kanidm is known to have is in `all` or deleted by this run.
+    fn covers_all_known(&self, all: &[Uuid]) -> bool {
         let deleted: &[Uuid] = match &self.input.retention {
             Retention::Delete(uuids) => uuids,
-            // These were deleted first.
+            // The deletions were sent first.
             Retention::Retain(_) => return true,
             Retention::Ignore => &[],
         };
@@ -245,21 +251,24 @@ impl Writer<'_> {
         known.count() <= listed.len() as u64 && known.named_missing_from(&listed, 1).is_empty()
     }
 
-    /// Temporary numbers: so many from here on.
-    fn temporary_numbers(&self) -> u32 {
+    /// The first temporary gidnumber.
+    fn first_temporary_gid(&self) -> u32 {
         temporary_gid(self.input.run)
     }
 
-    /// Nothing was asked so far but this: how Kanidm refuses the entry that ends each question.
-    fn asked(&mut self) -> Result<Asked, End> {
+    /// Starts the questions. The first one asks how Kanidm refuses the invalid entry that ends each
+    /// question.
+    fn start_questions(&mut self) -> Result<Questions, ExchangeEnd> {
         let begun = self.sender.now();
         let entries = vec![Cow::Owned(self.invalid())];
-        let refusal =
-            self.sender.question_once(&entries.into(), &Retention::Ignore)?.ok_or(End::Unknown)?;
+        let refusal = self
+            .sender
+            .question_once(&entries.into(), &Retention::Ignore)?
+            .ok_or(ExchangeEnd::Unknown)?;
         if refusal.fault != Fault::Other {
-            return Err(End::Unknown);
+            return Err(ExchangeEnd::Unknown);
         }
-        Ok(Asked {
+        Ok(Questions {
             absent: HashSet::new(),
             number: 0,
             begun,
@@ -267,72 +276,78 @@ impl Writer<'_> {
         })
     }
 
-    /// Counts a question.
-    fn may_ask(&mut self, asked: &mut Asked) -> Result<(), End> {
-        asked.number = asked.number.saturating_add(1);
-        let time: Duration = self.sender.now().saturating_sub(asked.begun);
-        if asked.number > QUESTIONS || time > self.input.limits.timeout {
-            Err(End::Unknown)
+    /// Counts a question. Ends the exchange if there are too many, or if they take too long.
+    fn count_question(&mut self, questions: &mut Questions) -> Result<(), ExchangeEnd> {
+        questions.number = questions.number.saturating_add(1);
+        let time: Duration = self.sender.now().saturating_sub(questions.begun);
+        if questions.number > MAX_EXCHANGE_QUESTIONS || time > self.input.limits.timeout {
+            Err(ExchangeEnd::Unknown)
         } else {
             Ok(())
         }
     }
 
-    /// Those that are in the recycle bin, or another sync account's.
-    fn not_ours(
+    /// Returns the entries that are in the recycle bin, or belong to another sync account.
+    fn masked_or_foreign(
         &mut self,
         items: &[Item],
-        numbers: u32,
-        asked: &mut Asked,
-    ) -> Result<Vec<Item>, End> {
-        self.those_refused(items, numbers, asked, |this, mut entries| {
+        first_gid: u32,
+        questions: &mut Questions,
+    ) -> Result<Vec<Item>, ExchangeEnd> {
+        self.refused_among(items, first_gid, questions, |this, mut entries| {
             entries.push(Cow::Owned(this.invalid()));
             let refusal = this
                 .sender
                 .question_once(&entries.into(), &Retention::Ignore)?
-                .ok_or(End::Unknown)?;
+                .ok_or(ExchangeEnd::Unknown)?;
             Ok(!matches!(refusal.fault, Fault::Masked | Fault::Foreign))
         })
     }
 
-    /// Those that Kanidm would not take with temporary values either. It is shown all of them, and
-    /// refuses the POST for another reason in the end: the deletion of an account of its own.
-    fn invalid_ones(
+    /// Returns the entries that Kanidm would refuse even with temporary values. Kanidm sees all
+    /// entries, and then refuses the POST for another reason: it deletes an account of Kanidm's
+    /// own.
+    fn invalid_entries(
         &mut self,
         items: &[Item],
-        numbers: u32,
-        asked: &mut Asked,
-    ) -> Result<Vec<Item>, End> {
-        self.those_refused(items, numbers, asked, |this, entries| {
-            match this.sender.question_of_validity(&entries.into())?.ok_or(End::Unknown)?.fault {
+        first_gid: u32,
+        questions: &mut Questions,
+    ) -> Result<Vec<Item>, ExchangeEnd> {
+        self.refused_among(items, first_gid, questions, |this, entries| {
+            match this
+                .sender
+                .question_of_validity(&entries.into())?
+                .ok_or(ExchangeEnd::Unknown)?
+                .fault
+            {
                 Fault::Foreign => Ok(true),
                 Fault::Other | Fault::Masked => Ok(false),
-                // Temporary values that are taken.
-                Fault::Conflict => Err(End::Unknown),
+                // A temporary value is taken.
+                Fault::Conflict => Err(ExchangeEnd::Unknown),
             }
         })
     }
 
-    /// Those of `items` that make `is_clean` false, with temporary values.
-    fn those_refused(
+    /// Returns the items that, with temporary values, make `is_clean` false.
+    fn refused_among(
         &mut self,
         items: &[Item],
-        numbers: u32,
-        asked: &mut Asked,
-        is_clean: impl Fn(&mut Self, Vec<Cow<'_, [u8]>>) -> Result<bool, End>,
-    ) -> Result<Vec<Item>, End> {
+        first_gid: u32,
+        questions: &mut Questions,
+        is_clean: impl Fn(&mut Self, Vec<Cow<'_, [u8]>>) -> Result<bool, ExchangeEnd>,
+    ) -> Result<Vec<Item>, ExchangeEnd> {
         let (mut found, mut rest) = (Vec::new(), items);
         while !rest.is_empty() {
             let (chunk, more) = rest.split_at(self.fit(rest));
-            let this = RefCell::new((&mut *self, &mut *asked));
+            let this = RefCell::new((&mut *self, &mut *questions));
             let is_clean = |range: Range<usize>| {
-                let (this, asked) = &mut *this.borrow_mut();
-                this.may_ask(asked)?;
+                let (this, questions) = &mut *this.borrow_mut();
+                this.count_question(questions)?;
                 let entries = chunk
                     .get(range)
                     .unwrap_or_default()
                     .iter()
-                    .map(|item| Cow::Owned(this.staged(*item, ALL, numbers)))
+                    .map(|item| Cow::Owned(this.staged(*item, ALL, first_gid)))
                     .collect();
                 is_clean(this, entries)
             };
@@ -340,41 +355,46 @@ impl Writer<'_> {
                 if alone || !is_clean(at..at.saturating_add(1))? {
                     found.extend(chunk.get(at));
                 }
-                Ok::<_, End>(Flow::Continue(()))
+                Ok::<_, ExchangeEnd>(Flow::Continue(()))
             })?;
             rest = more;
         }
         Ok(found)
     }
 
-    /// Of those that are kept, the ones that Kanidm does not let anybody list: they are in the
-    /// recycle bin, or not of this sync account.
-    fn absent(&mut self, all: &[Uuid], asked: &mut Asked) -> Result<HashSet<Uuid>, End> {
+    /// Returns the entries that Kanidm allows nobody to list: they are in the recycle bin, or
+    /// belong to another sync account.
+    fn unlistable(
+        &mut self,
+        all: &[Uuid],
+        questions: &mut Questions,
+    ) -> Result<HashSet<Uuid>, ExchangeEnd> {
         let mut absent = HashSet::new();
-        let this = RefCell::new((self, asked));
+        let this = RefCell::new((self, questions));
         let lists = |range: Range<usize>| {
-            let (this, asked) = &mut *this.borrow_mut();
-            this.may_ask(asked)?;
+            let (this, questions) = &mut *this.borrow_mut();
+            this.count_question(questions)?;
             let stubs = all.get(range).unwrap_or_default().iter().map(|uuid| stub(*uuid, None));
             let entries: Vec<Cow<'_, [u8]>> =
                 stubs.chain([this.invalid()]).map(Cow::Owned).collect();
             let refusal = this
                 .sender
                 .question_once(&entries.into(), &Retention::Ignore)?
-                .ok_or(End::Unknown)?;
+                .ok_or(ExchangeEnd::Unknown)?;
             Ok(!matches!(refusal.fault, Fault::Masked | Fault::Foreign))
         };
         bisect::culprits(all.len(), false, &lists, |at, alone| {
             if alone || !lists(at..at.saturating_add(1))? {
                 absent.extend(all.get(at));
             }
-            Ok::<_, End>(Flow::Continue(()))
+            Ok::<_, ExchangeEnd>(Flow::Continue(()))
         })?;
         Ok(absent)
     }
 
-    /// Gives each its DN, if one of them wants another's. Returns those that cannot have it.
-    fn settle_dns(&mut self, items: &[Item]) -> Result<Vec<Item>, End> {
+    /// Gives each entry its DN, if one of them wants the DN of another. Returns the entries that
+    /// cannot have theirs.
+    fn settle_dns(&mut self, items: &[Item]) -> Result<Vec<Item>, ExchangeEnd> {
         let (mut is_taken, mut rest) = (false, items);
         while !rest.is_empty() && !is_taken {
             let (chunk, more) = rest.split_at(self.fit(rest));
@@ -383,7 +403,7 @@ impl Writer<'_> {
             is_taken = self
                 .sender
                 .question_once(&named.into(), &Retention::Ignore)?
-                .ok_or(End::Unknown)?
+                .ok_or(ExchangeEnd::Unknown)?
                 .fault
                 == Fault::Conflict;
             rest = more;
@@ -402,27 +422,27 @@ impl Writer<'_> {
         Ok(items.iter().copied().filter(|item| !self.has_its_dn(*item)).collect())
     }
 
-    /// Those of `part` that want a value of somebody else, where `kept` and those that are found
-    /// keep theirs and all others of `part` give theirs up.
+    /// Returns the outsiders of `part`: entries that want a value of somebody else. The entries in
+    /// `kept` and the outsiders keep their values. All others of `part` give theirs up.
     fn outsiders(
         &mut self,
         part: &[Item],
         kept: Vec<Uuid>,
-        asked: &mut Asked,
-    ) -> Result<Vec<Item>, End> {
-        // Kanidm must notice what is taken, or its answers say nothing.
+        questions: &mut Questions,
+    ) -> Result<Vec<Item>, ExchangeEnd> {
+        // Kanidm must refuse a name that is certainly taken. Otherwise its answers mean nothing.
         let Some(first) = part.first() else { return Ok(Vec::new()) };
         if self.are_free(
-            &[(*first, &vec![Unique::Name(KANIDMS_NAME.to_owned())])],
+            &[(*first, &vec![Unique::Name(BUILT_IN_NAME.to_owned())])],
             &kept,
             |_| true,
-            asked,
+            questions,
         )? {
-            return Err(End::Unknown);
+            return Err(ExchangeEnd::Unknown);
         }
         let values: Vec<Vec<Unique>> = part.iter().map(|item| self.values(*item)).collect();
         let is_number = |value: &Unique| value.attribute() == Attribute::Gid;
-        // Kanidm keeps the number of an entry that gets no other.
+        // Kanidm keeps the gidnumber of an entry that gets no other one.
         let numberless = part
             .iter()
             .zip(&values)
@@ -432,9 +452,9 @@ impl Writer<'_> {
         let apart = keep_numbers.len() > kept.len()
             && keep_numbers.len() < kept.len().saturating_add(part.len());
         let mut found = Vec::new();
-        let this = RefCell::new((self, asked, kept, keep_numbers));
+        let this = RefCell::new((self, questions, kept, keep_numbers));
         let is_clean = |range: Range<usize>| {
-            let (this, asked, kept, keep_numbers) = &mut *this.borrow_mut();
+            let (this, questions, kept, keep_numbers) = &mut *this.borrow_mut();
             let strangers = part
                 .get(range.clone())
                 .unwrap_or_default()
@@ -443,10 +463,10 @@ impl Writer<'_> {
             let strangers: Vec<(Item, &Vec<Unique>)> =
                 strangers.map(|(item, values)| (*item, values)).collect();
             if !apart {
-                return this.are_free(&strangers, kept, |_| true, asked);
+                return this.are_free(&strangers, kept, |_| true, questions);
             }
-            Ok(this.are_free(&strangers, kept, |value| !is_number(value), asked)?
-                && this.are_free(&strangers, keep_numbers, is_number, asked)?)
+            Ok(this.are_free(&strangers, kept, |value| !is_number(value), questions)?
+                && this.are_free(&strangers, keep_numbers, is_number, questions)?)
         };
         bisect::culprits(part.len(), false, &is_clean, |at, alone| {
             if let (Some(item), true) =
@@ -463,18 +483,18 @@ impl Writer<'_> {
         Ok(found)
     }
 
-    /// Whether strangers could have these values if only `kept` were left.
+    /// Returns true if strangers could have these values when only `kept` is left.
     fn are_free(
         &mut self,
         strangers: &[(Item, &Vec<Unique>)],
         kept: &[Uuid],
         which: impl Fn(&Unique) -> bool,
-        asked: &mut Asked,
-    ) -> Result<bool, End> {
-        self.may_ask(asked)?;
+        questions: &mut Questions,
+    ) -> Result<bool, ExchangeEnd> {
+        self.count_question(questions)?;
         let run = self.input.run.as_u128();
         let kept: Vec<Uuid> =
-            kept.iter().copied().filter(|uuid| !asked.absent.contains(uuid)).collect();
+            kept.iter().copied().filter(|uuid| !questions.absent.contains(uuid)).collect();
         let strangers_with = strangers;
         let strangers = (2_u128..).zip(strangers_with).filter_map(|(n, (item, values))| {
             let values: Vec<&Unique> = values.iter().filter(|value| which(value)).collect();
@@ -497,38 +517,38 @@ impl Writer<'_> {
                         .unwrap_or_default(),
                 ),
             });
-        let refusal = self.sender.question_from_refresh(&entries)?.ok_or(End::Unknown)?;
+        let refusal = self.sender.question_from_refresh(&entries)?.ok_or(ExchangeEnd::Unknown)?;
         match refusal.fault {
-            // Another answer than that to the last entry alone is for one of the strangers, or for
-            // what the deletion of `part` would break.
+            // The invalid entry alone causes the refusal in `questions`. A different refusal is
+            // about a stranger, or about a reference that the deletion of `part` would break.
             Fault::Other => Ok((refusal.answer.status, refusal.answer.code, refusal.answer.detail)
-                == asked.refusal),
+                == questions.refusal),
             Fault::Conflict => Ok(false),
-            Fault::Masked | Fault::Foreign if asked.absent.is_empty() => {
-                asked.absent = self.absent(&kept, asked)?;
-                if asked.absent.is_empty() {
-                    Err(End::Unknown)
+            Fault::Masked | Fault::Foreign if questions.absent.is_empty() => {
+                questions.absent = self.unlistable(&kept, questions)?;
+                if questions.absent.is_empty() {
+                    Err(ExchangeEnd::Unknown)
                 } else {
-                    self.are_free(strangers_with, &kept, which, asked)
+                    self.are_free(strangers_with, &kept, which, questions)
                 }
             }
-            Fault::Masked | Fault::Foreign => Err(End::Unknown),
+            Fault::Masked | Fault::Foreign => Err(ExchangeEnd::Unknown),
         }
     }
 
-    /// An entry that Kanidm refuses last of all, after it has compared values: it has no display
-    /// name.
+    /// An entry that Kanidm refuses after all other checks, the comparison of values included: it
+    /// has no display name.
     pub(crate) fn invalid(&self) -> Vec<u8> {
         let uuid = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         let entry = json!({"externalId": format!("tmp-{uuid}"), "schemas": scim::PERSON, "id": uuid, "name": temporary_name(uuid)});
         entry.to_string().into_bytes()
     }
 
-    fn give_temporary_values(&mut self, items: &[Item], numbers: u32) -> Result<(), End> {
-        // Entries that no later increment touches would keep them.
+    fn give_temporary_values(&mut self, items: &[Item], first_gid: u32) -> Result<(), ExchangeEnd> {
+        // No later increment touches these entries, so they would keep the temporary values.
         self.sender.repair_in_full();
         self.staged.extend(items);
-        self.send_all(items.iter().map(|item| self.staged(*item, VALUES, numbers)).collect())?;
+        self.send_all(items.iter().map(|item| self.staged(*item, VALUES, first_gid)).collect())?;
         self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
         log::debug!(
             "{} entries have temporary values, because they pass their values round",
@@ -537,8 +557,8 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Sends entries in chunks, all of which Kanidm has to take.
-    fn send_all(&mut self, entries: Vec<Vec<u8>>) -> Result<(), End> {
+    /// Sends entries in chunks. Kanidm must accept all of them.
+    fn send_all(&mut self, entries: Vec<Vec<u8>>) -> Result<(), ExchangeEnd> {
         let mut rest = entries.as_slice();
         while !rest.is_empty() {
             let (chunk, more) =
@@ -553,7 +573,7 @@ impl Writer<'_> {
                         "entries that pass values round are refused temporary ones: {}",
                         refusal.answer
                     );
-                    return Err(End::Unknown);
+                    return Err(ExchangeEnd::Unknown);
                 }
                 Sent::TooMuch(_) if chunk.len() > 1 => {
                     self.batch.too_much(chunk.len(), chunk.iter().map(Vec::len).sum())
@@ -571,17 +591,17 @@ impl Writer<'_> {
     }
 }
 
-/// What was asked so far.
-struct Asked {
-    /// Those that cannot be listed.
+/// The questions of an exchange so far.
+struct Questions {
+    /// Entries that Kanidm allows nobody to list.
     absent: HashSet<Uuid>,
     number: usize,
     begun: Duration,
-    /// Status, code and detail of the answer to the entry that ends each question.
+    /// Status, code and detail of the refusal of the invalid entry that ends each question.
     refusal: (u16, String, String),
 }
 
-/// A person or group that nobody knows, with these values.
+/// An invented person or group with these values.
 fn stranger(uuid: Uuid, kind: Kind, values: &[&Unique]) -> Option<Vec<u8>> {
     let posix = values.iter().any(|value| value.attribute() == Attribute::Gid);
     let schemas = match (kind, posix) {
