@@ -1,26 +1,27 @@
-//! Who matched the filter, in a few kilobytes: a check sum for each of many buckets of UUIDs.
+//! The entries that match a filter, as check sums of a few kilobytes.
 //!
-//! Scope: comparing two sets. Servers that compute attributes (memberOf) do not report who comes
-//! into a filter on one, or leaves it. A list of all matching UUIDs is cheap, but the list of the
-//! run before does not fit into the envelope of a large directory. So UUIDs are spread over
-//! buckets, and only the sum of each bucket is kept. A bucket with another sum than before has
-//! somebody who came or left; the entries in it now are read again, a few for each change.
+//! Scope: comparing two sets of UUIDs. A server that computes an attribute (memberOf) does not
+//! report entries that begin or cease to match a filter on it. A list of all matching UUIDs is
+//! cheap to read, but the list of the previous run does not fit into the envelope. UUIDs are
+//! therefore spread over buckets, and the envelope keeps one sum for each bucket. If a sum differs,
+//! an entry of that bucket came or left. The run reads the entries that are now in the bucket
+//! again: a few for each change.
 
 use uuid::Uuid;
 
-/// Fewest and most buckets: 4 bytes each. With 20,000 entries a bucket has five.
-const SMALLEST: usize = 64;
-const LARGEST: usize = 4096;
+/// Minimum and maximum number of buckets, 4 bytes each. With 20,000 entries, a bucket has five.
+const MIN_BUCKETS: usize = 64;
+const MAX_BUCKETS: usize = 4096;
 
 /// The sums of a set of UUIDs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets(Vec<u32>);
 
 impl Buckets {
-    /// The sums of a set; any order, no UUID twice. About one entry for each bucket, where
-    /// possible.
+    /// The sums of a set, in any order and without duplicates. A bucket has about one entry, until
+    /// the set needs more than 4,096 buckets.
     pub fn of(uuids: &[Uuid]) -> Buckets {
-        Self::sized(uuids.len().next_power_of_two().clamp(SMALLEST, LARGEST), uuids)
+        Self::sized(uuids.len().next_power_of_two().clamp(MIN_BUCKETS, MAX_BUCKETS), uuids)
     }
 
     fn sized(buckets: usize, uuids: &[Uuid]) -> Buckets {
@@ -34,8 +35,8 @@ impl Buckets {
         Buckets(sums)
     }
 
-    /// The UUIDs of `now` whose buckets have changed; `None` if no bucket has. An empty answer says
-    /// that somebody left.
+    /// Returns the UUIDs of `now` in buckets that have changed; `None` if no bucket has. An empty
+    /// list means that entries only left.
     pub fn changed(&self, now: &[Uuid]) -> Option<Vec<Uuid>> {
         let sums = Self::sized(self.0.len(), now);
         if sums == *self {
@@ -45,25 +46,26 @@ impl Buckets {
         Some(now.iter().copied().filter(|uuid| !is_same(place(*uuid, self.0.len()).0)).collect())
     }
 
-    /// Four bytes a bucket, the least significant first.
+    /// The stored form: 4 bytes for each bucket, least significant byte first.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.iter().flat_map(|sum| sum.to_le_bytes()).collect()
     }
 
-    /// From those bytes; `None` where they are not a possible number of buckets.
+    /// Reads the stored form. `None` if the length is not that of a possible number of buckets.
     pub fn from_bytes(bytes: &[u8]) -> Option<Buckets> {
         let (sums, rest) = bytes.as_chunks::<4>();
-        let possible = sums.len().is_power_of_two() && (SMALLEST..=LARGEST).contains(&sums.len());
+        let possible =
+            sums.len().is_power_of_two() && (MIN_BUCKETS..=MAX_BUCKETS).contains(&sums.len());
         (rest.is_empty() && possible)
             .then(|| Buckets(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
     }
 }
 
-/// The bucket of a UUID, and what it adds to the sum. Part of the stored format.
+/// The bucket of a UUID, and its share of the sum. Both are part of the stored format.
 #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough")]
 fn place(uuid: Uuid, buckets: usize) -> (usize, u32) {
     let hash = super::sketch::hash(uuid);
-    // A sum of zeros would not show the entry.
+    // A share of zero would hide the entry.
     ((hash as usize) & (buckets.saturating_sub(1)), (hash >> 32) as u32 | 1)
 }
 

@@ -1,8 +1,8 @@
-//! HTTPS to Kanidm's `/scim/v1/Sync`: one request, one answer, errors decoded.
+//! HTTPS client for Kanidm's `/scim/v1/Sync`.
 //!
-//! Scope: a single request. Repeating it is decided elsewhere. No redirect is followed and no proxy
-//! of the environment is used: the token goes to the host the client config names and to no other.
-//! One connection is kept open between requests.
+//! Scope: one request, its answer, and decoded errors. The upload decides about repeats. The client
+//! follows no redirect and ignores the proxy of the environment, so the token only goes to the host
+//! in the client config. It keeps one connection open between requests.
 
 use std::fmt;
 use std::io::Read;
@@ -23,11 +23,11 @@ use super::transport::SyncServer;
 use crate::config::client::ClientConfig;
 use crate::config::secret::Secret;
 
-/// No more than this of an answer is read; a state with 10,000 held entries has 0.3 MB.
+/// Maximum bytes of an answer that are read. A state with 10,000 held entries has 0.3 MB.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// Bytes. Kanidm's tokens have some 200.
-const SHORTEST_TOKEN: usize = 16;
+/// Bytes. Tokens of Kanidm have about 200.
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// Kanidm, over HTTPS.
 pub struct KanidmClient {
@@ -46,8 +46,8 @@ impl fmt::Debug for KanidmClient {
 }
 
 impl KanidmClient {
-    /// `timeout` is for one request as a whole; `tls` decides what is trusted. Connects with the
-    /// first request.
+    /// `timeout` is the limit for a whole request, and `tls` decides which certificates are
+    /// trusted. Connects at the first request.
     pub fn new(
         config: &ClientConfig,
         token: Secret,
@@ -78,8 +78,8 @@ impl KanidmClient {
         }
     }
 
-    /// The certificate chain of the server, its own first; empty before the first connection, and
-    /// without TLS.
+    /// The certificate chain of the server, its own certificate first. Empty before the first
+    /// connection, and without TLS.
     pub fn peer_certificates(&self) -> Vec<CertificateDer<'static>> {
         self.chain.get()
     }
@@ -88,7 +88,7 @@ impl KanidmClient {
         format!("Bearer {}", self.token.expose())
     }
 
-    /// The body of a 200, everything else as an error.
+    /// Returns the body of a 200; every other answer is an error.
     fn answer(&self, result: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, KanidmError> {
         let response = result.map_err(|e| self.transport_error(e))?;
         let status = response.status().as_u16();
@@ -108,7 +108,7 @@ impl KanidmClient {
             .take(MAX_ANSWER.saturating_add(1))
             .read_to_end(&mut body);
         if status != 200 {
-            // The status counts, whatever became of the body.
+            // The status counts, even if the body could not be read.
             let body = self.without_token(&String::from_utf8_lossy(&body));
             return Err(KanidmError::Refused(Answer::new(status, body.as_bytes(), operation_id)));
         }
@@ -121,12 +121,12 @@ impl KanidmClient {
         Ok(body)
     }
 
-    /// What is shown of an answer. It may come from something in between that repeats the request,
+    /// Removes the token from text that is shown. A proxy may send the request back in its answer,
     /// token included.
     fn without_token(&self, answer: &str) -> String {
         match self.token.expose() {
-            // No token is that short: it would only spoil the words.
-            short if short.len() < SHORTEST_TOKEN => answer.to_owned(),
+            // No real token is that short. Replacing it would only spoil the text.
+            short if short.len() < MIN_TOKEN_LENGTH => answer.to_owned(),
             token => answer.replace(token, "<token>"),
         }
     }
@@ -196,7 +196,7 @@ impl SyncServer for KanidmClient {
             .send(SendBody::from_reader(&mut reader));
         match self.answer(result)?.trim_ascii() {
             b"null" => Ok(()),
-            // A page to sign in, of something in between: nothing says that Kanidm has seen the
+            // A proxy may answer with its login page. Nothing shows that Kanidm has seen the
             // request.
             _ => Err(KanidmError::NotKanidm {
                 reason: "it does not say that the request was applied".to_owned(),

@@ -1,10 +1,11 @@
-//! Name resolution and TLS for ureq: as its own, but with errors that say which it was, and with a
-//! rustls configuration of ours.
+//! Name resolution and TLS for ureq.
 //!
-//! Scope: one connection. ureq's own TLS connector builds its configuration from its own settings,
-//! which know neither "verify the chain but not the name" nor several sources of roots; and it
-//! gives up when a write fails, although a server that refuses a large body has answered (413)
-//! before it closes the connection.
+//! Scope: one connection. These parts differ from ureq's own in three ways:
+//! - Errors say whether the name or TLS failed.
+//! - The TLS configuration is a rustls configuration of this program. ureq's settings can neither
+//!   check the chain without the name nor combine several sources of roots.
+//! - A failed write does not end the request. A server that refuses a large body answers (413)
+//!   before it closes the connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -24,7 +25,7 @@ use ureq::unversioned::transport::{
 
 use crate::within::within;
 
-/// Why no TLS connection came about; found again behind [`Error::Other`].
+/// The reason why TLS failed. [`Error::Other`] carries it.
 #[derive(Debug)]
 pub struct TlsFailed(pub rustls::Error);
 
@@ -36,7 +37,7 @@ impl fmt::Display for TlsFailed {
 
 impl std::error::Error for TlsFailed {}
 
-/// Why the host's name did not become an address; found again behind [`Error::Other`].
+/// The reason why the host name has no address. [`Error::Other`] carries it.
 #[derive(Debug)]
 pub struct ResolveFailed(io::Error);
 
@@ -48,7 +49,7 @@ impl fmt::Display for ResolveFailed {
 
 impl std::error::Error for ResolveFailed {}
 
-/// The system's resolver. ureq's own panics where no thread can be started.
+/// The resolver of the system. ureq's own resolver panics if no thread can be started.
 #[derive(Debug, Default)]
 pub struct SystemResolver(Arc<DefaultResolver>);
 
@@ -61,7 +62,7 @@ impl Resolver for SystemResolver {
     ) -> Result<ResolvedSocketAddrs, Error> {
         let failed = |error| Error::Other(Box::new(ResolveFailed(error)));
         let (resolver, uri, config) = (Arc::clone(&self.0), uri.clone(), config.clone());
-        // Without a time-out of its own it needs no thread of its own.
+        // ureq starts a thread only to enforce a time-out; `within` enforces it here.
         let patient = NextTimeout { after: time::Duration::NotHappening, ..timeout };
         match within(*timeout.after, move || resolver.resolve(&uri, &config, patient)) {
             Ok(Some(Err(Error::Io(error)))) | Err(error) => Err(failed(error)),
@@ -71,14 +72,13 @@ impl Resolver for SystemResolver {
     }
 }
 
-/// Wraps a TCP connection in TLS where the URI says https.
+/// Wraps a TCP connection in TLS if the URI says https.
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
     chain: PeerChain,
 }
 
-/// The certificate chain of the server that was connected to last, its own first. Clones are the
-/// same one.
+/// The certificate chain of the latest server, its own certificate first. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct PeerChain(Arc<Mutex<Vec<CertificateDer<'static>>>>);
 
@@ -100,7 +100,8 @@ impl PeerChain {
 }
 
 impl TlsConnector {
-    /// `config` decides what is trusted and verified; `chain` is told who answered.
+    /// `config` decides what is trusted and verified. `chain` receives the certificates of the
+    /// server.
     pub fn new(config: Arc<ClientConfig>, chain: PeerChain) -> Self {
         TlsConnector { config, chain }
     }
@@ -151,13 +152,13 @@ impl<In: Transport> Connector<In> for TlsConnector {
     }
 }
 
-/// What went wrong with TLS itself is told apart from a connection that broke during the handshake.
+/// Separates a TLS failure from a connection that breaks during the handshake.
 fn handshake_error(error: io::Error) -> Error {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
-            // Another kind of server, or one that is just being stopped: that may be better in a
-            // moment.
+            // The port may not speak TLS, or the server is being stopped. The second is worth a
+            // retry.
             let words = "the connection ended during the TLS handshake (does this port speak TLS?)";
             io::Error::new(io::ErrorKind::ConnectionAborted, words).into()
         }
@@ -165,11 +166,12 @@ fn handshake_error(error: io::Error) -> Error {
     }
 }
 
-/// A TLS connection that ureq speaks HTTP over.
+/// A TLS connection that carries HTTP for ureq.
 pub struct TlsTransport {
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter>,
-    /// Set once the server takes no more: the rest of the request is dropped, its answer is read.
+    /// Set once the server accepts no more data. The rest of the request is dropped, and the answer
+    /// is read.
     write_error: Option<io::Error>,
 }
 
@@ -209,7 +211,7 @@ impl Transport for TlsTransport {
         let input = self.buffers.input_append_buf();
         let amount = match self.write_error.take() {
             None => self.stream.read(input)?,
-            // Without an answer, the error of the write is the one that explains it.
+            // Without an answer, the write error explains the failure.
             Some(error) => match read_only(&mut self.stream, input) {
                 Ok(n) if n > 0 => {
                     self.write_error = Some(error);
@@ -231,7 +233,7 @@ impl Transport for TlsTransport {
     }
 }
 
-/// Reads without trying to write what is still queued, as the stream's own `read` would.
+/// Reads only. The stream's own `read` would first try to write what is still queued.
 fn read_only(
     stream: &mut StreamOwned<ClientConnection, TransportAdapter>,
     out: &mut [u8],

@@ -1,46 +1,48 @@
-//! What can go wrong between us and Kanidm, in words, and what it means for the upload.
+//! Errors of a request to Kanidm.
+//!
+//! Scope: their words, and what each means for the upload.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A request that did not succeed.
+/// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KanidmError {
-    /// No answer: it is not known whether a POST was applied.
+    /// No answer: the POST may have been applied.
     Transport {
-        /// What was under way.
+        /// The stage that failed.
         stage: Stage,
-        /// What the system or the library says.
+        /// The reason that the system or the library gives.
         reason: String,
     },
     /// No answer in time.
     TimedOut {
-        /// What was under way.
+        /// The stage that took too long.
         stage: Stage,
-        /// How long it may take.
+        /// The time limit.
         limit: Duration,
     },
-    /// Another answer than the one hoped for.
+    /// An answer with a status other than 200.
     Refused(Answer),
-    /// A success that makes no sense: not Kanidm, or not its sync interface.
+    /// An answer with status 200 that does not come from Kanidm, or not from its sync interface.
     NotKanidm {
-        /// What is wrong with it.
+        /// The part of it that is wrong.
         reason: String,
     },
 }
 
-/// How far a request had come.
+/// The stages of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Name to address.
+    /// Looking up the address of the host.
     Resolve,
-    /// TCP connection.
+    /// Opening the TCP connection.
     Connect,
-    /// TLS handshake, certificates included.
+    /// The TLS handshake, with the check of the certificates.
     Tls,
-    /// Sending and receiving.
+    /// Sending the request and receiving the answer.
     Exchange,
 }
 
@@ -71,51 +73,51 @@ impl Stage {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Kanidm's code, such as `invalidsyncstate`, or `plugin/attrunique`; empty when the body is
-    /// not Kanidm's.
+    /// Kanidm's code, such as `invalidsyncstate` or `plugin/attrunique`. Empty if the body is not
+    /// Kanidm's.
     pub code: String,
-    /// What came with the code, or the start of a body that is not Kanidm's.
+    /// The details of the code, or the start of a body that is not Kanidm's.
     pub detail: String,
-    /// `X-KANIDM-OPID`: finds the request in Kanidm's log. Every answer of Kanidm's own has one.
+    /// `X-KANIDM-OPID`, which finds the request in Kanidm's log. Each answer of Kanidm itself has
+    /// one.
     pub operation_id: Option<String>,
 }
 
-/// What an error means for the upload.
+/// The meaning of an error for the upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Something in the POST is not acceptable: nothing of it was applied, and repeating it changes
-    /// nothing.
+    /// Kanidm rejects something in the POST. Nothing was applied, and repeating it does not help.
     Data(Fault),
     /// The body is too large.
     TooLarge,
-    /// Took too long; it may have been applied all the same.
+    /// The request took too long. It may have been applied nevertheless.
     TimedOut,
-    /// May be better in a moment; it may have been applied all the same.
+    /// A later attempt may succeed. The request may have been applied nevertheless.
     Retryable,
     /// The token is not accepted.
     Auth,
     /// The stored state is not `from_state`.
     StateMismatch,
-    /// Nothing that waiting or sending less would help.
+    /// Waiting does not help, and sending less does not either.
     Fatal,
 }
 
-/// What kind of data Kanidm does not accept.
+/// The kind of data that Kanidm rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A name, gidnumber, mail address or externalId is taken.
     Conflict,
-    /// The UUID belongs to a deleted entry: in the recycle bin, or a tombstone since the bin has
-    /// forgotten it.
+    /// The UUID belongs to a deleted entry: in the recycle bin, or a tombstone after it has left
+    /// the bin.
     Masked,
-    /// The entry is not one of this sync account.
+    /// The entry does not belong to this sync account.
     Foreign,
-    /// Anything else.
+    /// Any other rejection.
     Other,
 }
 
 impl KanidmError {
-    /// What to do about it.
+    /// The meaning of this error for the upload.
     pub fn class(&self) -> Class {
         match self {
             KanidmError::Transport { stage: Stage::Tls, .. } | KanidmError::NotKanidm { .. } => {
@@ -130,7 +132,7 @@ impl KanidmError {
 }
 
 impl Answer {
-    /// Takes an answer apart. `body` is at most the first mebibyte of it.
+    /// Decodes an answer. `body` is at most its first mebibyte.
     pub fn new(status: u16, body: &[u8], operation_id: Option<String>) -> Self {
         let (code, detail) = match serde_json::from_slice::<Value>(body) {
             Ok(value) => code_of(&value),
@@ -139,7 +141,7 @@ impl Answer {
         Answer { status, code, detail, operation_id: operation_id.map(|id| printable(&id)) }
     }
 
-    /// The attributes that are taken, as far as Kanidm names them.
+    /// The attributes with taken values, as far as Kanidm names them.
     pub fn conflicting(&self) -> impl Iterator<Item = &str> {
         let named = self.status == 409 && self.code.is_empty();
         self.detail.split(", ").filter(move |name| named && !name.is_empty())
@@ -148,23 +150,23 @@ impl Answer {
     fn class(&self) -> Class {
         match (self.status, self.code.as_str()) {
             (_, "invalidsyncstate") => Class::StateMismatch,
-            // What a user's token gives instead of a sync token.
+            // Kanidm sends this code for a user token in place of a sync token.
             (_, "serdejsonerror" | "notauthenticated") | (401, _) => Class::Auth,
             (408, _) => Class::TimedOut,
             (413, _) => Class::TooLarge,
-            (502..=504, _) | (500, LOCKED) => Class::Retryable,
+            (502..=504, _) | (500, DATABASE_BUSY) => Class::Retryable,
             (409, _) | (_, "plugin/attrunique") => Class::Data(Fault::Conflict),
             (_, "invalidentrystate") => Class::Data(Fault::Masked),
-            // Of Kanidm's own. Without its operation ID it is something in front of Kanidm that has
-            // enough of us for the moment, and says nothing about an entry: entries that were left
-            // out for it would be deleted.
+            // Only Kanidm's own answers have an operation ID. Without one, a proxy refuses the
+            // request, for example because of too many requests. It says nothing about an entry: an
+            // entry left out because of it would be deleted.
             (403, _) | (_, "modifyassertionfailed" | "accessdenied")
                 if self.operation_id.is_some() =>
             {
                 Class::Data(Fault::Foreign)
             }
             (403, _) => Class::Retryable,
-            // A server in trouble says so with codes of its own, or does not get to say anything of
+            // A server in trouble sends codes of its own, or its proxy sends a body that is not
             // Kanidm's.
             (500, code) if SERVER_CODES.contains(&code) => Class::Fatal,
             (500, "") if self.operation_id.is_none() => Class::Retryable,
@@ -176,7 +178,7 @@ impl Answer {
     /// Kanidm's code in words.
     pub fn words(&self) -> String {
         let words = match (self.status, self.code.as_str()) {
-            (403, _) if self.operation_id.is_none() => NOT_KANIDMS,
+            (403, _) if self.operation_id.is_none() => NOT_FROM_KANIDM,
             (_, "invalidsyncstate") => "the sync state has moved on",
             (_, "invalidentrystate") => {
                 "the UUID belongs to a deleted entry, in the recycle bin or forgotten by it"
@@ -198,14 +200,14 @@ impl Answer {
             (408, _) => "Kanidm took too long",
             (413, _) => "the request is larger than Kanidm accepts",
             (502..=504, _) => "Kanidm is not available",
-            (500, LOCKED) => "Kanidm was busy with something else",
+            (500, DATABASE_BUSY) => "Kanidm was busy with something else",
             (301..=308, _) => {
                 "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself"
             }
             (_, code) if SERVER_CODES.contains(&code) => {
                 "Kanidm has trouble of its own, which its log tells about"
             }
-            (_, "") if self.operation_id.is_none() => NOT_KANIDMS,
+            (_, "") if self.operation_id.is_none() => NOT_FROM_KANIDM,
             _ => "for a reason that is not known here, see its log",
         };
         match self.detail.as_str() {
@@ -215,12 +217,12 @@ impl Answer {
     }
 }
 
-const NOT_KANIDMS: &str = "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm";
+const NOT_FROM_KANIDM: &str = "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm";
 
-/// Something else had Kanidm's database for too long: a backup, or another large request.
-const LOCKED: &str = "databaselockacquisitiontimeout";
+/// Another operation held Kanidm's database for too long: a backup, or another large request.
+const DATABASE_BUSY: &str = "databaselockacquisitiontimeout";
 
-/// Codes of a server that cannot do its work, whatever it is sent.
+/// Codes of a server that cannot work, whatever the request.
 const SERVER_CODES: &[&str] = &[
     "backend",
     "fserror",
@@ -231,8 +233,8 @@ const SERVER_CODES: &[&str] = &[
     "corruptedindex",
 ];
 
-/// `"code"`, `{"code":detail}`, or `{"plugin":{"code":detail}}`,
-/// `{"error":…,"conflicting_attributes":[…]}`.
+/// Reads the code and its detail. The forms are `"code"`, `{"code":detail}`,
+/// `{"plugin":{"code":detail}}` and `{"error":…,"conflicting_attributes":[…]}`.
 fn code_of(value: &Value) -> (String, String) {
     match value {
         Value::String(code) => (printable(code), String::new()),
@@ -266,7 +268,7 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// What a server sends is shown on one line, without control characters, and not at any length.
+/// Makes a server's text safe to show: one line, no control characters, at most 200 characters.
 fn printable(text: &str) -> String {
     text.chars()
         .take(200)

@@ -1,8 +1,9 @@
-//! What the envelope remembers of the content, so that the next run can tell what it would take
-//! away.
+//! The memory of the content, kept in the envelope. The next run reads it to see what it would
+//! remove.
 //!
-//! Scope: counts and samples, no decision. Persons and groups are apart: a directory of ten persons
-//! and a thousand groups must not lose its ten persons within an allowance for a thousand.
+//! Scope: counts and samples, no decision. Persons and groups are counted separately. Otherwise a
+//! directory of ten persons and a thousand groups could lose its ten persons within an allowance
+//! for a thousand entries.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use super::sketch::{Holders, Sketch};
 use crate::content::changeset::Kind;
 
-/// The entries that Kanidm holds for us, by kind, under their UUIDs in Kanidm.
+/// The entries that Kanidm holds for this sync account, by kind, under their UUIDs in Kanidm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Persons.
@@ -29,17 +30,17 @@ impl Known {
         }
     }
 
-    /// How many entries there are.
+    /// Number of entries.
     pub fn count(&self) -> u64 {
         self.persons.count().saturating_add(self.groups.count())
     }
 
-    /// Whether every entry is in one of the samples.
+    /// True if the samples contain every entry.
     pub fn is_exact(&self) -> bool {
         self.persons.is_exact() && self.groups.is_exact()
     }
 
-    /// Every sampled entry.
+    /// All sampled entries.
     pub fn sample(&self) -> impl Iterator<Item = Uuid> {
         self.persons.sample().chain(self.groups.sample())
     }
@@ -52,21 +53,21 @@ impl Known {
     }
 }
 
-/// What the directory showed of the content.
+/// The part of the content that the directory shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     /// The entries that showed each mapped attribute, by the key of
-    /// [`crate::content::shown::Role`]. An attribute that nobody showed is absent.
+    /// [`crate::content::shown::Role`]. An attribute that no entry showed is absent.
     pub holders: BTreeMap<String, Holders>,
-    /// Counted in the last full refresh.
+    /// Counts of the last full refresh.
     pub memberships: Memberships,
 }
 
-/// Members of groups.
+/// Counts of group members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Memberships {
     /// Members that are synchronised entries.
     pub resolved: u64,
-    /// Members that are not.
+    /// Members that are not synchronised.
     pub unresolved: u64,
 }

@@ -1,10 +1,10 @@
 //! Kanidm's `/scim/v1/Sync`: one request, one answer.
 //!
-//! [`request`] writes the body of a POST, [`client`] sends it, [`error`] decodes the answer.
-//! [`state`] is the cookie that Kanidm keeps for us, with our [`Envelope`](state::Envelope) in it.
-//! [`transport`] holds the two traits of the program.
+//! [`request`] writes the body of a POST, [`client`] sends it, and [`error`] decodes the answer.
+//! [`state`] is the cookie that Kanidm keeps for this program; it contains the
+//! [`Envelope`](state::Envelope). [`transport`] has the two traits of the program.
 //!
-//! Rule: this room does not know which requests make an upload: that is [`crate::upload`].
+//! Rule: this room does not know which requests make an upload. [`crate::upload`] does.
 
 pub mod buckets;
 pub mod client;

@@ -1,7 +1,6 @@
-//! One POST's body, put together while it is sent: the entries stay where they are, in the arena of
-//! the change set.
+//! The body of a POST, built while it is sent. Entries stay in the arena of the change set.
 //!
-//! Scope: JSON text. What goes into which POST is decided in [`crate::upload`].
+//! Scope: JSON text. [`crate::upload`] decides which entry goes into which POST.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,21 +11,21 @@ use uuid::Uuid;
 
 use super::state::SyncState;
 
-/// What Kanidm deletes at the end of a POST.
+/// The deletions at the end of a POST.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Retention {
     /// Nothing.
     #[default]
     Ignore,
-    /// Every entry of the sync account that is not listed, one written in the same POST included.
-    /// An empty list deletes everything.
+    /// Every entry of the sync account that is not listed, even one written in the same POST. An
+    /// empty list deletes everything.
     Retain(Vec<Uuid>),
-    /// These entries; those that do not exist are passed over.
+    /// These entries. Kanidm ignores UUIDs that do not exist.
     Delete(Vec<Uuid>),
 }
 
 impl Retention {
-    /// Whether applying it can delete anything.
+    /// True if applying it can delete anything.
     pub fn deletes(&self) -> bool {
         match self {
             Retention::Ignore => false,
@@ -60,9 +59,9 @@ fn write_list(out: &mut Vec<u8>, key: &str, uuids: &[Uuid]) {
     out.extend_from_slice(b"]}");
 }
 
-/// What a POST writes: so many JSON objects, each made when it is sent. Those with content are
-/// slices of the change set's arena, and a list of bare UUIDs takes no memory, however long it is.
-/// Clones are cheap.
+/// The entries of a POST: JSON objects, each made when it is sent. Entries with content are slices
+/// of the change set's arena. A list of bare UUIDs takes no memory, however long it is. Clones are
+/// cheap.
 #[derive(Clone)]
 pub struct Entries<'a> {
     count: usize,
@@ -71,12 +70,13 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// `make` makes each of them, by its number, and the same whenever it is asked.
+    /// `make` returns the entry at a position. It must return the same bytes each time.
     pub fn new(count: usize, make: impl Fn(usize) -> Cow<'a, [u8]> + 'a) -> Self {
         Entries::with_heads(count, |_| COMMA, make)
     }
 
-    /// As [`new`](Self::new), where each begins with what `head` says, behind a comma.
+    /// As [`new`](Self::new), for entries in two parts. `head` returns a comma and the fixed start
+    /// of the entry, `make` the rest.
     pub fn with_heads(
         count: usize,
         head: impl Fn(usize) -> &'static [u8] + 'a,
@@ -85,12 +85,12 @@ impl<'a> Entries<'a> {
         Entries { count, head: Rc::new(head), make: Rc::new(make) }
     }
 
-    /// Nothing.
+    /// No entries.
     pub fn none() -> Self {
         Entries::new(0, |_| Cow::default())
     }
 
-    /// Bytes of all of them together.
+    /// Bytes of all entries together.
     pub fn byte_len(&self) -> u64 {
         (0..self.count).fold(0, |sum, at| {
             sum.saturating_add(self.head(at).len().saturating_sub(1) as u64)
@@ -98,7 +98,7 @@ impl<'a> Entries<'a> {
         })
     }
 
-    /// Behind a comma.
+    /// A comma, and the start of the entry.
     fn head(&self, at: usize) -> &'static [u8] {
         (self.head)(at)
     }
@@ -108,14 +108,14 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// For a few: each is copied when it is sent.
+/// For a few entries: each is copied when it is sent.
 impl<'a> From<Vec<Cow<'a, [u8]>>> for Entries<'a> {
     fn from(entries: Vec<Cow<'a, [u8]>>) -> Self {
         Entries::new(entries.len(), move |at| entries.get(at).cloned().unwrap_or_default())
     }
 }
 
-/// One POST's body. Its length is known, so it is sent with Content-Length.
+/// The body of one POST. Its length is known, so the request has a Content-Length.
 pub struct RequestBody<'a> {
     head: Vec<u8>,
     entries: Entries<'a>,
@@ -133,11 +133,11 @@ impl fmt::Debug for RequestBody<'_> {
 }
 
 const TAIL: &[u8] = b"]}";
-/// Between two entries.
+/// Separates two entries.
 pub(crate) const COMMA: &[u8] = b",";
 
 impl<'a> RequestBody<'a> {
-    /// A POST that takes Kanidm from one state to another.
+    /// The body of a POST that moves Kanidm from one state to another.
     pub fn new(
         from: &SyncState,
         to: &SyncState,
@@ -160,22 +160,22 @@ impl<'a> RequestBody<'a> {
         body
     }
 
-    /// Bytes.
+    /// Length in bytes.
     pub fn byte_len(&self) -> u64 {
         self.len
     }
 
-    /// How many entries it holds.
+    /// Number of entries.
     pub fn entries(&self) -> usize {
         self.entries.count
     }
 
-    /// The bytes, one after the other.
+    /// Reads the bytes in order.
     pub fn reader(&self) -> BodyReader<'_, 'a> {
         BodyReader { body: self, number: 0, piece: self.piece(0), at: 0 }
     }
 
-    /// The bytes in one piece: for tests and for the dump.
+    /// All bytes in one piece, for tests and for the dump.
     pub fn to_vec(&self) -> Vec<u8> {
         self.pieces().fold(Vec::new(), |mut bytes, piece| {
             bytes.extend_from_slice(&piece);
@@ -187,31 +187,32 @@ impl<'a> RequestBody<'a> {
         (0..).map_while(|number| self.piece(number))
     }
 
-    /// What a body is made of, one behind the other: the head, for each entry what separates it
-    /// from the one before, with its own head, and then the rest of it, the tail.
+    /// A piece of the body, by its position; `None` after the last one. The pieces are the head,
+    /// two for each entry, and the tail. The first of an entry is the separator and its fixed head,
+    /// the second the entry's own bytes.
     fn piece(&self, number: usize) -> Option<Cow<'_, [u8]>> {
-        let Some(behind_head) = number.checked_sub(1) else {
+        let Some(after_head) = number.checked_sub(1) else {
             return Some(Cow::Borrowed(&self.head));
         };
-        let entry = behind_head / 2;
+        let entry = after_head / 2;
         if entry < self.entries.count {
-            return Some(match behind_head {
+            return Some(match after_head {
                 0 => Cow::Borrowed(self.entries.head(0).get(1..).unwrap_or_default()),
-                _ if behind_head.is_multiple_of(2) => Cow::Borrowed(self.entries.head(entry)),
+                _ if after_head.is_multiple_of(2) => Cow::Borrowed(self.entries.head(entry)),
                 _ => self.entries.get(entry),
             });
         }
-        (behind_head == self.entries.count.saturating_mul(2)).then_some(Cow::Borrowed(TAIL))
+        (after_head == self.entries.count.saturating_mul(2)).then_some(Cow::Borrowed(TAIL))
     }
 }
 
 /// Reads a body, piece by piece.
 pub struct BodyReader<'b, 'a> {
     body: &'b RequestBody<'a>,
-    /// Of the piece at hand.
+    /// Position of the current piece.
     number: usize,
     piece: Option<Cow<'b, [u8]>>,
-    /// Position in it.
+    /// Position in the current piece.
     at: usize,
 }
 

@@ -1,37 +1,37 @@
-//! What Kanidm is known to hold, in 4 KiB: a count, and a sample of the UUIDs that is the same
-//! sample whoever draws it.
+//! A sketch of the entries that Kanidm holds, in 4 KiB: a count, and a sample of the UUIDs. The
+//! same set always gives the same sample.
 //!
-//! Each UUID is hashed to 64 bits; kept are the UUIDs with hashes up to a threshold, at first the
-//! `SIZE` smallest (a bottom-k sketch): the UUIDs and not their hashes, so that a refusal can name
-//! some of the entries that would go. With at most `SIZE` entries the sample is everything and
-//! every answer is exact. Beyond that an answer is an estimate with a relative standard error of
-//! about √((1 − p) / (p · sample)) for a share p: for the guard's 20 % and 256 samples, 20 % ± 2.5
-//! points.
+//! Scope: a bottom-k sketch. Each UUID has a 64-bit hash. The sample keeps the UUIDs with hashes up
+//! to a threshold: at first the `SIZE` smallest. It keeps UUIDs rather than hashes, so that a
+//! refusal can name some of the entries that would go. With at most `SIZE` entries, the sample is
+//! the whole set and every answer is exact. Beyond that an answer is an estimate. For a share p,
+//! its relative standard error is about √((1 − p) / (p · sample)). The guard's 20 % with 256
+//! samples is 20 % ± 2.5 points.
 //!
-//! The sample holds *every* known hash up to the threshold, so additions and removals below it are
-//! exact, and repeating them changes nothing. An addition that makes it larger than `SIZE` lowers
-//! the threshold. Removals only make the sample smaller, never wrong; a full refresh draws a new
-//! one. Above the threshold nothing is remembered, so the count follows the sample in proportion:
-//! after incremental runs it is an estimate as good as the sample.
+//! The sample holds *every* known hash up to the threshold. Additions and removals below it are
+//! therefore exact, and repeating them changes nothing. An addition that makes the sample larger
+//! than `SIZE` lowers the threshold. Removals make the sample smaller, but never wrong, and a full
+//! refresh draws a new one. The sketch forgets hashes above the threshold, so the count follows the
+//! sample in proportion. After incremental runs the count is an estimate as good as the sample.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-/// Count and sample of the persons, or the groups, that Kanidm holds.
+/// Count and sample of the persons, or of the groups, that Kanidm holds.
 pub type Sketch = BottomK<256>;
 
-/// Count and sample of the entries that show one attribute. There is one for each attribute, so it
-/// is smaller: 20 % is estimated to ± 5 points.
+/// Count and sample of the entries that show one attribute. Each attribute has one, so it is
+/// smaller: it estimates 20 % to ± 5 points.
 pub type Holders = BottomK<64>;
 
-/// Count and sample of a set of UUIDs; `SIZE` is how many UUIDs the sample keeps.
+/// Count and sample of a set of UUIDs. `SIZE` is the maximum number of UUIDs in the sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BottomK<const SIZE: usize> {
     count: u64,
-    /// Hashes up to this one are in the sample. `u64::MAX`: the sample is everything.
+    /// Hashes up to this one are in the sample. At `u64::MAX` the sample is the whole set.
     threshold: u64,
-    /// By their hashes.
+    /// UUIDs by their hashes.
     sample: BTreeMap<u64, Uuid>,
 }
 
@@ -42,7 +42,7 @@ impl<const SIZE: usize> Default for BottomK<SIZE> {
 }
 
 impl<const SIZE: usize> BottomK<SIZE> {
-    /// The sketch of a set; any order, no UUID twice (the count would be too high).
+    /// The sketch of a set, in any order. Duplicates would make the count too high.
     pub fn of(uuids: impl IntoIterator<Item = Uuid>) -> Self {
         let mut count = 0_u64;
         let mut sketch = Self::default();
@@ -54,7 +54,7 @@ impl<const SIZE: usize> BottomK<SIZE> {
         sketch
     }
 
-    /// From its stored parts; `None` when they contradict each other.
+    /// Reads the stored parts. `None` if they contradict each other.
     pub fn from_parts(count: u64, threshold: u64, sample: &[Uuid]) -> Option<Self> {
         let by_hash: BTreeMap<u64, Uuid> = sample.iter().map(|uuid| (hash(*uuid), *uuid)).collect();
         let distinct = by_hash.len() == sample.len() && sample.len() <= SIZE;
@@ -67,8 +67,8 @@ impl<const SIZE: usize> BottomK<SIZE> {
         (distinct && within && counted).then_some(BottomK { count, threshold, sample: by_hash })
     }
 
-    /// Adds a UUID to the sample, if it belongs there. Beyond its size the sample loses its last
-    /// one, and the threshold sinks.
+    /// Adds a UUID to the sample, if it belongs there. A sample larger than `SIZE` loses its last
+    /// UUID, and the threshold sinks.
     fn insert(&mut self, uuid: Uuid) {
         let hash = hash(uuid);
         if hash <= self.threshold
@@ -80,13 +80,14 @@ impl<const SIZE: usize> BottomK<SIZE> {
         }
     }
 
-    /// Whether a UUID is in the set, as far as the sample tells: true for all that it cannot hold.
+    /// Returns true if the set may contain a UUID. Above the threshold the sample cannot tell, so
+    /// the answer is true.
     pub fn may_have(&self, uuid: Uuid) -> bool {
         let hash = hash(uuid);
         hash > self.threshold || self.sample.contains_key(&hash)
     }
 
-    /// How many UUIDs the set has.
+    /// Number of UUIDs in the set.
     pub fn count(&self) -> u64 {
         self.count
     }
@@ -96,24 +97,24 @@ impl<const SIZE: usize> BottomK<SIZE> {
         self.threshold
     }
 
-    /// The sampled UUIDs, by their hashes.
+    /// The sampled UUIDs, ordered by their hashes.
     pub fn sample(&self) -> impl ExactSizeIterator<Item = Uuid> {
         self.sample.values().copied()
     }
 
-    /// Whether answers are exact.
+    /// True if answers are exact.
     pub fn is_exact(&self) -> bool {
         self.threshold == u64::MAX
     }
 
-    /// How many of the set are missing from `uuids`: what a Retain list deletes.
+    /// Number of UUIDs in the set that are missing from `uuids`: what a Retain list deletes.
     pub fn missing_from(&self, uuids: impl IntoIterator<Item = Uuid>) -> u64 {
         let seen = self.sampled_among(uuids).len();
         self.scale(self.sample.len().saturating_sub(seen))
     }
 
-    /// Up to `most` of the sampled ones that are missing from `uuids`: which entries a Retain list
-    /// deletes, for example.
+    /// Up to `most` sampled UUIDs that are missing from `uuids`, for example the entries that a
+    /// Retain list deletes.
     pub fn named_missing_from(&self, uuids: &[Uuid], most: usize) -> Vec<Uuid> {
         let seen = self.sampled_among(uuids.iter().copied());
         let mut missing: Vec<Uuid> = self.sample().filter(|uuid| !seen.contains(uuid)).collect();
@@ -122,18 +123,18 @@ impl<const SIZE: usize> BottomK<SIZE> {
         missing
     }
 
-    /// Those of `uuids` that are in the sample.
+    /// The sampled UUIDs among `uuids`.
     pub fn named_among(&self, uuids: &[Uuid]) -> impl Iterator<Item = Uuid> + use<'_, SIZE> {
         self.sampled_among(uuids.iter().copied()).into_iter()
     }
 
-    /// How many of `uuids` are in the set: what a Delete list deletes. Never more than it lists.
+    /// Number of `uuids` that are in the set: what a Delete list deletes. At most the length of the
+    /// list.
     pub fn known_among(&self, uuids: &[Uuid]) -> u64 {
         self.scale(self.sampled_among(uuids.iter().copied()).len()).min(uuids.len() as u64)
     }
 
-    /// The set after a run that removed and then wrote entries; whether a written one is new need
-    /// not be known.
+    /// The set after a run that removed and then wrote entries. Written entries may be new or old.
     pub fn updated(
         &self,
         removed: impl IntoIterator<Item = Uuid>,
@@ -146,8 +147,8 @@ impl<const SIZE: usize> BottomK<SIZE> {
         let mut next = kept.clone();
         let mut new = 0_usize;
         for uuid in written {
-            // Proportion is taken at the old threshold: with those that fall out again when the
-            // threshold sinks.
+            // The proportion refers to the old threshold. It counts UUIDs that fall out again when
+            // the threshold sinks.
             let hash = hash(uuid);
             new = new.saturating_add(usize::from(
                 hash <= kept.threshold && !kept.sample.contains_key(&hash),
@@ -159,7 +160,7 @@ impl<const SIZE: usize> BottomK<SIZE> {
         next
     }
 
-    /// Those of `uuids` that are in the sample.
+    /// The sampled UUIDs among `uuids`.
     fn sampled_among(&self, uuids: impl IntoIterator<Item = Uuid>) -> BTreeSet<Uuid> {
         let sampled = |uuid: &Uuid| {
             let hash = hash(*uuid);
@@ -168,13 +169,13 @@ impl<const SIZE: usize> BottomK<SIZE> {
         uuids.into_iter().filter(sampled).collect()
     }
 
-    /// How many of the set there are for so many of the sample.
+    /// Number of UUIDs in the set for `sampled` UUIDs in the sample.
     pub fn scale(&self, sampled: usize) -> u64 {
         if self.is_exact() {
             return sampled as u64;
         }
-        // An empty sample of a large set: every sampled entry was removed. Nothing better is known
-        // than the count itself.
+        // The sample of a large set is empty if every sampled entry was removed. The count is then
+        // the best estimate.
         let Some(size) = u128::try_from(self.sample.len()).ok().filter(|n| *n > 0) else {
             return self.count;
         };
@@ -183,9 +184,9 @@ impl<const SIZE: usize> BottomK<SIZE> {
     }
 }
 
-/// The 64-bit hash of a UUID: both halves through the finaliser of MurmurHash3 (fmix64), one after
-/// the other. Part of the stored format. Every bit of the input moves every bit of the output, so
-/// sequential UUIDs are spread as well as random ones.
+/// The 64-bit hash of a UUID, which is part of the stored format. Both halves go through the
+/// finaliser of MurmurHash3 (fmix64), one after the other. Every bit of the input affects every bit
+/// of the output, so sequential UUIDs spread as well as random ones.
 pub(super) fn hash(uuid: Uuid) -> u64 {
     let (high, low) = uuid.as_u64_pair();
     fmix64(high ^ fmix64(low ^ 0x9e37_79b9_7f4a_7c15))
@@ -242,9 +243,9 @@ mod tests {
             let missing = sketch.missing_from(ids(gone..100_000));
             assert!(missing.abs_diff(gone as u64) <= tolerance, "{gone} gone, {missing} estimated");
         }
-        // As many entries, every one another.
+        // As many entries, all of them different.
         assert_eq!(sketch.missing_from(ids(200_000..300_000)), 100_000);
-        // Never more than the list has.
+        // At most the length of the list.
         assert!(sketch.known_among(&ids(0..5).collect::<Vec<_>>()) <= 5);
         assert_eq!(sketch.known_among(&ids(200_000..200_500).collect::<Vec<_>>()), 0);
     }

@@ -1,8 +1,8 @@
-//! The state Kanidm stores for us, and the envelope that we put into it.
+//! The state that Kanidm stores for this program, and the envelope in it.
 //!
-//! Scope: bytes in, types out, and back. Kanidm keeps any bytes as the cookie of a sync account;
-//! ours is a small versioned JSON object with the directory's cookie in it. What Kanidm hands back
-//! is data from outside: everything in it is checked.
+//! Scope: bytes to types, and back. Kanidm keeps any bytes as the cookie of a sync account. This
+//! program stores a small versioned JSON object that contains the directory's cookie. The stored
+//! bytes come from outside, so every part of them is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,7 +18,7 @@ use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
 use super::sketch::{BottomK, Sketch};
 
-/// base64url: written without padding, read with or without.
+/// base64url: written without padding, read with or without it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new()
@@ -26,18 +26,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Attributes that are yielded to Kanidm: keys of SCIM entries.
+/// Attributes that are yielded to Kanidm, by their keys in SCIM entries.
 pub type Yielded = BTreeSet<String>;
 
-/// The version of the envelope this program writes. 1 did not tell persons from groups.
+/// The version of the envelope that this program writes. Version 1 did not separate persons from
+/// groups.
 const VERSION: u64 = 2;
-/// At most this many held entries are remembered.
+/// Maximum number of held entries that are remembered.
 pub const MAX_HELD: usize = 10_000;
 
-/// What Kanidm has stored for the sync account.
+/// The state that Kanidm stores for the sync account.
 #[derive(Clone, PartialEq, Eq)]
 pub enum SyncState {
-    /// No cookie: the next POST has to bring the whole content.
+    /// No cookie: the next POST must bring the whole content.
     Refresh,
     /// A cookie, opaque to Kanidm.
     Active {
@@ -73,12 +74,12 @@ impl SyncState {
                 Ok(cookie) => Ok(SyncState::Active { cookie }),
                 Err(_) => Err("the cookie is not base64url".to_owned()),
             },
-            // serde's own text would quote the answer; its position says enough.
+            // serde's own message would quote the answer. The position is enough.
             Err(e) => Err(format!("no sync state (line {}, column {})", e.line(), e.column())),
         }
     }
 
-    /// As it stands in `from_state` and `to_state`.
+    /// The JSON text for `from_state` and `to_state`.
     pub fn to_json(&self) -> String {
         match self {
             SyncState::Refresh => "\"Refresh\"".to_owned(),
@@ -89,54 +90,55 @@ impl SyncState {
     }
 }
 
-/// What the tool remembers between runs, kept by Kanidm.
+/// The memory of this program between runs, kept by Kanidm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// The directory's cookie (RFC 4533 §2.1.2); `None` before the first full refresh is complete.
+    /// The directory's cookie (RFC 4533 §2.1.2). `None` until the first full refresh is complete.
     pub cookie: Option<Vec<u8>>,
-    /// Of everything that shapes the content; compared, never interpreted.
+    /// Fingerprint of everything that shapes the content. It is compared, never interpreted.
     pub fingerprint: String,
-    /// The entries that Kanidm holds for us; `None` while that is not known, after another tool's
-    /// cookie was taken over.
+    /// The entries that Kanidm holds for this sync account. `None` if that is not known, after a
+    /// run took over the cookie of another tool.
     pub known: Option<Known>,
-    /// The same without their kinds, as version 1 of the envelope kept it; `None` if `known` is
-    /// set.
+    /// The same without kinds, as version 1 of the envelope kept it. `None` if `known` is set.
     pub known_of_version_1: Option<Sketch>,
-    /// Who showed which attribute, at the last run that wrote the entry.
+    /// The entries that showed each attribute, at the last run that wrote them.
     pub shown: Shown,
-    /// Who matched the filter after the last run, where the filter names a computed attribute.
+    /// The entries that matched the filter after the last run. Set only if the filter names a
+    /// computed attribute.
     pub matched: Option<Buckets>,
-    /// Entries that were held back, or sent without a value that another entry has, by their sync
-    /// UUIDs in the directory: they are read again. At most [`MAX_HELD`].
+    /// Entries that were held, or were sent without a value that another entry has. Later runs read
+    /// them again, by their sync UUIDs in the directory. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
-    /// Entries that were sent without a bad value, by their sync UUIDs in the directory: each run
+    /// Entries that were sent without a bad value, by their sync UUIDs in the directory. Each run
     /// names them. At most [`MAX_HELD`].
     pub dropped: Vec<Uuid>,
-    /// Attributes that are yielded to Kanidm, as far as they were found out.
+    /// Attributes that are yielded to Kanidm, as far as this program knows.
     pub yielded: Yielded,
-    /// Set between the first and the last POST of a run that takes several.
+    /// Set between the first and the last POST of a run with several POSTs. Still set after a run
+    /// that needs a full refresh next.
     pub unfinished: Option<Unfinished>,
 }
 
-/// A run that has not sent its last POST.
+/// A run that has not sent its last POST, or needs a full refresh next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
-    /// Tells this run from any other.
+    /// Identifies the run.
     pub run: Uuid,
-    /// Counts its POSTs, so that each leaves a state of its own.
+    /// Counts the POSTs of the run, so that each leaves a state of its own.
     pub seq: u64,
-    /// True: the cookie does not cover what was sent, only a full refresh repairs it. False:
-    /// repeating the increment does, where the directory is one that then names what was sent and
-    /// is gone.
+    /// True if only a full refresh repairs the run, because the cookie does not cover what was
+    /// sent. Otherwise the next run repeats the increment. The directory must then report deletions
+    /// of entries that were sent and are gone since.
     pub full: bool,
 }
 
-/// What a stored cookie turned out to be.
+/// The meaning of a stored cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
     /// Written by this program.
     Ours(Box<Envelope>),
-    /// Written by something else, presumably Kanidm's own tool: the directory's cookie as it is.
+    /// The directory's cookie, written by another program, presumably Kanidm's own tool.
     Foreign(Vec<u8>),
 }
 
@@ -145,12 +147,12 @@ pub enum Opened {
 pub enum StateError {
     /// Written by a newer version of this program.
     Newer {
-        /// The version it carries.
+        /// The version of the envelope.
         version: u64,
     },
-    /// One of ours, but a part of it makes no sense.
+    /// An envelope of this program with an invalid part.
     Damaged {
-        /// Which part.
+        /// The invalid part.
         part: &'static str,
     },
 }
@@ -175,7 +177,7 @@ impl fmt::Display for StateError {
 
 impl std::error::Error for StateError {}
 
-/// The envelope as JSON. Binary parts are base64url: 16 bytes a UUID.
+/// The envelope as JSON. Binary parts are base64url, with 16 bytes for each UUID.
 #[derive(Serialize, Deserialize)]
 struct Wire {
     #[serde(rename = "kanidm-ldap-sync")]
@@ -184,7 +186,7 @@ struct Wire {
     cookie: Option<String>,
     #[serde(default)]
     fingerprint: String,
-    /// Of version 1.
+    /// Only in version 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     known: Option<WireSketch>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,19 +216,19 @@ struct WireSketch {
     sample: String,
 }
 
-/// Read before anything else, so that a newer version is refused and not misread.
+/// Read first, so that a newer version is refused rather than misread.
 #[derive(Deserialize)]
 struct WireVersion {
     #[serde(rename = "kanidm-ldap-sync")]
     version: u64,
 }
 
-/// Opens what Kanidm has stored.
+/// Reads the stored cookie.
 ///
 /// # Errors
-/// An envelope of a newer version, or a damaged one.
+/// The envelope is damaged, or has a newer version.
 pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
-    // serde would take an array for an object as well.
+    // serde would accept an array as an object, too.
     let version = if stored.starts_with(b"{") { serde_json::from_slice(stored).ok() } else { None };
     let Some(WireVersion { version }) = version else {
         return Ok(Opened::Foreign(stored.to_vec()));
@@ -268,7 +270,7 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
 }
 
 impl Envelope {
-    /// The bytes to store. More than [`MAX_HELD`] held or dropped entries are cut off.
+    /// The bytes to store. They keep at most [`MAX_HELD`] held and [`MAX_HELD`] dropped entries.
     pub fn to_bytes(&self) -> Vec<u8> {
         let wire = Wire {
             version: VERSION,
@@ -290,11 +292,11 @@ impl Envelope {
             yielded: self.yielded.clone(),
             unfinished: self.unfinished,
         };
-        // Strings and numbers alone: serialising them cannot fail.
+        // Strings and numbers always serialise.
         serde_json::to_vec(&wire).unwrap_or_default()
     }
 
-    /// The state that stores it.
+    /// The state that stores this envelope.
     pub fn to_state(&self) -> SyncState {
         SyncState::Active { cookie: self.to_bytes() }
     }
@@ -308,7 +310,8 @@ fn pack_sketch<const SIZE: usize>(sketch: &BottomK<SIZE>) -> WireSketch {
     }
 }
 
-/// More attributes than a configuration can map are no envelope of ours.
+/// Maximum number of attributes. A configuration cannot map more, so an envelope with more is not
+/// one of this program.
 const MAX_SHOWN: usize = 100;
 
 fn unpack_shown(wire: BTreeMap<String, WireSketch>, memberships: Memberships) -> Option<Shown> {

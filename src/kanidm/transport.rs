@@ -1,5 +1,5 @@
-//! The two seams of the upload: the server and the clock. Tests put a model of Kanidm and a clock
-//! that does not wait behind them.
+//! The traits that separate the upload from the outside: the server and the clock. Tests replace
+//! them with a model of Kanidm, and with a clock that does not wait.
 
 use std::time::{Duration, Instant};
 
@@ -9,28 +9,29 @@ use super::state::SyncState;
 
 /// Kanidm's `/scim/v1/Sync`.
 pub trait SyncServer {
-    /// GET: the state Kanidm has stored.
+    /// GET: reads the state that Kanidm stores.
     ///
     /// # Errors
-    /// No answer, or one that is not a state.
+    /// No answer, or an answer that is not a state.
     fn state(&mut self) -> Result<SyncState, KanidmError>;
 
-    /// POST: applied as a whole or not at all.
+    /// POST: applied completely or not at all.
     ///
     /// # Errors
-    /// Kanidm's refusal, or no answer: then it is not known whether the POST was applied.
+    /// Kanidm refuses the POST, or does not answer. Without an answer the POST may have been
+    /// applied.
     fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError>;
 }
 
-/// Time as the upload sees it.
+/// The time that the upload sees.
 pub trait Clock {
-    /// Monotonic; only differences mean anything.
+    /// Monotonic. Only differences have a meaning.
     fn now(&mut self) -> Duration;
     /// Waits before a retry.
     fn sleep(&mut self, time: Duration);
 }
 
-/// The machine's clock.
+/// The clock of the machine.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,

@@ -1,8 +1,8 @@
 //! Sending POSTs, one after another.
 //!
 //! Scope: states, retries, counting. Each POST starts from the state that the previous one left. A
-//! POST without an answer may have been applied. Each POST leaves a state of its own, because the
-//! interim envelope counts them. Reading the state therefore tells:
+//! POST without an answer may have been applied. The interim envelope counts the POSTs, so each one
+//! leaves a state of its own. The stored state therefore tells:
 //! - the new state: the POST was applied.
 //! - the old state: the POST was not applied, or is not applied yet.
 //! - any other state: another run is at work.
@@ -81,8 +81,9 @@ impl<'a> Sender<'a> {
         clock: &'a mut dyn Clock,
         input: &Upload<'_>,
     ) -> Self {
-        // The interim envelope describes the content after all deletions. `known` sketches a set,
-        // so the next run can write or delete the same entries again without changing it.
+        // `known` of the interim envelope describes the content after the deletions, which come
+        // first. It sketches a set, so the next run can write or delete the same entries again
+        // without changing it.
         let interim = Envelope { known: (input.finish)(&[]).known, ..input.base.clone() };
         Sender {
             server,

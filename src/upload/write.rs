@@ -2,7 +2,7 @@
 //!
 //! Scope: which entry goes into which POST, and the search for entries that Kanidm does not accept.
 //! Entries with taken values wait for `collide`. A POST that Kanidm refuses for another reason is
-//! halved until the entries at fault are alone. They are held, and all other entries are applied on
+//! halved until the entries at fault are alone. The upload holds these and applies all others on
 //! the way.
 
 use std::borrow::Cow;
@@ -24,8 +24,7 @@ use crate::kanidm::request::{COMMA, Entries, Retention};
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, MAX_HELD, SyncState};
 
-/// Maximum refused entries before the first accepted one. With more, the fault is not in the
-/// entries.
+/// If Kanidm refuses this many entries before it accepts one, the fault is not in the entries.
 const MAX_REFUSED_AT_FIRST: usize = 100;
 
 /// Entries that were refused together.

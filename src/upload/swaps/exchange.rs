@@ -110,8 +110,8 @@ impl Writer<'_> {
             if found.is_empty() {
                 break;
             }
-            // Outsiders keep values that other entries want. Chains of such entries run in either
-            // direction.
+            // Outsiders keep their values, so entries that want these become outsiders, too. Such
+            // chains run in either direction.
             part.reverse();
             others.extend(found);
         }
