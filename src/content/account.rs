@@ -1,32 +1,34 @@
-//! When an account may be used, as Kanidm is told it, and what is said of an account that ought to be closed.
+//! Time limits of accounts.
+//!
+//! Scope: times as Kanidm reads them, and the notes about accounts that the directory closes.
 
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 
-/// Said of a person who is held and not locked.
+/// Note about a held person whose account stays open.
 pub const STILL_OPEN: &str = "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
-/// Said of a person who is held and locked all the same.
+/// Note about a held person whose account was closed nevertheless.
 pub const LOCKED: &str = "note: the account is locked in Kanidm, by a temporary name (tmp-...) until the entry is mended";
 
 /// Seconds since the beginning of 1970, UTC.
 pub type Seconds = i64;
 
-/// The beginning of 1970: long gone, and what Kanidm can store.
+/// The beginning of 1970: in the past, and a time that Kanidm can store.
 pub const BEGINNING: Seconds = 0;
 /// The last second of 9999, the end of RFC 3339.
 pub const LAST: Seconds = 253_402_300_799;
 
-/// What Kanidm needs to close the account of a person who is held.
+/// The data that Kanidm needs to close the account of a held person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The display name, or what stands in its place.
+    /// The display name, or a substitute for it.
     pub displayname: String,
     /// When the account ended, RFC 3339.
     pub account_expire: String,
 }
 
-/// RFC 3339, as Kanidm reads it.
+/// Formats a time as RFC 3339, for Kanidm. Times before 1970 or after 9999 become the limit.
 pub fn rfc3339(time: Seconds) -> String {
     use chrono::{Datelike, Timelike};
     let t: DateTime<Utc> =
@@ -42,7 +44,7 @@ pub fn rfc3339(time: Seconds) -> String {
     )
 }
 
-/// Whether this time, as [`rfc3339`] writes it, has come.
+/// True if this time, in the format of [`rfc3339`], has come.
 pub fn has_ended(time: &str) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     time <= rfc3339(Seconds::try_from(now.as_secs()).unwrap_or(LAST)).as_str()

@@ -1,7 +1,7 @@
-//! What a run wants to write: SCIM entries, serialised once, one behind the other in an arena.
+//! The change set: the entries that a run writes, serialised once into an arena.
 //!
-//! Scope: storage and lookup by position. What is written, and in which order it is sent, is
-//! decided elsewhere.
+//! Scope: storage and lookup by position. Other modules decide what is written, and in which order
+//! it is sent.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use super::json;
 use super::scim::Schemas;
 use crate::content::shown::Mask;
 
-/// What an entry is in Kanidm.
+/// The kind of an entry in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A person with an account.
@@ -21,15 +21,15 @@ pub enum Kind {
     Group,
 }
 
-/// Where one serialised entry stands in the arena: from the value of `externalId` on, which can be
-/// found again without parsing.
+/// The place of one serialised entry in the arena. The bytes start at the value of `externalId`,
+/// which can be found again without parsing.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// The UUID the entry has in Kanidm (`map_uuid` applied).
+    /// The UUID of the entry in Kanidm (`map_uuid` applied).
     pub uuid: Uuid,
     /// Person or group.
     pub kind: Kind,
-    /// The mapped attributes that the directory shows of the entry: [`crate::content::shown`].
+    /// The mapped attributes of the entry that the directory shows: [`crate::content::shown`].
     pub shown: Mask,
     schemas: Schemas,
     start: usize,
@@ -40,22 +40,22 @@ pub struct Record {
 /// A member of a group that is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member<'a> {
-    /// The position of its entry, whose `externalId` is copied.
+    /// The position of its entry. The `externalId` is copied from there.
     Record(usize),
     /// Its `externalId`.
     Dn(&'a str),
 }
 
-/// Why an entry was not appended.
+/// The reason why an entry was not appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PushError {
-    /// It has 4 GiB or more.
+    /// The entry has 4 GiB or more.
     TooLarge,
-    /// A member at a position that was not written.
+    /// A member has a position without an entry.
     NoSuchMember,
 }
 
-/// Serialised SCIM entries: they can be appended and forgotten, not changed.
+/// Serialised SCIM entries. They can be appended and removed, but not changed.
 #[derive(Default)]
 pub struct ChangeSet {
     arena: Vec<u8>,
@@ -73,8 +73,11 @@ impl fmt::Debug for ChangeSet {
 }
 
 impl ChangeSet {
-    /// Appends what `write` writes, a JSON object with at least one key and without `schemas` and
-    /// `externalId`, with the given ones. Returns its position. On an error nothing is appended.
+    /// Appends an entry and returns its position. `write` writes a JSON object with at least one
+    /// key, but without `schemas` and `externalId`, which are added.
+    ///
+    /// # Errors
+    /// See [`PushError`]. Nothing is appended then.
     pub fn push(
         &mut self,
         uuid: Uuid,
@@ -85,8 +88,11 @@ impl ChangeSet {
         self.push_group(uuid, schemas, external_id, write, std::iter::empty())
     }
 
-    /// As [`push`](Self::push), with a `member` list behind the other keys. Without members there
-    /// is no list: Kanidm refuses an empty one, and an absent one clears the members.
+    /// As [`push`](Self::push), with a `member` list after the other keys. Without members the list
+    /// is omitted: Kanidm refuses an empty one, and clears the members if it is absent.
+    ///
+    /// # Errors
+    /// See [`PushError`]. Nothing is appended then.
     pub fn push_group<'m>(
         &mut self,
         uuid: Uuid,
@@ -126,8 +132,8 @@ impl ChangeSet {
         json::write_text(&mut self.arena, external_id);
         let id_end = self.arena.len();
         write(&mut self.arena);
-        // The entry's own opening brace becomes the comma behind externalId: one object, no
-        // intermediate tree.
+        // The opening brace of the entry becomes the comma after `externalId`. The result is one
+        // object, without an intermediate tree.
         if let Some(brace) = self.arena.get_mut(id_end) {
             *brace = b',';
         }
@@ -137,7 +143,7 @@ impl ChangeSet {
         Ok((size(start, self.arena.len())?, size(start, id_end)?))
     }
 
-    /// Writes `member` in place of the closing brace of the last entry.
+    /// Writes `member` over the closing brace of the last entry.
     fn write_members<'m>(
         &mut self,
         members: impl Iterator<Item = Member<'m>>,
@@ -168,34 +174,35 @@ impl ChangeSet {
         Ok(())
     }
 
-    /// Notes the attributes that the directory shows of the last appended entry.
+    /// Stores which attributes the directory shows of the last appended entry.
     pub fn mark_last(&mut self, shown: Mask) {
         if let Some(record) = self.records.last_mut() {
             record.shown = shown;
         }
     }
 
-    /// The number of entries.
+    /// Number of entries.
     pub fn len(&self) -> usize {
         self.records.len()
     }
 
-    /// Whether there is nothing to write.
+    /// True if the run writes nothing.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()
     }
 
-    /// The bytes of all entries together, without their heads.
+    /// Bytes of all entries together, without their heads.
     pub fn byte_len(&self) -> usize {
         self.arena.len()
     }
 
-    /// All entries, in the order they were appended.
+    /// All entries, in the order in which they were appended.
     pub fn records(&self) -> &[Record] {
         &self.records
     }
 
-    /// Forgets the entries that do not pass; their bytes stay in the arena until it goes.
+    /// Removes the entries for which `keep` is false. Their bytes stay in the arena until it is
+    /// dropped.
     pub fn retain(&mut self, keep: impl FnMut(&Record) -> bool) {
         self.records.retain(keep);
     }
@@ -205,35 +212,34 @@ impl ChangeSet {
         [self.head(record).get(1..).unwrap_or_default(), self.rest(record)].concat()
     }
 
-    /// How long that is.
+    /// The length of [`json`](Self::json) in bytes.
     pub fn json_len(&self, record: &Record) -> usize {
         self.head(record).len().saturating_sub(1).saturating_add(record.len as usize)
     }
 
-    /// Its beginning, behind a comma: [`Schemas::head`].
+    /// The start of an entry, after a comma: [`Schemas::head`].
     pub fn head(&self, record: &Record) -> &'static [u8] {
         record.schemas.head()
     }
 
-    /// And the rest, from the value of `externalId` on.
+    /// The rest of an entry, from the value of `externalId` on.
     pub fn rest(&self, record: &Record) -> &[u8] {
         self.slice(record.start..record.start + record.len as usize)
     }
 
-    /// The `externalId` of one entry as a JSON string, quotes and escapes included: it can be
-    /// copied into another entry as it is.
+    /// The `externalId` of an entry as a JSON string with quotes and escapes. It can be copied into
+    /// another entry.
     pub fn external_id_json(&self, record: &Record) -> &[u8] {
         self.slice(external_id_range(record))
     }
 
-    /// The `externalId` of one entry as text.
+    /// The `externalId` of an entry as text.
     pub fn external_id(&self, record: &Record) -> String {
         serde_json::from_slice(self.external_id_json(record)).unwrap_or_default()
     }
 
     fn slice(&self, range: Range<usize>) -> &[u8] {
-        // Records are made by `push` alone, so the range always exists; an empty slice is the
-        // answer that cannot panic.
+        // Only `push` makes records, so the range always exists. The empty slice avoids a panic.
         self.arena.get(range).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
-//! What goes to Kanidm: persons and groups as SCIM entries, and the rules that their values obey.
+//! The content for Kanidm: persons and groups as SCIM entries, and the rules for their values.
 //!
-//! Rule: the only room that knows how an entry looks as JSON. It uses nothing of ours but plain helpers.
+//! Rule: only this room knows the JSON form of an entry. It uses no other room, only plain helpers.
 
 pub mod account;
 pub mod changeset;

@@ -1,16 +1,16 @@
-//! The SCIM wire types of Kanidm's `/scim/v1/Sync`: what an entry looks like in a request.
+//! The SCIM wire types of Kanidm's `/scim/v1/Sync`.
 //!
-//! Everything borrows: an entry is written once, straight into the arena of
-//! [`super::changeset::ChangeSet`]. `schemas` and `externalId` are not fields here: what an entry
-//! begins with is the same for many, and the arena writes `externalId` first, where it can be found
-//! again without parsing.
+//! Scope: an entry in a request. The types borrow everything, because an entry is written once,
+//! straight into the arena of [`super::changeset::ChangeSet`]. They have no fields for `schemas`
+//! and `externalId`. Many entries share the same `schemas`. The arena writes `externalId` first,
+//! where it can be found again without parsing.
 
 use uuid::Uuid;
 
 use super::changeset::Kind;
 use super::json::Object;
 
-/// `schemas` that alone changes no more of a person than its names and its limits in time.
+/// `schemas` that change only the names and the time limits of a person.
 pub const ACCOUNT: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account"];
 /// `schemas` of a person without a gidnumber.
 pub const PERSON: &[&str] = &[
@@ -31,7 +31,7 @@ pub const POSIX_GROUP: &[&str] = &[
     "urn:ietf:params:scim:schemas:kanidm:sync:1:posixgroup",
 ];
 
-/// What an entry is, as its `schemas` say.
+/// The `schemas` of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schemas {
     /// [`PERSON`]
@@ -53,9 +53,9 @@ impl Schemas {
         }
     }
 
-    /// The JSON text of an entry up to the value of its `externalId`, behind the comma that
-    /// separates it from the one before. A quarter of an entry, and the same for all: so it is not
-    /// kept with each.
+    /// The fixed start of an entry: the comma after the previous entry, and the JSON text up to the
+    /// value of `externalId`. It is a quarter of an entry, and the same for many. The arena
+    /// therefore does not store it.
     pub fn head(self) -> &'static [u8] {
         macro_rules! head {
             ($($schema:literal),+) => {
@@ -71,10 +71,11 @@ impl Schemas {
     }
 }
 
-/// A person, without its `schemas` and its `externalId`. What is `None`, or empty, is left out, and
-/// Kanidm clears it. No `Debug`: it holds password hashes.
+/// A person, without `schemas` and `externalId`. Values that are `None` or empty are left out.
+/// Kanidm then clears the attribute, with the exceptions below. The type has no `Debug`, because it
+/// holds password hashes.
 pub struct ScimPerson<'a, M, K> {
-    /// The UUID the entry has in Kanidm.
+    /// The UUID of the entry in Kanidm.
     pub id: Uuid,
     /// Lower-cased account name.
     pub name: &'a str,
@@ -82,18 +83,19 @@ pub struct ScimPerson<'a, M, K> {
     pub displayname: &'a str,
     /// One line.
     pub legalname: Option<&'a str>,
-    /// In one of Kanidm's ranges ([`super::rules::gidnumber_range`]).
+    /// In one of Kanidm's ranges ([`super::rules::gidnumber_range`]). If absent, Kanidm keeps the
+    /// number that it has.
     pub gidnumber: Option<u32>,
     /// Only with a gidnumber: Kanidm refuses the request otherwise.
     pub loginshell: Option<&'a str>,
-    /// A hash that Kanidm imports ([`super::rules::password::check`]). Absent, Kanidm keeps the one
-    /// it has.
+    /// A hash that Kanidm imports ([`super::rules::password::check`]).
     pub password_import: Option<&'a str>,
-    /// Only with a gidnumber: Kanidm refuses the request otherwise.
+    /// Only with a gidnumber: Kanidm refuses the request otherwise. If absent, Kanidm keeps the
+    /// hash that it has.
     pub unix_password_import: Option<&'a str>,
-    /// Mail addresses; the first of them is the primary one.
+    /// Mail addresses. The first one becomes the primary address.
     pub mail: M,
-    /// OpenSSH public keys (type, base64, comment), each behind its label, which is unique within
+    /// OpenSSH public keys (type, base64, comment), each after its label. Labels are unique within
     /// the person.
     pub ssh_publickey: K,
     /// RFC 3339.
@@ -103,7 +105,7 @@ pub struct ScimPerson<'a, M, K> {
 }
 
 impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> ScimPerson<'a, M, K> {
-    /// Writes it as a JSON object.
+    /// Writes the person as a JSON object.
     pub fn write(self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         object.uuid("id", self.id);
@@ -135,11 +137,11 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
     }
 }
 
-/// A group, without its `schemas`, its `externalId` and its `member`, which
+/// A group, without `schemas`, `externalId` and `member`, which
 /// [`super::changeset::ChangeSet::push_group`] writes.
 #[derive(Debug)]
 pub struct ScimGroup<'a> {
-    /// The UUID the entry has in Kanidm.
+    /// The UUID of the entry in Kanidm.
     pub id: Uuid,
     /// Lower-cased group name.
     pub name: &'a str,
@@ -150,7 +152,7 @@ pub struct ScimGroup<'a> {
 }
 
 impl ScimGroup<'_> {
-    /// Writes it as a JSON object.
+    /// Writes the group as a JSON object.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut object = Object::begin(out);
         object.uuid("id", self.id);

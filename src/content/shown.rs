@@ -1,36 +1,39 @@
-//! Which mapped attributes the directory shows of an entry.
+//! The mapped attributes that the directory shows of an entry.
 //!
-//! Scope: one bit an attribute. An access rule that hides an attribute leaves no trace in the answer, so the guard counts who shows it. The
-//! attribute counts as it comes, before any rule of Kanidm: a value that cannot be imported is there all the same. Lock attributes count
-//! where they lock the account or limit its time: `nsAccountLock: FALSE` takes nothing away when it goes.
+//! Scope: one bit for each attribute. An access rule that hides an attribute leaves no trace in the
+//! answer. The guard therefore counts the entries that show it. An attribute counts as it arrives,
+//! before any rule of Kanidm: a value that cannot be imported still counts. A lock attribute counts
+//! if it locks the account or limits its time. `nsAccountLock: FALSE` does not count, because
+//! nothing changes when it goes.
 
 use super::changeset::Kind;
 
-/// A bit for each attribute, in the order of the configuration keys. Lock attributes have a second bit.
+/// One bit for each attribute, in the order of the configuration keys. Lock attributes have a
+/// second bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mask(u32);
 
 impl Mask {
-    /// Whether the entry shows the attribute of a role of its kind.
+    /// True if the entry shows the attribute of a role of its kind.
     pub fn has(self, role: &Role) -> bool {
         self.0 & (1 << role.bit) != 0
     }
 
-    /// Whether the entry has a value of a lock attribute, be it one that limits nothing. The same as
-    /// [`Mask::has`] for other attributes.
+    /// True if the entry has a value of a lock attribute, even one that limits nothing. For other
+    /// attributes this is the same as [`Mask::has`].
     pub fn has_value(self, role: &Role) -> bool {
         self.0 & (1 << role.value_bit) != 0
     }
 
-    /// Every attribute: of an entry that was not read it is not known that it lacks any.
+    /// All attributes. An entry that was not read may have any of them.
     pub(crate) const ALL: Mask = Mask(u32::MAX);
 
-    /// The attributes of both.
+    /// The attributes of either mask.
     pub(crate) fn and(self, other: Mask) -> Mask {
         Mask(self.0 | other.0)
     }
 
-    /// From what is asked of each attribute, in order.
+    /// Builds a mask from one answer for each attribute, in order.
     pub(crate) fn of(shown: impl Iterator<Item = bool>) -> Mask {
         Mask(shown.zip(0..u32::BITS).fold(0, |mask, (shown, bit)| mask | u32::from(shown) << bit))
     }
@@ -39,24 +42,24 @@ impl Mask {
 /// A mapped attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
-    /// Of persons or of groups.
+    /// The kind of entries that have it.
     pub kind: Kind,
-    /// The configuration key that names the attribute, or `sync_account_lock`. With `attribute`
-    /// where there are several: [`Role::stored`].
+    /// The configuration key that names the attribute, or `sync_account_lock`. Several lock
+    /// attributes share that key: see [`Role::stored`].
     pub key: &'static str,
-    /// The attribute as configured; several of members, with `or` between them.
+    /// The attribute as configured. Several member attributes have `or` between them.
     pub attribute: String,
-    /// It locks accounts or limits their time.
+    /// True if it locks accounts or limits their time.
     pub is_lock: bool,
     /// Its bit in a [`Mask`].
     pub(crate) bit: u32,
-    /// Lock attributes have a second one.
+    /// The second bit of a lock attribute.
     pub(crate) value_bit: u32,
 }
 
 impl Role {
-    /// By what the envelope knows the role. The attribute is part of it for locks only: so a spelling
-    /// error in the configuration is seen as an attribute that is gone.
+    /// The key of the role in the envelope. For locks it includes the attribute, so that a spelling
+    /// error in the configuration looks like an attribute that is gone.
     pub fn stored(&self) -> String {
         if self.is_lock {
             format!("{} {}", self.key, self.attribute.to_ascii_lowercase())
@@ -71,5 +74,5 @@ impl Role {
     }
 }
 
-/// Between the attributes of members.
+/// Separates several member attributes.
 pub(crate) const SEVERAL: &str = " or ";

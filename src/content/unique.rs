@@ -1,4 +1,6 @@
-//! The values that no two entries of Kanidm may share.
+//! Unique values: those that no two entries of Kanidm may share.
+//!
+//! Scope: reading them from an entry, and making temporary ones.
 
 use serde::Deserialize;
 use uuid::Uuid;
@@ -41,7 +43,7 @@ pub(crate) enum Attribute {
 }
 
 impl Attribute {
-    /// By Kanidm's name.
+    /// The attribute with this name in Kanidm.
     pub(crate) fn of_kanidm(name: &str) -> Option<Attribute> {
         match name {
             "sync_external_id" => Some(Attribute::Dn),
@@ -53,18 +55,18 @@ impl Attribute {
     }
 }
 
-/// A mail address that two persons want. Which of them has it in Kanidm, only Kanidm knows.
+/// A mail address that two persons want. Only Kanidm knows which of them has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
-    /// The UUID in Kanidm of the one who is to be sent without it.
+    /// The UUID in Kanidm of the person who is sent without it.
     pub loser: Uuid,
-    /// The UUID in Kanidm of the one who came first.
+    /// The UUID in Kanidm of the person who came first.
     pub owner: Uuid,
     /// The address.
     pub address: String,
 }
 
-/// Those of an entry, given as JSON.
+/// The unique values of an entry (JSON).
 pub(crate) fn values(entry: &[u8]) -> Vec<Unique> {
     let Ok(values) = serde_json::from_slice::<Values>(entry) else {
         return Vec::new();
@@ -95,12 +97,13 @@ struct Address {
     value: String,
 }
 
-/// Valid, and no other entry's.
+/// A valid name that no other entry has.
 pub(crate) fn temporary_name(uuid: Uuid) -> String {
     format!("tmp-{}", uuid.simple())
 }
 
-/// In the range of Kanidm that directories hardly use: 1879048192 to 2147483647.
+/// A number from 1879048192 to 2147483647. Kanidm accepts this range, and directories hardly use
+/// it.
 pub(crate) fn temporary_gid(uuid: Uuid) -> u32 {
     let (high, low) = uuid.as_u64_pair();
     let mixed = (high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 36;

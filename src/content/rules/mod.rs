@@ -1,9 +1,9 @@
-//! What a value must look like: Kanidm's rules, applied before anything is sent, because one bad
-//! value fails a whole request and the answer does not name the entry.
+//! Kanidm's rules for values, checked before anything is sent. One bad value fails a whole request,
+//! and the answer does not name the entry.
 //!
-//! Scope: names, texts, numbers and mail addresses. Passwords and SSH keys have files of their own.
-//! Each function takes one value and returns the rule it breaks, in words for the operator; a rule
-//! never repeats the value.
+//! Scope: names, texts, numbers and mail addresses. [`password`] and [`ssh_key`] have modules of
+//! their own. Each function checks one value and returns the rule that it breaks, in words for the
+//! operator. A rule never repeats the value.
 
 pub mod password;
 pub mod ssh_key;
@@ -25,49 +25,49 @@ const NUMBER: Rule = "must be a decimal number from 0 to 4294967295";
 const NUMBER_RANGE: Rule = "must be in 1000-60000, 60578-61183, 65520-65533 or 65536-2147483647: the other numbers belong to the system";
 const MAIL: Rule = "must be an ASCII e-mail address of the HTML5 syntax, without spaces, of at most 254 characters";
 
-/// Names Kanidm refuses although they follow the syntax.
+/// Names that Kanidm refuses although they follow the syntax.
 const RESERVED_NAMES: &[&str] = &["root", "dn=token"];
 
-/// Numbers that neither the system nor systemd claims; Kanidm refuses the others.
+/// Numbers that neither the system nor systemd claims. Kanidm refuses all others.
 const GIDNUMBERS: &[std::ops::RangeInclusive<u32>] =
     &[1000..=60000, 60578..=61183, 65520..=65533, 65536..=2_147_483_647];
 
-/// The longest name.
-const NAME_LENGTH: usize = 64;
+/// Maximum characters of a name.
+const MAX_NAME_LENGTH: usize = 64;
 
-/// No text is longer: a name to show, a description, a shell, a password hash.
+/// Maximum bytes of a text: a display name, a description, a shell, a password hash.
 pub const TEXT_LENGTH: usize = 8 * 1024;
 pub(crate) const TOO_LONG: Rule = "must be at most 8192 bytes";
 
-/// An address, RFC 5321 §4.5.3.1.3 without its angle brackets.
-const MAIL_LENGTH: usize = 254;
+/// Maximum bytes of a mail address: RFC 5321 §4.5.3.1.3 without its angle brackets.
+const MAX_MAIL_LENGTH: usize = 254;
 
-/// No user name of a member is longer: longer ones are nobody's, and are not asked for.
+/// Maximum bytes of a member's user name. Nobody has a longer one, so it is not looked up.
 pub const MEMBER_NAME_LENGTH: usize = 256;
 
-/// No DN of a member is longer.
+/// Maximum bytes of a member's DN.
 pub const MEMBER_DN_LENGTH: usize = 8 * 1024;
 
-/// A DNS label, RFC 1035 §2.3.4.
-const LABEL_LENGTH: usize = 63;
+/// Maximum bytes of a DNS label, RFC 1035 §2.3.4.
+const MAX_LABEL_LENGTH: usize = 63;
 
-/// An account or group name, already lower-cased.
+/// Checks an account or group name that is lower-cased already.
 pub fn name(name: &str) -> Result<(), Rule> {
-    let follows = name.len() <= NAME_LENGTH
+    let follows_syntax = name.len() <= MAX_NAME_LENGTH
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'));
     if RESERVED_NAMES.contains(&name) {
         Err(NAME_RESERVED)
     } else if Uuid::try_parse(name).is_ok() {
         Err(NAME_UUID)
-    } else if follows {
+    } else if follows_syntax {
         Ok(())
     } else {
         Err(NAME)
     }
 }
 
-/// A display name or a description. Line breaks and tabs become spaces.
+/// Checks a display name or a description. Line breaks and tabs become spaces.
 pub fn one_line(value: &str) -> Result<Cow<'_, str>, Rule> {
     if text(value).is_ok() {
         return Ok(Cow::Borrowed(value));
@@ -79,9 +79,9 @@ pub fn one_line(value: &str) -> Result<Cow<'_, str>, Rule> {
     if folded.is_empty() { Err(CONTROL) } else { text(&folded).map(|()| Cow::Owned(folded)) }
 }
 
-/// A shell or DN: any text on one line.
+/// Checks a shell or a DN: any text on one line.
 pub fn text(text: &str) -> Result<(), Rule> {
-    // All of it, without an early end: so it is checked many octets at once.
+    // Without an early end, the loop checks many octets at once.
     if text.bytes().fold(false, |found, b| found | b.is_ascii_control()) {
         Err(CONTROL)
     } else {
@@ -89,7 +89,7 @@ pub fn text(text: &str) -> Result<(), Rule> {
     }
 }
 
-/// A user or group number as a directory holds it: INTEGER of RFC 4517 §3.3.16.
+/// Reads a user or group number as a directory stores it: INTEGER of RFC 4517 §3.3.16.
 pub fn gidnumber(text: &str) -> Result<u32, Rule> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(NUMBER);
@@ -98,17 +98,18 @@ pub fn gidnumber(text: &str) -> Result<u32, Rule> {
     gidnumber_range(number).map(|()| number)
 }
 
-/// Whether Kanidm takes a number.
+/// Checks that Kanidm accepts a number.
 pub fn gidnumber_range(number: u32) -> Result<(), Rule> {
     if GIDNUMBERS.iter().any(|range| range.contains(&number)) { Ok(()) } else { Err(NUMBER_RANGE) }
 }
 
-/// An e-mail address as HTML5 defines it, except that Kanidm allows no `/` in the local part.
+/// Checks an e-mail address by the syntax of HTML5, except that Kanidm allows no `/` in the local
+/// part.
 pub fn mail(address: &str) -> Result<(), Rule> {
-    if address.len() > MAIL_LENGTH {
+    if address.len() > MAX_MAIL_LENGTH {
         return Err(MAIL);
     }
-    // Octet by octet: searching a text for a character costs several times as much.
+    // Searching for an octet is several times faster than for a character.
     let mut parts = address.as_bytes().splitn(2, |b| *b == b'@');
     let local =
         parts.next().is_some_and(|local| !local.is_empty() && local.iter().all(is_local_part));
@@ -122,7 +123,7 @@ fn is_local_part(b: &u8) -> bool {
 }
 
 fn is_domain_label(label: &[u8]) -> bool {
-    (1..=LABEL_LENGTH).contains(&label.len())
+    (1..=MAX_LABEL_LENGTH).contains(&label.len())
         && label.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
         && !label.starts_with(b"-")
         && !label.ends_with(b"-")

@@ -1,9 +1,9 @@
-//! Which password hashes Kanidm can import.
+//! Rules for password hashes.
 //!
-//! Scope: the formats that Kanidm's `Password::try_from(&str)` reads (libs/crypto, 1.7), and for
-//! each exactly what it accepts, down to the base64 padding: one hash it cannot read fails a whole
-//! request. Nothing here looks at more than the shape of a hash, and no rule or error repeats any
-//! of it.
+//! Scope: the formats that Kanidm's `Password::try_from(&str)` reads (libs/crypto, 1.7). The checks
+//! are as strict as Kanidm for each format, base64 padding included, because one hash that it
+//! cannot read fails a whole request. They only look at the shape of a hash. No rule or error
+//! repeats any part of it.
 
 use std::fmt;
 
@@ -30,48 +30,48 @@ const ARGON2ID: Rule = "Kanidm imports argon2id only, not argon2i and argon2d";
 const COSTLY: Rule = "the hash costs too much at each login: Kanidm would run out of memory or time. The most is 256 MiB, 16 passes \
                       and 16 lanes of ARGON2, and 5,000,000 rounds of PBKDF2 and CRYPT";
 
-/// Upper limits of what a login may cost Kanidm: whoever may write a password hash chooses its
-/// cost. Several times what directories use: OpenLDAP's ARGON2 takes 64 MiB and 2 passes, 389's
+/// Maximum cost of a login. The author of a password hash chooses its cost, and Kanidm pays it. The
+/// limits are several times the usual values. OpenLDAP's ARGON2 takes 64 MiB and 2 passes, 389's
 /// PBKDF2 100,000 rounds, Django's PBKDF2 1,200,000, passlib's CRYPT 656,000.
 const MAX_MEMORY_KIB: u32 = 256 * 1024;
 const MAX_PASSES: u32 = 16;
 const MAX_LANES: u32 = 16;
 const MAX_ROUNDS: u64 = 5_000_000;
 
-/// Bytes of a value. The longest that any scheme makes is a third of it; what is longer than its
-/// hash counts as salt.
+/// Maximum bytes of a value. The longest value of any scheme is a third of it. Bytes after the
+/// digest count as salt.
 const MAX_LENGTH: usize = 1024;
 
 const SHA1_LENGTH: usize = 20;
 const SHA256_LENGTH: usize = 32;
 const SHA512_LENGTH: usize = 64;
-/// The shortest PBKDF2 keys Kanidm takes.
-const PBKDF2_SHA1_KEY: usize = 19;
-const PBKDF2_SHA2_KEY: usize = 32;
+/// Minimum bytes of PBKDF2 keys that Kanidm accepts.
+const MIN_PBKDF2_SHA1_KEY: usize = 19;
+const MIN_PBKDF2_SHA2_KEY: usize = 32;
 
-/// passlib's base64 does not care for the bits behind the last octet.
+/// passlib's base64 ignores the bits after the last octet.
 const PBKDF2_BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// Buffers for decoding, used again for every hash.
+/// Buffers for decoding, reused for every hash.
 #[derive(Default)]
 pub struct Scratch {
     text: String,
     bytes: Vec<u8>,
 }
 
-// They hold parts of hashes.
+// The buffers hold parts of hashes.
 impl fmt::Debug for Scratch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Scratch { .. }")
     }
 }
 
-/// Whether a value says that its password is locked: `!` or `*` before the hash or before its
-/// scheme, as `usermod -L` and LDAP Account Manager write it. No hash begins so. A password in
-/// clear text may.
+/// True if a value says that its password is locked: `!` or `*` before the hash or before its
+/// scheme. `usermod -L` and LDAP Account Manager write it so. No hash begins with these characters,
+/// but a password in clear text may.
 pub fn is_locked(value: &[u8]) -> bool {
     let value = value.trim_ascii();
     let (scheme, hash) = match value
@@ -82,20 +82,22 @@ pub fn is_locked(value: &[u8]) -> bool {
         None => (None, value),
     };
     let marks = hash.iter().take_while(|b| matches!(b, b'!' | b'*')).count();
-    let behind = hash.get(marks..).unwrap_or_default();
+    let after_marks = hash.get(marks..).unwrap_or_default();
     let is_hash = match scheme {
         Some(scheme) => !scheme.eq_ignore_ascii_case(b"CLEARTEXT"),
-        None => matches!(behind, [] | [b'{' | b'$', ..] | [b'L', b'K', ..]) || is_des(behind),
+        None => {
+            matches!(after_marks, [] | [b'{' | b'$', ..] | [b'L', b'K', ..]) || is_des(after_marks)
+        }
     };
     marks > 0 && is_hash
 }
 
-/// The traditional crypt(3), without a scheme.
+/// Recognises a traditional crypt(3) hash, which has no scheme.
 fn is_des(hash: &[u8]) -> bool {
     hash.len() == 13 && hash.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'/'))
 }
 
-/// A well-formed hash that no password has: Kanidm replaces a unix password, but cannot remove it.
+/// A well-formed hash that no password has. Kanidm replaces a unix password, but cannot remove it.
 ///
 /// # Errors
 /// The system gives no random octets.
@@ -106,7 +108,7 @@ pub fn unusable_hash() -> Result<String, ring::error::Unspecified> {
     Ok(format!("{{SSHA512}}{}", STANDARD.encode(octets)))
 }
 
-/// Whether Kanidm imports a password.
+/// Checks that Kanidm imports a password.
 pub fn check(password: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     if super::text(password).is_err() || password.len() > MAX_LENGTH {
         return Err(MALFORMED);
@@ -136,11 +138,11 @@ pub fn check(password: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     }
 }
 
-/// `{scheme}hash`, RFC 2307 §5.3. Schemes compare without regard to case.
+/// Checks `{scheme}hash`, RFC 2307 §5.3. Schemes compare without regard to case.
 fn check_scheme(scheme: &str, hash: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     let is = |name: &str| scheme.eq_ignore_ascii_case(name);
     if is("ssha512") {
-        // Longer: this one scheme must have a salt.
+        // This scheme alone must have a salt, so the value is longer than the digest.
         return scratch
             .decode(&STANDARD, hash)
             .and_then(|length| well_formed(length > SHA512_LENGTH));
@@ -162,9 +164,9 @@ fn check_scheme(scheme: &str, hash: &str, scratch: &mut Scratch) -> Result<(), R
     } else if is("sha512") {
         digest(SHA512_LENGTH, false, scratch)
     } else if is("pbkdf2") || is("pbkdf2-sha1") {
-        check_pbkdf2(hash, PBKDF2_SHA1_KEY, scratch)
+        check_pbkdf2(hash, MIN_PBKDF2_SHA1_KEY, scratch)
     } else if is("pbkdf2-sha256") || is("pbkdf2-sha512") {
-        check_pbkdf2(hash, PBKDF2_SHA2_KEY, scratch)
+        check_pbkdf2(hash, MIN_PBKDF2_SHA2_KEY, scratch)
     } else if is("argon2") {
         check_argon2(hash, scratch)
     } else if is("sasl") {
@@ -187,15 +189,16 @@ fn check_crypt(hash: &str) -> Result<(), Rule> {
     }
 }
 
-/// Django's `pbkdf2_sha256$cost$salt$hash`, without its first part.
+/// Checks Django's `pbkdf2_sha256$cost$salt$hash`, without its first part.
 fn check_django(rest: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     let [cost, _salt, hash] = parts(rest).ok_or(MALFORMED)?;
     check_cost(cost)?;
     let length = scratch.decode(&STANDARD, hash)?;
-    well_formed(length >= PBKDF2_SHA2_KEY)
+    well_formed(length >= MIN_PBKDF2_SHA2_KEY)
 }
 
-/// OpenLDAP's and passlib's `cost$salt$hash`, in a base64 with `.` for `+` and without padding.
+/// Checks the `cost$salt$hash` of OpenLDAP and passlib. Their base64 has `.` for `+` and no
+/// padding.
 fn check_pbkdf2(rest: &str, shortest_key: usize, scratch: &mut Scratch) -> Result<(), Rule> {
     let [cost, salt, hash] = parts(rest).ok_or(MALFORMED)?;
     check_cost(cost)?;
@@ -208,20 +211,21 @@ fn check_cost(cost: &str) -> Result<(), Rule> {
     match cost.parse::<u64>() {
         Ok(rounds) if rounds <= MAX_ROUNDS => Ok(()),
         Ok(_) => Err(COSTLY),
-        // More than fits into 64 bits.
+        // The number has more than 64 bits.
         Err(_) if !cost.is_empty() && cost.bytes().all(|b| b.is_ascii_digit()) => Err(COSTLY),
         Err(_) => Err(MALFORMED),
     }
 }
 
-/// Exactly three parts between dollar signs.
+/// Splits a text into exactly three parts at dollar signs.
 fn parts(text: &str) -> Option<[&str; 3]> {
     let mut parts = text.split('$');
     let three = [parts.next()?, parts.next()?, parts.next()?];
     parts.next().is_none().then_some(three)
 }
 
-/// The PHC string format, `$argon2id$v=19$m=65536,t=2,p=1$salt$hash`; the version may be left out.
+/// Checks the PHC string format, `$argon2id$v=19$m=65536,t=2,p=1$salt$hash`. The version is
+/// optional.
 fn check_argon2(phc: &str, scratch: &mut Scratch) -> Result<(), Rule> {
     let mut fields = phc.split('$');
     if fields.next() != Some("") {
@@ -247,9 +251,10 @@ fn check_argon2(phc: &str, scratch: &mut Scratch) -> Result<(), Rule> {
         return Err(MALFORMED);
     };
     let salt_in_limits =
-        (PHC_SALT).contains(&salt.len()) && scratch.decode(&STANDARD_NO_PAD, salt).is_ok();
-    let hash_in_limits =
-        scratch.decode(&STANDARD_NO_PAD, hash).is_ok_and(|length| PHC_HASH.contains(&length));
+        (PHC_SALT_LENGTH).contains(&salt.len()) && scratch.decode(&STANDARD_NO_PAD, salt).is_ok();
+    let hash_in_limits = scratch
+        .decode(&STANDARD_NO_PAD, hash)
+        .is_ok_and(|length| PHC_HASH_LENGTH.contains(&length));
     well_formed(has_argon2_costs(params) && salt_in_limits && hash_in_limits)?;
     if is_affordable(params) { Ok(()) } else { Err(COSTLY) }
 }
@@ -267,17 +272,17 @@ fn is_affordable(params: &str) -> bool {
 }
 
 /// Characters of an encoded salt, and octets of a decoded hash.
-const PHC_SALT: std::ops::RangeInclusive<usize> = 4..=64;
-const PHC_HASH: std::ops::RangeInclusive<usize> = 10..=64;
+const PHC_SALT_LENGTH: std::ops::RangeInclusive<usize> = 4..=64;
+const PHC_HASH_LENGTH: std::ops::RangeInclusive<usize> = 10..=64;
 
-/// The parameters: well-formed `name=value` pairs, among them decimal `m`, `t` and `p`.
+/// True if the parameters are well-formed `name=value` pairs with decimal `m`, `t` and `p`.
 fn has_argon2_costs(params: &str) -> bool {
-    const LONGEST: usize = 127;
+    const MAX_PARAMS_LENGTH: usize = 127;
     let pairs = || params.split(',').filter_map(|pair| pair.split_once('='));
     let cost = |wanted: &str| {
         pairs().find(|(name, _)| *name == wanted).is_some_and(|(_, value)| is_phc_decimal(value))
     };
-    params.len() <= LONGEST
+    params.len() <= MAX_PARAMS_LENGTH
         && params.split(',').all(|pair| {
             pair.split_once('=')
                 .is_some_and(|(name, value)| is_phc_name(name) && is_phc_value(value))
@@ -297,7 +302,7 @@ fn is_phc_value(value: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'+' | b'.' | b'-'))
 }
 
-/// No sign, no leading zero.
+/// True for a decimal number without a sign and without leading zeros.
 fn is_phc_decimal(value: &str) -> bool {
     value.bytes().all(|b| b.is_ascii_digit())
         && (value == "0" || !value.starts_with('0'))
@@ -309,7 +314,7 @@ fn well_formed(yes: bool) -> Result<(), Rule> {
 }
 
 impl Scratch {
-    /// The number of octets that base64 text stands for.
+    /// Decodes base64 and returns the number of octets.
     fn decode(&mut self, base64: &GeneralPurpose, text: &str) -> Result<usize, Rule> {
         self.bytes.clear();
         base64.decode_vec(text, &mut self.bytes).map_err(|_| MALFORMED)?;
@@ -347,7 +352,7 @@ mod tests {
 
     #[test]
     fn digests_by_length() {
-        // Scheme, the shortest that is taken, the longest that is taken.
+        // Scheme, minimum length, maximum length.
         for (scheme, shortest, longest) in [
             ("SHA", 20, 20),
             ("SHA256", 32, 32),
@@ -519,7 +524,7 @@ mod tests {
         }
     }
 
-    /// Each cost at its limit, and one beyond it.
+    /// Each cost at its limit, and above it.
     #[test]
     fn what_costs_too_much() {
         let hash = STANDARD_NO_PAD.encode([7; 32]);

@@ -1,13 +1,14 @@
-//! OpenSSH public keys: which of them Kanidm takes, and the label a key gets.
+//! Rules for OpenSSH public keys, and the labels of keys.
 //!
-//! Scope: one key a line, as in `authorized_keys` but without options (sshd(8)). What is accepted
-//! is what the `sshkeys` crate in Kanidm parses, with three exceptions on the safe side:
-//! certificates, which Kanidm takes and then cannot read back; an empty RSA or DSA number, which
-//! its parser does not survive; and spaces before the key, which are removed here.
+//! Scope: one key in each line, as in `authorized_keys` (sshd(8)) but without options. The checks
+//! accept what the `sshkeys` crate in Kanidm parses, with three exceptions on the safe side:
+//! - Certificates are refused: Kanidm accepts them, and then cannot read them back.
+//! - An empty RSA or DSA number is refused: it crashes Kanidm's parser.
+//! - Spaces before the key are removed.
 //!
-//! Kanidm wants a label for every key of a person. It is made from the key alone, its type and the
-//! beginning of its SHA-256 fingerprint, so that it stays the same whatever happens to the other
-//! keys. `ssh-keygen -l` shows the same fingerprint, with `+` and `/` for `-` and `_`.
+//! Kanidm wants a label for each key of a person. The label consists of the type and the start of
+//! the key's SHA-256 fingerprint. It therefore stays the same when other keys change. `ssh-keygen
+//! -l` shows the same fingerprint, with `+` and `/` for `-` and `_`.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -21,7 +22,7 @@ const CERTIFICATE: Rule = "must be an OpenSSH public key, not a certificate";
 const TOO_LONG: Rule = "must be an OpenSSH public key of at most 16384 bytes";
 const DAMAGED: Rule = "the key is damaged: its base64 part does not hold a key of its type";
 
-/// What stands behind the type in the binary form of a key, RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709
+/// The fields after the type in the binary form of a key: RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709
 /// §4, OpenSSH's PROTOCOL.u2f.
 #[derive(Clone, Copy)]
 enum Field {
@@ -37,7 +38,7 @@ enum Field {
 
 use Field::{Curve, Number, Octets, Text};
 
-/// A type, how labels call it, and its fields.
+/// A type, its name in labels, and its fields.
 type KeyType = (&'static str, &'static str, &'static [Field]);
 
 const KEY_TYPES: &[KeyType] = &[
@@ -53,16 +54,16 @@ const KEY_TYPES: &[KeyType] = &[
 
 const CURVES: &[&[u8]] = &[b"nistp256", b"nistp384", b"nistp521"];
 
-/// Octets of the fingerprint in a label, 96 bits, and how many characters they are.
-const FINGERPRINT: usize = 12;
-const FINGERPRINT_LENGTH: usize = FINGERPRINT / 3 * 4;
+/// Octets of the fingerprint in a label (96 bits), and the number of their characters.
+const FINGERPRINT_OCTETS: usize = 12;
+const FINGERPRINT_CHARS: usize = FINGERPRINT_OCTETS / 3 * 4;
 
-/// sshd reads lines of 16 KiB.
-const LENGTH: usize = 16 * 1024;
+/// Maximum bytes of a line, as in sshd.
+const MAX_LINE_LENGTH: usize = 16 * 1024;
 
-/// Checks one line (trimmed, not empty) and writes its label behind `label`. `blob` is a buffer.
+/// Checks one line (trimmed, not empty) and appends its label to `label`. `blob` is a buffer.
 pub fn check(line: &str, blob: &mut Vec<u8>, label: &mut String) -> Result<(), Rule> {
-    if line.len() > LENGTH {
+    if line.len() > MAX_LINE_LENGTH {
         return Err(TOO_LONG);
     }
     let (type_name, rest) = split_word(line);
@@ -79,10 +80,10 @@ pub fn check(line: &str, blob: &mut Vec<u8>, label: &mut String) -> Result<(), R
     write_label(short, blob, label)
 }
 
-/// The first word, and what follows behind the space.
+/// Splits off the first word. Returns it and the text after the space.
 fn split_word(text: &str) -> (&str, &str) {
-    // Nearly always a space ends the word. It is found octet by octet, several times as fast as
-    // character by character.
+    // A space ends nearly every word. Searching for its octet is several times faster than for a
+    // character.
     match text
         .bytes()
         .position(|b| b <= b' ' || !b.is_ascii())
@@ -106,7 +107,7 @@ fn not_a_type(word: &str, rest: &str) -> Rule {
     }
 }
 
-/// Kanidm ignores what follows behind the fields.
+/// Checks the type and the fields. Kanidm ignores any octets after the fields.
 fn holds_key(blob: &[u8], type_name: &str, fields: &[Field]) -> bool {
     let mut rest = blob;
     if read_octets(&mut rest) != Some(type_name.as_bytes()) {
@@ -122,19 +123,19 @@ fn holds_key(blob: &[u8], type_name: &str, fields: &[Field]) -> bool {
     })
 }
 
-/// `string` of RFC 4251 §5: a length of four octets, and that many.
+/// Reads a `string` of RFC 4251 §5: a length of four octets, then so many octets.
 fn read_octets<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, behind) = rest.split_first_chunk::<4>()?;
-    let (octets, behind) =
-        behind.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-    *rest = behind;
+    let (length, after) = rest.split_first_chunk::<4>()?;
+    let (octets, after) =
+        after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    *rest = after;
     Some(octets)
 }
 
 fn write_label(short: &str, blob: &[u8], label: &mut String) -> Result<(), Rule> {
     let digest = digest(&SHA256, blob);
-    let mut encoded = [0; FINGERPRINT_LENGTH];
-    let begin = digest.as_ref().get(..FINGERPRINT).unwrap_or_default();
+    let mut encoded = [0; FINGERPRINT_CHARS];
+    let begin = digest.as_ref().get(..FINGERPRINT_OCTETS).unwrap_or_default();
     URL_SAFE_NO_PAD.encode_slice(begin, &mut encoded).map_err(|_| DAMAGED)?;
     label.push_str(short);
     label.push('-');
