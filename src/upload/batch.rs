@@ -9,10 +9,13 @@ use std::time::Duration;
 /// The size of the next POST.
 #[derive(Clone, Debug)]
 pub(super) struct BatchSize {
+    /// The size at the moment.
     entries: usize,
     bytes: usize,
+    /// The size never exceeds these limits.
     max_entries: usize,
     max_bytes: usize,
+    /// The time that a POST should take.
     target: Duration,
 }
 

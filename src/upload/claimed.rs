@@ -20,7 +20,9 @@ use crate::kanidm::state::SyncState;
 /// Changes to the addresses of a person before it is sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct MailChange {
+    /// Addresses that the person does not get.
     without: Vec<String>,
+    /// Addresses that the person gets in addition.
     with: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! Locks and time limits of held persons.
 //!
 //! Scope: a lock reaches Kanidm even if the rest of the entry does not. The owner may cause the
-//! refusal, for example with the mail address of somebody else. A lock must not wait for that, so
+//! refusal, for example with the mail address of another person. A lock must not wait for that, so
 //! it is sent alone.
 //!
 //! Kanidm clears each attribute that the schemas of an entry allow and the entry omits. The schema
@@ -10,7 +10,7 @@
 //! yet, so no incomplete person is created.
 //!
 //! If the name is taken, an ended account is closed under a temporary name. Its current name in
-//! Kanidm cannot be read, and nobody logs in to an ended account.
+//! Kanidm cannot be read, and the owner can no longer log in with it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -37,7 +37,9 @@ pub(super) struct Sender<'a> {
     current: SyncState,
     /// States that unanswered POSTs may still leave.
     doubtful: Vec<SyncState>,
+    /// The envelope of every POST but the last, without its mark.
     interim: Envelope,
+    /// The mark of the latest POST.
     mark: Unfinished,
     max_refused: u64,
     /// Refusals that count against `max_refused`.

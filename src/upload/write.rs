@@ -71,6 +71,7 @@ pub(super) struct Writer<'a> {
     pub(super) exchange_tried: bool,
     /// True if that exchange was not possible.
     pub(super) exchange_failed: bool,
+    /// Groups in the order they were written. Some may need their members again.
     pub(super) written_groups: Vec<Item>,
     /// Held entries of the change set, as in the report.
     pub(super) held: Vec<Item>,
@@ -92,12 +93,15 @@ pub(super) struct Writer<'a> {
     pub(super) yielded: Yielded,
     /// Changes for persons whose addresses other persons want, by UUID in Kanidm.
     pub(super) mails: HashMap<Uuid, MailChange>,
+    /// True once Kanidm was asked who has each claimed address.
     pub(super) claims_settled: bool,
     /// True if an attribute is no longer yielded. Entries lack it, and no increment brings it.
     pub(super) given_back: bool,
     /// True once Kanidm was asked which attributes are yielded.
     pub(super) asked_for_yielded: bool,
+    /// True once the cookie has moved.
     finished: bool,
+    /// Entries written or held, for the progress.
     done: usize,
 }
 

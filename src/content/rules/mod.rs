@@ -42,7 +42,7 @@ pub(crate) const TOO_LONG: Rule = "must be at most 8192 bytes";
 /// Maximum bytes of a mail address: RFC 5321 §4.5.3.1.3 without its angle brackets.
 const MAX_MAIL_LENGTH: usize = 254;
 
-/// Maximum bytes of a member's user name. Nobody has a longer one, so it is not looked up.
+/// Maximum bytes of a member's user name. No user has a longer one, so it is not looked up.
 pub const MEMBER_NAME_LENGTH: usize = 256;
 
 /// Maximum bytes of a member's DN.

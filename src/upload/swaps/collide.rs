@@ -41,6 +41,7 @@ pub(crate) const MAX_RETRIED: usize = 50;
 /// An entry that wants taken values.
 pub(crate) struct Candidate {
     pub(crate) item: Item,
+    /// How Kanidm refused it.
     refusal: Refusal,
     /// All its values that no other entry may have.
     values: Vec<Unique>,

@@ -2,16 +2,16 @@
 //!
 //! Scope: writing such entries in a few large POSTs. Kanidm compares each value of a POST with the
 //! values that were stored before it. All entries therefore get temporary values first, and their
-//! own ones next. An entry that wants a value of somebody else must not take part, because it would
-//! lose its current name. Such an entry is an *outsider*.
+//! own values next. An entry that wants a value from outside the exchange must not take part,
+//! because it would lose its current name. Such an entry is an *outsider*.
 //!
 //! The names that entries have in Kanidm cannot be read. The upload therefore asks as if the
 //! entries were deleted ([`Sender::question_from_refresh`](crate::upload::send::Sender)). Invented
-//! entries, the *strangers*, bring the wanted values. Kanidm refuses only the values that somebody
-//! else has.
+//! entries, the *strangers*, bring the wanted values. Kanidm refuses only the values that other
+//! entries have.
 //!
 //! DNs are no part of that question, because Kanidm sets them before it deletes. They are settled
-//! first. Nobody logs in with a DN, so any entry may have a temporary one.
+//! first. Any entry may have a temporary DN, because people do not log in with it.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -362,8 +362,8 @@ impl Writer<'_> {
         Ok(found)
     }
 
-    /// Returns the entries that Kanidm allows nobody to list: they are in the recycle bin, or
-    /// belong to another sync account.
+    /// Returns the UUIDs that Kanidm refuses in a list: they are in the recycle bin, or belong to
+    /// another sync account.
     fn unlistable(
         &mut self,
         all: &[Uuid],
@@ -422,8 +422,8 @@ impl Writer<'_> {
         Ok(items.iter().copied().filter(|item| !self.has_its_dn(*item)).collect())
     }
 
-    /// Returns the outsiders of `part`: entries that want a value of somebody else. The entries in
-    /// `kept` and the outsiders keep their values. All others of `part` give theirs up.
+    /// Returns the outsiders of `part`: entries that want a value of an entry that keeps it. The
+    /// entries in `kept` and the outsiders keep their values. All others of `part` give theirs up.
     fn outsiders(
         &mut self,
         part: &[Item],
@@ -593,8 +593,9 @@ impl Writer<'_> {
 
 /// The questions of an exchange so far.
 struct Questions {
-    /// Entries that Kanidm allows nobody to list.
+    /// Entries that Kanidm refuses in a list.
     absent: HashSet<Uuid>,
+    /// How many were asked, and when the first one was.
     number: usize,
     begun: Duration,
     /// Status, code and detail of the refusal of the invalid entry that ends each question.
