@@ -1,39 +1,40 @@
-//! How long a wait may take.
+//! Deadlines for network waits.
 //!
-//! A step (connect, handshake, sending a request) has `timeout` in all. A message has `timeout`
-//! between one piece of it and the next, and ten times that from the first byte waited for to its
-//! last: a slow link can carry a message of many megabytes, and a peer that trickles byte by byte
-//! still cannot hold us for ever.
+//! Scope: time only, no I/O. A step (connect, handshake, sending a request) may take `timeout` in
+//! total. A message may pause for `timeout` between two pieces and may take ten times `timeout` in
+//! total. A slow link can so carry a message of many megabytes, and a peer that sends byte by byte
+//! cannot hold the client for ever.
 
 use std::time::{Duration, Instant};
 
-/// A message may take this many times the configured time-out as long as bytes keep coming.
+/// Factor between the configured time-out and the total time for a message.
 const MESSAGE_FACTOR: u32 = 10;
 
 /// The end of a wait. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    /// Between one piece of progress and the next.
+    /// Maximum time without progress.
     idle: Duration,
-    /// Whether progress makes the wait longer than `idle`.
+    /// True for a message, which may outlast `idle` while bytes arrive.
     message: bool,
-    /// In all. `None` where the clock cannot express it: the configured time-out is that long.
+    /// End of the total time. `None` if the clock cannot represent it, because the time-out is too
+    /// long.
     end: Option<Instant>,
 }
 
 impl Deadline {
-    /// `timeout` in all.
+    /// A deadline of `timeout` in total.
     pub(crate) fn step(timeout: Duration) -> Self {
         Deadline { idle: timeout, message: false, end: Instant::now().checked_add(timeout) }
     }
 
-    /// `timeout` without progress, ten times that in all.
+    /// A deadline of `timeout` without progress, and ten times `timeout` in total.
     pub(crate) fn message(timeout: Duration) -> Self {
         let total = timeout.saturating_mul(MESSAGE_FACTOR);
         Deadline { idle: timeout, message: true, end: Instant::now().checked_add(total) }
     }
 
-    /// How long the next single wait may take. `None`: the time is over.
+    /// Maximum length of the next single wait. `None` after the deadline.
     pub(crate) fn next_wait(&self) -> Option<Duration> {
         let left = match self.end {
             Some(end) => end.saturating_duration_since(Instant::now()),
@@ -43,7 +44,7 @@ impl Deadline {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Whether a message came to its end in all, rather than to one of silence.
+    /// True if a message used up its total time while bytes kept arriving.
     pub(crate) fn outlived_progress(&self) -> bool {
         self.message && self.end.is_some_and(|end| end <= Instant::now())
     }
@@ -61,7 +62,7 @@ mod tests {
             ..Deadline::step(timeout)
         };
         assert_eq!(step.next_wait(), None);
-        // Whatever the message may take in all, one wait is never longer than the time-out.
+        // A single wait never exceeds the time-out, whatever the total time.
         assert_eq!(Deadline::message(timeout).next_wait(), Some(timeout));
         let message = Deadline::message(timeout);
         assert!(message.end.unwrap() > Instant::now() + timeout * 9);

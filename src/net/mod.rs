@@ -1,6 +1,6 @@
-//! What the directory's and Kanidm's side share: sockets, TLS, deadlines, and their errors in words.
+//! Network code that the directory side and the Kanidm side share.
 //!
-//! Rule: no LDAP, no HTTP, no configuration.
+//! Scope: sockets, TLS, deadlines, and their errors as text. No LDAP, no HTTP, no configuration.
 
 pub mod deadline;
 pub mod socket;

@@ -1,10 +1,11 @@
-//! TCP and unix sockets of which no operation waits for ever.
+//! TCP and unix sockets with a deadline for every operation.
 //!
-//! Scope: name resolution, connecting, reading and writing raw bytes, each under a deadline.
+//! Scope: name resolution, connecting, and reading and writing raw bytes.
 //!
-//! slapd writes every entry by itself. Whoever waits for each is woken a hundred times a
-//! millisecond, which costs both sides more than the bytes do: it was a third of our CPU time. So
-//! in the middle of a long answer, reading what little is there is put off a little.
+//! slapd writes each entry in a separate call. A client that reads each entry at once wakes up a
+//! hundred times a millisecond. The wake-ups cost both sides more than the bytes, and took a third
+//! of this client's CPU time. In the middle of a long answer, [`Socket::read`] therefore delays
+//! small reads.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -21,20 +22,21 @@ use crate::within::{NoResult, OneAtATime, within};
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: Stream,
-    /// What the kernel was told last. Most waits are equal, and telling it again costs as much as a
-    /// read.
+    /// The read time-out last set in the kernel. Most waits are equal, and setting it costs as much
+    /// as a read.
     read_timeout: Option<Duration>,
-    /// How much was read since something was sent.
+    /// Bytes read since the last write.
     answer: usize,
-    /// How much the last read found.
+    /// Bytes of the last read.
     last_read: usize,
 }
 
-/// An answer is long from here on; most never are.
+/// Minimum bytes of a long answer. Most answers are shorter.
 const LONG: usize = 256 * 1024;
-/// A read of so much, or more, finds the next one waiting.
+/// After a read of at least this many bytes, more data is usually waiting.
 const PLENTY: usize = 64 * 1024;
-/// How long reading is put off. Less than fills the kernel's buffer, and dozens of entries.
+/// Delay of a small read. Dozens of entries arrive in this time, but the kernel's buffer does not
+/// fill up.
 const GATHER: Duration = Duration::from_micros(500);
 
 #[derive(Debug)]
@@ -43,14 +45,14 @@ enum Stream {
     Unix(UnixStream),
 }
 
-/// Why a connection was not made.
+/// Reason why no connection was made.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
     /// The name has no address, or the resolver failed.
     NotFound(io::Error),
     /// The resolver did not answer in time.
     ResolverSilent,
-    /// Every address failed; `ErrorKind::TimedOut` where there was no answer.
+    /// Every address failed, with `ErrorKind::TimedOut` if an address did not answer.
     Failed(Vec<(SocketAddr, io::Error)>),
 }
 
@@ -59,8 +61,8 @@ impl Socket {
         Socket { stream, read_timeout: None, answer: 0, last_read: 0 }
     }
 
-    /// Resolves and connects, trying every address. Resolution and connecting have `timeout` each;
-    /// an address gets an equal share of what is left, so that one that does not answer leaves time
+    /// Resolves the host and tries every address. Resolving and connecting may take `timeout` each.
+    /// Each address gets an equal share of the remaining time, so that a silent address leaves time
     /// for the others.
     pub(crate) fn connect(host: &str, port: u16, timeout: Duration) -> Result<Self, ConnectError> {
         let addresses = resolve(host, port, timeout)?;
@@ -77,8 +79,7 @@ impl Socket {
             };
             match attempt {
                 Ok(stream) => {
-                    // Requests are written whole; there is nothing for Nagle's algorithm to gather.
-                    // Without it we are only slower.
+                    // Requests are written whole, so Nagle's algorithm would only add delay.
                     let _ = stream.set_nodelay(true);
                     return Ok(Socket::new(Stream::Tcp(stream)));
                 }
@@ -88,10 +89,12 @@ impl Socket {
         Err(ConnectError::Failed(failures))
     }
 
-    /// Connects to a unix socket. The kernel answers at once unless the server's backlog is full.
-    /// Then it waits until the server accepts, for ever if need be, and safe Rust has no call that
-    /// gives up. So the wait is left to a thread, of which there is one at most in the whole
-    /// process: while it waits, a new connection would not be accepted either.
+    /// Connects to a unix socket.
+    ///
+    /// The kernel answers at once unless the server's backlog is full. It then waits without limit
+    /// for the server, and safe Rust has no call with a time-out. A thread therefore does the
+    /// waiting. The process has at most one such thread: while one waits, the server accepts no
+    /// other connection either.
     pub(crate) fn connect_unix(path: &Path, timeout: Duration) -> io::Result<Self> {
         static CONNECTING: Mutex<OneAtATime> = Mutex::new(OneAtATime::new());
         let path = path.to_owned();
@@ -116,8 +119,8 @@ impl Socket {
         Ok(Socket::new(Stream::Unix(stream?)))
     }
 
-    /// Reads what is there, at least one byte; 0 at the end of the stream. `ErrorKind::TimedOut`
-    /// when the wait is over.
+    /// Reads the available bytes, at least one; 0 at the end of the stream. Returns
+    /// `ErrorKind::TimedOut` at the deadline.
     pub(crate) fn read(&mut self, buffer: &mut [u8], deadline: &Deadline) -> io::Result<usize> {
         if gathers(self.answer, self.last_read) {
             thread::sleep(GATHER);
@@ -137,7 +140,7 @@ impl Socket {
         }
     }
 
-    /// Writes all of it. `ErrorKind::TimedOut` when the peer does not take it in time.
+    /// Writes all bytes. Returns `ErrorKind::TimedOut` if the peer does not accept them in time.
     pub(crate) fn write_all(&mut self, mut bytes: &[u8], deadline: &Deadline) -> io::Result<()> {
         self.answer = 0;
         while !bytes.is_empty() {
@@ -172,13 +175,13 @@ impl Socket {
     }
 }
 
-/// Whether to let more arrive before the next read.
+/// True if the next read should wait for more data to arrive.
 fn gathers(answer: usize, last_read: usize) -> bool {
     answer > LONG && last_read < PLENTY
 }
 
-/// `None` for an interrupted call, which is to be repeated. A socket's own time-out is called
-/// `WouldBlock` on Linux.
+/// The final result of a system call; `None` if it was interrupted and must be repeated. Linux
+/// reports a socket time-out as `WouldBlock`.
 fn settled(result: io::Result<usize>) -> Option<io::Result<usize>> {
     match result {
         Err(error) if error.kind() == ErrorKind::Interrupted => None,
@@ -247,7 +250,7 @@ mod tests {
             socket.read(&mut [0; 8], &Deadline::step(SHORT)).unwrap_err().kind(),
             ErrorKind::TimedOut
         );
-        // Nobody reads on the other side: the kernel's buffer fills up.
+        // The peer never reads, so the kernel's buffer fills up.
         let large = vec![0; 64 << 20];
         assert_eq!(
             socket.write_all(&large, &Deadline::step(SHORT)).unwrap_err().kind(),

@@ -1,8 +1,9 @@
-//! PEM files and verification policy in, a rustls client configuration out. The Kanidm client uses
-//! it as well.
+//! Builds a rustls client configuration from PEM files and a verification policy. The directory
+//! side and the Kanidm client use it.
 //!
-//! Scope: which certificates are trusted, what is verified, what we present. No sockets. TLS 1.2
-//! and 1.3 with ring, named explicitly: no process-wide default provider is installed.
+//! Scope: trusted certificates, verification, and the client certificate. No sockets. TLS 1.2 and
+//! 1.3 with ring. The provider is named explicitly, so no process-wide default provider is
+//! installed.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -20,38 +21,38 @@ use rustls::{
 pub use super::tls_error::{TlsError, explain};
 use crate::file;
 
-/// What a TLS client trusts, verifies and presents.
+/// Trust, verification and client certificate of a TLS client.
 #[derive(Clone, Copy, Debug)]
 pub struct TlsOptions<'a> {
-    /// The certificates a server's chain has to end in. Not read where `verify_ca` is false.
+    /// Roots that a server's chain must end in. Not read if `verify_ca` is false.
     pub roots: Roots<'a>,
-    /// False: any certificate is accepted, for any name. Dangerous: whoever sits on the path can
-    /// read and change everything.
+    /// False: any certificate is accepted, for any name. Dangerous: an attacker on the network path
+    /// can read and change all traffic.
     pub verify_ca: bool,
-    /// False: the chain is verified, the name is not. Dangerous: whoever holds any certificate of
-    /// the trusted CAs can pose as the server.
+    /// False: the chain is verified, but not the host name. Dangerous: the owner of any certificate
+    /// from a trusted CA can pose as the server.
     pub verify_hostnames: bool,
-    /// Certificate chain and private key to present, two PEM files.
+    /// Certificate chain and private key of the client, as two PEM files.
     pub client_cert: Option<(&'a Path, &'a Path)>,
 }
 
-/// Where the trusted certificates come from. Every certificate of a PEM bundle counts.
+/// Source of the trusted CA certificates. Every certificate of a PEM bundle is trusted.
 #[derive(Clone, Copy, Debug)]
 pub enum Roots<'a> {
-    /// This PEM bundle and nothing else.
+    /// Only this PEM bundle.
     Bundle(&'a Path),
-    /// The system's roots (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured).
+    /// The system's roots. `SSL_CERT_FILE` and `SSL_CERT_DIR` override their location.
     System,
-    /// The system's roots and this PEM bundle. Without system roots, as in a minimal container, the
-    /// bundle alone.
+    /// The system's roots and this PEM bundle. On a system without roots, such as a minimal
+    /// container, only the bundle.
     SystemPlus(&'a Path),
 }
 
 /// Builds the configuration.
 ///
 /// # Errors
-/// A file that cannot be read, holds no certificate or no usable key, or a key that does not belong
-/// to the certificate; each names the path.
+/// A file that cannot be read, contains no certificate or no usable key, or a key that does not
+/// match the certificate. Each error names the path.
 pub fn client_config(options: &TlsOptions<'_>) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -108,8 +109,8 @@ fn root_store(roots: Roots<'_>) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-/// Adds every certificate of the file. One that is no usable trust anchor is passed over, as in the
-/// system's bundle: the others still count.
+/// Adds every certificate of the file. A certificate that is not usable as a CA is skipped with a
+/// warning, as in the system's bundle. It is an error only if all are unusable.
 fn add_bundle(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let mut refusal = None;
     let before = store.len();
@@ -131,7 +132,7 @@ fn add_bundle(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     }
 }
 
-/// Every certificate of a PEM file, at least one.
+/// Every certificate of a PEM file. The list has at least one.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = read(path)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -146,8 +147,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let pem = read(path)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|e| match e {
-        // The one private key format that rustls does not know by its label, and the traditional
-        // one by its header line.
+        // rustls does not know the label of an encrypted PKCS#8 key. The traditional format has
+        // this header line.
         _ if contains(&pem, b"ENCRYPTED PRIVATE KEY")
             || contains(&pem, b"Proc-Type: 4,ENCRYPTED") =>
         {
@@ -167,7 +168,8 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     whole().map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
-/// What is wrong with a PEM file, without a byte of its content: it may hold a key.
+/// Reason why a PEM file is invalid. The text contains no byte of the file, because the file may
+/// hold a key.
 fn pem_reason(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => "a section has no END line".into(),
@@ -181,8 +183,8 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// `verify_ca = false`: accepts any certificate for any name. Handshake signatures are still
-/// checked, so the peer at least holds the key of what it presents.
+/// Verifier for `verify_ca = false`: accepts any certificate for any name. It still checks
+/// handshake signatures, so the peer holds the private key of its certificate.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -231,9 +233,9 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// `verify_hostnames = false`: the chain, dates and usage are verified, and only the verdict "for
-/// another name" is overruled. webpki looks at the name last, so that verdict means that everything
-/// else was in order.
+/// Verifier for `verify_hostnames = false`: checks chain, dates and usage, and ignores only a
+/// mismatch of the name. webpki checks the name last, so a name mismatch means that all other
+/// checks passed.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 

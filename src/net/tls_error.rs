@@ -1,7 +1,7 @@
-//! What can be wrong with TLS, in words: the files of the configuration, and the peer's
-//! certificate.
+//! TLS errors as text for the administrator: unusable files of the configuration, and problems with
+//! the peer or its certificate.
 //!
-//! Scope: texts. No message holds a byte of a key file.
+//! Scope: texts. No message contains a byte of a key file.
 
 use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
@@ -12,21 +12,21 @@ use rustls::{
     AlertDescription, CertificateError, InconsistentKeys, InvalidMessage, PeerIncompatible,
 };
 
-/// A TLS configuration that cannot be used. Every variant about a file names its path.
+/// An unusable TLS configuration. Every variant about a file names its path.
 #[derive(Debug)]
 pub enum TlsError {
     /// The file cannot be read.
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         source: io::Error,
     },
     /// The file is damaged PEM.
     BadPem {
         /// The file.
         path: PathBuf,
-        /// What is wrong, without any of the content.
+        /// The error, without any content of the file.
         reason: String,
     },
     /// The file holds no certificate in PEM.
@@ -34,11 +34,11 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
     },
-    /// None of the certificates of the file can serve as a CA.
+    /// No certificate of the file is usable as a CA.
     BadCertificate {
         /// The file.
         path: PathBuf,
-        /// Why the last of them was refused.
+        /// Reason why the last one was refused.
         reason: String,
     },
     /// The file holds no private key in PEM.
@@ -64,17 +64,17 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// Why not.
+        /// The reason from rustls.
         reason: String,
     },
     /// The system has no usable CA certificates.
     NoSystemRoots {
-        /// What went wrong looking for them.
+        /// Errors of the search for them.
         reasons: Vec<String>,
     },
-    /// rustls refuses to be set up.
+    /// rustls rejects the configuration.
     Setup {
-        /// Its reason.
+        /// The reason from rustls.
         reason: String,
     },
 }
@@ -153,9 +153,8 @@ impl error::Error for TlsError {
     }
 }
 
-/// A TLS failure in words for the operator: what the peer's certificate or the peer got wrong, and
-/// what to do. `ca_key` is the configuration key that takes the CA: `ldap_ca`, or `ca_path` for
-/// Kanidm.
+/// Describes a TLS failure of the peer or its certificate, and the remedy. `ca_key` is the
+/// configuration key for the CA: `ldap_ca`, or `ca_path` for Kanidm.
 pub fn explain(error: &rustls::Error, ca_key: &str) -> String {
     match error {
         rustls::Error::InvalidCertificate(certificate) => explain_certificate(certificate, ca_key),
@@ -202,8 +201,7 @@ fn explain_certificate(error: &CertificateError, ca_key: &str) -> String {
         CertificateError::BadSignature => {
             format!("a certificate of the server's chain is not signed by the CA it names; is there an older CA of that name in {ca_key}?")
         }
-        // rustls passes webpki's own error on as an opaque one; its Debug text is the only way to
-        // tell them apart.
+        // rustls wraps webpki's error in an opaque type. Only its Debug text tells the cases apart.
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
             "the server uses a CA certificate as its own (basicConstraints CA:TRUE, what `openssl req -x509` makes by default); \
              give the server a certificate with CA:FALSE, signed by that CA"

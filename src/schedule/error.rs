@@ -1,55 +1,57 @@
-//! Why a cron expression is refused: what, where, and what is allowed there.
+//! Errors of cron expressions.
+//!
+//! Scope: texts that name the field, the column, the reason and the allowed values.
 
 use std::fmt;
 
 use super::parse::Unit;
 
-/// Why an expression is refused, and where.
+/// Reason why a cron expression is invalid, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleError {
-    /// The field at fault; `None` where it is the expression as a whole.
+    /// The faulty field; `None` if the error concerns the whole expression.
     pub field: Option<Unit>,
-    /// Where in the expression, in characters from 1.
+    /// Column in the expression, in characters from 1.
     pub column: usize,
-    /// What is wrong there.
+    /// The reason.
     pub kind: ScheduleErrorKind,
 }
 
-/// What is wrong.
+/// Kinds of schedule errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ScheduleErrorKind {
-    /// Something begins with `@` that is not known.
+    /// An unknown shorthand with `@`.
     Shorthand,
-    /// The expression ends where the field should stand.
+    /// The expression ends before this field.
     Missing,
-    /// A character that cannot stand here.
+    /// A character that the grammar does not allow here.
     Syntax {
         /// The character.
         found: char,
     },
-    /// A number the field does not allow.
+    /// A number out of the field's range.
     OutOfRange {
-        /// As written.
+        /// The number as written.
         value: String,
     },
-    /// A name the field does not know.
+    /// An unknown name.
     Name {
-        /// As written.
+        /// The name as written.
         name: String,
     },
-    /// A range that ends before it starts.
+    /// A range whose end is smaller than its start.
     Backwards {
         /// First value.
         start: u32,
         /// Last value.
         end: u32,
     },
-    /// A step of 0, or larger than the field's largest value.
+    /// A step of 0, or above the field's largest value.
     Step {
-        /// As written.
+        /// The step as written.
         value: String,
     },
-    /// No day matches all of the fields.
+    /// No day matches all fields.
     NeverFires,
 }
 

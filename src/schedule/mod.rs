@@ -1,11 +1,12 @@
-//! Cron expressions: when the next run starts. All times are UTC, so there is no daylight saving
-//! time to stumble over.
+//! Cron expressions: computes the next start time from an expression.
 //!
-//! An expression means here exactly what it means to the Rust `cron` crate, which Kanidm's own sync
-//! tool uses (tests/schedule_differential.rs holds the two side by side): `sec min hour
-//! day-of-month month day-of-week [year]`, Sunday is 1, the years are 1970 to 2100, and
-//! **day-of-month and day-of-week both have to match**, which differs from Unix cron, where either
-//! is enough.
+//! Scope: text to times, without a thread or a clock. All times are UTC, so daylight saving time
+//! does not matter.
+//!
+//! An expression means the same as in the Rust `cron` crate, which Kanidm's own sync tool uses. The
+//! test `tests/schedule_differential.rs` compares both. The fields are `sec min hour day-of-month
+//! month day-of-week [year]`. Sunday is 1, and the years are 1970 to 2100. **Both day-of-month and
+//! day-of-week must match**; in Unix cron either is enough.
 
 mod error;
 mod parse;
@@ -25,7 +26,7 @@ pub struct CronSchedule {
     fields: Fields,
 }
 
-/// The values each field allows; none of the sets is empty.
+/// The allowed values of each field. No set is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Fields {
     seconds: BTreeSet<u32>,
@@ -43,8 +44,8 @@ impl CronSchedule {
     /// `@hourly`.
     ///
     /// # Errors
-    /// Names the field, the column and what is allowed there. An expression that matches no day of
-    /// the years 1970 to 2100, such as 30 February, is an error too.
+    /// The error names the field, the column and the allowed values. An expression is also invalid
+    /// if it matches no day from 1970 to 2100, such as 30 February.
     pub fn parse(text: &str) -> Result<CronSchedule, ScheduleError> {
         let schedule = CronSchedule { source: text.trim().to_owned(), fields: parse::parse(text)? };
         match schedule.fields.first_day_from(NaiveDate::default()) {
@@ -53,7 +54,7 @@ impl CronSchedule {
         }
     }
 
-    /// The first time it fires strictly after `after`, whole seconds; `None` when it never fires
+    /// The first time strictly after `after`, in whole seconds. `None` if the schedule never fires
     /// again.
     pub fn next_after(&self, after: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let from = after.checked_add_signed(TimeDelta::seconds(1))?;
@@ -69,26 +70,26 @@ impl CronSchedule {
         Some(day.and_time(self.fields.first_time_from(NaiveTime::MIN)?).and_utc())
     }
 
-    /// Refuses an expression whose years are over: configuration is read with this, so that a
-    /// service cannot wait for ever.
+    /// Rejects an expression that never fires after `now`. The configuration reader calls it, so
+    /// that a service does not wait for ever.
     ///
     /// # Errors
-    /// [`ScheduleErrorKind::NeverFires`] when nothing fires after `now`.
+    /// [`ScheduleErrorKind::NeverFires`].
     pub fn fires_after(&self, now: DateTime<Utc>) -> Result<(), ScheduleError> {
         self.next_after(now).map(|_| ()).ok_or_else(ScheduleError::never_fires)
     }
 }
 
 impl fmt::Display for CronSchedule {
-    /// The expression as it was written.
+    /// Writes the expression as it was parsed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)
     }
 }
 
 impl Fields {
-    /// The first day from `start` on that matches. At most 131 years of twelve months are looked
-    /// at, so rare dates are cheap as well.
+    /// The first matching day from `start`. Checks at most 131 years of twelve months, so rare
+    /// dates are cheap too.
     fn first_day_from(&self, start: NaiveDate) -> Option<NaiveDate> {
         let start_year = u32::try_from(start.year()).unwrap_or(0);
         for &year in self.years.range(start_year..) {
@@ -104,7 +105,7 @@ impl Fields {
         None
     }
 
-    /// The first matching day of one month; days that the month does not have are passed over.
+    /// The first matching day of one month. Skips days that the month does not have.
     fn first_day_in(&self, year: u32, month: u32, start_day: u32) -> Option<NaiveDate> {
         let year = i32::try_from(year).ok()?;
         self.days_of_month
@@ -113,7 +114,7 @@ impl Fields {
             .find(|date| self.days_of_week.contains(&date.weekday().number_from_sunday()))
     }
 
-    /// The first matching time of day from `start` on.
+    /// The first matching time of day from `start`.
     fn first_time_from(&self, start: NaiveTime) -> Option<NaiveTime> {
         for &hour in self.hours.range(start.hour()..) {
             let start_minute = if hour == start.hour() { start.minute() } else { 0 };

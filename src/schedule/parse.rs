@@ -1,12 +1,13 @@
-//! The grammar of cron expressions: text in, the values each field allows out.
+//! Grammar of cron expressions: parses text to the allowed values of each field.
 //!
 //! ```text
 //! expression = "@yearly" | "@monthly" | "@weekly" | "@daily" | "@hourly" | 6*7 field
 //! field      = item *("," item)
 //! item       = base ["/" number] | name
-//! base       = "*" | "?" | number ["-" number] | name "-" name      ; "?" as "*", only for the two fields of days
+//! base       = "*" | "?" | number ["-" number] | name "-" name      ; "?" as "*", in day fields only
 //! ```
-//! White space separates fields and may stand around numbers and names. `n/step` runs from n to the
+//!
+//! White space separates fields and may surround numbers and names. `n/step` runs from n to the
 //! field's largest value.
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use std::collections::BTreeSet;
 use super::Fields;
 use super::error::{ScheduleError, ScheduleErrorKind};
 
-/// Parses an expression; whether a day exists that matches it is for the caller to see.
+/// Parses an expression. The caller checks that a matching day exists.
 pub(super) fn parse(text: &str) -> Result<Fields, ScheduleError> {
     let trimmed = text.trim_matches(WHITE_SPACE);
     if trimmed.starts_with('@') {
@@ -28,7 +29,7 @@ pub(super) fn parse(text: &str) -> Result<Fields, ScheduleError> {
     fields(&mut Cursor { text, position: 0 })
 }
 
-/// White space as the `cron` crate has it.
+/// White space of the `cron` crate.
 const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
 const SHORTHANDS: [(&str, &str); 5] = [
@@ -51,8 +52,8 @@ fn fields(cursor: &mut Cursor<'_>) -> Result<Fields, ScheduleError> {
     };
     match cursor.at_end() {
         true => Ok(fields),
-        // What is left cannot begin a field of its own ("5-" or "mon/2"), or it is an eighth field:
-        // the last field is named for both.
+        // The rest cannot begin a field (`5-` or `mon/2`), or it is an eighth field. The error
+        // names the last field in both cases.
         false => Err(cursor.unexpected(Unit::Year)),
     }
 }
@@ -67,8 +68,7 @@ fn field(cursor: &mut Cursor<'_>, unit: Unit) -> Result<BTreeSet<u32>, ScheduleE
         }
     }
     cursor.skip_white_space();
-    // A character that cannot begin the next field belongs to this one: the error shall name this
-    // one.
+    // Reject a character that cannot begin the next field here, so that the error names this field.
     match cursor.peek() {
         Some('-' | '/' | ',') => Err(cursor.unexpected(unit)),
         _ => Ok(values),
@@ -110,10 +110,10 @@ fn item(
     Ok(())
 }
 
-/// A place in the expression.
+/// A position in the expression.
 struct Cursor<'a> {
     text: &'a str,
-    /// Bytes.
+    /// Offset in bytes.
     position: usize,
 }
 
@@ -130,7 +130,8 @@ impl<'a> Cursor<'a> {
         self.rest().is_empty()
     }
 
-    /// Of a place in bytes: characters, from 1. For errors only: it counts from the start.
+    /// Converts a byte offset to a column, in characters from 1. It counts from the start, so only
+    /// errors use it.
     fn column(&self, position: usize) -> usize {
         self.text.get(..position).unwrap_or_default().chars().count() + 1
     }
@@ -155,7 +156,7 @@ impl<'a> Cursor<'a> {
         self.take_while(|c| WHITE_SPACE.contains(&c));
     }
 
-    /// A number that the unit allows, with white space around it; `None` where no digit stands.
+    /// A number in the unit's range, with white space around it. `None` if there is no digit.
     fn number(&mut self, unit: Unit) -> Result<Option<u32>, ScheduleError> {
         self.digits(|value| (unit.min()..=unit.max()).contains(&value)).map_err(
             |(column, value)| {
@@ -164,18 +165,18 @@ impl<'a> Cursor<'a> {
         )
     }
 
-    /// What follows a slash.
+    /// The number after a slash.
     fn step(&mut self, unit: Unit) -> Result<usize, ScheduleError> {
         let step =
             self.digits(|value| (1..=unit.max()).contains(&value)).map_err(|(column, value)| {
                 ScheduleError::new(unit, column, ScheduleErrorKind::Step { value })
             })?;
-        // Every step that is allowed is at most 2100.
+        // The largest allowed step is 2100.
         step.and_then(|step| usize::try_from(step).ok()).ok_or_else(|| self.unexpected(unit))
     }
 
-    /// Digits with white space around them; those that are not allowed come back as the error, with
-    /// their column.
+    /// Digits with white space around them. A number that is not allowed is the error, with its
+    /// column.
     fn digits(&mut self, allowed: impl Fn(u32) -> bool) -> Result<Option<u32>, (usize, String)> {
         self.skip_white_space();
         let at = self.position;
@@ -190,8 +191,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A name of a month or a day, in any case, with white space around it; `None` where no letter
-    /// stands.
+    /// A name of a month or day, in any case, with white space around it. `None` if there is no
+    /// letter.
     fn name(&mut self, unit: Unit) -> Result<Option<u32>, ScheduleError> {
         self.skip_white_space();
         let at = self.position;
@@ -210,7 +211,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The error for what stands here.
+    /// The error for the next character.
     fn unexpected(&self, unit: Unit) -> ScheduleError {
         ScheduleError::new(
             unit,
@@ -221,7 +222,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Keeps an error to one readable line, whatever the file holds.
+/// Keeps an error on one readable line, whatever the file contains.
 fn shorten(text: &str) -> String {
     text.chars().take(20).collect()
 }
