@@ -1,43 +1,44 @@
-//! Kanidm's client config (`/etc/kanidm/config`): where Kanidm is and how to verify it.
+//! Kanidm's client config (`/etc/kanidm/config`): the address of Kanidm and how to verify it.
 //!
-//! The file belongs to Kanidm, which reads it for its other tools too: keys that are not for us are
-//! passed over. An instance is a table of its own that takes nothing from the keys outside tables,
-//! as Kanidm's tools have it.
+//! Scope: the keys that this tool needs. The file belongs to Kanidm, whose other tools read it too,
+//! so unknown keys are ignored. An instance is a separate table. As in Kanidm's tools, it inherits
+//! nothing from the keys outside tables.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::document::{Document, Problems, Section};
-use super::{ConfigError, Problem, Warning, files, suggest, uri};
+use super::{ConfigError, ConfigProblem, Warning, files, suggest, uri};
 use crate::env::Env;
 
-/// Where the file is unless the command line names another.
+/// Path of the file, unless the command line names another.
 pub const DEFAULT_PATH: &str = "/etc/kanidm/config";
 const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// No wait is configured longer than this, in seconds.
+/// Maximum of every configured time-out, in seconds.
 const MAX_TIMEOUT: u64 = 86_400;
 
-/// Where Kanidm is and how to verify it.
+/// The address of Kanidm and how to verify it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// `https://host[:port]`, without a trailing slash; `http://` only for a loopback address.
     pub uri: String,
-    /// False: the certificate is not verified (warned about on every run).
+    /// False: the certificate is not verified. Every run warns about it.
     pub verify_ca: bool,
-    /// False: the certificate may be for another name (warned about on every run).
+    /// False: the host name is not verified. Every run warns about it.
     pub verify_hostnames: bool,
-    /// PEM bundle, added to the system roots.
+    /// PEM bundle of CA certificates, in addition to the system's roots.
     pub ca_path: Option<PathBuf>,
-    /// For TCP and TLS.
+    /// Time-out for the TCP connection and the TLS handshake.
     pub connect_timeout: Duration,
 }
 
-/// Reads the client config: `path` or, without one, [`DEFAULT_PATH`], which may be absent when
-/// `KANIDM_URL` says where Kanidm is. `KANIDM_URL`, `KANIDM_CA_PATH` and, without `instance`,
-/// `KANIDM_INSTANCE` override the file.
+/// Reads the client config from `path`, or from [`DEFAULT_PATH`] if `path` is `None`.
+///
+/// The environment overrides the file: `KANIDM_URL`, `KANIDM_CA_PATH` and, if `instance` is `None`,
+/// `KANIDM_INSTANCE`. The default file may be missing if `KANIDM_URL` is set.
 ///
 /// # Errors
-/// Everything that is wrong in what is read of it, each with line and key.
+/// All problems of the keys read, each with line and key.
 pub fn load(
     path: Option<&Path>,
     instance: Option<&str>,
@@ -69,7 +70,7 @@ pub fn load(
         settings.ca_path = Some(path.into());
     }
     let Some(uri) = settings.uri else {
-        let problem = Problem {
+        let problem = ConfigProblem {
             line: None,
             key: Some("uri".to_owned()),
             message: "is required (or KANIDM_URL)".to_owned(),
@@ -98,7 +99,7 @@ fn warnings(config: &ClientConfig) -> impl Iterator<Item = &'static str> {
         .map(|(_, text)| text)
 }
 
-/// What the file says.
+/// The settings of one table, before defaults.
 #[derive(Default)]
 struct Settings {
     uri: Option<String>,
@@ -109,8 +110,8 @@ struct Settings {
 }
 
 impl Settings {
-    /// The settings of an instance, or those outside tables. With a URI from elsewhere the instance
-    /// need not be there.
+    /// Reads the table of an instance, or the keys outside tables. If the URI comes from the
+    /// environment, the table may be missing.
     fn read(
         path: &Path,
         text: &str,
@@ -138,7 +139,7 @@ impl Settings {
         }
     }
 
-    fn section(mut keys: Section<'_>) -> Result<Settings, Vec<Problem>> {
+    fn section(mut keys: Section<'_>) -> Result<Settings, Vec<ConfigProblem>> {
         let mut problems = Problems::default();
         let uri =
             keys.text("uri", &mut problems).and_then(|at| at.try_map(&mut problems, uri::kanidm));

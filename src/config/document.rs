@@ -1,5 +1,6 @@
-//! A TOML file as keys with their lines, and typed access that collects problems instead of
-//! stopping at the first.
+//! A TOML document whose keys know their lines.
+//!
+//! Scope: typed access that collects all problems instead of stopping at the first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,55 +8,55 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::suggest::suggest;
 
-/// Longer keys, and keys of other characters than a key name has, are not repeated in messages:
-/// they are hardly keys.
+/// Maximum length of a key in messages. Longer keys, and keys with unusual characters, may be a
+/// secret in the wrong place.
 const MAX_SHOWN_KEY: usize = 40;
 
 /// The problems found so far.
 #[derive(Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
-    /// At a key.
+    /// Adds a problem of a key.
     pub fn add<T>(&mut self, at: &At<T>, message: impl fmt::Display) {
-        self.0.push(Problem {
+        self.0.push(ConfigProblem {
             line: Some(at.line),
             key: Some(at.key.clone()),
             message: message.to_string(),
         });
     }
 
-    /// About a key that is missing.
+    /// Adds a problem of a missing key.
     pub fn missing(&mut self, key: &str, message: impl fmt::Display) {
-        self.0.push(Problem {
+        self.0.push(ConfigProblem {
             line: None,
             key: Some(key.to_owned()),
             message: message.to_string(),
         });
     }
 
-    /// None, or all of them in the order of their lines, missing keys last.
-    pub fn into_list(mut self) -> Vec<Problem> {
+    /// All problems in the order of their lines. Missing keys come last.
+    pub fn into_list(mut self) -> Vec<ConfigProblem> {
         self.0.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
         self.0
     }
 }
 
-/// Something that stands in the file, and where.
+/// A value of the file with its position.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
-    /// With the table it stands in.
+    /// Name of the key, with its table.
     pub key: String,
-    /// From 1; 0 for a default.
+    /// Line number from 1; 0 for a default value.
     pub line: usize,
     pub value: T,
 }
 
 impl<T> At<T> {
-    /// Makes something of the value. What goes wrong is a problem at this key.
+    /// Converts the value. An error becomes a problem of this key.
     pub fn try_map<U, E: fmt::Display>(
         self,
         problems: &mut Problems,
@@ -79,15 +80,15 @@ pub(super) struct Document<'t> {
 }
 
 impl<'t> Document<'t> {
-    /// Parses TOML. Only static parts of the parser's messages are passed on, never a line of the
+    /// Parses TOML. Errors contain only static parts of the parser's messages, never text of the
     /// file.
-    pub fn parse(text: &'t str) -> Result<Document<'t>, Problem> {
+    pub fn parse(text: &'t str) -> Result<Document<'t>, ConfigProblem> {
         let lines = Lines::new(text);
         match DeTable::parse(text) {
             Ok(table) => Ok(Document { table: table.into_inner(), lines }),
             Err(e) => {
                 let line = e.span().map(|span| lines.line(&span));
-                Err(Problem {
+                Err(ConfigProblem {
                     line,
                     key: None,
                     message: format!("this is not TOML: {}", e.message()),
@@ -96,7 +97,7 @@ impl<'t> Document<'t> {
         }
     }
 
-    /// The keys outside tables, and the tables.
+    /// The top-level keys and tables.
     pub fn root(&self) -> Section<'_> {
         Section::new(&self.table, None, &self.lines)
     }
@@ -104,9 +105,9 @@ impl<'t> Document<'t> {
 
 /// The keys of one table.
 pub(super) struct Section<'d> {
-    /// The name of the table, none for the root.
+    /// Name of the table; `None` for the root.
     name: Option<String>,
-    /// What has not been asked for yet.
+    /// Values not yet taken.
     values: BTreeMap<&'d str, At<&'d DeValue<'d>>>,
     lines: &'d Lines,
 }
@@ -129,8 +130,7 @@ impl<'d> Section<'d> {
         Section { name, values, lines }
     }
 
-    /// The same keys, with others beneath them: what this section does not hold is taken from
-    /// there.
+    /// Adds defaults for keys that this section does not have.
     pub fn over(mut self, defaults: Section<'d>) -> Self {
         for (key, at) in defaults.values {
             self.values.entry(key).or_insert(At { line: 0, ..at });
@@ -138,12 +138,12 @@ impl<'d> Section<'d> {
         self
     }
 
-    /// Whether a key is there and has not been taken.
+    /// True if a key exists and is not yet taken.
     pub fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
     }
 
-    /// Whether a key stands in the file itself and has not been taken.
+    /// True if a key comes from the file, not from the defaults, and is not yet taken.
     pub fn given(&self, key: &str) -> bool {
         self.values.get(key).is_some_and(|at| at.line > 0)
     }
@@ -153,7 +153,7 @@ impl<'d> Section<'d> {
         self.values.remove(key)
     }
 
-    /// Takes a string that is not empty.
+    /// Takes a non-empty string.
     pub fn text(&mut self, key: &str, problems: &mut Problems) -> Option<At<&'d str>> {
         self.take(key)?.try_map(problems, |value| match value.as_str() {
             Some("") => Err("must not be empty".to_owned()),
@@ -162,13 +162,13 @@ impl<'d> Section<'d> {
         })
     }
 
-    /// Takes a string that may be empty.
+    /// Takes a string, which may be empty.
     pub fn text_or_empty(&mut self, key: &str, problems: &mut Problems) -> Option<At<&'d str>> {
         self.take(key)?
             .try_map(problems, |value| value.as_str().ok_or_else(|| wrong_type("a string", value)))
     }
 
-    /// Takes a string, or a list of strings, none of them empty, at least one.
+    /// Takes a non-empty string, or a non-empty list of non-empty strings.
     pub fn texts(&mut self, key: &str, problems: &mut Problems) -> Option<At<Vec<&'d str>>> {
         const WANTED: &str = "a string or a list of strings";
         self.take(key)?.try_map(problems, |value| {
@@ -187,7 +187,7 @@ impl<'d> Section<'d> {
         })
     }
 
-    /// Takes a truth value.
+    /// Takes a boolean.
     pub fn flag(&mut self, key: &str, problems: &mut Problems) -> Option<At<bool>> {
         self.take(key)?.try_map(problems, |value| {
             value.as_bool().ok_or_else(|| wrong_type("true or false", value))
@@ -210,7 +210,7 @@ impl<'d> Section<'d> {
         })
     }
 
-    /// Takes the tables whose names can be read, in the order of their lines.
+    /// Takes the tables whose names `read_name` accepts, in the order of their lines.
     pub fn tables<K>(
         &mut self,
         read_name: impl Fn(&str) -> Option<K>,
@@ -232,7 +232,7 @@ impl<'d> Section<'d> {
         tables
     }
 
-    /// Whatever has not been taken is not known: a problem each.
+    /// Reports every key that was not taken as unknown.
     pub fn refuse_rest<'k>(
         self,
         known: impl Iterator<Item = &'k str> + Clone,
@@ -250,31 +250,31 @@ impl<'d> Section<'d> {
         }
     }
 
-    /// The names of what has not been taken.
+    /// The values that were not taken.
     pub fn rest(&self) -> impl Iterator<Item = &At<&'d DeValue<'d>>> {
         self.values.values()
     }
 }
 
-/// An integer in any of TOML's notations.
+/// Parses an integer in any TOML notation.
 pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
     let integer = value.as_integer()?;
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
-/// Names the types only: the value could be a secret.
+/// The text names types only, because the value may be a secret.
 pub(super) fn wrong_type(wanted: &str, value: &DeValue<'_>) -> String {
     format!("must be {wanted}, but is of type {}", value.type_str())
 }
 
-/// A key as messages show it.
+/// The spelling of a key in messages.
 fn shown(key: &str) -> String {
     let plain = key.len() <= MAX_SHOWN_KEY
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     if plain && !key.is_empty() { key.to_owned() } else { "(not a key name)".to_owned() }
 }
 
-/// Where each line starts.
+/// Offsets of the line breaks.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -282,7 +282,7 @@ impl Lines {
         Lines(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).collect())
     }
 
-    /// The line, from 1, in which a span begins.
+    /// The line number, from 1, at which a span begins.
     fn line(&self, span: &Range<usize>) -> usize {
         self.0.partition_point(|line_break| *line_break < span.start) + 1
     }

@@ -1,5 +1,6 @@
-//! Reading configuration files and the files secrets stand in: size limits, `%d`, and who else can
-//! read them.
+//! Reads configuration files and secret files.
+//!
+//! Scope: size limits, the prefix `%d`, and permissions that let other users read a secret.
 
 use std::fs;
 use std::io::{self, Read};
@@ -12,12 +13,12 @@ use super::ConfigError;
 use crate::env::Env;
 use crate::file;
 
-/// A configuration file is not larger.
+/// Maximum bytes of a configuration file.
 const MAX_CONFIG: u64 = 16 * 1024 * 1024;
-/// A file with a token or password is not larger.
+/// Maximum bytes of a file with a token or password.
 const MAX_SECRET: u64 = 64 * 1024;
 
-/// A file's text, wiped when dropped, and its mode.
+/// The text of a file, erased from memory when dropped, and the file's mode.
 pub(super) struct Text {
     pub text: Zeroizing<String>,
     /// The permission bits.
@@ -25,7 +26,7 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Whether users who are neither the owner nor in the group can read or write the file.
+    /// True if users other than the owner and the group can read or write the file.
     pub fn open_to_others(&self) -> bool {
         self.mode & OTHERS_OPEN != 0
     }
@@ -33,7 +34,8 @@ impl Text {
 
 const OTHERS_OPEN: u32 = 0o006;
 
-/// The permission bits of a file that is open to others. None: it is not, or cannot be looked at.
+/// The permission bits, if other users can read or write the file. `None` also if its metadata
+/// cannot be read.
 pub(super) fn mode_for_others(path: &Path) -> Option<u32> {
     let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
     (mode & OTHERS_OPEN != 0).then_some(mode)
@@ -44,9 +46,9 @@ pub(super) fn read_config(path: &Path) -> Result<Text, ConfigError> {
     read(path, MAX_CONFIG).map_err(|e| ConfigError::whole(path, format!("cannot be read: {e}")))
 }
 
-/// Reads the file of a `*_file` key, without the line break at its end. The error does not repeat
-/// the path unless the file exists: what stands in the configuration in its place could be the
-/// secret itself.
+/// Reads the file of a `*_file` key and removes the final line break. The error contains the path
+/// only if the file exists, because the configuration may contain the secret itself instead of a
+/// path.
 pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let file = read(path, MAX_SECRET).map_err(|e| format!("the file cannot be read: {e}"))?;
     if file.open_to_others() {
@@ -60,8 +62,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(secret.to_owned()))
 }
 
-/// A path of the configuration: `%d/NAME` is a credential of systemd,
-/// `$CREDENTIALS_DIRECTORY/NAME`.
+/// Expands a configured path. `%d/NAME` is a systemd credential: `$CREDENTIALS_DIRECTORY/NAME`.
 pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> {
     let credential = match path.strip_prefix("%d") {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest.trim_start_matches('/'),
@@ -80,7 +81,7 @@ pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> 
 fn read(path: &Path, limit: u64) -> io::Result<Text> {
     let file = file::open(path)?;
     let metadata = file.metadata()?;
-    // Room for all of it at once: a buffer that grows would leave copies behind that nobody wipes.
+    // Reserve the whole size: a growing buffer would leave copies of a secret in memory.
     let size = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
     let mut text = Zeroizing::new(String::with_capacity(size.saturating_add(1)));
     file.take(limit.saturating_add(1)).read_to_string(&mut text)?;

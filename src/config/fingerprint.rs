@@ -1,12 +1,13 @@
-//! A fingerprint of everything in the sync config that shapes the content: when it changes, what
-//! Kanidm holds is not what the next incremental run would build on, and the run has to be a full
-//! refresh.
+//! Fingerprint of all settings that shape the content.
 //!
-//! The fingerprint is the SHA-256, in hexadecimal digits, of a canonical text: a line for the
-//! version of this format, then for each setting `name length:value` with the length of the value
-//! in bytes. Settings that mean the same are spelled the same: DNs in comparison form, attributes
-//! and object classes in lower case, classes and entry tables sorted. Secrets, addresses, schedules
-//! and limits do not shape the content and are not part of it.
+//! Scope: the sync config without secrets, addresses, schedules and limits, which do not shape the
+//! content. After a change of the fingerprint, an incremental run would build on content with other
+//! rules. The run must then be a full refresh.
+//!
+//! The fingerprint is the SHA-256 of a canonical text, in hexadecimal digits. The text starts with
+//! a line for the format version. Each setting follows as `name length:value`, with the length of
+//! the value in bytes. Equivalent settings have the same text: DNs are in comparison form,
+//! attributes and object classes in lower case, and classes and entry tables sorted.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +20,7 @@ use super::sync::{
     SyncConfig,
 };
 
-/// The fingerprint of a sync config.
+/// Computes the fingerprint of a sync config.
 pub fn fingerprint(config: &SyncConfig) -> String {
     let digest = digest::digest(&digest::SHA256, canonical(config).as_bytes());
     digest.as_ref().iter().fold(String::new(), |mut hex, octet| {
@@ -36,7 +37,7 @@ fn canonical(config: &SyncConfig) -> String {
         &dn::normalize(&directory.base_dn).unwrap_or_else(|_| directory.base_dn.clone()),
     );
     text.set("filter", &directory.filter.to_string());
-    // Rights decide what is seen: another account sees another content.
+    // Access rights limit the visible entries, so another account may see other content.
     text.set(
         "bind",
         &match &directory.bind {
@@ -67,7 +68,7 @@ fn canonical(config: &SyncConfig) -> String {
     text.0
 }
 
-// The patterns name every field, so that a new one cannot be forgotten here.
+// Each pattern names every field, so the compiler reports a new field that is missing here.
 
 fn person(text: &mut Canonical, person: &PersonMapping) {
     let PersonMapping {

@@ -1,14 +1,15 @@
-//! The keys of the configuration files, one table for all that tells about them: parsing, "did you
-//! mean", the manual.
+//! Names, defaults and summaries of all configuration keys.
+//!
+//! Scope: one table, which the parser, the suggestions for unknown keys and the manual share.
 
 /// A key of a configuration file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As it is written.
+    /// Name in the file.
     pub name: &'static str,
-    /// What holds without it, as TOML; none: nothing, or another key has to be given.
+    /// Default value as TOML. `None` if the key has no default, or another key must be given.
     pub default: Option<&'static str>,
-    /// What it is, in a few words.
+    /// Summary in a few words.
     pub summary: &'static str,
 }
 
@@ -16,7 +17,7 @@ const fn key(name: &'static str, default: Option<&'static str>, summary: &'stati
     Key { name, default, summary }
 }
 
-/// The keys outside the entry tables.
+/// Keys outside the entry tables.
 pub const KEYS: &[Key] = &[
     key("sync_token", None, "the sync token of Kanidm; or sync_token_file"),
     key("sync_token_file", None, "the file that holds the sync token"),
@@ -106,7 +107,7 @@ pub const KEYS: &[Key] = &[
     key("upload_max_bytes", Some("16777216"), "bytes, at most so large a request"),
 ];
 
-/// The keys of an entry table, `[<syncuuid>]`.
+/// Keys of an entry table, `[<syncuuid>]`.
 pub const ENTRY_KEYS: &[Key] = &[
     key("exclude", Some("false"), "do not synchronise the entry; what Kanidm has of it is deleted"),
     key("map_uuid", None, "the UUID it has in Kanidm"),
@@ -114,8 +115,8 @@ pub const ENTRY_KEYS: &[Key] = &[
     key("map_gidnumber", None, "the number it has in Kanidm"),
 ];
 
-/// The keys of Kanidm's client config that are for us, and of its instance tables. The defaults are
-/// Kanidm's.
+/// Keys of Kanidm's client config, and of its instance tables, that this tool reads. The defaults
+/// are those of Kanidm.
 pub const CLIENT_KEYS: &[Key] = &[
     key(
         "uri",

@@ -1,10 +1,10 @@
-//! Configuration: the files, parsed into types that cannot hold a wrong value.
+//! Configuration: parses files into types that cannot hold an invalid value.
 //!
-//! [`sync`] reads our own file, [`client`] reads Kanidm's client configuration, and both read the
-//! secrets that they name. An error lists every problem of a file, each with file, line and key.
-//! No message repeats a value of the file: any value could be a secret.
+//! [`sync`] reads the sync config of this tool. [`client`] reads Kanidm's client config. Both also
+//! read the secret files that they name. An error lists all problems of a file, each with file,
+//! line and key. No message repeats a value of the file, because any value may be a secret.
 //!
-//! Rule: types first; the rooms above never see a file.
+//! Rule: types are separate from the reader. The modules above never see a file.
 
 pub mod client;
 pub mod fingerprint;
@@ -20,5 +20,5 @@ mod sync_file;
 mod uri;
 mod values;
 
-pub use problem::{ConfigError, Problem, Warning};
+pub use problem::{ConfigError, ConfigProblem, Warning};
 pub use suggest::suggest;

@@ -1,35 +1,35 @@
-//! What can be wrong with a configuration file, and what is worth a warning.
+//! Errors and warnings of configuration files.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Everything that is wrong with one configuration file. Displayed as one line a problem:
-/// `file:line: key: what is wrong`.
+/// All problems of one configuration file. `Display` writes one line for each problem: `file:line:
+/// key: message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// The file.
     pub path: PathBuf,
-    /// At least one, in the order of their lines.
-    pub problems: Vec<Problem>,
+    /// At least one problem, in the order of their lines.
+    pub problems: Vec<ConfigProblem>,
 }
 
-/// One thing that is wrong. It never repeats a value of the file.
+/// One problem. It never repeats a value of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// From 1; none where the file cannot be read, or where something is missing in it.
+pub struct ConfigProblem {
+    /// Line number from 1. `None` if the file cannot be read, or if a key is missing.
     pub line: Option<usize>,
-    /// The key, with its table where it stands in one.
+    /// The key, with its table if it has one.
     pub key: Option<String>,
-    /// What is wrong, and what to write instead.
+    /// The reason and the correction.
     pub message: String,
 }
 
 impl ConfigError {
-    /// A problem with the file as a whole.
+    /// A problem of the whole file.
     pub(super) fn whole(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         ConfigError {
             path: path.into(),
-            problems: vec![Problem { line: None, key: None, message: message.into() }],
+            problems: vec![ConfigProblem { line: None, key: None, message: message.into() }],
         }
     }
 }
@@ -55,12 +55,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// Something that works but should not stay so. Reported on every run.
+/// A setting that works but should change. Every run reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// The file it is about.
+    /// The file with the setting.
     pub path: PathBuf,
-    /// What, and what to do.
+    /// The risk and the correction.
     pub message: String,
 }
 

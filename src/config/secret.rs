@@ -1,11 +1,10 @@
-//! A value that never appears in output, and is wiped from memory when it is dropped.
+//! A secret value that never appears in output and is erased from memory when dropped.
 
 use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// Text that `Debug` does not show. [`Secret::expose`] is the only way to it, so that every use can
-/// be found.
+/// Text that `Debug` hides. [`Secret::expose`] is the only access, so every use can be found.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -15,7 +14,7 @@ impl Secret {
         Secret(Zeroizing::new(value))
     }
 
-    /// The secret itself.
+    /// Returns the secret text.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,7 +1,6 @@
-//! "Did you mean": the known word nearest to a mistyped one.
+//! Suggestions for mistyped words.
 
-/// The known word that a mistyped one was most likely meant to be, if any is near enough: at most a
-/// third of it differs.
+/// The known word nearest to a mistyped one. `None` if more than a third of every word differs.
 pub fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_ascii_lowercase();
     known
@@ -12,11 +11,11 @@ pub fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein distance: how many octets to insert, delete or replace.
+/// Levenshtein distance: the number of octets to insert, delete or replace.
 fn distance(a: &[u8], b: &[u8]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
-        // What the row held to the upper left of the cell at hand, and to the left of it.
+        // The previous row's value at the upper left of the cell, and the new value to its left.
         let mut upper_left = i;
         let mut left = i + 1;
         for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {

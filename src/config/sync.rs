@@ -1,4 +1,6 @@
-//! The sync config: every key of [`super::keys`], parsed into types that cannot hold a wrong value.
+//! Types of the sync config. They cannot hold an invalid value.
+//!
+//! Scope: one field for each key of the file. `sync_file` fills them.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
@@ -13,68 +15,67 @@ use super::{ConfigError, Warning, files, sync_file};
 use crate::env::Env;
 use crate::schedule::CronSchedule;
 
-/// Reads a sync config and the secret files it names.
+/// Reads a sync config and the secret files that it names.
 ///
 /// # Errors
-/// Everything that is wrong in it at once, each with line and key.
+/// All problems of the file, each with line and key.
 pub fn load(path: &Path, env: Env<'_>) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
     sync_file::parse(path, &files::read_config(path)?, env)
 }
 
-/// Reads `status_bind` alone. Nothing else of the file has to be correct, and no secret is looked
-/// at.
+/// Reads only `status_bind`. The rest of the file may be invalid, and no secret is read.
 ///
 /// # Errors
-/// The file cannot be read, is not TOML, or the value is no address.
+/// The file cannot be read or is not TOML, or the value is not an address.
 pub fn status_bind(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
     sync_file::status_bind(path, &files::read_config(path)?)
 }
 
-/// Everything the sync config file says.
+/// All settings of the sync config.
 #[derive(Debug)]
 pub struct SyncConfig {
     /// Kanidm's sync token.
     pub token: Secret,
-    /// The file of the token, where it has one: nobody else can read it.
+    /// File of the token, if it comes from a file. Other users cannot read it.
     pub token_file: Option<PathBuf>,
-    /// When a scheduled run starts.
+    /// Start times of scheduled runs.
     pub schedule: CronSchedule,
-    /// When a scheduled run ignores the cookie.
+    /// Start times of scheduled runs that ignore the cookie.
     pub full_refresh_schedule: Option<CronSchedule>,
-    /// Where the status listener answers.
+    /// Address of the status listener.
     pub status_bind: Option<SocketAddr>,
-    /// How to reach and read the directory.
+    /// Connection to the directory and its content.
     pub directory: DirectoryConfig,
-    /// How entries become SCIM entries.
+    /// Rules that map entries to SCIM entries.
     pub mapping: MappingConfig,
-    /// How they are sent.
+    /// Limits of the upload.
     pub upload: UploadConfig,
-    /// Of the known content, how much a run may delete, in percent (0 to 100).
+    /// Maximum share of the known content that a run may delete, in percent (0 to 100).
     pub max_delete_percent: u8,
 }
 
-/// How to reach and read the directory.
+/// Connection to the directory and its content.
 #[derive(Debug)]
 pub struct DirectoryConfig {
-    /// Where it is.
+    /// Address of the directory.
     pub uri: LdapUri,
-    /// PEM bundle; system roots where absent.
+    /// PEM bundle of CA certificates. `None` for the system's roots.
     pub ca: Option<PathBuf>,
-    /// False: the certificate is not verified (warned about on every run).
+    /// False: the certificate is not verified. Every run warns about it.
     pub verify_ca: bool,
-    /// TLS client authentication: certificate chain and key, PEM.
+    /// Certificate chain and private key for TLS client authentication, as PEM files.
     pub client_cert: Option<(PathBuf, PathBuf)>,
-    /// How to authenticate.
+    /// Authentication to the directory.
     pub bind: Bind,
-    /// RFC 4514 text, as configured.
+    /// Search base as RFC 4514 text, in the configured spelling.
     pub base_dn: String,
-    /// The filter, parsed.
+    /// The parsed filter.
     pub filter: Filter,
-    /// The filter as RFC 4515 text, in the spelling of [`Filter`]'s `Display`.
+    /// The filter as RFC 4515 text, as [`Filter`]'s `Display` writes it.
     pub filter_text: String,
-    /// For every wait: connect, TLS, bind, the next message.
+    /// Time-out of every wait: connect, TLS, bind, next message.
     pub timeout: Duration,
-    /// Largest LDAP message accepted, bytes.
+    /// Maximum size of a received LDAP message in bytes.
     pub max_message: usize,
 }
 
@@ -83,9 +84,9 @@ pub struct DirectoryConfig {
 pub enum LdapUri {
     /// `ldaps://host[:port]`, or `ldap://host[:port]` with `ldap_starttls = true`.
     Tls {
-        /// Host name or address, an IPv6 literal without its brackets.
+        /// Host name or address. An IPv6 address has no brackets.
         host: String,
-        /// 636 by default for ldaps, 389 for ldap.
+        /// Port. The default is 636 for ldaps and 389 for ldap.
         port: u16,
         /// StartTLS (RFC 4511 §4.14) instead of TLS from the first byte.
         starttls: bool,
@@ -94,43 +95,43 @@ pub enum LdapUri {
     Unix(PathBuf),
 }
 
-/// How to authenticate to the directory.
+/// Authentication to the directory.
 #[derive(Debug)]
 pub enum Bind {
     /// Simple bind.
     Simple {
-        /// RFC 4514 text.
+        /// Bind DN as RFC 4514 text.
         dn: String,
-        /// Never empty.
+        /// Password, never empty.
         password: Secret,
     },
     /// SASL EXTERNAL, for ldapi and TLS client certificates.
     External,
 }
 
-/// How entries become SCIM entries.
+/// Rules that map entries to SCIM entries.
 #[derive(Debug)]
 pub struct MappingConfig {
     /// Persons.
     pub person: PersonMapping,
     /// Groups.
     pub group: GroupMapping,
-    /// The tables by sync UUID.
+    /// Entry tables by sync UUID.
     pub entries: HashMap<Uuid, EntryConfig>,
-    /// What becomes of an entry that Kanidm would refuse.
+    /// Treatment of entries that Kanidm would refuse.
     pub invalid_entries: InvalidEntries,
 }
 
-/// `person_*` keys. Attribute names are as configured; compare without regard to case.
+/// `person_*` keys. Attribute names have the configured spelling. Compare them case-insensitively.
 #[derive(Debug)]
 pub struct PersonMapping {
-    /// Any one of these makes an entry a person.
+    /// An entry with any of these object classes is a person.
     pub object_classes: Vec<String>,
     /// `person_attr_user_name`.
     pub user_name: String,
     /// `person_attr_display_name`.
     pub display_name: String,
-    /// `person_attr_legal_name`; nothing is sent where it is absent.
+    /// `person_attr_legal_name`. If it is `None`, no legal name is sent.
     pub legal_name: Option<String>,
     /// `person_attr_gidnumber`.
     pub gidnumber: String,
@@ -142,18 +143,18 @@ pub struct PersonMapping {
     pub mail: String,
     /// `person_attr_ssh_public_key`.
     pub ssh_public_key: String,
-    /// Put before a password value, for directories that store the hash without its scheme.
+    /// Prefix for password values, for directories that store a hash without its scheme.
     pub password_prefix: Option<String>,
-    /// Send the password as the unix password too, where the person has a gidnumber.
+    /// True to send the password also as the unix password, for persons with a gidnumber.
     pub password_as_unix: bool,
-    /// Map lock and expiry attributes.
+    /// True to map lock and expiry attributes.
     pub account_lock: bool,
 }
 
 /// `group_*` keys.
 #[derive(Debug)]
 pub struct GroupMapping {
-    /// Any one of these makes an entry a group (persons come first).
+    /// An entry with any of these object classes is a group, unless it is a person.
     pub object_classes: Vec<String>,
     /// `group_attr_name`.
     pub name: String,
@@ -163,16 +164,16 @@ pub struct GroupMapping {
     pub members: Vec<String>,
     /// `group_attr_gidnumber`.
     pub gidnumber: String,
-    /// What the values of `members` are.
+    /// Type of the values of `members`.
     pub schema: GroupSchema,
-    /// `user_private_groups = "sync"`: send them. Otherwise they are skipped.
+    /// True for `user_private_groups = "sync"`. Otherwise such groups are skipped.
     pub send_user_private: bool,
 }
 
-/// A group has members in so many attributes at most.
+/// Maximum number of member attributes of a group.
 pub const MAX_MEMBER_ATTRIBUTES: usize = 3;
 
-/// What the values of the member attributes are.
+/// Type of the values of the member attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GroupSchema {
     /// Distinguished names.
@@ -181,51 +182,51 @@ pub enum GroupSchema {
     Rfc2307,
 }
 
-/// `[<syncuuid>]`.
+/// An entry table, `[<syncuuid>]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryConfig {
-    /// Not synchronised, and not in Kanidm.
+    /// True to exclude the entry. Kanidm then does not have it.
     pub exclude: bool,
     /// The UUID in Kanidm.
     pub map_uuid: Option<Uuid>,
-    /// The name in Kanidm, in lower case and valid there.
+    /// The name in Kanidm: in lower case, and valid there.
     pub map_name: Option<String>,
-    /// The number in Kanidm, in one of its ranges.
+    /// The gidnumber in Kanidm, in a range that Kanidm allows.
     pub map_gidnumber: Option<u32>,
 }
 
 /// `invalid_entries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidEntries {
-    /// A bad value of an optional attribute is left out and the rest is sent. An entry with a bad
-    /// mandatory value is held.
+    /// A bad value of an optional attribute is dropped, and the rest of the entry is sent. An entry
+    /// with a bad mandatory value is held.
     DropValue,
-    /// The entry is not sent: Kanidm keeps what it has. Each run tries again.
+    /// The entry is not sent, and Kanidm keeps its current version. Each run tries again.
     Hold,
-    /// The run stops, nothing is sent.
+    /// The run fails and sends nothing.
     Fail,
 }
 
-/// How entries are sent.
+/// Limits of the upload.
 #[derive(Clone, Copy, Debug)]
 pub struct UploadConfig {
-    /// `kanidm_timeout`, for one request.
+    /// `kanidm_timeout`, the time-out of one request.
     pub timeout: Duration,
-    /// At most this many entries a POST, at least 1.
+    /// Maximum number of entries in a POST, at least 1.
     pub max_entries: usize,
-    /// At most this many bytes a POST, at least 64 KiB.
+    /// Maximum bytes of a POST, at least 64 KiB.
     pub max_bytes: usize,
 }
 
 impl MappingConfig {
-    /// The UUID Kanidm knows the entry by: `map_uuid` where configured. Applied to entries, Retain
-    /// and Delete alike.
+    /// The entry's UUID in Kanidm: its `map_uuid`, or else its sync UUID. Entries, Retain and
+    /// Delete all use it.
     pub fn kanidm_uuid(&self, sync_uuid: Uuid) -> Uuid {
         self.entries.get(&sync_uuid).and_then(|e| e.map_uuid).unwrap_or(sync_uuid)
     }
 
-    /// Whether another entry's `map_uuid` is this entry's own UUID: in Kanidm it is that other
-    /// entry's, and never this one's.
+    /// True if another entry has this entry's sync UUID as its `map_uuid`. In Kanidm the UUID then
+    /// belongs to the other entry only.
     pub fn is_claimed(&self, sync_uuid: Uuid) -> bool {
         self.kanidm_uuid(sync_uuid) == sync_uuid
             && self
@@ -234,8 +235,8 @@ impl MappingConfig {
                 .any(|(other, table)| *other != sync_uuid && table.map_uuid == Some(sync_uuid))
     }
 
-    /// All UUIDs that [`is_claimed`](Self::is_claimed) is true of: for who asks about every entry.
-    /// No two tables have one `map_uuid`.
+    /// All UUIDs for which [`is_claimed`](Self::is_claimed) is true, for callers that check every
+    /// entry. It relies on `map_uuid` being unique among the tables.
     pub fn claimed(&self) -> HashSet<Uuid> {
         let claimed = self.entries.values().filter_map(|table| table.map_uuid);
         claimed
@@ -243,7 +244,7 @@ impl MappingConfig {
             .collect()
     }
 
-    /// The UUID the directory knows an entry by, from the one in Kanidm.
+    /// The sync UUID of an entry with this UUID in Kanidm.
     pub fn sync_uuid(&self, kanidm_uuid: Uuid) -> Uuid {
         let mapped = self.entries.iter().find(|(_, table)| table.map_uuid == Some(kanidm_uuid));
         mapped.map_or(kanidm_uuid, |(sync_uuid, _)| *sync_uuid)

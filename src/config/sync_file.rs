@@ -1,4 +1,4 @@
-//! The sync config from its text: each key taken once, everything that is wrong collected.
+//! Reader of the sync config: takes each key once and collects all problems.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -13,26 +13,26 @@ use super::files::{self, Text};
 use super::keys::{ENTRY_KEYS, KEYS, Key};
 use super::secret::Secret;
 use super::sync::*;
-use super::{ConfigError, Problem, Warning, uri, values};
+use super::{ConfigError, ConfigProblem, Warning, uri, values};
 use crate::env::Env;
 use crate::schedule::CronSchedule;
 
-/// No wait is configured longer than this, in seconds.
+/// Maximum of every configured time-out, in seconds.
 const MAX_TIMEOUT: u64 = 86_400;
-/// Kanidm answers 413 to anything larger.
+/// Kanidm answers larger requests with 413.
 const KANIDM_MAX_BODY: u64 = 32 * 1024 * 1024;
-/// Requests cannot be limited to less: one large group has to fit.
+/// Minimum of `upload_max_bytes`: one large group must fit.
 const MIN_UPLOAD_BYTES: u64 = 64 * 1024;
-/// What `max_ber_size` can only raise.
+/// Minimum of the limit for LDAP messages. `max_ber_size` can only raise it.
 const MIN_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// Parses the text of a sync config and reads the secret files it names.
+/// Parses the text of a sync config and reads the secret files that it names.
 pub(super) fn parse(
     path: &Path,
     file: &Text,
     env: Env<'_>,
 ) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
-    let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
+    let error = |problems: Vec<ConfigProblem>| ConfigError { path: path.to_owned(), problems };
     let defaults = default_text();
     let defaults = Document::parse(&defaults).map_err(|problem| error(vec![problem]))?;
     let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
@@ -52,9 +52,9 @@ pub(super) fn parse(
     }
 }
 
-/// The value of `status_bind` in the text of a sync config, whatever else that holds.
+/// Reads `status_bind` from the text of a sync config. Other keys may be invalid.
 pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>, ConfigError> {
-    let error = |problems: Vec<Problem>| ConfigError { path: path.to_owned(), problems };
+    let error = |problems: Vec<ConfigProblem>| ConfigError { path: path.to_owned(), problems };
     let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
     let mut problems = Problems::default();
     let bind = document
@@ -65,7 +65,7 @@ pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>
     if problems.is_empty() { Ok(bind.map(|at| at.value)) } else { Err(error(problems)) }
 }
 
-/// The defaults of the key table, as a TOML document.
+/// The defaults of the key table as a TOML document.
 fn default_text() -> String {
     KEYS.iter()
         .filter_map(|Key { name, default, .. }| {
@@ -74,7 +74,7 @@ fn default_text() -> String {
         .collect()
 }
 
-/// The file being read.
+/// State of reading one file.
 struct Reader<'d> {
     keys: Section<'d>,
     problems: Problems,
@@ -83,7 +83,7 @@ struct Reader<'d> {
     env: Env<'d>,
 }
 
-/// Every function takes all of its keys before it gives up on any, so that all problems are found.
+/// Every function takes all of its keys before it fails, so that all problems are found.
 impl<'d> Reader<'d> {
     fn config(&mut self) -> Option<SyncConfig> {
         let token = self.secret("sync_token", "sync_token_file", values::token);
@@ -151,7 +151,7 @@ impl<'d> Reader<'d> {
         })
     }
 
-    /// Certificate and key, both or neither.
+    /// Client certificate and key. Both must be set, or neither.
     fn client_cert(&mut self) -> Option<Option<(PathBuf, PathBuf)>> {
         const PAIR: [&str; 2] = ["ldap_client_cert", "ldap_client_key"];
         let given = PAIR.map(|key| self.keys.has(key));
@@ -178,7 +178,7 @@ impl<'d> Reader<'d> {
             (true, Given::No) => self.problems.missing("ldap_sync_pw", "is required with ldap_sync_dn (or ldap_sync_pw_file)"),
             (false, Given::Yes(..) | Given::Wrong) => self.problems.missing("ldap_sync_dn", "is required with a password"),
             (true, password) => return Some(Bind::Simple { dn: dn??, password: password.secret()? }),
-            // With a wrong URI nothing can be said about what it would need.
+            // If the URI is wrong, its requirements are unknown, so no further problem is added.
             (false, Given::No) if client_cert || !matches!(uri, Some(LdapUri::Tls { .. })) => return Some(Bind::External),
             (false, Given::No) => self.problems.missing(
                 "ldap_sync_dn",
@@ -198,7 +198,7 @@ impl<'d> Reader<'d> {
             ("fail", InvalidEntries::Fail),
         ];
         let invalid_entries = self.text("invalid_entries", |word| match word {
-            // Its older name.
+            // Older name of drop-value.
             "drop-attribute" => Ok(InvalidEntries::DropValue),
             word => choose(word, &policies),
         });
@@ -285,7 +285,8 @@ impl<'d> Reader<'d> {
         })
     }
 
-    /// The tables by sync UUID. A table of another name is left, to be refused as an unknown key.
+    /// The entry tables by sync UUID. A table with another name stays and is reported as an unknown
+    /// key.
     fn entries(&mut self) -> HashMap<Uuid, EntryConfig> {
         let mut entries = HashMap::new();
         let mut mapped: BTreeMap<Uuid, usize> = BTreeMap::new();
@@ -321,7 +322,7 @@ impl<'d> Reader<'d> {
         entries
     }
 
-    /// A secret that stands in the config itself or in a file of its own.
+    /// Reads a secret from the config itself or from its own file.
     fn secret(
         &mut self,
         key: &str,
@@ -352,7 +353,7 @@ impl<'d> Reader<'d> {
         secret.map_or(Given::Wrong, |at| Given::Yes(at.value, read_from))
     }
 
-    /// Takes a key that may be absent.
+    /// Takes an optional key.
     fn optional<T>(
         &mut self,
         key: &str,
@@ -361,7 +362,7 @@ impl<'d> Reader<'d> {
         if self.keys.has(key) { take(self, key).map(Some) } else { Some(None) }
     }
 
-    /// Takes a string that has to be there, and makes something of it.
+    /// Takes a required string and converts it.
     fn required<T, E: std::fmt::Display>(
         &mut self,
         key: &str,
@@ -424,7 +425,7 @@ impl<'d> Reader<'d> {
         names.try_map(&mut self.problems, |names| values::object_classes(&names)).map(|at| at.value)
     }
 
-    /// Takes one of a few words.
+    /// Takes one of a fixed set of words.
     fn choice<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> Option<T> {
         self.text(key, |word| choose(word, choices))
     }
@@ -438,7 +439,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// A key that cannot be read is named when TLS is set up.
+    /// Warns about an open key file. A key that cannot be read is reported by the TLS set-up.
     fn warn_of_an_open_key(&mut self, key: &Path) {
         if let Some(mode) = files::mode_for_others(key) {
             let key = key.display();
@@ -463,13 +464,13 @@ fn choose<T: Copy>(word: &str, choices: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// Whether a secret is configured.
+/// State of a secret in the config.
 #[derive(PartialEq, Eq)]
 enum Given {
     No,
-    /// The problem is recorded.
+    /// Invalid; the problem is already recorded.
     Wrong,
-    /// With the file it was read from.
+    /// Valid, with the file that it came from.
     Yes(Secret, Option<PathBuf>),
 }
 
@@ -489,7 +490,7 @@ impl Given {
     }
 }
 
-/// `upload_max_bytes`.
+/// Parses `upload_max_bytes`.
 fn upload_bytes(value: &toml::de::DeValue<'_>) -> Result<usize, String> {
     let bytes = values::byte_size(value)?;
     match u64::try_from(bytes) {

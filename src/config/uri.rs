@@ -1,5 +1,6 @@
-//! The URIs of the configuration: `ldap_uri`, and Kanidm's `uri`. As little of RFC 3986 as they
-//! need; no error repeats the URI.
+//! URIs of the configuration: `ldap_uri`, and Kanidm's `uri`.
+//!
+//! Scope: the part of RFC 3986 that they need. No error repeats the URI.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ const CLEAR: &str = "ldap:// would carry the bind password and every password ha
 const SOCKET: &str =
     "needs the path of the socket, its slashes written %2F, such as ldapi://%2Frun%2Fslapd%2Fldapi";
 
-/// `ldap_uri`, with the value of `ldap_starttls`.
+/// Parses `ldap_uri`, with the value of `ldap_starttls`.
 pub(super) fn ldap(uri: &str, starttls: bool) -> Result<LdapUri, &'static str> {
     let (scheme, authority, rest) =
         split(uri).ok_or("must begin with ldaps://, ldap:// or ldapi://")?;
@@ -40,7 +41,7 @@ pub(super) fn ldap(uri: &str, starttls: bool) -> Result<LdapUri, &'static str> {
     }
 }
 
-/// Kanidm's `uri`, without the slash it may end in.
+/// Parses Kanidm's `uri` and removes a final slash.
 pub(super) fn kanidm(uri: &str) -> Result<String, &'static str> {
     let (scheme, authority, rest) = split(uri).ok_or("must begin with https://")?;
     if !matches!(rest, "" | "/") {
@@ -62,14 +63,14 @@ pub(super) fn kanidm(uri: &str) -> Result<String, &'static str> {
         .map_or_else(|| format!("{scheme}://{host}"), |port| format!("{scheme}://{host}:{port}")))
 }
 
-/// Scheme in lower case, authority, and what follows it.
+/// Splits a URI into its scheme in lower case, its authority and the rest.
 fn split(uri: &str) -> Option<(String, &str, &str)> {
     let (scheme, rest) = uri.split_once("://")?;
     let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     Some((scheme.to_ascii_lowercase(), authority, rest))
 }
 
-/// `host [":" port]`; an IPv6 literal stands in brackets and is returned without them.
+/// Parses `host [":" port]`. An IPv6 address must be in brackets; the result has none.
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     const HOST: &str =
         "needs a host name or address (an IPv6 address in brackets), and nothing else but a port";
@@ -99,7 +100,7 @@ fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str>
     }
 }
 
-/// The absolute path of a socket, percent-decoded.
+/// Decodes a percent-encoded absolute path of a socket.
 fn socket_path(encoded: &str) -> Option<PathBuf> {
     let mut octets = Vec::new();
     let mut rest = encoded.as_bytes();

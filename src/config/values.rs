@@ -1,4 +1,6 @@
-//! Values of the configuration that need more than a TOML type. No error repeats the value.
+//! Values of the configuration that need more than a TOML type.
+//!
+//! Scope: one function for each kind of value. No error repeats the value.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
@@ -12,7 +14,7 @@ use super::secret::Secret;
 use super::sync::MAX_MEMBER_ATTRIBUTES;
 use crate::content::rules;
 
-/// A number of bytes, or a string such as `16 MiB`.
+/// Parses a number of bytes, or a string such as `16 MiB`.
 pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
     const WANTED: &str = "a number of bytes, or a string such as \"16 MiB\"";
     if let Some(number) = integer(value) {
@@ -35,29 +37,29 @@ pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
         .ok_or_else(|| format!("must be {WANTED}"))
 }
 
-/// `ldap_filter`. The whole of it may stand in double quotes.
+/// Parses `ldap_filter`. The whole filter may be in double quotes.
 pub(super) fn filter(text: &str) -> Result<Filter, String> {
     let text = text.trim();
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     Filter::parse(inner).map_err(|e| format!("is not an RFC 4515 filter: {e}"))
 }
 
-/// A DN as the directory will read it; it is kept as written.
+/// Checks a DN. The result keeps the configured spelling.
 pub(super) fn distinguished_name(text: &str) -> Result<String, String> {
     dn::normalize(text)
         .map(|_| text.to_owned())
         .map_err(|e| format!("is not a distinguished name: {e}"))
 }
 
-/// The description of an attribute. Patterns such as `*` are none: only what is mapped is
-/// requested.
+/// Checks an attribute description. Patterns such as `*` are refused, because only mapped
+/// attributes are requested.
 pub(super) fn attribute(name: &str) -> Result<String, &'static str> {
     const WANTED: &str = "must be the name of one attribute, such as uid";
-    // In a search request 1.1 stands for no attribute at all (RFC 4511 §4.5.1.8).
+    // In a search request, 1.1 means no attributes (RFC 4511 §4.5.1.8).
     (is_attribute_description(name) && name != "1.1").then(|| name.to_owned()).ok_or(WANTED)
 }
 
-/// The attributes that hold members, without repetitions.
+/// Checks the member attributes and removes duplicates.
 pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static str> {
     const WANTED: &str =
         "must be the name of one attribute, such as member, or a list of up to three";
@@ -71,14 +73,14 @@ pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static 
     if attributes.len() <= MAX_MEMBER_ATTRIBUTES { Ok(attributes) } else { Err(WANTED) }
 }
 
-/// Standard classes and those derived from them (RFC 4519, RFC 2798). slapd finds an entry by the
-/// superiors of its classes, which the entry need not name.
+/// Standard object classes and their subclasses (RFC 4519, RFC 2798). slapd matches an entry by the
+/// superclasses of its classes, even if the entry does not name them.
 const SUBCLASSES: [(&str, &[&str]); 2] = [
     ("person", &["organizationalPerson", "inetOrgPerson"]),
     ("organizationalPerson", &["inetOrgPerson"]),
 ];
 
-/// The names of object classes, and of the standard classes derived from them.
+/// Checks object class names and adds the standard subclasses.
 pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str> {
     const WANTED: &str = "must be the name of an object class, such as person, or a list of them";
     let valid = |name: &&&str| !name.contains(';') && is_attribute_description(name);
@@ -102,7 +104,7 @@ pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str
     Ok(classes)
 }
 
-/// A sync token, as an HTTP header can carry it.
+/// Checks that a sync token is valid in an HTTP header.
 pub(super) fn token(text: &str) -> Result<Secret, &'static str> {
     match text {
         "" => Err("holds no token"),
@@ -114,8 +116,8 @@ pub(super) fn token(text: &str) -> Result<Secret, &'static str> {
     }
 }
 
-/// A bind password. An empty one would make an unauthenticated bind of it, which succeeds without
-/// proving anything (RFC 4513 §5.1.2).
+/// Checks a bind password. An empty password makes an unauthenticated bind, which succeeds without
+/// proving an identity (RFC 4513 §5.1.2).
 pub(super) fn password(text: &str) -> Result<Secret, &'static str> {
     if text.is_empty() {
         Err("must not be an empty password")
@@ -124,7 +126,7 @@ pub(super) fn password(text: &str) -> Result<Secret, &'static str> {
     }
 }
 
-/// `status_bind`: address and port. A name is looked up.
+/// Parses `status_bind`: address and port. A host name is resolved.
 pub(super) fn listener(text: &str) -> Result<SocketAddr, &'static str> {
     let mut addresses = text
         .to_socket_addrs()
@@ -132,8 +134,7 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, &'static str> {
     addresses.next().ok_or("is a name without an address")
 }
 
-/// A sync UUID: an entryUUID, or an nsUniqueId in 389-ds's own spelling, whose dashes stand
-/// elsewhere.
+/// Parses a sync UUID: an entryUUID, or an nsUniqueId of 389, which has other dashes.
 pub(super) fn sync_uuid(text: &str) -> Option<Uuid> {
     let dashes =
         |at: &[usize]| text.bytes().enumerate().all(|(i, b)| (b == b'-') == at.contains(&i));
@@ -145,10 +146,10 @@ pub(super) fn sync_uuid(text: &str) -> Option<Uuid> {
     known_shape.then(|| Uuid::try_parse(&text.replace('-', "")).ok()).flatten()
 }
 
-/// `map_uuid`.
+/// Parses `map_uuid`.
 pub(super) fn kanidm_uuid(text: &str) -> Result<Uuid, &'static str> {
     let uuid = Uuid::try_parse(text).map_err(|_| "must be a UUID")?;
-    // Kanidm keeps 00000000-0000-0000-… for its own entries.
+    // Kanidm reserves 00000000-0000-0000-… for its own entries.
     if uuid.as_u128() >> 64 == 0 {
         Err("is a UUID that Kanidm keeps for its own entries")
     } else {
@@ -156,13 +157,13 @@ pub(super) fn kanidm_uuid(text: &str) -> Result<Uuid, &'static str> {
     }
 }
 
-/// `map_name`, in lower case, as Kanidm will have it.
+/// Checks `map_name` in lower case, as Kanidm stores it.
 pub(super) fn kanidm_name(text: &str) -> Result<String, &'static str> {
     let name = text.to_lowercase();
     rules::name(&name).map(|()| name)
 }
 
-/// `map_gidnumber`.
+/// Checks `map_gidnumber`.
 pub(super) fn kanidm_gidnumber(number: u64) -> Result<u32, &'static str> {
     let number = u32::try_from(number).unwrap_or(u32::MAX);
     rules::gidnumber_range(number).map(|()| number)
