@@ -22,7 +22,7 @@ use std::time::Duration;
 use kanidm_ldap_sync::config::secret::Secret;
 use kanidm_ldap_sync::config::sync::{Bind, DirectoryConfig, LdapUri};
 use kanidm_ldap_sync::directory::client::Directory;
-use kanidm_ldap_sync::directory::error::{Problem, Stage};
+use kanidm_ldap_sync::directory::error::{DirectoryProblem, DirectoryStage};
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
@@ -38,7 +38,7 @@ const PASSWORD: &str = "marker-bind-password";
 const SHORT: Duration = Duration::from_secs(2);
 
 struct Failure {
-    problem: Problem,
+    problem: DirectoryProblem,
     text: String,
 }
 
@@ -84,13 +84,16 @@ fn a_host_without_address() {
     let failure = run(&mut peer::config("no-such-host.invalid", &peer, Some(pki.ca())));
     // A resolver that is out of reach may also keep silent.
     assert!(
-        matches!(failure.problem, Problem::HostNotFound { .. } | Problem::ResolverSilent { .. }),
+        matches!(
+            failure.problem,
+            DirectoryProblem::HostNotFound { .. } | DirectoryProblem::ResolverSilent { .. }
+        ),
         "{}",
         failure.text
     );
     assert!(failure.text.contains("no-such-host.invalid"));
     let failure = run(&mut peer::config("not a host", &peer, Some(pki.ca())));
-    assert!(matches!(failure.problem, Problem::BadHostName { .. }), "{}", failure.text);
+    assert!(matches!(failure.problem, DirectoryProblem::BadHostName { .. }), "{}", failure.text);
 }
 
 #[test]
@@ -122,16 +125,16 @@ fn silence_ends_at_every_step() {
     let peer = Peer::plain(Link::stay_silent);
     let mut cfg = peer::config("localhost", &peer, Some(pki.ca()));
     cfg.timeout = Duration::from_millis(300);
-    assert_silence(&run(&mut cfg), Stage::Handshake, "does this port speak TLS");
+    assert_silence(&run(&mut cfg), DirectoryStage::Handshake, "does this port speak TLS");
 
-    assert_silence(&silent(Link::stay_silent), Stage::Bind, "is this an LDAP server");
+    assert_silence(&silent(Link::stay_silent), DirectoryStage::Bind, "is this an LDAP server");
 
     let after_bind = silent(|link| {
         let bind = link.request();
         link.send(bind_response(bind.id, 0, ""));
         link.stay_silent();
     });
-    assert_silence(&after_bind, Stage::RootDse, "raise ldap_timeout");
+    assert_silence(&after_bind, DirectoryStage::RootDse, "raise ldap_timeout");
 
     let after_root_dse = silent(|link| {
         link.begin(SLAPD);
@@ -139,7 +142,7 @@ fn silence_ends_at_every_step() {
     });
     assert_silence(
         &after_root_dse,
-        Stage::Refresh,
+        DirectoryStage::Refresh,
         "389 Directory Server never answers a sync request that it does not understand",
     );
 
@@ -152,14 +155,14 @@ fn silence_ends_at_every_step() {
     });
     assert_silence(
         &inside_an_entry,
-        Stage::Refresh,
+        DirectoryStage::Refresh,
         "the server was silent for 2 s (ldap_timeout)",
     );
 }
 
-fn assert_silence(failure: &Failure, expected: Stage, words: &str) {
+fn assert_silence(failure: &Failure, expected: DirectoryStage, words: &str) {
     assert!(
-        matches!(failure.problem, Problem::TimedOut { stage, .. } if stage == expected),
+        matches!(failure.problem, DirectoryProblem::TimedOut { stage, .. } if stage == expected),
         "{}",
         failure.text
     );
@@ -180,7 +183,7 @@ fn a_trickle_does_not_last_for_ever() {
         },
     );
     assert!(
-        matches!(failure.problem, Problem::TimedOut { stage: Stage::Bind, .. }),
+        matches!(failure.problem, DirectoryProblem::TimedOut { stage: DirectoryStage::Bind, .. }),
         "{}",
         failure.text
     );
@@ -221,7 +224,10 @@ fn the_end_of_the_connection_is_no_end_of_a_refresh() {
         link.hang_up();
     });
     assert!(
-        matches!(announced.problem, Problem::Closed { stage: Stage::Refresh, announced: true }),
+        matches!(
+            announced.problem,
+            DirectoryProblem::Closed { stage: DirectoryStage::Refresh, announced: true }
+        ),
         "{}",
         announced.text
     );
@@ -237,7 +243,10 @@ fn the_end_of_the_connection_is_no_end_of_a_refresh() {
         link.cut();
     });
     assert!(
-        matches!(cut.problem, Problem::Closed { stage: Stage::Refresh, announced: false }),
+        matches!(
+            cut.problem,
+            DirectoryProblem::Closed { stage: DirectoryStage::Refresh, announced: false }
+        ),
         "{}",
         cut.text
     );
@@ -248,7 +257,10 @@ fn the_end_of_the_connection_is_no_end_of_a_refresh() {
         link.hang_up();
     });
     assert!(
-        matches!(inside.problem, Problem::Closed { stage: Stage::Refresh, announced: true }),
+        matches!(
+            inside.problem,
+            DirectoryProblem::Closed { stage: DirectoryStage::Refresh, announced: true }
+        ),
         "{}",
         inside.text
     );
@@ -259,8 +271,8 @@ fn a_connection_that_ends_at_each_other_step() {
     let at_accept = fails_plain(Link::cut);
     assert!(matches!(
         at_accept.problem,
-        Problem::Closed { stage: Stage::Handshake, .. }
-            | Problem::Lost { stage: Stage::Handshake, .. }
+        DirectoryProblem::Closed { stage: DirectoryStage::Handshake, .. }
+            | DirectoryProblem::Lost { stage: DirectoryStage::Handshake, .. }
     ));
     assert!(
         at_accept.text.contains("for StartTLS use ldap:// with ldap_starttls = true"),
@@ -273,7 +285,7 @@ fn a_connection_that_ends_at_each_other_step() {
         link.cut();
     });
     assert!(
-        matches!(at_bind.problem, Problem::Closed { stage: Stage::Bind, .. }),
+        matches!(at_bind.problem, DirectoryProblem::Closed { stage: DirectoryStage::Bind, .. }),
         "{}",
         at_bind.text
     );
@@ -293,17 +305,20 @@ fn a_server_that_says_goodbye_is_quoted() {
         link.request();
         link.send(notice(52, "shutting\u{1b}[31m down\n"));
     });
-    assert!(matches!(failure.problem, Problem::Disconnected { stage: Stage::Refresh, .. }));
+    assert!(matches!(
+        failure.problem,
+        DirectoryProblem::Disconnected { stage: DirectoryStage::Refresh, .. }
+    ));
     // What the server says cannot drive the terminal.
     assert!(
         failure.text.contains("unavailable (52), \"shutting [31m down\"; what was read is void; the next run starts again"),
         "{}",
         failure.text
     );
-    for stage in [Stage::Bind, Stage::RootDse] {
+    for stage in [DirectoryStage::Bind, DirectoryStage::RootDse] {
         let failure = fails(move |link| {
             let bind = link.request();
-            if stage == Stage::RootDse {
+            if stage == DirectoryStage::RootDse {
                 link.send(bind_response(bind.id, 0, ""));
                 link.request();
             }
@@ -381,7 +396,7 @@ fn a_server_without_content_synchronisation() {
     let failure = fails(|link| {
         link.begin(&[("objectClass", &["OpenLDAProotDSE"]), ("supportedControl", &["1.2.3"])])
     });
-    assert!(matches!(failure.problem, Problem::NoContentSync));
+    assert!(matches!(failure.problem, DirectoryProblem::NoContentSync));
     assert!(
         failure.text.contains("overlay") && failure.text.contains("Content Synchronization"),
         "{}",
@@ -394,7 +409,7 @@ fn a_server_without_content_synchronisation() {
         let search = link.request();
         link.send(done(search.id, 0, ""));
     });
-    assert!(matches!(hidden.problem, Problem::NoContentSync), "{}", hidden.text);
+    assert!(matches!(hidden.problem, DirectoryProblem::NoContentSync), "{}", hidden.text);
 }
 
 #[test]
@@ -415,7 +430,7 @@ fn a_message_beyond_the_limit_names_the_key_to_raise_unless_it_is_an_entry() {
         },
     );
     assert!(
-        matches!(failure.problem, Problem::MessageTooLarge { size, limit: l } if (size, l) == (100_026, limit)),
+        matches!(failure.problem, DirectoryProblem::MessageTooLarge { size, limit: l } if (size, l) == (100_026, limit)),
         "{}",
         failure.text
     );
@@ -468,7 +483,10 @@ fn an_entry_beyond_the_limit_that_is_malformed_is_an_error() {
             },
         );
         assert!(
-            matches!(failure.problem, Problem::Malformed { stage: Stage::Refresh, .. }),
+            matches!(
+                failure.problem,
+                DirectoryProblem::Malformed { stage: DirectoryStage::Refresh, .. }
+            ),
             "{what}: {}",
             failure.text
         );
@@ -482,14 +500,18 @@ fn what_is_not_ldap_is_said_to_be_that() {
         link.send("HTTP/1.1 400 Bad Request\r\n\r\n");
         link.stay_silent();
     });
-    assert!(matches!(html.problem, Problem::Malformed { stage: Stage::Bind, .. }), "{}", html.text);
+    assert!(
+        matches!(html.problem, DirectoryProblem::Malformed { stage: DirectoryStage::Bind, .. }),
+        "{}",
+        html.text
+    );
     assert!(html.text.contains("is this an LDAP server?"));
     let damaged = fails(|link| {
         let bind = link.request();
         link.send(message(bind.id, tlv(0x61, [10, 1])));
     });
     assert!(
-        matches!(damaged.problem, Problem::Malformed { stage: Stage::Bind, .. }),
+        matches!(damaged.problem, DirectoryProblem::Malformed { stage: DirectoryStage::Bind, .. }),
         "{}",
         damaged.text
     );
@@ -498,21 +520,21 @@ fn what_is_not_ldap_is_said_to_be_that() {
 #[test]
 fn answers_to_nothing_are_errors() {
     for (stage, answer) in [
-        (Stage::Bind, bind_response(77, 0, "")),
-        (Stage::Bind, bind_response(0, 0, "")),
-        (Stage::Bind, done(2, 0, "")),
-        (Stage::RootDse, entry(77, "", SLAPD)),
-        (Stage::RootDse, bind_response(3, 0, "")),
-        (Stage::Refresh, sync_entry(77, Uuid::from_u128(1), "cn=a", &[])),
-        (Stage::Refresh, bind_response(4, 0, "")),
+        (DirectoryStage::Bind, bind_response(77, 0, "")),
+        (DirectoryStage::Bind, bind_response(0, 0, "")),
+        (DirectoryStage::Bind, done(2, 0, "")),
+        (DirectoryStage::RootDse, entry(77, "", SLAPD)),
+        (DirectoryStage::RootDse, bind_response(3, 0, "")),
+        (DirectoryStage::Refresh, sync_entry(77, Uuid::from_u128(1), "cn=a", &[])),
+        (DirectoryStage::Refresh, bind_response(4, 0, "")),
         // No content synchronisation in it at all.
-        (Stage::Refresh, entry(4, "cn=a", &[])),
-        (Stage::Refresh, done(4, 0, "")),
+        (DirectoryStage::Refresh, entry(4, "cn=a", &[])),
+        (DirectoryStage::Refresh, done(4, 0, "")),
     ] {
         let failure = fails(move |link| {
             match stage {
-                Stage::Bind => {}
-                Stage::RootDse => {
+                DirectoryStage::Bind => {}
+                DirectoryStage::RootDse => {
                     let bind = link.request();
                     link.send(bind_response(bind.id, 0, ""));
                 }
@@ -522,8 +544,8 @@ fn answers_to_nothing_are_errors() {
             assert_eq!(
                 id,
                 match stage {
-                    Stage::Bind => 2,
-                    Stage::RootDse => 3,
+                    DirectoryStage::Bind => 2,
+                    DirectoryStage::RootDse => 3,
                     _ => 4,
                 },
                 "the IDs above are the right ones"
@@ -532,7 +554,7 @@ fn answers_to_nothing_are_errors() {
             link.stay_silent();
         });
         assert!(
-            matches!(failure.problem, Problem::Protocol { stage: s, .. } if s == stage),
+            matches!(failure.problem, DirectoryProblem::Protocol { stage: s, .. } if s == stage),
             "{}",
             failure.text
         );
@@ -575,7 +597,10 @@ fn a_peer_that_reads_nothing_blocks_no_one() {
     let failure = run(&mut cfg);
     drop(gave_up);
     assert!(
-        matches!(failure.problem, Problem::TimedOut { stage: Stage::Refresh, .. }),
+        matches!(
+            failure.problem,
+            DirectoryProblem::TimedOut { stage: DirectoryStage::Refresh, .. }
+        ),
         "{}",
         failure.text
     );

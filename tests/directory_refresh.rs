@@ -17,13 +17,13 @@ mod pki;
 mod temp;
 
 use kanidm_ldap_sync::directory::client::Directory;
-use kanidm_ldap_sync::directory::error::{DirectoryError, Problem};
+use kanidm_ldap_sync::directory::error::{DirectoryError, DirectoryProblem};
 use kanidm_ldap_sync::directory::flavour::sync_uuid;
 use kanidm_ldap_sync::directory::refresh::Refresh;
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
-use ldap_content_sync::sync_session::{Cookie, Provider, RefreshOutcome};
+use ldap_content_sync::sync_session::{NextCookie, Provider, RefreshOutcome};
 use peer::{Link, Peer, SLAPD, done, ds389, entry, id_set, reference, sync_done, sync_entry};
 use pki::Pki;
 use uuid::Uuid;
@@ -112,7 +112,7 @@ fn a_first_refresh_hands_out_everything() {
     );
     let outcome = run.outcome();
     assert_eq!(outcome.present, Some(vec![uuid(1), uuid(2)]));
-    assert_eq!(outcome.cookie, Cookie::New(b"rid=000,csn=1".to_vec()));
+    assert_eq!(outcome.cookie, NextCookie::New(b"rid=000,csn=1".to_vec()));
     assert_eq!((outcome.deleted.len(), outcome.references), (0, 1));
 }
 
@@ -130,7 +130,7 @@ fn changes_since_a_cookie_on_slapd() {
     let outcome = run.outcome();
     assert_eq!(
         (outcome.present, outcome.deleted, outcome.cookie),
-        (None, vec![uuid(7), uuid(8)], Cookie::Absent)
+        (None, vec![uuid(7), uuid(8)], NextCookie::Absent)
     );
 }
 
@@ -161,7 +161,7 @@ fn a_slapd_that_is_behind_its_cookie_is_not_believed() {
         link.send(sync_done(id, Some(&behind), false));
     });
     let error = error.result.unwrap_err();
-    assert!(matches!(*error.problem, Problem::Behind { .. }), "{error}");
+    assert!(matches!(*error.problem, DirectoryProblem::Behind { .. }), "{error}");
     let text = error.to_string();
     for words in [
         "\"dc=example\" showed an older state than an earlier run has read",
@@ -256,7 +256,7 @@ fn changes_on_389_are_read_again_with_their_operational_attributes() {
     assert_eq!(run.entries[0].2, ["cn", "nsAccountLock", "nsuniqueid"]);
     let outcome = run.outcome();
     assert_eq!(outcome.deleted, [uuid(2), uuid(8), uuid(9)]);
-    assert_eq!((outcome.present, outcome.cookie), (None, Cookie::New(b"h#45".to_vec())));
+    assert_eq!((outcome.present, outcome.cookie), (None, NextCookie::New(b"h#45".to_vec())));
 }
 
 #[test]
@@ -301,7 +301,7 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
             link.send(done(by_name, 0, ""));
         });
         let error = run.result.unwrap_err();
-        assert!(matches!(*error.problem, Problem::UuidHidden { .. }), "{error}");
+        assert!(matches!(*error.problem, DirectoryProblem::UuidHidden { .. }), "{error}");
         assert!(error.to_string().contains("rights to search and to read nsUniqueId"), "{error}");
     }
     // Nor one that the account may not look for by its name, or that another server is said to
@@ -311,7 +311,7 @@ fn an_entry_that_cannot_be_found_by_its_uuid_is_not_taken_for_gone() {
             let by_name = not_found_by_uuid(link);
             link.send(done(by_name, code, ""));
         });
-        assert!(matches!(*run.result.unwrap_err().problem, Problem::SearchFailed { .. }));
+        assert!(matches!(*run.result.unwrap_err().problem, DirectoryProblem::SearchFailed { .. }));
     }
     // Another entry with the old name: the first one is gone.
     let run = refresh(Some(COOKIE), |link| {
@@ -344,7 +344,7 @@ fn a_base_that_vanishes_from_389_deletes_nobody() {
         let again = link.request();
         link.send(done(again.id, 32, ""));
     });
-    assert!(matches!(*run.result.unwrap_err().problem, Problem::SearchFailed { .. }));
+    assert!(matches!(*run.result.unwrap_err().problem, DirectoryProblem::SearchFailed { .. }));
 }
 
 #[test]

@@ -277,7 +277,7 @@ fn the_openldap_steps_work_on_a_real_slapd() {
     let (first, outcome) = refresh(&mut directory, None);
     assert_eq!(first.len(), PERSONS, "beyond the size limit of 500");
     assert!(first.iter().all(|(_, password)| *password), "password hashes can be read");
-    let ldap_content_sync::Cookie::New(cookie) = outcome.cookie else { panic!("no cookie") };
+    let ldap_content_sync::NextCookie::New(cookie) = outcome.cookie else { panic!("no cookie") };
 
     slapd
         .admin()

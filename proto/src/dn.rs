@@ -1,28 +1,29 @@
-//! Distinguished names: RFC 4514 text to a form in which equal names are equal strings.
+//! Distinguished names: converts RFC 4514 text to a form in which equal names are equal strings.
 //!
-//! Scope: names as directories return them. A server spells an entry's own name in one way, but
-//! returns member values as somebody entered them: `UID=user00014, OU=People, DC=example , dc=com`
-//! is `uid=user00014,ou=People,dc=example,dc=com`. Beside RFC 4514 the older spellings that RFC
-//! 4514 §2.4 and RFC 2253 §4 tell a reader to expect are read: spaces around `,` `+` `=`, `;` as
-//! separator, values in double quotes, `OID.` before a numeric type.
+//! Scope: names as directories return them. A server spells an entry's own name in one way, but it
+//! returns member values as they were entered. Example: `UID=user00014, OU=People, DC=example ,
+//! dc=com` names the entry `uid=user00014,ou=People,dc=example,dc=com`. The parser accepts RFC 4514
+//! and the older spellings listed in RFC 4514 §2.4 and RFC 2253 §4: spaces around `,` `+` `=`, `;`
+//! as separator, values in double quotes, `OID.` before a numeric type.
 //!
 //! # The comparison form
 //!
-//! It is the spelling OpenLDAP and 389 Directory Server give an entry's own name, in lower case:
+//! The comparison form is the spelling that OpenLDAP and 389 Directory Server use for an entry's
+//! own name, in lower case:
 //!
-//! - attribute types in lower case; the numeric OIDs and long names of the usual naming attributes
-//!   (RFC 4519) by their short names;
-//! - the types and values of a multi-valued RDN sorted;
-//! - values unescaped, in lower case as [`str::to_lowercase`] does it (Kanidm compares that way),
-//!   runs of spaces folded into one, unescaped outer spaces removed; a `#` value of a BER string by
-//!   its content;
-//! - `"` `+` `,` `;` `<` `=` `>` `\`, control characters, octets that are not UTF-8, a leading `#`,
-//!   a leading or trailing space that was escaped: as `\` and two lower-case hexadecimal digits.
-//!   Everything else as it is.
+//! - Attribute types are in lower case. Numeric OIDs and long names of the usual naming attributes
+//!   (RFC 4519) become their short names.
+//! - The pairs of type and value of a multi-valued RDN are sorted.
+//! - Values are unescaped and in lower case by [`str::to_lowercase`], which Kanidm also uses. Runs
+//!   of spaces become one space, and unescaped outer spaces are removed. A `#` value of a BER
+//!   string becomes its content.
+//! - These become `\` and two lower-case hexadecimal digits: `"` `+` `,` `;` `<` `=` `>` `\`,
+//!   control characters, octets that are not UTF-8, a leading `#`, and an escaped leading or
+//!   trailing space. All other characters stay as they are.
 //!
 //! Two names with the same form are the same name to every server we know. The reverse does not
-//! hold: schema-dependent matching, Unicode compatibility forms and escaped outer spaces are left
-//! to the server. So a name that is compared in vain may still be an entry's: a look-up tells.
+//! hold: only the server knows schema-dependent matching, Unicode compatibility forms and escaped
+//! outer spaces. If the form of a name matches no known entry, a search on the server decides.
 
 use std::fmt;
 
@@ -31,8 +32,8 @@ use std::fmt;
 pub struct Dn(String);
 
 impl Dn {
-    /// Reads RFC 4514 text, with the liberties named at the head of this module. The empty text is
-    /// the root.
+    /// Parses RFC 4514 text and the older spellings listed in the module documentation. The empty
+    /// text is the root.
     pub fn parse(text: &str) -> Result<Dn, DnError> {
         normalize(text).map(Dn)
     }
@@ -49,14 +50,14 @@ impl fmt::Display for Dn {
     }
 }
 
-/// The comparison form of a name.
+/// Converts a name to its comparison form.
 pub fn normalize(dn: &str) -> Result<String, DnError> {
     let mut form = String::new();
     normalize_into(dn, &mut form)?;
     Ok(form)
 }
 
-/// The comparison form of a name, in a buffer that is cleared first and can be used again.
+/// Converts a name to its comparison form in a reusable buffer. The buffer is cleared first.
 pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     form.clear();
     if is_plain(dn) {
@@ -67,18 +68,18 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     Parser { rest: dn, length: dn.len() }.name(form)
 }
 
-/// The first RDN of a name, to ask for its values.
+/// The first RDN of a name. It answers which values it contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rdn(String);
 
 impl Rdn {
-    /// The first RDN of RFC 4514 text; of a text that is no name, one without a value.
+    /// The first RDN of RFC 4514 text. If the text is not a valid name, the RDN has no value.
     pub fn of(dn: &str) -> Rdn {
         let form = normalize(dn).unwrap_or_default();
         Rdn(form.split(',').next().unwrap_or_default().to_owned())
     }
 
-    /// Whether it has this value of this attribute.
+    /// True if the RDN has this value for this attribute.
     pub fn has(&self, attribute: &str, value: &str) -> bool {
         let mut wanted = canonical_type(&attribute.to_ascii_lowercase()).to_owned();
         wanted.push('=');
@@ -87,12 +88,12 @@ impl Rdn {
     }
 }
 
-/// Why a text is not a distinguished name. It never repeats the text.
+/// Reason why a text is not a distinguished name. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DnError {
-    /// Where, in bytes from the start of the text.
+    /// Offset of the error in bytes from the start of the text.
     pub offset: usize,
-    /// What must stand there.
+    /// The syntax element that the parser expected.
     pub expected: &'static str,
 }
 
@@ -104,8 +105,7 @@ impl fmt::Display for DnError {
 
 impl std::error::Error for DnError {}
 
-/// Types that have several names: what the comparison form calls them, and what else they are
-/// called.
+/// Attribute types with several names: first the name in the comparison form, then its aliases.
 const ALIASES: &[(&str, &[&str])] = &[
     ("c", &["countryname", "2.5.4.6"]),
     ("cn", &["commonname", "2.5.4.3"]),
@@ -124,10 +124,10 @@ const ALIASES: &[(&str, &[&str])] = &[
     ("uid", &["userid", "0.9.2342.19200300.100.1.1"]),
 ];
 
-/// No alias is shorter: most types need no look at the table.
+/// Length of the shortest alias. Shorter types skip the table look-up.
 const SHORTEST_ALIAS: usize = 6;
 
-/// A type in lower case, by the name the comparison form gives it.
+/// The comparison-form name of a type that is already in lower case.
 fn canonical_type(lower: &str) -> &str {
     if lower.len() < SHORTEST_ALIAS {
         return lower;
@@ -135,8 +135,8 @@ fn canonical_type(lower: &str) -> &str {
     ALIASES.iter().find(|(_, aliases)| aliases.contains(&lower)).map_or(lower, |(name, _)| name)
 }
 
-/// The fast path: ASCII, single-valued RDNs, nothing escaped, no space that could be folded. In
-/// lower case it is its own comparison form.
+/// The fast path: ASCII, single-valued RDNs, no escapes and no space to fold. The lower-case
+/// spelling of such a name is its comparison form.
 fn is_plain(dn: &str) -> bool {
     dn.as_bytes().split(|b| *b == b',').all(is_plain_rdn)
 }
@@ -156,7 +156,7 @@ fn is_plain_type(attribute: &[u8]) -> bool {
 }
 
 fn is_plain_value(value: &[u8]) -> bool {
-    // As if a space came before: the first and every other space then is one that could be folded.
+    // Starting as if after a space makes a leading space a space to fold.
     let mut before = b' ';
     for &b in value {
         match b {
@@ -169,7 +169,7 @@ fn is_plain_value(value: &[u8]) -> bool {
     (before != b' ' || value.is_empty()) && !value.starts_with(b"#")
 }
 
-/// `descr` of RFC 4512 §1.4, and underscores.
+/// `descr` of RFC 4512 §1.4, plus underscores.
 fn is_name(text: &[u8]) -> bool {
     text.first().is_some_and(u8::is_ascii_alphabetic)
         && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
@@ -182,7 +182,7 @@ fn is_numeric_oid(text: &str) -> bool {
             .all(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// What is left to read.
+/// Remaining input.
 struct Parser<'a> {
     rest: &'a str,
     length: usize,
@@ -223,7 +223,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `attributeTypeAndValue` in comparison form, up to the separator that follows it.
+    /// `attributeTypeAndValue` in comparison form. Stops before the next separator.
     fn type_and_value(&mut self) -> Result<String, DnError> {
         self.skip_spaces();
         let mut pair = self.attribute_type()?;
@@ -258,8 +258,8 @@ impl Parser<'_> {
         Ok(canonical_type(attribute).to_owned())
     }
 
-    /// `hexstring`: the BER encoding of a value. Of a string it is the content that counts, of
-    /// anything else the octets.
+    /// `hexstring`: the BER encoding of a value. A string compares by its content, any other type
+    /// by its octets.
     fn hex_value(&mut self, pair: &mut String) -> Result<(), DnError> {
         self.advance(1);
         let end = self.rest.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(self.rest.len());
@@ -279,8 +279,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// `string`, unescaped, up to a separator. Its outer spaces are removed unless they are
-    /// escaped.
+    /// `string`, unescaped, up to a separator. Unescaped outer spaces are removed.
     fn string_value(&mut self) -> Result<Vec<u8>, DnError> {
         let mut value = Vec::new();
         let mut kept = 0;
@@ -301,8 +300,8 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// `quotation` of RFC 1779 §2.3: everything up to the closing quote, escapes apart, stands for
-    /// itself.
+    /// `quotation` of RFC 1779 §2.3: text up to the closing quote. Apart from escapes, each
+    /// character is literal.
     fn quoted_value(&mut self) -> Result<Vec<u8>, DnError> {
         self.advance(1);
         let mut value = Vec::new();
@@ -318,7 +317,7 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    /// `pair`: a backslash, and a special character or two hexadecimal digits.
+    /// `pair`: a backslash, then a special character or two hexadecimal digits.
     fn escape(&mut self) -> Result<u8, DnError> {
         self.advance(1);
         let octets = self.rest.as_bytes();
@@ -346,13 +345,13 @@ impl Parser<'_> {
         self.rest = self.rest.get(octets..).unwrap_or_default();
     }
 
-    /// Moves the character at hand to a value.
+    /// Appends the next character to a value.
     fn take(&mut self, c: char, value: &mut Vec<u8>) {
         value.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
         self.advance(c.len_utf8());
     }
 
-    /// Around separators: spaces, and the line breaks that folded text leaves.
+    /// Skips spaces around separators, and line breaks of folded text.
     fn skip_spaces(&mut self) {
         self.rest = self.rest.trim_start_matches([' ', '\r', '\n']);
     }
@@ -362,7 +361,7 @@ impl Parser<'_> {
     }
 }
 
-/// Writes a value in comparison form. Outer spaces that are left in it count.
+/// Writes a value in comparison form. Outer spaces still in the value are significant.
 fn write_value(value: &[u8], form: &mut String) {
     let mut folded = value.to_vec();
     folded.dedup_by(|b, a| *a == b' ' && *b == b' ');
@@ -402,8 +401,8 @@ fn write_escape(octet: u8, form: &mut String) {
     );
 }
 
-/// The content of a primitive BER string with a short length: OCTET STRING, UTF8String,
-/// PrintableString, IA5String.
+/// The content of a primitive BER string with a short-form length: OCTET STRING, UTF8String,
+/// PrintableString or IA5String.
 fn ber_string(octets: &[u8]) -> Option<&[u8]> {
     match octets {
         [0x04 | 0x0c | 0x13 | 0x16, length @ 0..=0x7f, content @ ..]

@@ -1,41 +1,40 @@
-//! Search filters: RFC 4515 text to a [`Filter`], and back.
+//! Search filters: parses RFC 4515 text to a [`Filter`] and writes it back.
 //!
-//! Scope: the whole of RFC 4515 §3, the absolute filters `(&)` and `(|)` of RFC 4526, and what
-//! people write in configuration files beside it, as far as it has one reading only:
+//! Scope: all of RFC 4515 §3 and the absolute filters `(&)` and `(|)` of RFC 4526. The parser also
+//! accepts extensions that configuration files use and that have only one meaning:
 //!
-//! - White space (space, tab, line break) may stand before and after each parenthesis, attribute
-//!   and value, so that a long filter can be laid out over several lines. A value's own outer white
-//!   space is written `\20`.
-//! - An assertion value between double quotes is taken without them, as Kanidm's own sync tool
-//!   does: `(cn="R (and) D")`. Parentheses are plain characters there; `*` and `\xx` mean what they
-//!   mean elsewhere. A double quote that belongs to the value is written `\22`; one that does not
-//!   enclose the whole value stands for itself.
-//! - Attribute descriptions may hold underscores, which real schemas do although RFC 4512 does not
-//!   let them.
+//! - White space (space, tab, line break) may surround each parenthesis, attribute and value. A
+//!   long filter can so span several lines. Write outer white space of a value as `\20`.
+//! - Double quotes around a whole assertion value are removed, as in Kanidm's own sync tool:
+//!   `(cn="R (and) D")`. Parentheses between them are plain characters; `*` and `\xx` keep their
+//!   meaning. Write a double quote that belongs to the value as `\22`. A double quote that does not
+//!   enclose the whole value is a plain character.
+//! - Attribute descriptions may contain underscores. RFC 4512 forbids them, but real schemas use
+//!   them.
 //!
 //! The outermost parentheses are required, as in RFC 4515.
 
 use std::fmt;
 
-/// Filters nested deeper than this are refused.
+/// Maximum nesting depth of a filter.
 pub const MAX_DEPTH: usize = 64;
-/// Filter text longer than this many bytes is refused.
+/// Maximum length of a filter text in bytes.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
-/// A search filter, RFC 4511 §4.5.1.7. Values are octets, unescaped; attributes are descriptions
-/// with their options, as written.
+/// A search filter, RFC 4511 §4.5.1.7. Values are unescaped octets. Attributes are descriptions
+/// with their options, spelled as in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant shows the text its fields are read from")]
 pub enum Filter {
-    /// All of them; none at all is always true (RFC 4526).
+    /// All filters match. Without filters it is always true (RFC 4526).
     And(Vec<Filter>),
-    /// Any of them; none at all is always false (RFC 4526).
+    /// At least one filter matches. Without filters it is always false (RFC 4526).
     Or(Vec<Filter>),
-    /// Not that one.
+    /// The filter does not match.
     Not(Box<Filter>),
     /// `(attribute=value)`.
     Equality { attribute: String, value: Vec<u8> },
-    /// `(attribute=initial*any*final)`: at least one part, none of them empty.
+    /// `(attribute=initial*any*final)`, with at least one part. No part is empty.
     Substrings {
         attribute: String,
         initial: Option<Vec<u8>>,
@@ -50,7 +49,7 @@ pub enum Filter {
     Present { attribute: String },
     /// `(attribute~=value)`.
     Approx { attribute: String, value: Vec<u8> },
-    /// `(attribute:dn:rule:=value)`: at least one of rule and attribute.
+    /// `(attribute:dn:rule:=value)`, with a rule, an attribute or both.
     Extensible {
         rule: Option<String>,
         attribute: Option<String>,
@@ -60,7 +59,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    /// Reads RFC 4515 text, with the liberties named at the head of this module.
+    /// Parses RFC 4515 text and the extensions listed in the module documentation.
     pub fn parse(text: &str) -> Result<Filter, FilterError> {
         if text.len() > MAX_LENGTH {
             return Err(FilterError { offset: MAX_LENGTH, kind: FilterErrorKind::TooLong });
@@ -74,26 +73,26 @@ impl Filter {
     }
 }
 
-/// Whether a text is an attribute description of RFC 4512 §2.5: a name or numeric OID, with options
-/// or without.
+/// True if the text is an attribute description of RFC 4512 §2.5: a name or numeric OID, optionally
+/// with options.
 pub fn is_attribute_description(text: &str) -> bool {
     let mut parser = Parser { rest: text.as_bytes(), length: text.len() };
     parser.description().is_ok() && parser.rest.is_empty()
 }
 
-/// Why a text is not a filter. It never repeats the text.
+/// Reason why a text is not a filter. It never repeats the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FilterError {
-    /// Where, in bytes from the start of the text.
+    /// Offset of the error in bytes from the start of the text.
     pub offset: usize,
-    /// What is wrong there.
+    /// The kind of error.
     pub kind: FilterErrorKind,
 }
 
-/// What is wrong with a filter.
+/// Kinds of filter errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterErrorKind {
-    /// Something else must stand there.
+    /// The parser expected this syntax element.
     Expected(&'static str),
     /// More than [`MAX_DEPTH`] levels.
     TooDeep,
@@ -124,14 +123,14 @@ const NO_ASTERISK: &str = "a value without an asterisk; write it \\2a";
 const ATTRIBUTE: &str = "an attribute such as cn or 2.5.4.3";
 const RULE: &str = "a matching rule such as caseExactMatch or 2.5.13.5";
 
-/// What is left to read.
+/// Remaining input.
 struct Parser<'a> {
     rest: &'a [u8],
     length: usize,
 }
 
 impl Parser<'_> {
-    /// `filter = LPAREN filtercomp RPAREN`, and the white space around it.
+    /// `filter = LPAREN filtercomp RPAREN`, and white space around it.
     fn filter(&mut self, depth: usize) -> Result<Filter, FilterError> {
         self.skip_space();
         let Some(depth) = depth.checked_sub(1) else {
@@ -153,7 +152,7 @@ impl Parser<'_> {
         Ok(filter)
     }
 
-    /// `filterlist = *filter`, after the `&` or `|` that stands before it.
+    /// `filterlist = *filter`. Starts at the `&` or `|`, which it skips.
     fn list(&mut self, depth: usize) -> Result<Vec<Filter>, FilterError> {
         self.advance(1);
         self.skip_space();
@@ -186,7 +185,7 @@ impl Parser<'_> {
         }
     }
 
-    /// What `=` can mean: equality, presence or substrings.
+    /// The forms of `=`: equality, presence or substrings.
     fn equality_like(&mut self, attribute: String) -> Result<Filter, FilterError> {
         let start = self.offset();
         let mut parts = self.parts()?;
@@ -211,7 +210,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `extensible`, from its first colon on.
+    /// `extensible`, from its first colon.
     fn extensible(&mut self, attribute: Option<String>) -> Result<Filter, FilterError> {
         let dn_attributes = matches!(self.rest, [b':', b'd' | b'D', b'n' | b'N', b':', ..]);
         if dn_attributes {
@@ -270,7 +269,7 @@ impl Parser<'_> {
         }
     }
 
-    /// The operator of `operator` bytes, then a value that is not a pattern.
+    /// Skips an operator of `operator` bytes and reads a value without asterisks.
     fn single_value(&mut self, operator: usize) -> Result<Vec<u8>, FilterError> {
         self.advance(operator);
         let start = self.offset();
@@ -281,8 +280,8 @@ impl Parser<'_> {
         }
     }
 
-    /// An assertion value up to its closing parenthesis, unescaped and split at its asterisks: one
-    /// part more than there are of them.
+    /// Reads an assertion value up to its closing parenthesis, unescapes it and splits it at its
+    /// asterisks. The result has one part more than the value has asterisks.
     fn parts(&mut self) -> Result<Vec<Vec<u8>>, FilterError> {
         self.skip_space();
         let end_quote = self.enclosing_quote();
@@ -291,8 +290,7 @@ impl Parser<'_> {
         }
         let mut parts = Vec::new();
         let mut part = Vec::new();
-        // How much of `part` white space at the end of the value does not reach: escaped white
-        // space is kept.
+        // Length of `part` without trailing unescaped white space. Escaped white space is kept.
         let mut kept = 0;
         loop {
             let quoted = end_quote.is_some();
@@ -335,8 +333,8 @@ impl Parser<'_> {
         Ok(parts)
     }
 
-    /// Where the double quote stands that encloses the value together with the one at hand: the
-    /// next one, if the value ends there.
+    /// Offset of the double quote that closes a quoted value. It must be the next double quote, and
+    /// the value must end there.
     fn enclosing_quote(&self) -> Option<usize> {
         let [b'"', tail @ ..] = self.rest else { return None };
         let length = tail.iter().position(|b| *b == b'"')?;
@@ -386,7 +384,7 @@ fn is_space(octet: u8) -> bool {
     matches!(octet, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-/// `number` of RFC 4512 §1.4: no leading zero.
+/// `number` of RFC 4512 §1.4, without leading zeros.
 fn is_number(text: &str) -> bool {
     text == "0" || (!text.is_empty() && !text.starts_with('0'))
 }
@@ -396,7 +394,7 @@ fn hex_octet(digits: &[u8; 2]) -> Option<u8> {
     Some(digit(digits[0])? << 4 | digit(digits[1])?)
 }
 
-/// RFC 4515 text. [`Filter::parse`] reads it back to the same value.
+/// Writes RFC 4515 text. [`Filter::parse`] reads it back to the same value.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -437,8 +435,8 @@ fn list(f: &mut fmt::Formatter<'_>, operator: char, filters: &[Filter]) -> fmt::
     f.write_str(")")
 }
 
-/// An assertion value, escaped: what RFC 4515 asks for, and what a reader could take for white
-/// space or quotes around the value.
+/// An escaped assertion value. Escapes the characters of RFC 4515, and any that [`Filter::parse`]
+/// would remove as outer white space or quotes.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {

@@ -1,23 +1,25 @@
-//! The limits that bound what a server can make us hold. Every one is passed in; nothing in this
-//! crate has a limit of its own, except the four octets a length may have ([`crate::ber`]).
+//! Upper bounds on the data that a server can make the client hold.
+//!
+//! Scope: numbers only. The caller passes every limit in. Fixed bounds exist in two places: a BER
+//! length has at most four octets ([`crate::ber`]), and [`crate::oversized`] limits what it keeps.
 
-/// Upper bounds on what is received. A value at the bound is accepted, one beyond it is an error.
+/// Upper bounds on received data. A value at the bound is accepted; one above it is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one LDAPMessage, its own tag and length included. A group is one message: 50,000
+    /// Bytes of one LDAPMessage, including its own tag and length. A group is one message: 50,000
     /// members take about 2.15 MB.
     pub max_message: usize,
     /// Controls attached to one message.
     pub max_controls: usize,
-    /// UUIDs held for one refresh: entries received, plus those listed as present, plus those
-    /// listed as deleted. 16 bytes each.
+    /// UUIDs held for one refresh, 16 bytes each. The sum of entries received, listed as present
+    /// and listed as deleted.
     pub max_uuids: usize,
-    /// Bytes of a synchronisation cookie. 389 puts bind DN, base and filter into it.
+    /// Bytes of a synchronisation cookie. 389 writes bind DN, base and filter into its cookie.
     pub max_cookie: usize,
 }
 
 impl Default for Limits {
-    /// 64 MiB a message, 32 controls, 4 million UUIDs (64 MB), 64 KiB a cookie.
+    /// 64 MiB for a message, 32 controls, 4 million UUIDs (64 MB), 64 KiB for a cookie.
     fn default() -> Self {
         Limits {
             max_message: 64 << 20,

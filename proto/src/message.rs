@@ -1,9 +1,9 @@
-//! LDAPMessage and Controls, RFC 4511 §4.1.1 and §4.1.11, as a server sends them.
+//! LDAPMessage and Controls (RFC 4511 §4.1.1 and §4.1.11), as a server sends them.
 //!
-//! RFC 4511 §4 would have a client ignore trailing components of a SEQUENCE that it does not know.
-//! We refuse them: no standard or server known to us sends any, and a message that is not
-//! understood wholly is no ground for deleting accounts. So every reader here consumes all of its
-//! input.
+//! Scope: decoding one framed message. RFC 4511 §4 tells a client to ignore unknown trailing
+//! components of a SEQUENCE. This decoder refuses them: no standard or known server sends any. A
+//! message that is only partly understood must not lead to deleted accounts. Every reader here
+//! consumes all of its input.
 
 use crate::Limits;
 use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader, SEQUENCE};
@@ -15,18 +15,18 @@ use std::fmt;
 /// Tag of searchResEntry.
 pub(crate) const ENTRY: u8 = 0x64;
 
-/// A message from a server. Borrows the bytes it was decoded from.
+/// A message from a server. It borrows the decoded bytes.
 #[derive(Clone, Debug)]
 pub struct LdapMessage<'a> {
-    /// ID of the request that is answered; 0 for an unsolicited notification.
+    /// ID of the request that the message answers; 0 for an unsolicited notification.
     pub message_id: u32,
-    /// What the server says.
+    /// The operation.
     pub op: ProtocolOp<'a>,
-    /// Controls attached to it.
+    /// Controls attached to the message.
     pub controls: Controls<'a>,
 }
 
-/// The operations that a server sends to this client.
+/// Operations that a server sends to this client.
 #[derive(Clone, Debug)]
 pub enum ProtocolOp<'a> {
     /// Answer to a bind, RFC 4511 §4.2.2.
@@ -39,16 +39,16 @@ pub enum ProtocolOp<'a> {
     SearchResultDone(LdapResult<'a>),
     /// Answer to an extended operation, or an unsolicited notification, RFC 4511 §4.12 and §4.4.
     ExtendedResponse(ExtendedResponse<'a>),
-    /// A message between request and final answer, RFC 4511 §4.13. SyncInfo is one.
+    /// An intermediate response, RFC 4511 §4.13. SyncInfo is one.
     IntermediateResponse(IntermediateResponse<'a>),
 }
 
 impl<'a> LdapMessage<'a> {
-    /// Decodes exactly one message: `bytes` is what [`crate::frame`] cut out.
+    /// Decodes exactly one message, as delimited by [`crate::frame`].
     ///
     /// # Errors
-    /// Anything that RFC 4511 does not allow, bytes left over anywhere, operations that a server
-    /// does not send, and what exceeds `limits`.
+    /// Anything that RFC 4511 forbids, unread bytes in any production, operations that a server
+    /// does not send, and data above `limits`.
     pub fn decode(bytes: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         if bytes.len() > limits.max_message {
             let kind =
@@ -58,7 +58,7 @@ impl<'a> LdapMessage<'a> {
         Self::decode_any(bytes, limits)
     }
 
-    /// Decodes what is left of an entry that was larger than the limit.
+    /// Decodes the reduced message of an entry that exceeded the size limit.
     pub(crate) fn decode_oversized(
         bytes: &'a [u8],
         oversized: &'a Oversized,
@@ -153,7 +153,7 @@ impl fmt::Debug for IntermediateResponse<'_> {
     }
 }
 
-/// The controls of a message; none is the same as an absent list.
+/// The controls of a message. An empty list equals an absent one.
 #[derive(Clone, Copy, Default)]
 pub struct Controls<'a>(Option<Reader<'a>>);
 
@@ -173,7 +173,7 @@ impl<'a> Controls<'a> {
         Ok(Controls(Some(list.reader())))
     }
 
-    /// The controls in the order of the server.
+    /// The controls, in the server's order.
     pub fn iter(&self) -> impl Iterator<Item = Control<'a>> + Clone + use<'a> {
         let mut reader = self.0.unwrap_or_else(|| Reader::new(&[]));
         std::iter::from_fn(move || Control::decode(&mut reader).ok())
@@ -191,9 +191,9 @@ impl fmt::Debug for Controls<'_> {
 pub struct Control<'a> {
     /// controlType, a dotted-decimal OID.
     pub oid: &'a str,
-    /// criticality. Means nothing on a response.
+    /// criticality. It has no meaning on a response.
     pub critical: bool,
-    /// controlValue; absent is not the same as empty.
+    /// controlValue. An absent value differs from an empty one.
     pub value: Option<&'a [u8]>,
 }
 

@@ -1,9 +1,9 @@
-//! A SearchResultEntry that is larger than the limit, read as it streams by.
+//! Reads a SearchResultEntry that exceeds the size limit, piece by piece.
 //!
-//! Scope: one message, in pieces of any size. Its author must not be able to end the search for
-//! everybody, so the entry is not an error. The reader checks the whole structure, as
-//! [`LdapMessage::decode`] does, and keeps what is small: message ID, name, controls, and each
-//! attribute of at most a 64th of the limit. [`Oversized`] is the entry that is left.
+//! Scope: one message, in pieces of any size. An oversized entry is not an error: its author could
+//! otherwise stop the synchronisation of all entries. The reader checks the whole structure, as
+//! [`LdapMessage::decode`] does. It keeps the message ID, the name, the controls, and each
+//! attribute of at most 1/64 of the limit. The result is an [`Oversized`] entry.
 
 use std::fmt;
 
@@ -14,33 +14,35 @@ use crate::ber::{
 use crate::message::ENTRY;
 use crate::{LdapMessage, Limits};
 
-/// Bytes of an objectName that is kept. slapd takes names of 8 KiB.
+/// Maximum bytes of an objectName that is kept. slapd accepts names of up to 8 KiB.
 const MAX_NAME: usize = 64 << 10;
-/// Bytes of an attribute description.
+/// Maximum bytes of an attribute description.
 const MAX_DESCRIPTION: usize = 64 << 10;
-/// Bytes of all controls. The Sync State control is one, and a cookie is its largest part.
+/// Maximum bytes of all controls together. The largest part is the cookie in the Sync State
+/// control.
 const MAX_CONTROLS: usize = 256 << 10;
-/// Attributes that are told apart, and bytes of their descriptions.
+/// Maximum number of attributes that the reader distinguishes, and maximum bytes of their
+/// descriptions.
 const MAX_ATTRIBUTES: usize = 64;
 const MAX_ATTRIBUTE_NAME: usize = 256;
 
-/// An entry that was larger than the limit, without its large attributes.
+/// An entry above the size limit, without its large attributes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Oversized {
-    /// Bytes of the message as the server sent it.
+    /// Bytes of the message as sent by the server.
     pub size: usize,
-    /// The limit.
+    /// The size limit in bytes.
     pub limit: usize,
-    /// The name was too long: the entry has an empty one.
+    /// True if the name was too long. The entry then has an empty name.
     pub without_name: bool,
     left_out: Vec<String>,
-    /// There were more attributes than are told apart.
+    /// True if the entry had more attributes than the reader distinguishes.
     more: bool,
     message: Vec<u8>,
 }
 
 impl Oversized {
-    /// What is left of the message. Its entry knows that it is not whole:
+    /// Decodes the reduced message. Its entry returns `Some` from
     /// [`crate::SearchResultEntry::oversized`].
     ///
     /// # Errors
@@ -49,13 +51,13 @@ impl Oversized {
         LdapMessage::decode_oversized(&self.message, self, limits)
     }
 
-    /// Whether the entry has, or may have, values of this attribute that were not kept.
+    /// True if the entry has, or may have, values of this attribute that were dropped.
     pub fn leaves_out(&self, attribute: &str) -> bool {
         self.more || self.left_out.iter().any(|name| name.eq_ignore_ascii_case(attribute))
     }
 }
 
-// Attribute values may be secret.
+// Attribute values may be secret, so Debug shows sizes only.
 impl fmt::Debug for Oversized {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kept = self.message.len();
@@ -67,37 +69,37 @@ impl fmt::Debug for Oversized {
     }
 }
 
-/// How far the reader has come.
+/// Progress after one piece.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// All of the piece was used: read on.
+    /// The whole piece was consumed. Feed the next one.
     More,
     /// The entry is complete.
     Done {
-        /// Bytes of the piece that belong to it.
+        /// Bytes of the piece that belong to the entry.
         used: usize,
-        /// The entry.
+        /// The reduced entry.
         entry: Oversized,
     },
 }
 
-/// Reads one message that [`crate::frame`] has refused for its size.
+/// Reads one message that [`crate::frame`] refused for its size.
 pub struct OversizedReader {
     limit: usize,
     step: Step,
-    /// Bytes of the message that were read.
+    /// Bytes of the message read so far.
     at: usize,
     ends: Ends,
-    /// The beginning of a header that is cut off.
+    /// The first bytes of a header that continues in the next piece.
     cut_off: Vec<u8>,
-    /// Contents to come, and where they go.
+    /// Content bytes still to read into `target`.
     left: usize,
     target: Target,
     id: Vec<u8>,
     name: Vec<u8>,
     without_name: bool,
     description: Vec<u8>,
-    /// The attribute whose values are kept.
+    /// Index of the current attribute in `attributes`, if its values are kept.
     current: Option<usize>,
     values: Vec<u8>,
     attributes: Vec<Attribute>,
@@ -105,7 +107,7 @@ pub struct OversizedReader {
     controls: Vec<u8>,
 }
 
-/// What comes next.
+/// The element that the reader expects next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Message,
@@ -121,7 +123,7 @@ enum Step {
     End,
 }
 
-/// Offsets at which what is open ends.
+/// End offsets of the elements that are still open.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ends {
     message: usize,
@@ -140,10 +142,10 @@ enum Target {
     Controls,
 }
 
-/// All parts of an attribute together.
+/// All parts of one attribute.
 struct Attribute {
     name: String,
-    /// As they come; empty once they are too many.
+    /// Encoded parts in the order received. Empty once they exceed the limit.
     parts: Vec<u8>,
     size: usize,
     left_out: bool,
@@ -159,7 +161,7 @@ impl fmt::Debug for OversizedReader {
 }
 
 impl OversizedReader {
-    /// For a message that is larger than `limit`.
+    /// A reader for a message larger than `limit` bytes.
     pub fn new(limit: usize) -> Self {
         OversizedReader {
             limit,
@@ -184,8 +186,9 @@ impl OversizedReader {
     /// Takes the next piece of the message.
     ///
     /// # Errors
-    /// As [`LdapMessage::decode`]; [`DecodeErrorKind::MessageTooLarge`] for whatever is not an
-    /// entry; a description or controls that are too long. After an error the reader is of no use.
+    /// As [`LdapMessage::decode`]. Also [`DecodeErrorKind::MessageTooLarge`] for a message that is
+    /// not an entry, and [`DecodeErrorKind::TooLong`] for a description or controls above their
+    /// limit. Discard the reader after an error.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Progress, DecodeError> {
         let mut rest = piece;
         loop {
@@ -224,7 +227,7 @@ impl OversizedReader {
         self.at = self.at.saturating_add(count);
     }
 
-    /// Reads the next header. False: there is not all of it yet.
+    /// Reads the next header. Returns false if the header is incomplete.
     fn advance(&mut self, rest: &mut &[u8]) -> Result<bool, DecodeError> {
         match self.step {
             Step::Attribute if self.at == self.ends.attributes => self.step = Step::Controls,
@@ -282,7 +285,7 @@ impl OversizedReader {
         }
     }
 
-    /// Where that ends in which the next element is.
+    /// End offset of the element that contains the next element.
     fn container(&self) -> usize {
         match self.step {
             Step::Message => usize::MAX,
@@ -293,7 +296,7 @@ impl OversizedReader {
         }
     }
 
-    /// Makes out what the element is that begins.
+    /// Handles the header of the next element and moves to the next step.
     fn enter(&mut self, header: Header) -> Result<(), DecodeError> {
         let end = self.at.saturating_add(header.contents);
         let Ends { message, operation, attributes, attribute } = self.ends;
@@ -363,14 +366,14 @@ impl OversizedReader {
                 }
                 self.expect(header.contents, target, Step::Value);
             }
-            // Neither has a header of its own.
+            // The controls are copied as a whole, and the end has no header.
             Step::Controls | Step::End => {}
         }
         Ok(())
     }
 
-    /// Whether the values of an attribute are kept, and in which place. One with options is another
-    /// attribute, which nobody asks for.
+    /// Decides if the values of an attribute are kept, and returns the attribute's index. An
+    /// attribute with options is dropped: the search requests attributes without options.
     fn choose(&mut self, size: usize) -> Result<Option<usize>, DecodeError> {
         let invalid = |_| self.error("PartialAttribute.type", DecodeErrorKind::InvalidUtf8);
         let name = std::str::from_utf8(&self.description).map_err(invalid)?;
@@ -502,7 +505,7 @@ fn write_header(tag: u8, length: usize, out: &mut Vec<u8>) {
         Ok(short) if short < 0x80 => out.push(short),
         _ => {
             out.push(0x84);
-            // Longer than four gigabytes is longer than a length is read.
+            // Unreachable in practice: the decoder reads no length above 4 GiB.
             out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
         }
     }

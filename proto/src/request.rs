@@ -1,8 +1,7 @@
-//! Requests, encoded with rasn-ldap: the only file that imports rasn. No byte from the network
-//! comes here.
+//! Requests, encoded with rasn-ldap.
 //!
-//! Every function returns one whole LDAPMessage. Elements that equal their DEFAULT are left out
-//! (RFC 4511 §5.1).
+//! Scope: each function returns one whole LDAPMessage. No other file imports rasn, and no byte from
+//! the network reaches this one. Elements that equal their DEFAULT are omitted (RFC 4511 §5.1).
 
 use crate::filter::Filter;
 use crate::sync_control::SYNC_REQUEST_OID;
@@ -12,34 +11,34 @@ use rasn_ldap as ldap;
 
 /// Extended operation StartTLS, RFC 4511 §4.14.
 pub const START_TLS_OID: &str = "1.3.6.1.4.1.1466.20037";
-/// RFC 4532 §2.
+/// Extended operation "Who am I?", RFC 4532 §2.
 pub const WHO_AM_I_OID: &str = "1.3.6.1.4.1.4203.1.11.3";
 
 /// A search, RFC 4511 §4.5.1. Aliases are never dereferenced.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchRequest<'a> {
-    /// DN where the search starts; empty for the root DSE.
+    /// DN of the search base; empty for the root DSE.
     pub base: &'a str,
-    /// How far it reaches.
+    /// Scope of the search.
     pub scope: Scope,
-    /// What entries must match. Its depth is limited where it is parsed; encoding recurses as deep.
+    /// Filter of the search. Encoding recurses to its depth, which [`Filter::parse`] limits.
     pub filter: &'a Filter,
-    /// Attribute descriptions to return; none means all user attributes.
+    /// Attribute descriptions to return. An empty list means all user attributes.
     pub attributes: &'a [&'a str],
-    /// Entries at most, up to 2^31 - 1; 0 for no limit of the client.
+    /// Maximum number of entries, up to 2^31 - 1; 0 for no client-side limit.
     pub size_limit: u32,
-    /// Seconds at most, up to 2^31 - 1; 0 for no limit of the client.
+    /// Maximum time in seconds, up to 2^31 - 1; 0 for no client-side limit.
     pub time_limit: u32,
-    /// Attribute descriptions without their values.
+    /// True to return attribute descriptions without values.
     pub types_only: bool,
-    /// Makes it a refresh.
+    /// Adds the Sync Request control, which makes the search a refresh.
     pub sync: Option<SyncRequest<'a>>,
 }
 
 /// Sync Request control, RFC 4533 §2.2: mode refreshOnly, critical.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncRequest<'a> {
-    /// The cookie of the last refresh.
+    /// The cookie of the last refresh, if there is one.
     pub cookie: Option<&'a [u8]>,
 }
 
@@ -48,18 +47,19 @@ pub struct SyncRequest<'a> {
 pub enum Scope {
     /// The base alone.
     Base,
-    /// The base and all below it.
+    /// The base and all entries below it.
     Subtree,
 }
 
-/// BindRequest with simple authentication, RFC 4511 §4.2. The result holds the password in clear.
+/// BindRequest with simple authentication, RFC 4511 §4.2. The result contains the password in clear
+/// text.
 pub fn bind_simple(id: u32, dn: &str, password: &[u8]) -> Vec<u8> {
     bind(id, dn, ldap::AuthenticationChoice::Simple(octets(password)))
 }
 
-/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A) and an empty authorisation identity: the
-/// server takes the one of the transport. The credentials are there and empty: without any, the
-/// server asks for them first (slapd answers saslBindInProgress).
+/// BindRequest with SASL EXTERNAL (RFC 4422 appendix A). The authorisation identity is empty, so
+/// the server uses the identity of the transport. The credentials are present but empty. If they
+/// are absent, the server asks for them first (slapd answers saslBindInProgress).
 pub fn bind_external(id: u32) -> Vec<u8> {
     bind(
         id,
@@ -71,7 +71,7 @@ pub fn bind_external(id: u32) -> Vec<u8> {
     )
 }
 
-/// SearchRequest, RFC 4511 §4.5.1, with the controls it asks for.
+/// SearchRequest, RFC 4511 §4.5.1, with the Sync Request control if `request.sync` is set.
 pub fn search(id: u32, request: &SearchRequest<'_>) -> Vec<u8> {
     let op = OrderedSearchRequest {
         base_object: request.base.into(),
@@ -99,7 +99,7 @@ pub fn start_tls(id: u32) -> Vec<u8> {
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
 }
 
-/// ExtendedRequest "Who am I?", RFC 4532 §2.1. The value of the answer is an authzId.
+/// ExtendedRequest "Who am I?", RFC 4532 §2.1. The value of the response is an authzId.
 pub fn who_am_i(id: u32) -> Vec<u8> {
     let op = ldap::ExtendedRequest {
         request_name: octets(WHO_AM_I_OID.as_bytes()),
@@ -108,7 +108,7 @@ pub fn who_am_i(id: u32) -> Vec<u8> {
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::ExtendedReq(op)))
 }
 
-/// UnbindRequest, RFC 4511 §4.3. It has no answer: the connection is closed next.
+/// UnbindRequest, RFC 4511 §4.3. The server sends no response, so close the connection next.
 pub fn unbind(id: u32) -> Vec<u8> {
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::UnbindRequest(ldap::UnbindRequest)))
 }
@@ -121,8 +121,8 @@ fn bind(id: u32, dn: &str, authentication: ldap::AuthenticationChoice) -> Vec<u8
     encode(&ldap::LdapMessage::new(id, ldap::ProtocolOp::BindRequest(op)))
 }
 
-/// syncRequestValue, RFC 4533 §2.2. Without reloadHint, which neither slapd in its default
-/// configuration nor 389 heeds.
+/// syncRequestValue, RFC 4533 §2.2. It omits reloadHint: 389 ignores it, and so does slapd in its
+/// default configuration.
 #[derive(AsnType, Encode, Decode)]
 struct SyncRequestValue {
     mode: SyncRequestMode,
@@ -141,7 +141,7 @@ fn sync_request_control(sync: &SyncRequest<'_>) -> ldap::Control {
     ldap::Control::new(octets(SYNC_REQUEST_OID.as_bytes()), true, Some(encode(&value).into()))
 }
 
-/// LDAPMessage with a search request.
+/// An LDAPMessage with a search request.
 #[derive(AsnType, Encode, Decode)]
 struct SearchMessage {
     message_id: ldap::MessageId,
@@ -164,9 +164,10 @@ struct OrderedSearchRequest {
     attributes: ldap::AttributeSelection,
 }
 
-/// [`ldap::Filter`], whose `and` and `or` keep the order of the configuration: rasn sorts a SET OF.
-/// To a server the order means nothing, but 389 spells the filter in its cookie as it came, and
-/// refuses the cookie with any other spelling, that of Kanidm's own tool included.
+/// Like [`ldap::Filter`], but `and` and `or` keep their order; rasn sorts a SET OF. The order does
+/// not change the meaning of a filter. But 389 writes the filter into its cookie as it was sent,
+/// and refuses a cookie with any other spelling. This includes a cookie that Kanidm's own tool
+/// left.
 #[derive(AsnType, Encode, Decode)]
 #[rasn(choice)]
 enum OrderedFilter {

@@ -1,14 +1,16 @@
-//! LDAPResult and its result codes, RFC 4511 §4.1.9, and the responses that are made of one:
-//! BindResponse §4.2.2, ExtendedResponse §4.12.
+//! LDAPResult and its result codes (RFC 4511 §4.1.9).
+//!
+//! Scope: LDAPResult, and the responses that extend it: BindResponse (§4.2.2) and ExtendedResponse
+//! (§4.12).
 
 use crate::ber::{DecodeError, DecodeErrorKind, Element, Reader};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Name of the unsolicited Notice of Disconnection, RFC 4511 §4.4.1.
+/// OID of the Notice of Disconnection, an unsolicited notification (RFC 4511 §4.4.1).
 pub const NOTICE_OF_DISCONNECTION: &str = "1.3.6.1.4.1.1466.20036";
 
-/// A result code. Open: RFC 4511 lets servers and extensions use further ones.
+/// A result code. The type is open, because RFC 4511 lets servers and extensions define more codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResultCode(pub u32);
 
@@ -18,7 +20,7 @@ macro_rules! result_codes {
             $(#[doc = concat!("`", $name, "`, ", $number, ".")]
             pub const $constant: ResultCode = ResultCode($number);)*
 
-            /// The name that the RFC gives the code, if it is a known one.
+            /// The name from the RFC; `None` for an unknown code.
             pub fn name(self) -> Option<&'static str> {
                 match self.0 {
                     $($number => Some($name),)*
@@ -84,27 +86,27 @@ impl fmt::Display for ResultCode {
     }
 }
 
-/// How an operation went, RFC 4511 §4.1.9.
+/// The result of an operation, RFC 4511 §4.1.9.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LdapResult<'a> {
     /// The result code.
     pub code: ResultCode,
-    /// The nearest existing superior of a name that does not exist; mostly empty.
+    /// For a name that does not exist, its nearest existing superior. Mostly empty.
     pub matched_dn: &'a str,
-    /// Text for people, often empty. Bytes that are not UTF-8 are replaced: a failure must be
-    /// explained even by a sloppy server.
+    /// Human-readable text, often empty. Bytes that are not UTF-8 are replaced, because an
+    /// administrator needs the text even from a faulty server.
     pub diagnostic: Cow<'a, str>,
-    /// Where the server refers to, for `referral`; empty otherwise.
+    /// URIs of a `referral`; empty for other result codes.
     pub referral: Uris<'a>,
 }
 
 impl<'a> LdapResult<'a> {
-    /// Reads a response that is a plain LDAPResult.
+    /// Decodes a response that is a plain LDAPResult.
     pub(crate) fn decode(op: Element<'a>, production: &'static str) -> Result<Self, DecodeError> {
         op.reader().read_all(production, Self::components)
     }
 
-    /// Reads the COMPONENTS OF LDAPResult; what follows them is the caller's.
+    /// Decodes the COMPONENTS OF LDAPResult. The caller decodes the components after them.
     fn components(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let code = ResultCode(reader.enumerated("LDAPResult.resultCode")?);
         let matched_dn = reader.string("LDAPResult.matchedDN")?;
@@ -120,9 +122,9 @@ impl<'a> LdapResult<'a> {
 /// BindResponse, RFC 4511 §4.2.2.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BindResponse<'a> {
-    /// How the bind went.
+    /// The result of the bind.
     pub result: LdapResult<'a>,
-    /// Challenge of a SASL mechanism.
+    /// Challenge of the SASL mechanism.
     pub server_sasl_creds: Option<&'a [u8]>,
 }
 
@@ -138,7 +140,7 @@ impl<'a> BindResponse<'a> {
     }
 }
 
-// Credentials stay out of Debug.
+// Debug omits the credentials.
 impl fmt::Debug for BindResponse<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let creds = self.server_sasl_creds.map(<[u8]>::len);
@@ -152,7 +154,7 @@ impl fmt::Debug for BindResponse<'_> {
 /// ExtendedResponse, RFC 4511 §4.12.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExtendedResponse<'a> {
-    /// How the operation went.
+    /// The result of the operation.
     pub result: LdapResult<'a>,
     /// OID of the response.
     pub name: Option<&'a str>,
@@ -175,19 +177,19 @@ impl<'a> ExtendedResponse<'a> {
         })
     }
 
-    /// Whether this is the Notice of Disconnection, RFC 4511 §4.4.1, when it comes with message ID
-    /// 0.
+    /// True if the response has the OID of the Notice of Disconnection (RFC 4511 §4.4.1). The
+    /// caller checks that its message ID is 0.
     pub fn is_notice_of_disconnection(&self) -> bool {
         self.name == Some(NOTICE_OF_DISCONNECTION)
     }
 }
 
-/// A list of URIs that has been checked: a referral, or a search result reference.
+/// A validated list of URIs, from a referral or a search result reference.
 #[derive(Clone, Copy, Default)]
 pub struct Uris<'a>(Option<Reader<'a>>);
 
 impl<'a> Uris<'a> {
-    /// Reads SEQUENCE SIZE (1..MAX) OF URI.
+    /// Decodes SEQUENCE SIZE (1..MAX) OF URI.
     pub(crate) fn decode(list: Element<'a>, production: &'static str) -> Result<Self, DecodeError> {
         let mut reader = list.reader();
         if reader.is_empty() {
@@ -199,7 +201,7 @@ impl<'a> Uris<'a> {
         Ok(Uris(Some(list.reader())))
     }
 
-    /// The URIs in the order of the server.
+    /// The URIs, in the server's order.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         let mut reader = self.0.unwrap_or_else(|| Reader::new(&[]));
         std::iter::from_fn(move || reader.validated()?.string("").ok())

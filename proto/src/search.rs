@@ -1,9 +1,10 @@
-//! Search answers, RFC 4511 §4.5.2: entries and references. SearchResultDone is a plain
+//! Search responses: entries and references (RFC 4511 §4.5.2).
+//!
+//! Scope: SearchResultEntry and SearchResultReference. SearchResultDone is a plain
 //! [`crate::LdapResult`].
 //!
-//! Decoding walks through every attribute and value once and keeps only where they are: no
-//! allocation, nothing copied. The accessors walk again over what has been checked, so they cannot
-//! fail.
+//! Decoding checks every attribute and value once and stores slices of the input. It allocates and
+//! copies nothing. The accessors walk over the checked bytes again, so they cannot fail.
 
 use crate::ber::{DecodeError, Element, OCTET_STRING, Reader, SEQUENCE, SET};
 use crate::oversized::Oversized;
@@ -31,12 +32,12 @@ impl<'a> SearchResultEntry<'a> {
         })
     }
 
-    /// Name of the entry, as the server spells it.
+    /// Name of the entry, in the server's spelling.
     pub fn dn(&self) -> &'a str {
         self.dn
     }
 
-    /// The entry was larger than the limit, and this is not all of it.
+    /// Set if the entry exceeded the size limit. The entry is then incomplete.
     pub fn oversized(&self) -> Option<&'a Oversized> {
         self.oversized
     }
@@ -45,15 +46,15 @@ impl<'a> SearchResultEntry<'a> {
         self.oversized = Some(oversized);
     }
 
-    /// The attributes in the order of the server. One description may come more than once, with
-    /// different options.
+    /// The attributes, in the server's order. One type may occur several times with different
+    /// options.
     pub fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> + Clone + use<'a> {
         let mut reader = self.attributes;
         std::iter::from_fn(move || Attribute::validated(&mut reader))
     }
 }
 
-// Attribute values may be secret: Debug shows names and sizes.
+// Attribute values may be secret, so Debug shows names and sizes only.
 impl fmt::Debug for SearchResultEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SearchResultEntry")
@@ -71,7 +72,7 @@ impl fmt::Debug for DebugAttributes<'_, '_> {
     }
 }
 
-/// Reads through one PartialAttribute, RFC 4511 §4.1.7.
+/// Checks one PartialAttribute, RFC 4511 §4.1.7.
 #[inline]
 fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
     attributes.expect(SEQUENCE, "PartialAttribute")?.reader().read_all(
@@ -92,7 +93,7 @@ fn check_attribute(attributes: &mut Reader<'_>) -> Result<(), DecodeError> {
 /// An attribute of an entry: PartialAttribute, RFC 4511 §4.1.7.
 #[derive(Clone, Copy)]
 pub struct Attribute<'a> {
-    /// UTF-8: checked when the entry was decoded.
+    /// UTF-8, checked when the entry was decoded.
     description: &'a [u8],
     values: Reader<'a>,
 }
@@ -106,27 +107,27 @@ impl<'a> Attribute<'a> {
         Some(Attribute { description, values })
     }
 
-    /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare without
-    /// regard to case.
+    /// Attribute description: the type, and options after `;` (`cn;lang-de`). Compare it
+    /// case-insensitively.
     pub fn description(&self) -> &'a str {
         std::str::from_utf8(self.description).unwrap_or_default()
     }
 
-    /// As [`Self::description`], its octets.
+    /// The octets of [`Self::description`].
     #[inline]
     pub fn description_octets(&self) -> &'a [u8] {
         self.description
     }
 
-    /// Whether the attribute description is `name`, without regard to case.
+    /// True if the attribute description equals `name`, ignoring ASCII case.
     #[inline]
     pub fn is(&self, name: &str) -> bool {
-        // Most servers spell it as it was asked for.
+        // Most servers return the spelling of the request.
         self.description == name.as_bytes()
             || self.description.eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// The values in the order of the server; may be none.
+    /// The values, in the server's order. There may be none.
     pub fn values(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let mut reader = self.values;
         std::iter::from_fn(move || reader.validated().map(|element| element.contents))
@@ -139,7 +140,7 @@ impl fmt::Debug for Attribute<'_> {
     }
 }
 
-/// SearchResultReference: where the search might be continued. Never empty.
+/// SearchResultReference: URIs at which the client may continue the search. Never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SearchResultReference<'a>(Uris<'a>);
 
@@ -148,7 +149,7 @@ impl<'a> SearchResultReference<'a> {
         Uris::decode(op, "SearchResultReference").map(SearchResultReference)
     }
 
-    /// The URIs, each leading to the same content.
+    /// The URIs. Each leads to the same content.
     pub fn uris(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
         self.0.iter()
     }

@@ -1,8 +1,9 @@
-//! The values of RFC 4533 §2 that a server sends: Sync State and Sync Done controls, Sync Info
-//! messages; the persist stage's too.
+//! The values of RFC 4533 §2 that a server sends.
 //!
-//! A cookie that is there but empty is not an absent one: slapd answers a cookie that it does not
-//! know with an empty one.
+//! Scope: decoding the Sync State and Sync Done controls and the Sync Info messages, including
+//! those of the persist stage.
+//!
+//! An empty cookie differs from an absent one: slapd answers an unknown cookie with an empty one.
 
 use crate::Limits;
 use crate::ber::{
@@ -12,7 +13,7 @@ use crate::message::{Controls, IntermediateResponse};
 use std::fmt;
 use uuid::Uuid;
 
-/// Sync Request control, RFC 4533 §2.2. The value is encoded in [`crate::request`].
+/// Sync Request control, RFC 4533 §2.2. [`crate::request`] encodes its value.
 pub const SYNC_REQUEST_OID: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 /// Sync State control, RFC 4533 §2.3.
 pub const SYNC_STATE_OID: &str = "1.3.6.1.4.1.4203.1.9.1.2";
@@ -26,23 +27,23 @@ pub const SYNC_INFO_OID: &str = "1.3.6.1.4.1.4203.1.9.1.4";
 pub enum EntryState {
     /// Unchanged; the entry comes without attributes.
     Present,
-    /// New or changed; the entry comes with its attributes. In a refresh every entry that is sent
-    /// is `add`.
+    /// New or changed; the entry comes with its attributes. In a refresh every entry with
+    /// attributes has this state.
     Add,
     /// Changed; the entry comes with its attributes.
     Modify,
-    /// Gone, or no longer in the content; the entry comes without attributes.
+    /// Deleted, or no longer in the content. The entry comes without attributes.
     Delete,
 }
 
-/// Sync State control on an entry or reference.
+/// Sync State control of an entry or reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncState<'a> {
-    /// What happened to the entry.
+    /// State of the entry.
     pub state: EntryState,
-    /// entryUUID; 389 sends nsUniqueId in UUID form.
+    /// entryUUID. 389 sends nsUniqueId in UUID form.
     pub uuid: Uuid,
-    /// State of the content once this entry has been taken in.
+    /// Cookie for the content up to and including this entry.
     pub cookie: Option<&'a [u8]>,
 }
 
@@ -50,7 +51,7 @@ impl<'a> SyncState<'a> {
     /// Decodes a control value.
     ///
     /// # Errors
-    /// Anything that RFC 4533 §2.3 does not allow; a cookie longer than the limit.
+    /// Anything that RFC 4533 §2.3 forbids, or a cookie longer than the limit.
     pub fn decode(value: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         sequence(value, "syncStateValue", |reader| {
             let state = entry_state(reader.expect(ENUMERATED, "syncStateValue.state")?)?;
@@ -60,10 +61,10 @@ impl<'a> SyncState<'a> {
         })
     }
 
-    /// The Sync State among the controls of a message, if there is one.
+    /// Finds and decodes the Sync State control of a message.
     ///
     /// # Errors
-    /// As [`SyncState::decode`]; a control without a value, or given twice.
+    /// As [`SyncState::decode`]; also a control without a value, or two such controls.
     pub fn find(controls: &Controls<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
         find(controls, SYNC_STATE_OID, "syncStateValue")?
             .map(|value| Self::decode(value, limits))
@@ -71,13 +72,13 @@ impl<'a> SyncState<'a> {
     }
 }
 
-/// Sync Done control on a SearchResultDone.
+/// Sync Done control of a SearchResultDone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncDone<'a> {
-    /// State of the content after the refresh.
+    /// Cookie for the content after the refresh.
     pub cookie: Option<&'a [u8]>,
-    /// TRUE: what was not mentioned is unchanged. FALSE, and always so on 389: see
-    /// [`crate::sync_session`].
+    /// TRUE: entries that the refresh does not mention are unchanged. 389 always sends FALSE.
+    /// [`crate::sync_session`] explains the meaning of FALSE.
     pub refresh_deletes: bool,
 }
 
@@ -85,7 +86,7 @@ impl<'a> SyncDone<'a> {
     /// Decodes a control value.
     ///
     /// # Errors
-    /// Anything that RFC 4533 §2.4 does not allow; a cookie longer than the limit.
+    /// Anything that RFC 4533 §2.4 forbids, or a cookie longer than the limit.
     pub fn decode(value: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         sequence(value, "syncDoneValue", |reader| {
             let cookie = optional_cookie(reader, "syncDoneValue.cookie", limits)?;
@@ -94,10 +95,10 @@ impl<'a> SyncDone<'a> {
         })
     }
 
-    /// The Sync Done among the controls of a message, if there is one.
+    /// Finds and decodes the Sync Done control of a message.
     ///
     /// # Errors
-    /// As [`SyncDone::decode`]; a control without a value, or given twice.
+    /// As [`SyncDone::decode`]; also a control without a value, or two such controls.
     pub fn find(controls: &Controls<'a>, limits: &Limits) -> Result<Option<Self>, DecodeError> {
         find(controls, SYNC_DONE_OID, "syncDoneValue")?
             .map(|value| Self::decode(value, limits))
@@ -108,38 +109,38 @@ impl<'a> SyncDone<'a> {
 /// Sync Info message, RFC 4533 §2.5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncInfo<'a> {
-    /// A new cookie and nothing else. slapd sends it for a change outside the filter.
+    /// A new cookie only. slapd sends it for a change outside the filter.
     NewCookie(&'a [u8]),
-    /// The delete phase is over.
+    /// End of the delete phase.
     RefreshDelete {
-        /// State of the content.
+        /// Cookie for the content so far.
         cookie: Option<&'a [u8]>,
-        /// Whether the whole refresh stage is over, and the persist stage begins.
+        /// True if the refresh stage is complete and the persist stage begins.
         refresh_done: bool,
     },
-    /// The present phase is over.
+    /// End of the present phase.
     RefreshPresent {
-        /// State of the content.
+        /// Cookie for the content so far.
         cookie: Option<&'a [u8]>,
-        /// Whether the whole refresh stage is over, and the persist stage begins.
+        /// True if the refresh stage is complete and the persist stage begins.
         refresh_done: bool,
     },
-    /// Many entries at once, without their names.
+    /// UUIDs of many entries, without their names.
     SyncIdSet {
-        /// State of the content.
+        /// Cookie for the content so far.
         cookie: Option<&'a [u8]>,
-        /// TRUE: they are gone. FALSE: they are present and unchanged.
+        /// TRUE: the entries are deleted. FALSE: they are present and unchanged.
         refresh_deletes: bool,
-        /// The entries; the server may list some that it never sent.
+        /// UUIDs of the entries. The server may list entries that it never sent.
         uuids: SyncUuids<'a>,
     },
 }
 
 impl<'a> SyncInfo<'a> {
-    /// The Sync Info in an intermediate response; none when the response is another one.
+    /// Decodes the Sync Info of an intermediate response. `None` for another kind of response.
     ///
     /// # Errors
-    /// As [`SyncInfo::decode`]; a Sync Info without a value.
+    /// As [`SyncInfo::decode`]; also a Sync Info without a value.
     pub fn from_intermediate(
         response: &IntermediateResponse<'a>,
         limits: &Limits,
@@ -154,8 +155,7 @@ impl<'a> SyncInfo<'a> {
     /// Decodes the value of the intermediate response.
     ///
     /// # Errors
-    /// Anything that RFC 4533 §2.5 does not allow; a cookie longer, or a set larger, than the
-    /// limit.
+    /// Anything that RFC 4533 §2.5 forbids, or a cookie or UUID set larger than the limit.
     pub fn decode(value: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
         Reader::new(value).read_all("syncInfoValue", |reader| {
             let at = reader.offset();
@@ -184,7 +184,7 @@ impl<'a> SyncInfo<'a> {
         })
     }
 
-    /// The cookie of any variant.
+    /// The cookie, in any variant.
     pub fn cookie(&self) -> Option<&'a [u8]> {
         match *self {
             Self::NewCookie(cookie) => Some(cookie),
@@ -195,7 +195,7 @@ impl<'a> SyncInfo<'a> {
     }
 }
 
-/// The UUIDs of a set, checked.
+/// The validated UUIDs of a set.
 #[derive(Clone, Copy)]
 pub struct SyncUuids<'a> {
     reader: Reader<'a>,
@@ -203,18 +203,18 @@ pub struct SyncUuids<'a> {
 }
 
 impl<'a> SyncUuids<'a> {
-    /// The UUIDs in the order of the server; one may come twice.
+    /// The UUIDs, in the server's order. A UUID may occur twice.
     pub fn iter(&self) -> impl Iterator<Item = Uuid> + Clone + use<'a> {
         let mut reader = self.reader;
         std::iter::from_fn(move || Uuid::from_slice(reader.validated()?.contents).ok())
     }
 
-    /// How many there are.
+    /// Number of UUIDs.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// True if the set has no UUID.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -245,7 +245,7 @@ fn sequence<'a, T>(
         .read_all(production, read)
 }
 
-/// The value of the one control with `oid`.
+/// The value of the only control with `oid`.
 fn find<'a>(
     controls: &Controls<'a>,
     oid: &str,
@@ -300,7 +300,7 @@ fn checked_cookie<'a>(
     }
 }
 
-/// The SEQUENCE of refreshDelete and refreshPresent.
+/// Decodes the SEQUENCE of refreshDelete or refreshPresent.
 fn phase_end<'a>(
     choice: Element<'a>,
     production: &'static str,

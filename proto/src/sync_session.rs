@@ -1,24 +1,23 @@
 //! One refresh (RFC 4533 §3.3, mode refreshOnly) as a state machine: message in, event out.
 //!
-//! Scope: what the messages of one search mean together. Who sends the request, reads the socket
-//! and runs the clock is not known here. A refresh is worth something only when
-//! [`SyncEvent::Finished`] has come: a stream that ends before is void.
+//! Scope: the meaning of the messages of one search. The caller sends the request, reads the socket
+//! and keeps the time. A refresh is valid only after [`SyncEvent::Finished`]. If the stream ends
+//! earlier, discard everything received.
 //!
-//! ## What is gone?
-//! | request | server | what the outcome says |
+//! ## Deleted entries
+//! | request | server | outcome |
 //! |---|---|---|
-//! | without a cookie | any | everything that was not received is gone: `present` |
+//! | without a cookie | any | `present`: every entry that was not received is deleted |
 //! | with a cookie | OpenLDAP, RFC | SyncDone refreshDeletes TRUE: `deleted`. FALSE: a present phase, perhaps an empty one: `present` |
-//! | with a cookie | 389 | `deleted` only. 389 never says TRUE; read strictly, its "no change" would mean "delete everything" |
+//! | with a cookie | 389 | `deleted` only. 389 never sends TRUE; by the RFC its "no change" would mean "delete everything" |
 //!
-//! `present` of a slapd is not complete: an entry that has changed since the state which the new
-//! cookie stands for is left out of the refresh without a word, and is neither there nor gone.
-//! [`Snapshot`] tells such entries: look for them by a search, and add them, before anything is
-//! deleted because it is absent.
+//! On slapd, `present` is incomplete. slapd omits an entry that has changed since the state of the
+//! new cookie: it reports the entry neither as present nor as deleted. [`Snapshot`] detects such
+//! entries. Before deleting absent entries, search for the omitted ones and add them to `present`.
 //!
-//! A present phase that is ended by refreshPresent and followed by a delete phase yields `present`
-//! without what the delete phase names; one that ends once more, or after deletions, is an error.
-//! Within one refresh the last message about a UUID counts.
+//! The server may end a present phase with refreshPresent and start a delete phase. `present` then
+//! excludes the entries of the delete phase. A second refreshPresent, or one after a deletion, is
+//! an error. Within one refresh the last message about a UUID counts.
 
 mod cookie;
 mod error;
@@ -28,108 +27,109 @@ use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
 use crate::result::{ExtendedResponse, LdapResult, ResultCode};
 use crate::search::SearchResultEntry;
 use crate::sync_control::{EntryState, SYNC_DONE_OID, SyncDone, SyncInfo, SyncState};
-pub use cookie::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
+pub use cookie::{Cookie, Csn, Snapshot, cookie_of_context, merge_cookies};
 pub use error::SessionError;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Whose dialect of RFC 4533 the server speaks.
+/// The server's dialect of RFC 4533.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// OpenLDAP slapd with the syncprov overlay.
     OpenLdap,
     /// 389 Directory Server.
     Ds389,
-    /// A server we do not know: RFC 4533 to the letter.
+    /// An unknown server, read strictly by RFC 4533.
     Rfc4533,
 }
 
-/// A refresh under way.
+/// A refresh in progress.
 #[derive(Debug)]
 pub struct SyncSession {
     provider: Provider,
     message_id: u32,
     limits: Limits,
-    /// The cookie of the request; never empty.
+    /// The cookie of the request. Never empty.
     sent: Option<Vec<u8>>,
-    /// The cookie received last; may be empty.
+    /// The last cookie received. May be empty.
     cookie: Option<Vec<u8>>,
-    /// Entries received or said to be present, in the order of the server.
+    /// Entries received or reported as present, in the server's order.
     alive: Vec<Uuid>,
-    /// Entries said to be gone.
+    /// Entries reported as deleted.
     deleted: Vec<Deletion>,
     references: usize,
     present_phase_ended: bool,
-    /// The end of the delete phase, or a deletion, has come.
+    /// True after the end of a delete phase, or after a deletion.
     delete_phase: bool,
     ended: bool,
 }
 
-/// A deletion, and how many UUIDs of `alive` came before it.
+/// A deletion. `after` counts the UUIDs of `alive` that came before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Deletion {
     uuid: Uuid,
     after: usize,
 }
 
-/// What a message of the refresh means for the caller.
+/// Result of handling one message of the refresh.
 #[derive(Clone, Debug)]
 pub enum SyncEvent<'a> {
-    /// An entry with its attributes: new, changed, or (full refresh) simply there.
+    /// An entry with its attributes: a new or changed one, or any entry of a full refresh.
     Entry {
-        /// Its synchronisation UUID: entryUUID on OpenLDAP, nsUniqueId in UUID form on 389.
+        /// Its sync UUID: entryUUID on OpenLDAP, nsUniqueId in UUID form on 389.
         uuid: Uuid,
         /// The entry.
         entry: SearchResultEntry<'a>,
     },
-    /// Nothing to do now: recorded for the outcome, or of no meaning for a refresh.
+    /// Nothing to do. The session has recorded the message, or it has no meaning for a refresh.
     Ignored,
-    /// The server cannot continue from the cookie (result code 4096): start over without one. The
-    /// refresh has ended.
+    /// The server cannot continue from the cookie (result code 4096). The refresh has ended; start
+    /// one without a cookie.
     RefreshRequired {
-        /// What the server says about it.
+        /// The server's diagnostic message.
         diagnostic: Cow<'a, str>,
     },
-    /// The refresh has ended well.
+    /// The refresh has ended successfully.
     Finished(RefreshOutcome),
 }
 
-/// What a finished refresh says beside the entries. At most one of `present` and `deleted` says
-/// anything.
+/// Result of a finished refresh, apart from its entries. At most one of `present` and `deleted` has
+/// content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefreshOutcome {
-    /// What to send next time.
-    pub cookie: Cookie,
-    /// When set: these exist, everything else is gone, but for what slapd has left out
-    /// ([`Snapshot`]). Received entries included; sorted, without duplicates. Servers list UUIDs
+    /// The cookie for the next refresh.
+    pub cookie: NextCookie,
+    /// If set: these entries exist and all others are deleted, except entries that slapd omitted
+    /// ([`Snapshot`]). Includes received entries. Sorted, without duplicates. Servers list UUIDs
     /// that they never sent.
     pub present: Option<Vec<Uuid>>,
-    /// These are gone; sorted, without duplicates. One may have been handed out as
-    /// [`SyncEvent::Entry`] before: the deletion came later and counts.
+    /// Deleted entries, sorted, without duplicates. The session may have returned one as
+    /// [`SyncEvent::Entry`] before; the later deletion counts.
     pub deleted: Vec<Uuid>,
-    /// Deletions as the server counted them: duplicates, and UUIDs that were received again after
-    /// it, included. 389 loses the 51st.
+    /// Number of deletions that the server reported. Includes duplicates and entries that it sent
+    /// again later. 389 loses deletions from the 51st on.
     pub deletions_reported: usize,
-    /// SearchResultReference messages. Where they lead to is not followed.
+    /// Number of SearchResultReference messages. The client does not follow references.
     pub references: usize,
 }
 
-/// The cookie after a refresh.
+/// The cookie that a refresh yields for the next one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cookie {
-    /// None came: keep the one that was sent, if any.
+pub enum NextCookie {
+    /// The server sent no cookie. Keep the cookie of the request, if any.
     Absent,
-    /// An empty one came in answer to one that was sent: the server does not know that (slapd).
-    /// What was received is the whole content, but without a cookie every later run would be a full
-    /// one: run again without a cookie. Nothing is said about what is gone.
+    /// The server does not know the cookie of the request and answered with an empty one (slapd).
+    /// It sent the whole content, but nothing about deletions. Refresh again without a cookie:
+    /// otherwise every later refresh is a full one.
     Unusable,
-    /// A new one. If it is slapd's, it is merged with the one that was sent ([`merge_cookies`]).
+    /// A new cookie. A cookie of slapd is already merged with that of the request
+    /// ([`merge_cookies`]).
     New(Vec<u8>),
 }
 
 impl SyncSession {
-    /// A refresh asked for with `message_id` and `cookie`. An empty cookie counts as none: servers
-    /// answer it with the whole content.
+    /// A refresh requested with `message_id` and `cookie`. An empty cookie counts as none, because
+    /// servers answer it with the whole content.
     pub fn new(
         provider: Provider,
         cookie: Option<&[u8]>,
@@ -151,11 +151,11 @@ impl SyncSession {
         }
     }
 
-    /// Takes in the next message from the server.
+    /// Handles the next message from the server.
     ///
     /// # Errors
-    /// The refresh has failed, and nothing of it may be used: the server says so, or sends what
-    /// cannot be part of a refresh.
+    /// The server reported a failure, or sent a message that cannot belong to a refresh. The
+    /// refresh has failed: discard everything received.
     pub fn handle<'a>(&mut self, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
         if self.ended {
             return Err(SessionError::AfterEnd { operation: message.op.name() });
@@ -210,8 +210,8 @@ impl SyncSession {
         }
     }
 
-    /// A reference is counted. Its UUID is not part of the outcome: what is behind a reference is
-    /// never synchronised. 389 sends no UUID.
+    /// Counts a reference. Its UUID is not part of the outcome, because the target of a reference
+    /// is never synchronised. 389 sends no UUID with it.
     fn reference<'a>(&mut self, message: &LdapMessage<'a>) -> Result<SyncEvent<'a>, SessionError> {
         if let Some(state) = SyncState::find(&message.controls, &self.limits)? {
             self.note_cookie(state.cookie);
@@ -262,16 +262,17 @@ impl SyncSession {
         let done = SyncDone::find(&message.controls, &self.limits)?
             .ok_or(SessionError::MissingSyncDone)?;
         self.note_cookie(done.cookie);
-        // By the cookies' form, whatever the server says that it is: a slapd may hide that.
+        // The form of the cookies decides, because a slapd may hide its identity.
         if let (Some(sent), Some(new)) = (&self.sent, &self.cookie) {
-            // Merged, the cookie would claim what the server lacks, and no later refresh would
-            // bring it.
+            // A merged cookie would claim changes that this server lacks. No later refresh would
+            // then deliver them.
+            let (sent, new) = (Cookie::parse(sent), Cookie::parse(new));
             let is_older = if self.absence_means_deletion(done.refresh_deletes) {
-                is_behind_in_full
+                new.is_behind_in_full(&sent)
             } else {
-                is_behind
+                new.is_behind(&sent)
             };
-            if is_older(sent, new) {
+            if is_older {
                 return Err(SessionError::Behind);
             }
         }
@@ -289,7 +290,7 @@ impl SyncSession {
             deletions_reported,
             references: self.references,
         };
-        if outcome.cookie == Cookie::Unusable {
+        if outcome.cookie == NextCookie::Unusable {
             return outcome;
         }
         if self.absence_means_deletion(refresh_deletes) {
@@ -304,7 +305,8 @@ impl SyncSession {
         outcome
     }
 
-    /// Whether an entry that was not mentioned is gone; see the table in the module documentation.
+    /// True if an entry is deleted when the refresh does not mention it. The module documentation
+    /// has the table.
     fn absence_means_deletion(&self, refresh_deletes: bool) -> bool {
         match (&self.sent, self.provider) {
             (None, _) => true,
@@ -315,13 +317,13 @@ impl SyncSession {
         }
     }
 
-    fn next_cookie(&mut self) -> Cookie {
+    fn next_cookie(&mut self) -> NextCookie {
         match (self.cookie.take(), &self.sent) {
-            (None, _) => Cookie::Absent,
-            (Some(new), Some(_)) if new.is_empty() => Cookie::Unusable,
-            (Some(new), None) if new.is_empty() => Cookie::Absent,
-            (Some(new), Some(sent)) => Cookie::New(merge_cookies(sent, &new)),
-            (Some(new), None) => Cookie::New(new),
+            (None, _) => NextCookie::Absent,
+            (Some(new), Some(_)) if new.is_empty() => NextCookie::Unusable,
+            (Some(new), None) if new.is_empty() => NextCookie::Absent,
+            (Some(new), Some(sent)) => NextCookie::New(merge_cookies(sent, &new)),
+            (Some(new), None) => NextCookie::New(new),
         }
     }
 
@@ -354,9 +356,10 @@ impl SyncSession {
     }
 }
 
-/// The UUIDs deleted and not heard of again after their last deletion; sorted, without duplicates.
+/// The UUIDs that are deleted and do not occur again after their last deletion. Sorted, without
+/// duplicates.
 fn take_gone(deleted: &mut Vec<Deletion>, alive: &[Uuid]) -> Vec<Uuid> {
-    // Sorted by UUID, the last deletion of each first, so that dedup keeps it.
+    // Sorted by UUID, last deletion first: dedup keeps the first of equal UUIDs.
     deleted.sort_unstable_by(|a, b| a.uuid.cmp(&b.uuid).then(b.after.cmp(&a.after)));
     deleted.dedup_by_key(|deletion| deletion.uuid);
     let mut gone = std::mem::take(deleted);
@@ -375,7 +378,7 @@ fn take_gone(deleted: &mut Vec<Deletion>, alive: &[Uuid]) -> Vec<Uuid> {
     gone.into_iter().map(|deletion| deletion.uuid).collect()
 }
 
-/// RFC 4511 §4.4: the Notice of Disconnection ends everything, other unsolicited notifications are
+/// RFC 4511 §4.4: the Notice of Disconnection ends the session. Other unsolicited notifications are
 /// ignored.
 fn unsolicited<'a>(notification: &ExtendedResponse<'_>) -> Result<SyncEvent<'a>, SessionError> {
     if notification.is_notice_of_disconnection() {

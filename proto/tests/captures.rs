@@ -13,7 +13,7 @@ mod common;
 use common::{Case, cases, decode, frames, summarise, transcribe};
 use ldap_content_sync::sync_control::{SyncDone, SyncInfo, SyncState};
 use ldap_content_sync::{
-    Cookie, Limits, ProtocolOp, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent,
+    Limits, NextCookie, ProtocolOp, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent,
     SyncSession,
 };
 use rasn::prelude::*;
@@ -168,23 +168,25 @@ fn check_outcome(case: &Case, cookie: Option<&[u8]>, entries: &[Uuid], outcome: 
 
     let cookie = cookie.filter(|cookie| !cookie.is_empty());
     let next = match &told.cookie {
-        None => Cookie::Absent,
-        Some(next) if next.is_empty() => Cookie::Unusable,
+        None => NextCookie::Absent,
+        Some(next) if next.is_empty() => NextCookie::Unusable,
         // The one capture with the CSN of another provider in the request, which must not be lost.
         Some(next)
             if name.ends_with("30-cookie-other-sid") && case.provider == Provider::OpenLdap =>
         {
-            Cookie::New([next.as_slice(), b";20200101000000.000000Z#000000#007#000000"].concat())
+            NextCookie::New(
+                [next.as_slice(), b";20200101000000.000000Z#000000#007#000000"].concat(),
+            )
         }
-        Some(next) => Cookie::New(next.clone()),
+        Some(next) => NextCookie::New(next.clone()),
     };
     assert_eq!(outcome.cookie, next, "{name}");
-    assert_eq!(next == Cookie::Unusable, case.answer.contains("cookie=EMPTY"), "{name}");
+    assert_eq!(next == NextCookie::Unusable, case.answer.contains("cookie=EMPTY"), "{name}");
 
     let received: BTreeSet<Uuid> = told.entries.iter().copied().collect();
     let present: BTreeSet<Uuid> = told.present.union(&received).copied().collect();
     let absence_deletes = match (cookie, case.provider) {
-        _ if next == Cookie::Unusable => false,
+        _ if next == NextCookie::Unusable => false,
         (None, _) => true,
         (Some(_), Provider::Ds389) => false,
         (Some(_), _) => case.answer.ends_with("refreshDeletes=None]"),

@@ -9,7 +9,7 @@
 
 use ldap_content_sync::sync_control::{SYNC_DONE_OID, SYNC_INFO_OID, SYNC_STATE_OID};
 use ldap_content_sync::{
-    Cookie, LdapMessage, Limits, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent,
+    LdapMessage, Limits, NextCookie, Provider, RefreshOutcome, ResultCode, SessionError, SyncEvent,
     SyncSession,
 };
 use uuid::Uuid;
@@ -180,7 +180,7 @@ fn without_a_cookie_what_was_received_is_everything() {
             .unwrap();
             assert_eq!(entries, uuids(&[2, 1, 2]));
             assert_eq!(outcome.present, Some(uuids(&[1, 2])), "{provider:?} {rest:?}");
-            assert_eq!((outcome.deleted, outcome.cookie), (vec![], Cookie::New(b"c".to_vec())));
+            assert_eq!((outcome.deleted, outcome.cookie), (vec![], NextCookie::New(b"c".to_vec())));
         }
         assert_eq!(
             outcome(provider, None, &[wire::done(&[])]).present,
@@ -313,7 +313,7 @@ fn absence_means_deletion_only_where_the_server_says_so() {
             let outcome = outcome(provider, Some("old"), &messages);
             assert_eq!(outcome.present, present.map(uuids), "{what}, {provider:?}");
             assert_eq!(outcome.deleted, uuids(deleted), "{what}, {provider:?}");
-            assert_eq!(outcome.cookie, Cookie::New(b"new".to_vec()), "{what}, {provider:?}");
+            assert_eq!(outcome.cookie, NextCookie::New(b"new".to_vec()), "{what}, {provider:?}");
         }
     }
 }
@@ -367,27 +367,27 @@ fn cookies() {
     let changed = wire::cookie(&format!("rid=000,sid=001,csn={a2}"));
 
     for provider in ALL {
-        assert_eq!(new(provider, Some("old"), &[TRUE]), Cookie::Absent, "keep the one sent");
-        assert_eq!(new(provider, None, &[]), Cookie::Absent);
+        assert_eq!(new(provider, Some("old"), &[TRUE]), NextCookie::Absent, "keep the one sent");
+        assert_eq!(new(provider, None, &[]), NextCookie::Absent);
         assert_eq!(
             new(provider, None, &[&wire::cookie("")]),
-            Cookie::Absent,
+            NextCookie::Absent,
             "running again would not help"
         );
         assert_eq!(
             new(provider, None, &[&changed]),
-            Cookie::New(format!("rid=000,sid=001,csn={a2}").into_bytes())
+            NextCookie::New(format!("rid=000,sid=001,csn={a2}").into_bytes())
         );
     }
     // By its form: a slapd may hide what it is.
     for provider in [Provider::OpenLdap, Provider::Rfc4533] {
         assert_eq!(
             new(provider, Some(&sent), &[&changed, TRUE]),
-            Cookie::New(format!("rid=000,sid=001,csn={a2};{b1}").into_bytes())
+            NextCookie::New(format!("rid=000,sid=001,csn={a2};{b1}").into_bytes())
         );
         assert_eq!(
             new(provider, Some(&sent), &[&wire::cookie("opaque")]),
-            Cookie::New(b"opaque".to_vec())
+            NextCookie::New(b"opaque".to_vec())
         );
     }
 
@@ -409,13 +409,13 @@ fn cookies() {
     for (what, message) in early {
         let alone =
             outcome(Provider::Rfc4533, Some("old"), &[message.clone(), wire::done(&[TRUE])]);
-        assert_eq!(alone.cookie, Cookie::New(b"early".to_vec()), "{what}");
+        assert_eq!(alone.cookie, NextCookie::New(b"early".to_vec()), "{what}");
         let both = outcome(
             Provider::Rfc4533,
             Some("old"),
             &[message, wire::done(&[&wire::cookie("late"), TRUE])],
         );
-        assert_eq!(both.cookie, Cookie::New(b"late".to_vec()), "{what}");
+        assert_eq!(both.cookie, NextCookie::New(b"late".to_vec()), "{what}");
     }
 }
 
@@ -470,7 +470,7 @@ fn an_empty_cookie_for_a_cookie_says_nothing_about_deletions() {
             let outcome = outcome(provider, Some("garbage"), &messages);
             assert_eq!(
                 (outcome.cookie, outcome.present, outcome.deleted),
-                (Cookie::Unusable, None, vec![]),
+                (NextCookie::Unusable, None, vec![]),
                 "{provider:?}"
             );
         }

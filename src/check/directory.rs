@@ -13,7 +13,7 @@ use crate::content::changeset::Kind;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::computed::computed_attributes;
-use crate::directory::error::{Problem, Stage};
+use crate::directory::error::{DirectoryProblem, DirectoryStage};
 use crate::mapping::shown::roles;
 use crate::mapping::{Content, MISSING};
 use crate::sync::read::{self, Reading};
@@ -110,33 +110,37 @@ fn server(directory: &Directory) -> String {
 }
 
 /// The step that a connection failed in.
-fn failed_step(problem: &Problem) -> Step {
+fn failed_step(problem: &DirectoryProblem) -> Step {
     match problem {
-        Problem::Tls(_) => Step::TlsFiles,
-        Problem::BadHostName { .. }
-        | Problem::HostNotFound { .. }
-        | Problem::ResolverSilent { .. } => Step::Name,
-        Problem::NotConnected { .. } | Problem::NoUnixSocket { .. } => Step::Connection,
-        Problem::TlsFailed { .. }
-        | Problem::StartTlsRefused { .. }
-        | Problem::StartTlsInjection
-        | Problem::CertificateRejected { .. } => Step::Tls,
-        Problem::BindRefused { .. } => Step::Bind,
-        Problem::NoContentSync
-        | Problem::Behind { .. }
-        | Problem::MessageTooLarge { .. }
-        | Problem::UuidHidden { .. } => Step::ContentSync,
-        Problem::TimedOut { stage, .. }
-        | Problem::Closed { stage, .. }
-        | Problem::Lost { stage, .. }
-        | Problem::Disconnected { stage, .. }
-        | Problem::Malformed { stage, .. }
-        | Problem::Protocol { stage, .. }
-        | Problem::SearchFailed { stage, .. }
-        | Problem::TooManyEntries { stage, .. } => match stage {
-            Stage::StartTls | Stage::Handshake => Step::Tls,
-            Stage::Bind => Step::Bind,
-            Stage::RootDse | Stage::Search | Stage::Refresh => Step::ContentSync,
+        DirectoryProblem::Tls(_) => Step::TlsFiles,
+        DirectoryProblem::BadHostName { .. }
+        | DirectoryProblem::HostNotFound { .. }
+        | DirectoryProblem::ResolverSilent { .. } => Step::Name,
+        DirectoryProblem::NotConnected { .. } | DirectoryProblem::NoUnixSocket { .. } => {
+            Step::Connection
+        }
+        DirectoryProblem::TlsFailed { .. }
+        | DirectoryProblem::StartTlsRefused { .. }
+        | DirectoryProblem::StartTlsInjection
+        | DirectoryProblem::CertificateRejected { .. } => Step::Tls,
+        DirectoryProblem::BindRefused { .. } => Step::Bind,
+        DirectoryProblem::NoContentSync
+        | DirectoryProblem::Behind { .. }
+        | DirectoryProblem::MessageTooLarge { .. }
+        | DirectoryProblem::UuidHidden { .. } => Step::ContentSync,
+        DirectoryProblem::TimedOut { stage, .. }
+        | DirectoryProblem::Closed { stage, .. }
+        | DirectoryProblem::Lost { stage, .. }
+        | DirectoryProblem::Disconnected { stage, .. }
+        | DirectoryProblem::Malformed { stage, .. }
+        | DirectoryProblem::Protocol { stage, .. }
+        | DirectoryProblem::SearchFailed { stage, .. }
+        | DirectoryProblem::TooManyEntries { stage, .. } => match stage {
+            DirectoryStage::StartTls | DirectoryStage::Handshake => Step::Tls,
+            DirectoryStage::Bind => Step::Bind,
+            DirectoryStage::RootDse | DirectoryStage::Search | DirectoryStage::Refresh => {
+                Step::ContentSync
+            }
         },
     }
 }

@@ -1,48 +1,52 @@
-//! What to do about it: the remedies that the texts of [`super::error`] end with.
+//! Advice for the administrator, appended to the messages of [`super::error`].
 //!
-//! Scope: result codes and stages to words, nothing else. A text begins with the punctuation that
-//! joins it to what was said before.
+//! Scope: result codes and stages to text. Each text begins with the punctuation that joins it to
+//! the message.
 
 use ldap_content_sync::ResultCode;
 
-use super::error::Stage;
+use super::error::DirectoryStage;
 
-pub(super) fn silence_advice(stage: Stage) -> &'static str {
+pub(super) fn silence_advice(stage: DirectoryStage) -> &'static str {
     match stage {
-        Stage::Handshake => {
+        DirectoryStage::Handshake => {
             "; does this port speak TLS? a plain LDAP port waits for a request and never answers a handshake"
         }
-        Stage::Refresh => {
+        DirectoryStage::Refresh => {
             "; if the server only needs longer, raise ldap_timeout; 389 Directory Server never answers a sync request \
              that it does not understand: see its error log, and try once with --full-refresh"
         }
-        Stage::Search | Stage::RootDse => "; if the server only needs longer, raise ldap_timeout",
-        Stage::StartTls | Stage::Bind => "; is this an LDAP server, and is it well?",
+        DirectoryStage::Search | DirectoryStage::RootDse => {
+            "; if the server only needs longer, raise ldap_timeout"
+        }
+        DirectoryStage::StartTls | DirectoryStage::Bind => {
+            "; is this an LDAP server, and is it well?"
+        }
     }
 }
 
-pub(super) fn end_advice(stage: Stage) -> &'static str {
+pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
     match stage {
-        Stage::StartTls => "; is this the plain LDAP port (389)?",
-        Stage::Handshake => {
+        DirectoryStage::StartTls => "; is this the plain LDAP port (389)?",
+        DirectoryStage::Handshake => {
             "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true"
         }
-        Stage::Refresh => {
+        DirectoryStage::Refresh => {
             " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
         }
-        // GnuTLS, and so Debian's slapd, hangs up on a client without the certificate it demands.
-        Stage::Bind => {
+        // GnuTLS, and so Debian's slapd, hangs up on a client without a required certificate.
+        DirectoryStage::Bind => {
             "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log"
         }
-        Stage::Search | Stage::RootDse => "; was the server stopped? see its log",
+        DirectoryStage::Search | DirectoryStage::RootDse => "; was the server stopped? see its log",
     }
 }
 
-/// After a Notice of Disconnection (RFC 4511 section 4.4.1), which slapd sends when it is stopped,
-/// and the reason that it gave.
-pub(super) fn notice_advice(stage: Stage) -> &'static str {
+/// Advice after a Notice of Disconnection (RFC 4511 section 4.4.1). slapd sends one when it is
+/// stopped. The message already contains the server's reason.
+pub(super) fn notice_advice(stage: DirectoryStage) -> &'static str {
     match stage {
-        Stage::Refresh => "; what was read is void; the next run starts again",
+        DirectoryStage::Refresh => "; what was read is void; the next run starts again",
         _ => "; the next run tries again",
     }
 }
@@ -74,7 +78,7 @@ pub(super) fn bind_advice(code: ResultCode) -> &'static str {
     }
 }
 
-/// A bind by SASL EXTERNAL has neither DN nor password to check.
+/// Advice for SASL EXTERNAL, which has neither a DN nor a password to check.
 pub(super) fn external_advice(code: ResultCode) -> &'static str {
     match code {
         ResultCode::INVALID_CREDENTIALS
@@ -88,13 +92,13 @@ pub(super) fn external_advice(code: ResultCode) -> &'static str {
     }
 }
 
-/// As search_advice has it for UNWILLING_TO_PERFORM, where the refresh was a full one.
+/// Counterpart of the search_advice text for UNWILLING_TO_PERFORM, after a full refresh.
 pub(super) const BEHIND_IN_FULL: &str = ": the directory is older than what was synchronised before; it was restored from a backup, lost its latest \
      changes in a crash, or lags behind its replication partners; nothing was changed in Kanidm, because what the directory lacks would be \
      deleted there; bring the directory up to date and the next run goes on by itself; \
      if it is meant to be as it is, or if the configuration names another directory now, run once with --full-refresh";
 
-pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
+pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static str {
     match code {
         ResultCode::NO_SUCH_OBJECT => {
             ": the base does not exist, or this account may not see it, which the server does not tell apart; \
@@ -121,7 +125,7 @@ pub(super) fn search_advice(code: ResultCode, stage: Stage) -> &'static str {
             "; the search goes through more entries than the server allows this account; index the attributes of ldap_filter; \
              389 Directory Server: set nsLookThroughLimit: -1 on the account's entry"
         }
-        ResultCode::UNWILLING_TO_PERFORM if stage == Stage::Refresh => {
+        ResultCode::UNWILLING_TO_PERFORM if stage == DirectoryStage::Refresh => {
             ": the directory is older than what was synchronised before; it was restored from a backup, emptied, \
              or lost its latest changes in a crash; nothing was changed in Kanidm, and no full refresh was made, \
              because it would delete from Kanidm what the directory has lost; \

@@ -1,8 +1,8 @@
-//! A connected, authenticated directory: searches and the refresh.
+//! A connected and authenticated directory: searches and the refresh.
 //!
-//! Scope: which requests are sent, and what their answers mean. After an error other than a
-//! server's refusal of a search the connection may hold answers that nobody waits for: connect
-//! again.
+//! Scope: the requests and the meaning of their responses. After an error the connection may
+//! contain unread responses, so connect again. Only a search that the server refused leaves it
+//! usable.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
-use ldap_content_sync::sync_session::{Cookie, Provider};
+use ldap_content_sync::sync_session::{NextCookie, Provider, cookie_of_context};
 use ldap_content_sync::{
     LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry,
 };
@@ -18,22 +18,22 @@ use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
 use super::connection::Connection;
-use super::error::{DirectoryError, Problem, Stage, quote};
+use super::error::{DirectoryError, DirectoryProblem, DirectoryStage, quote};
 use super::flavour::{self, has_moved_on};
 use super::refresh::{self, Refresh};
 use super::root_dse::{self, RootDse};
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
 use crate::heartbeat::Heartbeat;
 
-/// How many searches [`Directory::search_each`] has under way. slapd queues 1000 of an
-/// authenticated connection.
+/// Maximum number of concurrent searches in [`Directory::search_each`]. slapd queues 1000 requests
+/// of an authenticated connection.
 const WINDOW: usize = 64;
 
-/// Codes that say that there is no such entry.
+/// Result codes for an entry that does not exist.
 const NO_SUCH_ENTRY: [ResultCode; 2] = [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX];
 
-/// Those, and codes that say that there is none for us: another server may have it, or the account
-/// may not see it.
+/// Result codes for an entry that does not exist, belongs to another server, or is invisible to the
+/// account.
 const NO_ENTRY: [ResultCode; 4] = [
     ResultCode::NO_SUCH_OBJECT,
     ResultCode::INVALID_DN_SYNTAX,
@@ -41,7 +41,7 @@ const NO_ENTRY: [ResultCode; 4] = [
     ResultCode::INSUFFICIENT_ACCESS_RIGHTS,
 ];
 
-/// A directory that this run is connected to. Dropping it unbinds.
+/// A connected directory. Dropping it unbinds.
 pub struct Directory {
     pub(super) connection: Connection,
     pub(super) limits: Limits,
@@ -53,17 +53,17 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Connects, authenticates, reads the root DSE, and makes sure that the server offers content
+    /// Connects, authenticates and reads the root DSE. Checks that the server offers content
     /// synchronisation.
     ///
     /// # Errors
-    /// Whatever is in the way, with what to do about it.
+    /// The failed stage, with advice for the administrator.
     pub fn connect(cfg: &DirectoryConfig) -> Result<Directory, DirectoryError> {
         Self::connect_watched(cfg, Heartbeat::default())
     }
 
-    /// The same, with somebody who hears of every step and every piece of data, from now on. No
-    /// wait in between is longer than twice `ldap_timeout`.
+    /// Like [`Directory::connect`]. The heartbeat also beats from now on at every step and every
+    /// piece of data. The time between two beats is at most twice `ldap_timeout`.
     ///
     /// # Errors
     /// As [`Directory::connect`].
@@ -74,7 +74,10 @@ impl Directory {
         Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
     }
 
-    fn establish(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, Problem> {
+    fn establish(
+        cfg: &DirectoryConfig,
+        heartbeat: Heartbeat,
+    ) -> Result<Directory, DirectoryProblem> {
         let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
         let mut directory = Directory {
             connection: Connection::open(cfg, limits, heartbeat)?,
@@ -92,52 +95,51 @@ impl Directory {
         };
         directory.root_dse = directory.read_root_dse()?;
         if !directory.root_dse.offers_content_sync() {
-            return Err(Problem::NoContentSync);
+            return Err(DirectoryProblem::NoContentSync);
         }
         Ok(directory)
     }
 
-    /// Whose dialect the server speaks.
+    /// The server's dialect of RFC 4533.
     pub fn provider(&self) -> Provider {
         self.root_dse.provider()
     }
 
-    /// The DN that the connection is bound as; `None` where the server does not tell.
+    /// The DN of the bind; `None` if the server does not reveal it.
     pub fn bound_as(&self) -> Option<&str> {
         self.bound_as.as_deref()
     }
 
-    /// What the server says about itself.
+    /// The root DSE of the server.
     pub fn root_dse(&self) -> &RootDse {
         &self.root_dse
     }
 
-    /// The server's certificate chain, its own first; empty on a unix socket.
+    /// The server's certificate chain, leaf first. Empty on a unix socket.
     pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.connection.peer_certificates()
     }
 
-    /// The attribute that holds an entry's sync UUID: `entryUUID`, `nsUniqueId` on 389.
+    /// Attribute with an entry's sync UUID: `nsUniqueId` on 389, otherwise `entryUUID`.
     /// [`flavour::sync_uuid`] reads it.
     pub fn uuid_attribute(&self) -> &'static str {
         flavour::uuid_attribute(self.provider())
     }
 
-    /// The entries with one of these sync UUIDs. Without any: no entry.
+    /// Filter for entries with one of these sync UUIDs. Without UUIDs it matches no entry.
     pub fn uuid_filter(&self, uuids: &[Uuid]) -> Filter {
         flavour::uuid_filter(self.provider(), uuids)
     }
 
-    /// Reads the content of `base_dn` and `filter` of the configuration: what changed since
-    /// `cookie`, or all of it.
+    /// Reads the configured content (`base_dn` and `filter`): the changes since `cookie`, or all of
+    /// it.
     ///
-    /// `attributes` are what `on_entry` gets to see; on 389 `nsUniqueId` may come with them.
-    /// References are not followed. What `on_entry` has got counts only when this returns
-    /// [`Refresh::Done`].
+    /// `on_entry` gets the requested `attributes`; on 389 it may also get `nsUniqueId`. References
+    /// are not followed. The entries are valid only if this returns [`Refresh::Done`].
     ///
     /// # Errors
-    /// The refresh failed; nothing of it may be used. A directory that is older than the cookie
-    /// (result code 53) is such an error: see there.
+    /// The refresh failed; discard everything received. This includes a directory that is older
+    /// than the cookie ([`DirectoryProblem::Behind`], or result code 53).
     pub fn refresh(
         &mut self,
         attributes: &[&str],
@@ -148,33 +150,34 @@ impl Directory {
             .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// Whether the server has taken changes since it gave this cookie, and would not mention an
-    /// entry that has come with one of them and has gone again when it is asked with the cookie:
-    /// 389. slapd mentions every entry that is gone; of unknown servers nothing is known.
+    /// True if 389 has recorded changes since this cookie.
+    ///
+    /// An entry may have been created and deleted by these changes. A refresh with the cookie then
+    /// reports no deletion on 389. slapd reports every deletion, so the result is false. It is also
+    /// false for unknown servers.
     ///
     /// # Errors
     /// The root DSE cannot be read.
-    pub fn is_ahead_of(&mut self, cookie: &Cookie) -> Result<bool, DirectoryError> {
-        let (Provider::Ds389, Cookie::New(cookie)) = (self.provider(), cookie) else {
+    pub fn is_ahead_of(&mut self, cookie: &NextCookie) -> Result<bool, DirectoryError> {
+        let (Provider::Ds389, NextCookie::New(cookie)) = (self.provider(), cookie) else {
             return Ok(false);
         };
         let dse = self.read_root_dse().map_err(|problem| problem.at(&self.uri))?;
         Ok(has_moved_on(cookie, &dse))
     }
 
-    /// A full refresh has shown an older directory than an earlier run has read: the error that
-    /// says so.
+    /// Error for a full refresh that showed an older state than an earlier run has read.
     pub fn behind(&self) -> DirectoryError {
-        Problem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
+        DirectoryProblem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
     }
 
-    /// An entry does not show its UUID: the error that says so.
+    /// Error for an entry that does not show its UUID.
     pub fn uuid_hidden(&self, dn: String) -> DirectoryError {
-        Problem::UuidHidden { dn, attribute: self.uuid_attribute() }.at(&self.uri)
+        DirectoryProblem::UuidHidden { dn, attribute: self.uuid_attribute() }.at(&self.uri)
     }
 
-    /// The state of slapd's database in the form of a cookie, from `contextCSN` of the suffix;
-    /// `None` where the account cannot read it.
+    /// The state of slapd's database as a cookie, from `contextCSN` of the suffix. `None` if the
+    /// account cannot read it.
     ///
     /// # Errors
     /// As [`Directory::search`].
@@ -200,11 +203,11 @@ impl Directory {
                 .flat_map(|attribute| attribute.values());
             csns.extend(values.filter_map(|value| str::from_utf8(value).ok()).map(str::to_owned));
         })?;
-        Ok((!csns.is_empty()).then(|| format!("rid=000,csn={}", csns.join(";")).into_bytes()))
+        Ok(cookie_of_context(&csns.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
-    /// Whether the first entry below `base` that matches shows one of these attributes. The right
-    /// to search by an attribute is not the right to read it.
+    /// True if the first matching entry below `base` shows one of these attributes. An account may
+    /// have the right to search by an attribute without the right to read it.
     ///
     /// # Errors
     /// As [`Directory::search`].
@@ -228,7 +231,7 @@ impl Directory {
         Ok(any)
     }
 
-    /// The first entry below `base` that matches.
+    /// Passes the first matching entry below `base` to `on_entry`.
     ///
     /// # Errors
     /// As [`Directory::search`].
@@ -241,11 +244,12 @@ impl Directory {
     ) -> Result<(), DirectoryError> {
         let search =
             SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
-        self.run_search(Stage::Search, &search, on_entry).map_err(|problem| problem.at(&self.uri))
+        self.run_search(DirectoryStage::Search, &search, on_entry)
+            .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// The descriptions of the attributes that the first entry below `base` that matches has,
-    /// without their values.
+    /// Attribute descriptions of the first matching entry below `base`, in lower case and without
+    /// values.
     ///
     /// # Errors
     /// As [`Directory::search`].
@@ -264,15 +268,15 @@ impl Directory {
         let mut note = |entry: &SearchResultEntry<'_>| {
             types.extend(entry.attributes().map(|found| found.description().to_ascii_lowercase()))
         };
-        self.run_search(Stage::Search, &search, &mut note)
+        self.run_search(DirectoryStage::Search, &search, &mut note)
             .map_err(|problem| problem.at(&self.uri))?;
         Ok(types)
     }
 
-    /// An ordinary search. References are not followed.
+    /// A plain search. References are not followed.
     ///
     /// # Errors
-    /// Every result code but success is one, a base that does not exist included.
+    /// Every result code except success, including that of a base that does not exist.
     pub fn search(
         &mut self,
         base: &str,
@@ -281,17 +285,19 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        self.one_search(Stage::Search, base, scope, filter, attributes, on_entry)
+        self.one_search(DirectoryStage::Search, base, scope, filter, attributes, on_entry)
             .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// Many small searches, sent ahead of their answers. `on_entry` is told which of them an entry
-    /// belongs to; their answers may come in any order. A base that does not exist, is no DN to the
-    /// server, is another server's, or is nothing that the account may see, has no entry: bases are
-    /// what anybody has written into a group.
+    /// Many small searches, sent without waiting for responses. `on_entry` gets the index of the
+    /// search. Responses may come in any order.
+    ///
+    /// A base yields no entry if it does not exist, is no valid DN for the server, belongs to
+    /// another server or is invisible to the account. Such bases are normal, because they come from
+    /// member values that users entered.
     ///
     /// # Errors
-    /// Every other result code than success, of any of the searches.
+    /// Any other result code except success, from any search.
     pub fn search_each(
         &mut self,
         searches: &[(String, Scope, &Filter)],
@@ -302,14 +308,14 @@ impl Directory {
             .map_err(|problem| problem.at(&self.uri))
     }
 
-    /// The same, where nobody but the directory itself has named the bases: what it may not show,
-    /// or sends elsewhere for, is an error.
+    /// Like [`Self::search_each`], for bases that the directory itself reported. A referral or
+    /// missing access rights are then an error.
     pub(super) fn many_searches(
         &mut self,
         searches: &[(String, Scope, &Filter)],
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), DirectoryProblem> {
         self.windowed(searches, attributes, &NO_SUCH_ENTRY, on_entry)
     }
 
@@ -319,7 +325,7 @@ impl Directory {
         attributes: &[&str],
         no_entry: &[ResultCode],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), DirectoryProblem> {
         let mut waiting = searches.iter().enumerate();
         let mut under_way: HashMap<u32, (usize, Answered)> = HashMap::with_capacity(WINDOW);
         loop {
@@ -327,28 +333,29 @@ impl Directory {
                 && let Some((index, (base, scope, filter))) = waiting.next()
             {
                 let search = ordinary(base, *scope, filter, attributes);
-                let id =
-                    self.connection.request(Stage::Search, |id| request::search(id, &search))?;
+                let id = self
+                    .connection
+                    .request(DirectoryStage::Search, |id| request::search(id, &search))?;
                 under_way.insert(id, (index, Answered::of(&search, &self.limits)));
             }
             if under_way.is_empty() {
                 return Ok(());
             }
-            let message = self.connection.message(Stage::Search)?;
+            let message = self.connection.message(DirectoryStage::Search)?;
             let Some((index, answered)) = under_way.get_mut(&message.message_id) else {
-                ignore_unsolicited(&message, Stage::Search)?;
+                ignore_unsolicited(&message, DirectoryStage::Search)?;
                 continue;
             };
             let base = searches.get(*index).map_or("", |(base, ..)| base.as_str());
-            match search_answer(&message, Stage::Search)? {
+            match search_answer(&message, DirectoryStage::Search)? {
                 SearchAnswer::Entry(entry) => {
-                    answered.count(Stage::Search, base)?;
+                    answered.count(DirectoryStage::Search, base)?;
                     on_entry(*index, entry);
                 }
                 SearchAnswer::Ignored => {}
                 SearchAnswer::Done(result) => {
                     if !no_entry.contains(&result.code) {
-                        succeeded(result, Stage::Search, base)?;
+                        succeeded(result, DirectoryStage::Search, base)?;
                     }
                     under_way.remove(&message.message_id);
                 }
@@ -358,22 +365,22 @@ impl Directory {
 
     pub(super) fn one_search(
         &mut self,
-        stage: Stage,
+        stage: DirectoryStage,
         base: &str,
         scope: Scope,
         filter: &Filter,
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), DirectoryProblem> {
         self.run_search(stage, &ordinary(base, scope, filter, attributes), on_entry)
     }
 
     fn run_search(
         &mut self,
-        stage: Stage,
+        stage: DirectoryStage,
         search: &SearchRequest<'_>,
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
-    ) -> Result<(), Problem> {
+    ) -> Result<(), DirectoryProblem> {
         let id = self.connection.request(stage, |id| request::search(id, search))?;
         let mut answered = Answered::of(search, &self.limits);
         loop {
@@ -389,7 +396,7 @@ impl Directory {
                     }
                 }
                 SearchAnswer::Ignored => {}
-                // The limit of the client, reached.
+                // The size limit of the request was reached.
                 SearchAnswer::Done(result)
                     if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED =>
                 {
@@ -400,24 +407,24 @@ impl Directory {
         }
     }
 
-    fn bind(&mut self, bind: &Bind) -> Result<(), Problem> {
-        let id = self.connection.request(Stage::Bind, |id| match bind {
+    fn bind(&mut self, bind: &Bind) -> Result<(), DirectoryProblem> {
+        let id = self.connection.request(DirectoryStage::Bind, |id| match bind {
             Bind::Simple { dn, password } => {
                 request::bind_simple(id, dn, password.expose().as_bytes())
             }
             Bind::External => request::bind_external(id),
         })?;
         loop {
-            let message = self.connection.message(Stage::Bind)?;
+            let message = self.connection.message(DirectoryStage::Bind)?;
             if message.message_id != id {
-                ignore_unsolicited(&message, Stage::Bind)?;
+                ignore_unsolicited(&message, DirectoryStage::Bind)?;
                 continue;
             }
             return match &message.op {
                 ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => {
                     Ok(())
                 }
-                ProtocolOp::BindResponse(answer) => Err(Problem::BindRefused {
+                ProtocolOp::BindResponse(answer) => Err(DirectoryProblem::BindRefused {
                     dn: match bind {
                         Bind::Simple { dn, .. } => Some(dn.clone()),
                         Bind::External => None,
@@ -425,19 +432,19 @@ impl Directory {
                     code: answer.result.code,
                     diagnostic: quote(&answer.result.diagnostic),
                 }),
-                other => Err(out_of_place(&message, other, Stage::Bind)),
+                other => Err(out_of_place(&message, other, DirectoryStage::Bind)),
             };
         }
     }
 
-    /// The DN of an account that bound without naming it. A server that does not know the operation
-    /// tells nothing.
-    fn who_am_i(&mut self) -> Result<Option<String>, Problem> {
-        let id = self.connection.request(Stage::Bind, request::who_am_i)?;
+    /// The DN of an account that bound without naming it. `None` if the server does not support the
+    /// operation.
+    fn who_am_i(&mut self) -> Result<Option<String>, DirectoryProblem> {
+        let id = self.connection.request(DirectoryStage::Bind, request::who_am_i)?;
         loop {
-            let message = self.connection.message(Stage::Bind)?;
+            let message = self.connection.message(DirectoryStage::Bind)?;
             if message.message_id != id {
-                ignore_unsolicited(&message, Stage::Bind)?;
+                ignore_unsolicited(&message, DirectoryStage::Bind)?;
                 continue;
             }
             return match &message.op {
@@ -447,16 +454,16 @@ impl Directory {
                         .and_then(|identity| identity.strip_prefix("dn:"))
                         .map(str::to_owned))
                 }
-                other => Err(out_of_place(&message, other, Stage::Bind)),
+                other => Err(out_of_place(&message, other, DirectoryStage::Bind)),
             };
         }
     }
 
-    pub(super) fn read_root_dse(&mut self) -> Result<RootDse, Problem> {
+    pub(super) fn read_root_dse(&mut self) -> Result<RootDse, DirectoryProblem> {
         let mut dse = RootDse::default();
         let anything = Filter::Present { attribute: "objectClass".into() };
         self.one_search(
-            Stage::RootDse,
+            DirectoryStage::RootDse,
             "",
             Scope::Base,
             &anything,
@@ -482,11 +489,11 @@ impl fmt::Debug for Directory {
     }
 }
 
-/// Counts the entries that answer a search. A server that answers without end would fill memory.
+/// Counts the entries of a search. A server that sends entries without end would fill the memory.
 struct Answered {
     entries: usize,
     most: usize,
-    /// The size limit of the request. A server need not keep to it.
+    /// The size limit of the request. A server may ignore it.
     wanted: usize,
 }
 
@@ -503,17 +510,21 @@ impl Answered {
         }
     }
 
-    /// Whether an entry is within the size limit.
-    fn count(&mut self, stage: Stage, base: &str) -> Result<bool, Problem> {
+    /// Counts one entry. Returns true if it is within the size limit.
+    fn count(&mut self, stage: DirectoryStage, base: &str) -> Result<bool, DirectoryProblem> {
         if self.entries == self.most {
-            return Err(Problem::TooManyEntries { stage, base: base.to_owned(), most: self.most });
+            return Err(DirectoryProblem::TooManyEntries {
+                stage,
+                base: base.to_owned(),
+                most: self.most,
+            });
         }
         self.entries += 1;
         Ok(self.entries <= self.wanted)
     }
 }
 
-/// A search without limits of its own.
+/// A search without size or time limit.
 fn ordinary<'a>(
     base: &'a str,
     scope: Scope,
@@ -532,30 +543,32 @@ fn ordinary<'a>(
     }
 }
 
-/// With TLS 1.3 a client is done before the server has looked at its certificate. One that does not
-/// accept it may say so in an alert, or just hang up (slapd with GnuTLS), which the client sees
-/// where it waits for the answer to its first request.
-fn blame_certificate(problem: Problem, cfg: &DirectoryConfig) -> Problem {
+/// Replaces the error of a closed connection by one about the client certificate, if there is one.
+/// In TLS 1.3 the client finishes the handshake before the server checks its certificate. The
+/// server may reject it with an alert or just hang up (slapd with GnuTLS). The client sees this
+/// only while it waits for its first response.
+fn blame_certificate(problem: DirectoryProblem, cfg: &DirectoryConfig) -> DirectoryProblem {
     match (problem, &cfg.client_cert) {
-        (Problem::Closed { .. } | Problem::Lost { .. }, Some((certificate, _))) => {
-            Problem::CertificateRejected { certificate: certificate.clone() }
-        }
+        (
+            DirectoryProblem::Closed { .. } | DirectoryProblem::Lost { .. },
+            Some((certificate, _)),
+        ) => DirectoryProblem::CertificateRejected { certificate: certificate.clone() },
         (problem, _) => problem,
     }
 }
 
-/// What a message means for an ordinary search.
+/// Meaning of a message for a plain search.
 enum SearchAnswer<'m, 'a> {
     Entry(&'m SearchResultEntry<'a>),
-    /// A reference, or an intermediate response that nobody asked for.
+    /// A reference, or an unrequested intermediate response.
     Ignored,
     Done(&'m LdapResult<'a>),
 }
 
 fn search_answer<'m, 'a>(
     message: &'m LdapMessage<'a>,
-    stage: Stage,
-) -> Result<SearchAnswer<'m, 'a>, Problem> {
+    stage: DirectoryStage,
+) -> Result<SearchAnswer<'m, 'a>, DirectoryProblem> {
     match &message.op {
         ProtocolOp::SearchResultEntry(entry) => Ok(SearchAnswer::Entry(entry)),
         ProtocolOp::SearchResultReference(reference) => {
@@ -571,10 +584,14 @@ fn search_answer<'m, 'a>(
     }
 }
 
-fn succeeded(result: &LdapResult<'_>, stage: Stage, base: &str) -> Result<(), Problem> {
+fn succeeded(
+    result: &LdapResult<'_>,
+    stage: DirectoryStage,
+    base: &str,
+) -> Result<(), DirectoryProblem> {
     match result.code {
         ResultCode::SUCCESS => Ok(()),
-        code => Err(Problem::SearchFailed {
+        code => Err(DirectoryProblem::SearchFailed {
             stage,
             base: base.to_owned(),
             code,
@@ -583,23 +600,30 @@ fn succeeded(result: &LdapResult<'_>, stage: Stage, base: &str) -> Result<(), Pr
     }
 }
 
-/// A message that answers none of our requests: an unsolicited notification (RFC 4511 §4.4) other
-/// than the Notice of Disconnection changes nothing, anything else is an error.
-fn ignore_unsolicited(message: &LdapMessage<'_>, stage: Stage) -> Result<(), Problem> {
+/// Handles a message that answers no request. Unsolicited notifications (RFC 4511 §4.4) are
+/// ignored, except the Notice of Disconnection. Anything else is an error.
+fn ignore_unsolicited(
+    message: &LdapMessage<'_>,
+    stage: DirectoryStage,
+) -> Result<(), DirectoryProblem> {
     match &message.op {
         ProtocolOp::ExtendedResponse(notice)
             if message.message_id == 0 && notice.is_notice_of_disconnection() =>
         {
             let (code, diagnostic) = (notice.result.code, quote(&notice.result.diagnostic));
-            Err(Problem::Disconnected { stage, code, diagnostic })
+            Err(DirectoryProblem::Disconnected { stage, code, diagnostic })
         }
         ProtocolOp::ExtendedResponse(_) if message.message_id == 0 => Ok(()),
         other => Err(out_of_place(message, other, stage)),
     }
 }
 
-fn out_of_place(message: &LdapMessage<'_>, op: &ProtocolOp<'_>, stage: Stage) -> Problem {
-    Problem::Protocol {
+fn out_of_place(
+    message: &LdapMessage<'_>,
+    op: &ProtocolOp<'_>,
+    stage: DirectoryStage,
+) -> DirectoryProblem {
+    DirectoryProblem::Protocol {
         stage,
         reason: format!(
             "{} with message ID {} answers no request of ours",

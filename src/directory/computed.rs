@@ -1,13 +1,15 @@
-//! Attributes that a server computes: their values change, and the entry counts as unchanged.
+//! Attributes whose values a server computes, so that they change while the entry counts as
+//! unchanged.
 //!
-//! Scope: which attributes of a filter these are. Content synchronisation does not report an entry
-//! that comes into a filter on one of them, or leaves it: the run has to list who matches.
-//! 389 writes `memberOf` into the entry, but it does not report entries that leave a filter.
+//! Scope: finding such attributes in a filter. Content synchronisation does not report an entry
+//! that starts or stops to match a filter through them. The run must then list the matching entries
+//! itself. 389 writes `memberOf` into the entry, but does not report entries that leave a filter.
 
 use ldap_content_sync::filter::Filter;
 
-/// Computed, or written without a new `entryCSN`: by the overlays memberof, dynlist and ppolicy of
-/// OpenLDAP, by plugins and roles of 389, and from the entry's place in the tree.
+/// Attributes that are computed, or written without a new `entryCSN`. Sources: the overlays
+/// memberof, dynlist and ppolicy of OpenLDAP, plugins and roles of 389, and the entry's place in
+/// the tree.
 const COMPUTED: &[&str] = &[
     "memberOf",
     "isMemberOf",
@@ -22,7 +24,7 @@ const COMPUTED: &[&str] = &[
     "authTimestamp",
 ];
 
-/// Maintained by the server, but only when the entry itself changes.
+/// Attributes that the server maintains but changes only with the entry itself.
 const STEADY: &[&str] = &[
     "objectClass",
     "structuralObjectClass",
@@ -35,22 +37,22 @@ const STEADY: &[&str] = &[
     "modifiersName",
 ];
 
-/// The computed attributes that a filter names, once each, as it spells them first.
+/// The computed attributes in a filter, each once, in the spelling of its first occurrence.
 pub fn computed_attributes(filter: &Filter) -> Vec<String> {
     let mut found = attributes(filter);
     found.retain(|name| is_among(COMPUTED, name));
     found
 }
 
-/// The other attributes that a filter names: whether the server computes one of them has to be
-/// asked.
+/// The attributes in a filter that are in neither list. The caller must ask the server if it
+/// computes one of them.
 pub fn other_attributes(filter: &Filter) -> Vec<String> {
     let mut found = attributes(filter);
     found.retain(|name| !name.is_empty() && !is_among(COMPUTED, name) && !is_among(STEADY, name));
     found
 }
 
-/// Every attribute of a filter without its options; `entryDN` where the filter looks at the DN.
+/// Every attribute in a filter, without options. `entryDN` where the filter matches against the DN.
 fn attributes(filter: &Filter) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     collect(filter, &mut |attribute, dn_attributes| {
@@ -67,7 +69,7 @@ fn is_among<S: AsRef<str>>(names: &[S], name: &str) -> bool {
     names.iter().any(|other| other.as_ref().eq_ignore_ascii_case(name))
 }
 
-/// Tells `found` of each attribute, and whether its part of the filter looks at the DN as well.
+/// Calls `found` with each attribute, and with true if its part of the filter also matches the DN.
 fn collect(filter: &Filter, found: &mut impl FnMut(&str, bool)) {
     match filter {
         Filter::And(parts) | Filter::Or(parts) => {

@@ -1,8 +1,8 @@
-//! A connection that carries whole LDAP messages: TLS over TCP, StartTLS, or a unix socket.
+//! A connection for whole LDAP messages: TLS over TCP, StartTLS, or a unix socket.
 //!
-//! Scope: opening, sending, the next message, closing. Every wait ends ([`crate::net::deadline`]).
-//! No value of type [`Connection`] exists before TLS stands, so nothing but the StartTLS request
-//! itself can be sent in clear.
+//! Scope: opening, sending, receiving and closing, each with a deadline ([`crate::net::deadline`]).
+//! A [`Connection`] over TCP exists only after the TLS handshake. Only the StartTLS request can
+//! therefore be sent in clear text.
 
 use std::io;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ldap_content_sync::{
 use rustls::pki_types::{CertificateDer, ServerName};
 use zeroize::Zeroizing;
 
-use super::error::{Problem, Stage, quote};
+use super::error::{DirectoryProblem, DirectoryStage, quote};
 use super::frame_buffer::FrameBuffer;
 use super::tls_session::TlsSession;
 use crate::config::sync::{DirectoryConfig, LdapUri};
@@ -23,39 +23,39 @@ use crate::net::deadline::Deadline;
 use crate::net::socket::{ConnectError, Socket};
 use crate::net::tls::{Roots, TlsOptions, client_config};
 
-/// Read at once from a unix socket.
+/// Maximum bytes of one read from a unix socket.
 const PIECE: usize = 64 * 1024;
 
-/// The message ID of StartTLS, which is the first request where there is one.
+/// Message ID of StartTLS, the first request on its connection.
 const START_TLS_ID: u32 = 1;
 
-/// RFC 4511 §4.1.1.1: maxInt.
+/// maxInt, RFC 4511 §4.1.1.1.
 const LAST_MESSAGE_ID: u32 = i32::MAX as u32;
 
 pub(super) struct Connection {
     socket: Socket,
-    /// `None` on a unix socket only.
+    /// `None` only on a unix socket.
     tls: Option<TlsSession>,
     frames: FrameBuffer,
-    /// The last message, where it was an entry beyond the limit.
+    /// The last message, if it was an entry above the size limit.
     oversized: Option<Oversized>,
     timeout: Duration,
     limits: Limits,
-    /// The ID of the last request; 1 is left to StartTLS.
+    /// ID of the last request. ID 1 is reserved for StartTLS.
     last_id: u32,
-    /// Hears of every piece that was read.
+    /// Beats for every piece of data that is read.
     heartbeat: Heartbeat,
 }
 
-/// Why no message came, or none was sent.
+/// Reason why sending or receiving a message failed.
 #[derive(Debug)]
 pub(super) enum WireError {
     Io(io::Error),
-    /// `trickling`: bytes came, but too slowly for a whole message.
+    /// `trickling`: bytes arrived, but too slowly for a whole message.
     TimedOut {
         trickling: bool,
     },
-    /// `announced`: by close_notify.
+    /// `announced`: the peer sent close_notify.
     Closed {
         announced: bool,
     },
@@ -75,16 +75,17 @@ impl WireError {
 }
 
 impl Connection {
-    /// Connects as configured, up to and with TLS.
+    /// Connects as configured, including the TLS handshake.
     pub(super) fn open(
         cfg: &DirectoryConfig,
         limits: Limits,
         heartbeat: Heartbeat,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, DirectoryProblem> {
         let (socket, tls, frames) = match &cfg.uri {
             LdapUri::Unix(path) => {
-                let socket = Socket::connect_unix(path, cfg.timeout)
-                    .map_err(|reason| Problem::NoUnixSocket { path: path.clone(), reason })?;
+                let socket = Socket::connect_unix(path, cfg.timeout).map_err(|reason| {
+                    DirectoryProblem::NoUnixSocket { path: path.clone(), reason }
+                })?;
                 (socket, None, FrameBuffer::default())
             }
             LdapUri::Tls { host, port, starttls } => {
@@ -106,38 +107,43 @@ impl Connection {
         })
     }
 
-    /// Sends a request, and says which message ID it was given.
+    /// Sends a request and returns its message ID.
     pub(super) fn request(
         &mut self,
-        stage: Stage,
+        stage: DirectoryStage,
         encode: impl FnOnce(u32) -> Vec<u8>,
-    ) -> Result<u32, Problem> {
+    ) -> Result<u32, DirectoryProblem> {
         let id = self.next_id();
-        // Wiped: a bind holds the password.
+        // Erased from memory after use: a bind request contains the password.
         let request = Zeroizing::new(encode(id));
-        self.send(&request).map_err(|error| Problem::from_wire(error, stage, self.timeout))?;
+        self.send(&request)
+            .map_err(|error| DirectoryProblem::from_wire(error, stage, self.timeout))?;
         Ok(id)
     }
 
-    /// The next message, whatever it answers.
-    pub(super) fn message(&mut self, stage: Stage) -> Result<LdapMessage<'_>, Problem> {
+    /// Waits for the next message, to whichever request it belongs.
+    pub(super) fn message(
+        &mut self,
+        stage: DirectoryStage,
+    ) -> Result<LdapMessage<'_>, DirectoryProblem> {
         let (timeout, limits) = (self.timeout, self.limits);
         self.oversized = None;
-        let len = self.receive().map_err(|error| Problem::from_wire(error, stage, timeout))?;
+        let len =
+            self.receive().map_err(|error| DirectoryProblem::from_wire(error, stage, timeout))?;
         let message = match &self.oversized {
             Some(entry) => entry.decode(&limits),
             None => LdapMessage::decode(self.frames.take(len), &limits),
         };
-        message.map_err(|error| Problem::from_decode(error, stage))
+        message.map_err(|error| DirectoryProblem::from_decode(error, stage))
     }
 
-    /// The peer's certificate chain, its own first; empty on a unix socket.
+    /// The server's certificate chain, leaf first. Empty on a unix socket.
     pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.as_ref().map(TlsSession::peer_certificates).unwrap_or_default()
     }
 
-    /// Sends a last request and says that nothing more comes. What fails is of no interest any
-    /// more, and is not waited for long.
+    /// Sends a last request and closes the TLS session. Errors no longer matter, so it ignores them
+    /// and waits at most one second a step.
     pub(super) fn close(&mut self, encode: impl FnOnce(u32) -> Vec<u8>) {
         const LONGEST: Duration = Duration::from_secs(1);
         self.timeout = self.timeout.min(LONGEST);
@@ -160,10 +166,11 @@ impl Connection {
         }
     }
 
-    /// Waits for a message: how long it is, or 0 and [`Connection::oversized`] has it.
+    /// Waits for a message and returns its length. After an oversized entry it returns 0 and the
+    /// entry is in `oversized`.
     fn receive(&mut self) -> Result<usize, WireError> {
-        // The clock is asked only where there is something to wait for: most messages are here
-        // already.
+        // Most messages are already in the buffer, so the deadline starts only when there is a
+        // wait.
         let (mut deadline, mut oversized) = (None, None);
         loop {
             if oversized.is_none() {
@@ -222,7 +229,7 @@ fn open_tls(
     starttls: bool,
     limits: &Limits,
     heartbeat: &Heartbeat,
-) -> Result<(Socket, TlsSession, FrameBuffer), Problem> {
+) -> Result<(Socket, TlsSession, FrameBuffer), DirectoryProblem> {
     let config = client_config(&TlsOptions {
         roots: cfg.ca.as_deref().map_or(Roots::System, Roots::Bundle),
         verify_ca: cfg.verify_ca,
@@ -232,15 +239,19 @@ fn open_tls(
             .as_ref()
             .map(|(certificate, key)| (certificate.as_path(), key.as_path())),
     })
-    .map_err(Problem::Tls)?;
+    .map_err(DirectoryProblem::Tls)?;
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Problem::BadHostName { host: host.to_owned() })?;
+        .map_err(|_| DirectoryProblem::BadHostName { host: host.to_owned() })?;
     let mut socket = Socket::connect(host, port, cfg.timeout).map_err(|error| match error {
-        ConnectError::NotFound(reason) => Problem::HostNotFound { host: host.to_owned(), reason },
-        ConnectError::ResolverSilent => {
-            Problem::ResolverSilent { host: host.to_owned(), timeout: cfg.timeout }
+        ConnectError::NotFound(reason) => {
+            DirectoryProblem::HostNotFound { host: host.to_owned(), reason }
         }
-        ConnectError::Failed(attempts) => Problem::NotConnected { attempts, timeout: cfg.timeout },
+        ConnectError::ResolverSilent => {
+            DirectoryProblem::ResolverSilent { host: host.to_owned(), timeout: cfg.timeout }
+        }
+        ConnectError::Failed(attempts) => {
+            DirectoryProblem::NotConnected { attempts, timeout: cfg.timeout }
+        }
     })?;
     heartbeat.beat();
     if starttls {
@@ -250,15 +261,22 @@ fn open_tls(
     let mut frames = FrameBuffer::default();
     let tls =
         TlsSession::handshake(config, name, &mut socket, &mut frames, &Deadline::step(cfg.timeout))
-            .map_err(|error| Problem::from_wire(error, Stage::Handshake, cfg.timeout))?;
+            .map_err(|error| {
+                DirectoryProblem::from_wire(error, DirectoryStage::Handshake, cfg.timeout)
+            })?;
     Ok((socket, tls, frames))
 }
 
-/// StartTLS, RFC 4511 §4.14. Data behind the answer would have been sent before TLS protects it:
-/// somebody on the path could have added it, and it would be taken for an answer given under TLS.
-/// What is still in the kernel's buffer is read as TLS records and fails there.
-fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<(), Problem> {
-    let wire = |error| Problem::from_wire(error, Stage::StartTls, timeout);
+/// StartTLS, RFC 4511 §4.14. Data after the response is an error: it was sent before TLS protected
+/// the connection. An attacker on the network path may have injected it, and the client would take
+/// it for a protected response. Injected bytes that are still in the kernel's buffer are read as
+/// TLS records and fail there.
+fn start_tls(
+    socket: &mut Socket,
+    timeout: Duration,
+    limits: &Limits,
+) -> Result<(), DirectoryProblem> {
+    let wire = |error| DirectoryProblem::from_wire(error, DirectoryStage::StartTls, timeout);
     let deadline = Deadline::step(timeout);
     socket
         .write_all(&request::start_tls(START_TLS_ID), &deadline)
@@ -273,15 +291,15 @@ fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<
         fill(socket, &mut frames, &deadline).map_err(wire)?;
     };
     if frames.len() > len {
-        return Err(Problem::StartTlsInjection);
+        return Err(DirectoryProblem::StartTlsInjection);
     }
     let message = LdapMessage::decode(frames.take(len), limits)
-        .map_err(|e| Problem::from_decode(e, Stage::StartTls))?;
+        .map_err(|e| DirectoryProblem::from_decode(e, DirectoryStage::StartTls))?;
     match message.op {
         ProtocolOp::ExtendedResponse(answer) if message.message_id == START_TLS_ID => {
             match answer.result.code {
                 ResultCode::SUCCESS => Ok(()),
-                code => Err(Problem::StartTlsRefused {
+                code => Err(DirectoryProblem::StartTlsRefused {
                     code,
                     diagnostic: quote(&answer.result.diagnostic),
                 }),
@@ -291,7 +309,11 @@ fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<
             if message.message_id == 0 && answer.is_notice_of_disconnection() =>
         {
             let (code, diagnostic) = (answer.result.code, quote(&answer.result.diagnostic));
-            Err(Problem::Disconnected { stage: Stage::StartTls, code, diagnostic })
+            Err(DirectoryProblem::Disconnected {
+                stage: DirectoryStage::StartTls,
+                code,
+                diagnostic,
+            })
         }
         other => {
             let reason = format!(
@@ -299,7 +321,7 @@ fn start_tls(socket: &mut Socket, timeout: Duration, limits: &Limits) -> Result<
                 other.name(),
                 message.message_id
             );
-            Err(Problem::Protocol { stage: Stage::StartTls, reason })
+            Err(DirectoryProblem::Protocol { stage: DirectoryStage::StartTls, reason })
         }
     }
 }

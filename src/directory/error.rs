@@ -1,7 +1,7 @@
-//! What can go wrong with the directory, in words: what, where, and what to do about it.
+//! Errors of the directory side, with the place, the reason and advice.
 //!
-//! Scope: texts for the operator. No message holds a password or an attribute value; what the
-//! server says is quoted, made harmless.
+//! Scope: texts for the administrator. No message contains a password or an attribute value. Text
+//! from the server is quoted with control characters removed.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,21 +18,21 @@ use super::connection::WireError;
 use crate::config::sync::LdapUri;
 use crate::net::tls_error::{TlsError, explain};
 
-/// A failure, and the directory it happened with.
+/// A failure and the directory it concerns.
 #[derive(Debug)]
 pub struct DirectoryError {
-    /// `ldap_uri` as it was understood.
+    /// `ldap_uri` as it was parsed.
     pub uri: String,
-    /// What went wrong. Boxed: a result should not be the size of its rarest error.
-    pub problem: Box<Problem>,
+    /// The failure. Boxed to keep results small.
+    pub problem: Box<DirectoryProblem>,
 }
 
-/// What went wrong.
+/// Kinds of failures of the directory.
 #[derive(Debug)]
-pub enum Problem {
+pub enum DirectoryProblem {
     /// The TLS files cannot be used.
     Tls(TlsError),
-    /// The host cannot be a name in a certificate.
+    /// The host is not valid as a name in a certificate.
     BadHostName {
         /// The host of `ldap_uri`.
         host: String,
@@ -41,7 +41,7 @@ pub enum Problem {
     HostNotFound {
         /// The host of `ldap_uri`.
         host: String,
-        /// What the resolver says.
+        /// The resolver's error.
         reason: io::Error,
     },
     /// The resolver did not answer.
@@ -51,87 +51,88 @@ pub enum Problem {
         /// `ldap_timeout`.
         timeout: Duration,
     },
-    /// No address took the connection.
+    /// No address accepted the connection.
     NotConnected {
-        /// Every address tried, and why it failed.
+        /// Every address tried, with its error.
         attempts: Vec<(SocketAddr, io::Error)>,
         /// `ldap_timeout`.
         timeout: Duration,
     },
-    /// The unix socket took no connection.
+    /// The unix socket accepted no connection.
     NoUnixSocket {
         /// The socket.
         path: PathBuf,
-        /// Why not.
+        /// The I/O error.
         reason: io::Error,
     },
     /// The server did not answer.
     TimedOut {
-        /// What was waited for.
-        stage: Stage,
+        /// The stage that waited.
+        stage: DirectoryStage,
         /// `ldap_timeout`.
         timeout: Duration,
-        /// Bytes kept coming, but the message was not complete in ten times that.
+        /// True if bytes kept arriving, but the message was incomplete after ten times the
+        /// time-out.
         trickling: bool,
     },
     /// The server ended the connection.
     Closed {
-        /// What was waited for.
-        stage: Stage,
-        /// It said so by TLS close_notify; otherwise the connection just ended.
+        /// The stage that waited.
+        stage: DirectoryStage,
+        /// True if the server sent TLS close_notify. Otherwise the connection just ended.
         announced: bool,
     },
     /// The connection broke.
     Lost {
-        /// What was under way.
-        stage: Stage,
-        /// How.
+        /// The stage in progress.
+        stage: DirectoryStage,
+        /// The I/O error.
         reason: io::Error,
     },
     /// TLS failed.
     TlsFailed {
-        /// What was under way.
-        stage: Stage,
-        /// In words, with what to do.
+        /// The stage in progress.
+        stage: DirectoryStage,
+        /// The reason with advice.
         reason: String,
     },
-    /// The server does not agree to StartTLS.
+    /// The server refused StartTLS.
     StartTlsRefused {
-        /// Its result code.
+        /// The server's result code.
         code: ResultCode,
-        /// Its words.
+        /// The server's diagnostic message.
         diagnostic: String,
     },
-    /// Unencrypted data came behind the answer to StartTLS.
+    /// Unencrypted data after the response to StartTLS.
     StartTlsInjection,
     /// Notice of Disconnection, RFC 4511 §4.4.1.
     Disconnected {
-        /// What was under way.
-        stage: Stage,
-        /// The server's reason.
+        /// The stage in progress.
+        stage: DirectoryStage,
+        /// The server's result code.
         code: ResultCode,
-        /// Its words.
+        /// The server's diagnostic message.
         diagnostic: String,
     },
-    /// A message that is no entry exceeds `max_ber_size`.
+    /// A message that is not an entry exceeds `max_ber_size`.
     MessageTooLarge {
-        /// Bytes it announces.
+        /// Bytes announced.
         size: usize,
-        /// The limit, bytes.
+        /// The limit in bytes.
         limit: usize,
     },
     /// A message is not LDAP.
     Malformed {
-        /// What was under way.
-        stage: Stage,
-        /// What is wrong and where.
+        /// The stage in progress.
+        stage: DirectoryStage,
+        /// The decoding error.
         reason: DecodeError,
     },
-    /// A message that has no place here.
+    /// A valid message that is not allowed at this stage.
     Protocol {
-        /// What was under way.
-        stage: Stage,
-        /// What is wrong with it.
+        /// The stage in progress.
+        stage: DirectoryStage,
+        /// The violation of the protocol.
         reason: String,
     },
     /// The server refused the bind.
@@ -140,58 +141,58 @@ pub enum Problem {
         dn: Option<String>,
         /// The result code.
         code: ResultCode,
-        /// The server's words.
+        /// The server's diagnostic message.
         diagnostic: String,
     },
-    /// The server ended the connection during the bind, and there is a client certificate that may
-    /// be why.
+    /// The server ended the connection during the bind, and the client certificate may be the
+    /// reason.
     CertificateRejected {
-        /// `ldap_client_cert`
+        /// `ldap_client_cert`.
         certificate: PathBuf,
     },
     /// The server ended a search with an error.
     SearchFailed {
-        /// Which one.
-        stage: Stage,
+        /// The stage of the search.
+        stage: DirectoryStage,
         /// The search base.
         base: String,
         /// The result code.
         code: ResultCode,
-        /// The server's words.
+        /// The server's diagnostic message.
         diagnostic: String,
     },
-    /// The server answered a search with more entries than it may have.
+    /// The server answered a search with more entries than allowed.
     TooManyEntries {
-        /// Which one.
-        stage: Stage,
+        /// The stage of the search.
+        stage: DirectoryStage,
         /// The search base.
         base: String,
-        /// How many it may have.
+        /// Maximum number of entries.
         most: usize,
     },
-    /// The server answered for an older state than the cookie it was sent, or than the one of an
-    /// earlier run.
+    /// The server's state is older than the cookie of the request, or than the cookie of an earlier
+    /// run.
     Behind {
         /// The search base.
         base: String,
-        /// No cookie was sent.
+        /// True for a refresh without a cookie.
         full: bool,
     },
     /// The root DSE does not announce content synchronisation.
     NoContentSync,
-    /// An entry cannot be found by its UUID although it is there.
+    /// An entry exists, but a search by its UUID does not find it.
     UuidHidden {
-        /// The entry.
+        /// DN of the entry.
         dn: String,
-        /// The attribute that holds the UUID.
+        /// Attribute with the UUID.
         attribute: &'static str,
     },
 }
 
-/// What was under way.
+/// The stage in progress when a failure occurred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// StartTLS, up to its answer.
+pub enum DirectoryStage {
+    /// StartTLS, up to its response.
     StartTls,
     /// The TLS handshake.
     Handshake,
@@ -199,43 +200,46 @@ pub enum Stage {
     Bind,
     /// Reading the root DSE.
     RootDse,
-    /// An ordinary search.
+    /// A plain search.
     Search,
     /// The refresh, RFC 4533.
     Refresh,
 }
 
-impl Problem {
-    /// The error that users see.
+impl DirectoryProblem {
+    /// Adds the directory to the failure.
     pub(super) fn at(self, uri: &LdapUri) -> DirectoryError {
         DirectoryError { uri: spell(uri), problem: Box::new(self) }
     }
 
-    /// A failure of the wire in words.
-    pub(super) fn from_wire(error: WireError, stage: Stage, timeout: Duration) -> Self {
+    /// Converts a failure of the connection.
+    pub(super) fn from_wire(error: WireError, stage: DirectoryStage, timeout: Duration) -> Self {
         match error {
-            WireError::Io(reason) => Problem::Lost { stage, reason },
-            WireError::TimedOut { trickling } => Problem::TimedOut { stage, timeout, trickling },
-            WireError::Closed { announced } => Problem::Closed { stage, announced },
-            WireError::Tls(error) => {
-                Problem::TlsFailed { stage, reason: explain(&error, "ldap_ca") }
+            WireError::Io(reason) => DirectoryProblem::Lost { stage, reason },
+            WireError::TimedOut { trickling } => {
+                DirectoryProblem::TimedOut { stage, timeout, trickling }
             }
-            WireError::Frame(reason) => Problem::from_decode(reason, stage),
+            WireError::Closed { announced } => DirectoryProblem::Closed { stage, announced },
+            WireError::Tls(error) => {
+                DirectoryProblem::TlsFailed { stage, reason: explain(&error, "ldap_ca") }
+            }
+            WireError::Frame(reason) => DirectoryProblem::from_decode(reason, stage),
         }
     }
 
-    /// A message that cannot be decoded.
-    pub(super) fn from_decode(reason: DecodeError, stage: Stage) -> Self {
+    /// Converts a decoding error.
+    pub(super) fn from_decode(reason: DecodeError, stage: DirectoryStage) -> Self {
         match reason.kind {
             DecodeErrorKind::MessageTooLarge { size, max } => {
-                Problem::MessageTooLarge { size, limit: max }
+                DirectoryProblem::MessageTooLarge { size, limit: max }
             }
-            _ => Problem::Malformed { stage, reason },
+            _ => DirectoryProblem::Malformed { stage, reason },
         }
     }
 }
 
-/// What a server says, in one line of bounded length that cannot drive a terminal.
+/// Quotes text from a server: one line of at most 300 characters, without control characters that
+/// could affect a terminal.
 pub(super) fn quote(text: &str) -> String {
     const LONGEST: usize = 300;
     let mut line: String =
@@ -269,122 +273,122 @@ impl fmt::Display for DirectoryError {
 impl error::Error for DirectoryError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match &*self.problem {
-            Problem::Tls(reason) => Some(reason),
-            Problem::Malformed { reason, .. } => Some(reason),
-            Problem::HostNotFound { reason, .. }
-            | Problem::NoUnixSocket { reason, .. }
-            | Problem::Lost { reason, .. } => Some(reason),
+            DirectoryProblem::Tls(reason) => Some(reason),
+            DirectoryProblem::Malformed { reason, .. } => Some(reason),
+            DirectoryProblem::HostNotFound { reason, .. }
+            | DirectoryProblem::NoUnixSocket { reason, .. }
+            | DirectoryProblem::Lost { reason, .. } => Some(reason),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for DirectoryStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Stage::StartTls => "StartTLS",
-            Stage::Handshake => "the TLS handshake",
-            Stage::Bind => "the bind",
-            Stage::RootDse => "reading the root DSE",
-            Stage::Search => "a search",
-            Stage::Refresh => "the refresh",
+            DirectoryStage::StartTls => "StartTLS",
+            DirectoryStage::Handshake => "the TLS handshake",
+            DirectoryStage::Bind => "the bind",
+            DirectoryStage::RootDse => "reading the root DSE",
+            DirectoryStage::Search => "a search",
+            DirectoryStage::Refresh => "the refresh",
         })
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for DirectoryProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::Tls(reason) => reason.fmt(f),
-            Problem::BadHostName { host } => {
+            DirectoryProblem::Tls(reason) => reason.fmt(f),
+            DirectoryProblem::BadHostName { host } => {
                 write!(f, "{host:?} is neither a DNS name nor an IP address, so no certificate can be for it; check ldap_uri")
             }
-            Problem::HostNotFound { host, reason } => {
+            DirectoryProblem::HostNotFound { host, reason } => {
                 write!(f, "host {host} not found: {reason}; check the host in ldap_uri and this machine's name resolution")
             }
-            Problem::ResolverSilent { host, timeout } => write!(
+            DirectoryProblem::ResolverSilent { host, timeout } => write!(
                 f,
                 "looking up host {host} got no answer within {}; check this machine's name resolution (/etc/resolv.conf)",
                 seconds(*timeout)
             ),
-            Problem::NotConnected { attempts, timeout } => fmt_attempts(f, attempts, *timeout),
-            Problem::NoUnixSocket { path, reason } => fmt_unix(f, path, reason),
-            Problem::TimedOut { stage, timeout, trickling: true } => write!(
+            DirectoryProblem::NotConnected { attempts, timeout } => fmt_attempts(f, attempts, *timeout),
+            DirectoryProblem::NoUnixSocket { path, reason } => fmt_unix(f, path, reason),
+            DirectoryProblem::TimedOut { stage, timeout, trickling: true } => write!(
                 f,
                 "{stage} timed out: a message was still incomplete after ten times {}; the connection is too slow, \
                  or something on the path holds data back; ldap_timeout sets the time",
                 seconds(*timeout)
             ),
-            Problem::TimedOut { stage, timeout, .. } => {
+            DirectoryProblem::TimedOut { stage, timeout, .. } => {
                 write!(f, "{stage} timed out: the server was silent for {} (ldap_timeout)", seconds(*timeout))?;
                 f.write_str(silence_advice(*stage))
             }
-            Problem::Closed { stage, announced } => {
+            DirectoryProblem::Closed { stage, announced } => {
                 let how = if *announced { "closed the connection" } else { "cut the connection off" };
                 write!(f, "the server {how} during {stage}")?;
                 f.write_str(end_advice(*stage))
             }
-            Problem::Lost { stage, reason } => {
+            DirectoryProblem::Lost { stage, reason } => {
                 write!(f, "the connection broke during {stage}: {reason}")?;
                 f.write_str(end_advice(*stage))
             }
-            Problem::TlsFailed { stage: Stage::Handshake, reason } => f.write_str(reason),
-            Problem::TlsFailed { stage, reason } => write!(f, "during {stage}: {reason}"),
-            Problem::StartTlsRefused { code, diagnostic } => {
+            DirectoryProblem::TlsFailed { stage: DirectoryStage::Handshake, reason } => f.write_str(reason),
+            DirectoryProblem::TlsFailed { stage, reason } => write!(f, "during {stage}: {reason}"),
+            DirectoryProblem::StartTlsRefused { code, diagnostic } => {
                 write!(f, "the server does not agree to StartTLS: {}", said(*code, diagnostic))?;
                 f.write_str("; nothing was sent in clear; set up TLS on the server, or use ldaps://")
             }
-            Problem::StartTlsInjection => f.write_str(
+            DirectoryProblem::StartTlsInjection => f.write_str(
                 "unencrypted data came behind the answer to StartTLS: somebody on the path may be trying to slip in answers; \
                  the connection was given up; use ldaps:// and examine the network",
             ),
-            Problem::Disconnected { stage, code, diagnostic } => {
+            DirectoryProblem::Disconnected { stage, code, diagnostic } => {
                 write!(f, "the server ended the connection during {stage}, giving as its reason: {}", said(*code, diagnostic))?;
                 f.write_str(notice_advice(*stage))
             }
-            Problem::MessageTooLarge { size, limit } => write!(
+            DirectoryProblem::MessageTooLarge { size, limit } => write!(
                 f,
                 "a message of {size} bytes exceeds the limit of {limit} bytes, and is no entry: raise max_ber_size to more than {size}"
             ),
-            Problem::Malformed { stage, reason } => {
+            DirectoryProblem::Malformed { stage, reason } => {
                 write!(f, "during {stage} the server sent what is not LDAP: {reason}; is this an LDAP server?")
             }
-            Problem::Protocol { stage, reason } => write!(f, "during {stage} the server broke the protocol: {reason}"),
-            Problem::BindRefused { dn, code, diagnostic } => {
+            DirectoryProblem::Protocol { stage, reason } => write!(f, "during {stage} the server broke the protocol: {reason}"),
+            DirectoryProblem::BindRefused { dn, code, diagnostic } => {
                 let who = dn.as_deref().unwrap_or("SASL EXTERNAL");
                 write!(f, "the bind as {who} was refused: {}", said(*code, diagnostic))?;
                 f.write_str(if dn.is_some() { bind_advice(*code) } else { external_advice(*code) })
             }
-            Problem::CertificateRejected { certificate } => write!(
+            DirectoryProblem::CertificateRejected { certificate } => write!(
                 f,
                 "the server ended the connection during the bind, as some do that do not accept the client certificate; \
                  is the one in {} expired, or issued by a CA that the server does not trust? the server's log may say so",
                 certificate.display()
             ),
-            Problem::SearchFailed { stage, base, code, diagnostic } => {
+            DirectoryProblem::SearchFailed { stage, base, code, diagnostic } => {
                 write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
                 f.write_str(search_advice(*code, *stage))
             }
-            Problem::TooManyEntries { stage, base, most: 1 } => {
+            DirectoryProblem::TooManyEntries { stage, base, most: 1 } => {
                 write!(f, "{stage} of the single entry {base:?} was answered with several entries: the server breaks the protocol")
             }
-            Problem::TooManyEntries { stage, base, most } => write!(
+            DirectoryProblem::TooManyEntries { stage, base, most } => write!(
                 f,
                 "{stage} below {base:?} was answered with more than {most} entries, the limit of this tool. \
                  Check that ldap_uri names the right server, or narrow ldap_sync_base_dn"
             ),
-            Problem::Behind { base, full } => {
+            DirectoryProblem::Behind { base, full } => {
                 let refresh = if *full { "full refresh" } else { "refresh" };
                 write!(f, "the {refresh} below {base:?} showed an older state than an earlier run has read")?;
-                f.write_str(if *full { BEHIND_IN_FULL } else { search_advice(ResultCode::UNWILLING_TO_PERFORM, Stage::Refresh) })
+                f.write_str(if *full { BEHIND_IN_FULL } else { search_advice(ResultCode::UNWILLING_TO_PERFORM, DirectoryStage::Refresh) })
             }
-            Problem::NoContentSync => f.write_str(
+            DirectoryProblem::NoContentSync => f.write_str(
                 "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \
                  OpenLDAP: load the module syncprov and add the overlay to the database; \
                  389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\" and restart it; \
                  and the sync account has to be allowed to read the root DSE",
             ),
-            Problem::UuidHidden { dn, attribute } => write!(
+            DirectoryProblem::UuidHidden { dn, attribute } => write!(
                 f,
                 "the entry {dn:?} cannot be found by its {attribute}: give the sync account the rights to search and to read \
                  {attribute} on every entry below the base"
@@ -441,7 +445,7 @@ fn seconds(time: Duration) -> String {
     format!("{} s", time.as_secs_f64())
 }
 
-/// The result code, and what the server says about it where it says something.
+/// The result code, and the server's diagnostic message if it is not empty.
 fn said(code: ResultCode, diagnostic: &str) -> String {
     if diagnostic.is_empty() { code.to_string() } else { format!("{code}, \"{diagnostic}\"") }
 }

@@ -1,20 +1,21 @@
-//! What each server does differently, as far as it is no matter of the protocol: the attribute that
-//! holds the sync UUID, its spelling, and 389's changelog.
+//! Differences between servers outside the sync protocol: the attribute with the sync UUID, its
+//! spelling, and 389's changelog.
 //!
-//! Scope: pure functions. How the refresh itself differs stands in
-//! [`ldap_content_sync::sync_session`].
+//! Scope: pure functions. [`ldap_content_sync::sync_session`] handles the differences of the
+//! refresh itself.
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
-use ldap_content_sync::sync_session::Provider;
+use ldap_content_sync::sync_session::{Cookie, Provider};
 use uuid::Uuid;
 
 use super::root_dse::RootDse;
 
-/// 389 loses deletions from the 51st on, so a run that reports as many as fit may have lost some.
+/// 389 reports at most this many deletions and loses the rest. A run with this many may be
+/// incomplete.
 pub(super) const DS389_DELETIONS: usize = 50;
 
-/// The attribute whose value is the sync UUID.
+/// The attribute with the sync UUID.
 pub(super) fn uuid_attribute(provider: Provider) -> &'static str {
     match provider {
         Provider::Ds389 => "nsUniqueId",
@@ -22,7 +23,7 @@ pub(super) fn uuid_attribute(provider: Provider) -> &'static str {
     }
 }
 
-/// A value of that attribute.
+/// Parses a value of the UUID attribute.
 pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
     match provider {
         Provider::Ds389 => parse_ns_unique_id(value),
@@ -30,16 +31,16 @@ pub(super) fn parse_uuid(provider: Provider, value: &[u8]) -> Option<Uuid> {
     }
 }
 
-/// The sync UUID of an entry that was read with the attribute
-/// [`super::client::Directory::uuid_attribute`]. `None` where that is absent, or no UUID. A
-/// function of its own, so that it can be called while a search of the directory is under way.
+/// The sync UUID of an entry that was read with [`super::client::Directory::uuid_attribute`].
+/// `None` if that attribute is missing or is no UUID. This is a free function so that callers can
+/// use it during a search, which borrows the directory.
 pub fn sync_uuid(provider: Provider, entry: &SearchResultEntry<'_>) -> Option<Uuid> {
     let name = uuid_attribute(provider);
     let attribute = entry.attributes().find(|attribute| attribute.is(name))?;
     parse_uuid(provider, attribute.values().next()?)
 }
 
-/// How that attribute spells a UUID.
+/// Writes a UUID as a value of the UUID attribute.
 pub(super) fn spell_uuid(provider: Provider, uuid: Uuid) -> String {
     match provider {
         Provider::Ds389 => spell_ns_unique_id(uuid),
@@ -47,7 +48,7 @@ pub(super) fn spell_uuid(provider: Provider, uuid: Uuid) -> String {
     }
 }
 
-/// The entries with one of these UUIDs.
+/// Filter for entries with one of these UUIDs.
 pub(super) fn uuid_filter(provider: Provider, uuids: &[Uuid]) -> Filter {
     let equality = |uuid: &Uuid| Filter::Equality {
         attribute: uuid_attribute(provider).to_owned(),
@@ -56,7 +57,7 @@ pub(super) fn uuid_filter(provider: Provider, uuids: &[Uuid]) -> Filter {
     Filter::Or(uuids.iter().map(equality).collect())
 }
 
-/// 389 puts the dashes elsewhere: `ac60034b-349811ed-a50d919b-4b1a5ec0`.
+/// 389 places the dashes differently: `ac60034b-349811ed-a50d919b-4b1a5ec0`.
 fn parse_ns_unique_id(value: &[u8]) -> Option<Uuid> {
     let text = std::str::from_utf8(value).ok()?;
     let groups: Vec<&str> = text.split('-').collect();
@@ -73,15 +74,14 @@ fn spell_ns_unique_id(uuid: Uuid) -> String {
     format!("{:08x}-{:08x}-{:08x}-{:08x}", group(96), group(64), group(32), group(0))
 }
 
-/// Why 389's changelog cannot continue from the cookie, if it cannot. The server itself says
-/// nothing when changes were trimmed, or the changelog was made anew: it answers with what it still
-/// has.
+/// Reason why 389's changelog cannot continue from the cookie; `None` if it can. The server does
+/// not report a trimmed or recreated changelog. It sends only the changes that it still has.
 ///
-/// A changelog that was made anew and has grown beyond the cookie's number since then, without
-/// being trimmed, looks like one that is intact.
+/// One case stays undetected: a recreated changelog that has grown past the cookie's number without
+/// being trimmed.
 pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
-    let Some(seen) = change_number(cookie) else {
-        // Asking with it is no way to find out: 389 does not answer a cookie with a NUL at all.
+    let Some(seen) = Cookie::parse(cookie).change_number() else {
+        // Asking the server is no alternative: 389 never answers a cookie with a NUL.
         return Some("the cookie is not one of 389 Directory Server".into());
     };
     let (Some(first), Some(last)) = (dse.first_change_number, dse.last_change_number) else {
@@ -104,19 +104,12 @@ pub(super) fn changelog_gap(cookie: &[u8], dse: &RootDse) -> Option<String> {
     }
 }
 
-/// Whether 389 has recorded changes that are newer than the cookie.
+/// True if 389 has recorded changes since the cookie.
 pub(super) fn has_moved_on(cookie: &[u8], dse: &RootDse) -> bool {
-    change_number(cookie).zip(dse.last_change_number).is_some_and(|(seen, last)| last > seen)
-}
-
-/// The number at the end of `host:port#bindDN:base:filter#number`. slapd's cookies end with one as
-/// well, which says nothing.
-fn change_number(cookie: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(cookie)
-        .ok()
-        .filter(|text| !text.contains('\0') && !text.starts_with("rid="))?;
-    let (_, number) = text.rsplit_once('#')?;
-    number.parse().ok()
+    Cookie::parse(cookie)
+        .change_number()
+        .zip(dse.last_change_number)
+        .is_some_and(|(seen, last)| last > seen)
 }
 
 #[cfg(test)]
@@ -179,8 +172,8 @@ mod tests {
             )
             .is_some()
         };
-        // number of the cookie, first and last of the changelog, whether something is missing
-        // between
+        // (number of the cookie, first and last number of the changelog, true if changes are
+        // missing)
         for (number, first, last, missing) in [
             ("42", 1, 42, false),
             ("42", 43, 50, false),

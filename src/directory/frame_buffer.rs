@@ -1,7 +1,7 @@
-//! Bytes in, whole LDAP messages out.
+//! Receive buffer: takes bytes and returns whole LDAP messages.
 //!
-//! Scope: one growing buffer; messages are decoded where they lie in it. It grows with what has
-//! arrived, never with what a length promises, up to the message limit plus one piece read.
+//! Scope: one growing buffer; messages are decoded in place. It grows with received bytes only,
+//! never with an announced length. Its maximum size is the message limit plus one read.
 
 use std::io;
 
@@ -10,24 +10,23 @@ use ldap_content_sync::{DecodeError, Frame, frame};
 #[derive(Debug, Default)]
 pub(super) struct FrameBuffer {
     bytes: Vec<u8>,
-    /// Everything before this was handed out.
+    /// Bytes before this offset were already taken.
     start: usize,
 }
 
 impl FrameBuffer {
-    /// How many bytes were not handed out yet.
+    /// Number of bytes not yet taken.
     pub(super) fn len(&self) -> usize {
         self.bytes.len().saturating_sub(self.start)
     }
 
-    /// Appends what has arrived.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, arrived: &[u8]) {
         self.compact();
         self.bytes.extend_from_slice(arrived);
     }
 
-    /// Appends up to `at_most` bytes that `read` puts into the slice it is given; it says how many
-    /// they are.
+    /// Appends up to `at_most` bytes. `read` writes them to its slice and returns their number.
     pub(super) fn push_with(
         &mut self,
         at_most: usize,
@@ -41,7 +40,7 @@ impl FrameBuffer {
         result
     }
 
-    /// The length of the next message, `None` while it is incomplete.
+    /// Length of the next message; `None` if it is incomplete.
     pub(super) fn next_len(&self, max_message: usize) -> Result<Option<usize>, DecodeError> {
         Ok(match frame(self.waiting(), max_message)? {
             Frame::Complete { len } => Some(len),
@@ -49,20 +48,20 @@ impl FrameBuffer {
         })
     }
 
-    /// What was not handed out yet.
+    /// Bytes not yet taken.
     pub(super) fn waiting(&self) -> &[u8] {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Hands out the next `len` bytes.
+    /// Takes the next `len` bytes.
     pub(super) fn take(&mut self, len: usize) -> &[u8] {
         let from = self.start;
         self.start = from.saturating_add(len).min(self.bytes.len());
         self.bytes.get(from..self.start).unwrap_or_default()
     }
 
-    /// Moves the incomplete message to the front. It is shorter than what was read with it, so
-    /// nothing large is moved twice.
+    /// Moves the incomplete message to the front. It is shorter than the data of one read, so large
+    /// data is never moved twice.
     fn compact(&mut self) {
         if self.start > 0 {
             self.bytes.drain(..self.start);
@@ -75,7 +74,7 @@ impl FrameBuffer {
 mod tests {
     use super::*;
 
-    /// Two LDAPMessages of an unbind request, which are as short as messages get.
+    /// Two unbind requests, the shortest possible LDAPMessages.
     const TWO: [u8; 14] = [0x30, 5, 2, 1, 1, 0x42, 0, 0x30, 5, 2, 1, 2, 0x42, 0];
 
     #[test]

@@ -1,39 +1,38 @@
-//! What slapd leaves out of a refresh without a word: entries that are changed while it is under
-//! way.
+//! Entries that slapd omits from a refresh because they change during it.
 //!
-//! Scope: OpenLDAP, known by the form of its cookies: a root DSE may hide what server it is. A
-//! refresh shows the directory as of the cookie that it ends with. An entry whose `entryCSN` is
-//! newer is neither sent nor named as present, and where absence means deletion it would be deleted
-//! from Kanidm; so would everything that a slapd has changed since its last checkpoint, after a
-//! crash. Such entries are looked for, and read, by ordinary searches.
+//! Scope: OpenLDAP. The form of the cookie identifies it, because a root DSE may hide the server's
+//! product. A refresh shows the directory as of its final cookie. slapd neither sends an entry with
+//! a newer `entryCSN` nor lists it as present. Where absence means deletion, Kanidm would lose that
+//! entry. After a crash it would lose everything that slapd has changed since its last checkpoint.
+//! Plain searches therefore find and read such entries.
 
 use std::collections::HashSet;
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
-use ldap_content_sync::sync_session::{Cookie, RefreshOutcome, Snapshot};
+use ldap_content_sync::sync_session::{Cookie, NextCookie, RefreshOutcome, Snapshot};
 use uuid::Uuid;
 
 use super::client::Directory;
-use super::error::{Problem, Stage};
+use super::error::{DirectoryProblem, DirectoryStage};
 use super::flavour::sync_uuid;
 use super::refresh::read_again;
 
 const ENTRY_CSN: &str = "entryCSN";
 
-/// Adds them to what the refresh has received, and to what is present. Nothing to do where only
-/// deletions that are named count.
+/// Adds the omitted entries to the received and present ones. An outcome with explicit deletions
+/// only needs nothing.
 pub(super) fn complete(
     directory: &mut Directory,
     attributes: &[&str],
     outcome: &mut RefreshOutcome,
     on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
-) -> Result<(), Problem> {
-    let (Some(present), Cookie::New(cookie)) = (&outcome.present, &outcome.cookie) else {
+) -> Result<(), DirectoryProblem> {
+    let (Some(present), NextCookie::New(cookie)) = (&outcome.present, &outcome.cookie) else {
         return Ok(());
     };
-    let Some(snapshot) = Snapshot::of(cookie) else { return Ok(()) };
+    let Some(snapshot) = Cookie::parse(cookie).snapshot() else { return Ok(()) };
     let candidates = candidates(directory, &snapshot)?;
     let missing: Vec<Uuid> =
         candidates.into_iter().filter(|uuid| present.binary_search(uuid).is_err()).collect();
@@ -52,9 +51,12 @@ pub(super) fn complete(
     Ok(())
 }
 
-/// The entries of the content that may have been left out. Where the account may not see
-/// `entryCSN`: all there are.
-fn candidates(directory: &mut Directory, snapshot: &Snapshot<'_>) -> Result<Vec<Uuid>, Problem> {
+/// The entries of the content that slapd may have omitted. All entries of the content if the
+/// account cannot read `entryCSN`.
+fn candidates(
+    directory: &mut Directory,
+    snapshot: &Snapshot<'_>,
+) -> Result<Vec<Uuid>, DirectoryProblem> {
     let (base, provider, uuid_attribute) =
         (directory.base.clone(), directory.provider(), directory.uuid_attribute());
     let mut filter = directory.filter.clone();
@@ -68,7 +70,7 @@ fn candidates(directory: &mut Directory, snapshot: &Snapshot<'_>) -> Result<Vec<
     }
     let (mut found, mut nameless) = (Vec::new(), None);
     directory.one_search(
-        Stage::Refresh,
+        DirectoryStage::Refresh,
         &base,
         Scope::Subtree,
         &filter,
@@ -83,14 +85,14 @@ fn candidates(directory: &mut Directory, snapshot: &Snapshot<'_>) -> Result<Vec<
         },
     )?;
     match nameless {
-        Some(dn) => Err(Problem::UuidHidden { dn, attribute: uuid_attribute }),
+        Some(dn) => Err(DirectoryProblem::UuidHidden { dn, attribute: uuid_attribute }),
         None => Ok(found),
     }
 }
 
-/// Whether the account may search by `entryCSN`, to judge by the base. One that may not even see
-/// the base may not, either.
-fn shows_csn(directory: &mut Directory, base: &str) -> Result<bool, Problem> {
+/// True if the base entry shows its `entryCSN`, so that a search by it is reliable. An account
+/// without access to the base gets false.
+fn shows_csn(directory: &mut Directory, base: &str) -> Result<bool, DirectoryProblem> {
     let filter = Filter::Present { attribute: ENTRY_CSN.to_owned() };
     let mut shown = false;
     let search = [(base.to_owned(), Scope::Base, &filter)];

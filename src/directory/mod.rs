@@ -1,10 +1,10 @@
-//! The LDAP side: from the configuration to decoded entries.
+//! The directory side: from the configuration to decoded LDAP entries.
 //!
-//! A `connection` carries messages, the [`client`] binds and searches, and a [`refresh`] reads the
-//! content synchronisation of RFC 4533. [`flavour`] holds what OpenLDAP and 389 do differently.
-//! [`error`] says what failed and what to do.
+//! A `connection` carries messages. A [`client`] binds and searches. A [`refresh`] runs the content
+//! synchronisation of RFC 4533. [`flavour`] contains the differences between OpenLDAP and 389.
+//! [`error`] describes failures and their remedies.
 //!
-//! Rule: this room never sees Kanidm, and maps nothing.
+//! Rule: this module knows nothing of Kanidm and maps no attributes.
 
 mod advice;
 pub mod client;

@@ -1,7 +1,7 @@
-//! The refresh: the content of the configured base and filter, whole or as changes since a cookie.
+//! The refresh: reads the configured content, either all of it or the changes since a cookie.
 //!
-//! Scope: asking for it, and mending what 389 leaves out. What its messages mean is
-//! [`ldap_content_sync::sync_session`]'s.
+//! Scope: the request, and the repair of 389's omissions. [`ldap_content_sync::sync_session`]
+//! interprets the messages.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,52 +9,52 @@ use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest, SyncRequest};
 use ldap_content_sync::sync_session::{
-    Cookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession,
+    NextCookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession,
 };
 use uuid::Uuid;
 
 use super::client::Directory;
-use super::error::{Problem, Stage, quote};
+use super::error::{DirectoryProblem, DirectoryStage, quote};
 use super::flavour::{DS389_DELETIONS, changelog_gap, sync_uuid};
 use super::left_out;
 
-/// UUIDs in one filter when entries are read again: some 7 kB of request.
+/// Maximum UUIDs in one filter when entries are read again. A request then has about 7 kB.
 const BATCH: usize = 100;
 
-/// How a refresh ended.
+/// Result of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refresh {
-    /// Well.
+    /// The refresh is complete.
     Done(RefreshOutcome),
-    /// The cookie is of no use: refresh again without one. What was received until here is void.
+    /// The cookie is unusable. Discard everything received and refresh without a cookie.
     Required {
-        /// Why, for the log.
+        /// The reason, for the log.
         reason: String,
     },
 }
 
 type OnEntry<'f> = &'f mut dyn FnMut(Uuid, &SearchResultEntry<'_>);
 
-/// See [`Directory::refresh`]. The cookie is not empty.
+/// Implements [`Directory::refresh`]. The cookie must not be empty.
 pub(super) fn run(
     directory: &mut Directory,
     attributes: &[&str],
     cookie: Option<&[u8]>,
     on_entry: OnEntry<'_>,
-) -> Result<Refresh, Problem> {
+) -> Result<Refresh, DirectoryProblem> {
     match (directory.provider(), cookie) {
         (Provider::Ds389, Some(cookie)) => ds389_changes(directory, attributes, cookie, on_entry),
         _ => plain(directory, attributes, cookie, on_entry),
     }
 }
 
-/// One refresh by RFC 4533.
+/// One refresh by RFC 4533, without the repairs for 389.
 fn plain(
     directory: &mut Directory,
     attributes: &[&str],
     cookie: Option<&[u8]>,
     on_entry: OnEntry<'_>,
-) -> Result<Refresh, Problem> {
+) -> Result<Refresh, DirectoryProblem> {
     let sync = Some(SyncRequest { cookie });
     let search = SearchRequest {
         base: &directory.base,
@@ -66,10 +66,11 @@ fn plain(
         types_only: false,
         sync,
     };
-    let id = directory.connection.request(Stage::Refresh, |id| request::search(id, &search))?;
+    let id =
+        directory.connection.request(DirectoryStage::Refresh, |id| request::search(id, &search))?;
     let mut session = SyncSession::new(directory.provider(), cookie, id, &directory.limits);
     let mut outcome = loop {
-        let message = directory.connection.message(Stage::Refresh)?;
+        let message = directory.connection.message(DirectoryStage::Refresh)?;
         match session.handle(&message) {
             Ok(SyncEvent::Entry { uuid, entry }) => on_entry(uuid, &entry),
             Ok(SyncEvent::Ignored) => {}
@@ -81,7 +82,7 @@ fn plain(
                     ),
                 });
             }
-            Ok(SyncEvent::Finished(RefreshOutcome { cookie: Cookie::Unusable, .. })) => {
+            Ok(SyncEvent::Finished(RefreshOutcome { cookie: NextCookie::Unusable, .. })) => {
                 return Ok(Refresh::Required {
                     reason: "the server does not know the cookie".into(),
                 });
@@ -94,15 +95,16 @@ fn plain(
     Ok(Refresh::Done(outcome))
 }
 
-/// Changes on 389. They come without operational attributes, whatever was asked for, so that a
-/// locked account would look unlocked: the entries are read again. Changes that its changelog has
-/// lost are noticed through the root DSE, before and, as it may be trimmed at any time, after.
+/// Reads changes from 389. 389 sends them without operational attributes, so a locked account would
+/// look unlocked. The entries are therefore read again. The root DSE reveals changes that the
+/// changelog has lost. It is read before and after the refresh, because 389 may trim the changelog
+/// at any time.
 fn ds389_changes(
     directory: &mut Directory,
     attributes: &[&str],
     cookie: &[u8],
     on_entry: OnEntry<'_>,
-) -> Result<Refresh, Problem> {
+) -> Result<Refresh, DirectoryProblem> {
     if let Some(reason) = changelog_gap(cookie, &directory.read_root_dse()?) {
         return Ok(Refresh::Required { reason });
     }
@@ -131,13 +133,13 @@ fn ds389_changes(
     Ok(Refresh::Done(outcome))
 }
 
-/// Reads the entries with these UUIDs that are in the content now, and says which they are.
+/// Reads those of the entries that are in the content now. Returns their UUIDs.
 pub(super) fn read_again(
     directory: &mut Directory,
     attributes: &[&str],
     uuids: Vec<Uuid>,
     on_entry: OnEntry<'_>,
-) -> Result<HashSet<Uuid>, Problem> {
+) -> Result<HashSet<Uuid>, DirectoryProblem> {
     let uuid_attribute = directory.uuid_attribute();
     let mut attributes = attributes.to_vec();
     if !attributes.iter().any(|name| name.eq_ignore_ascii_case(uuid_attribute)) {
@@ -149,10 +151,10 @@ pub(super) fn read_again(
         let filter = Filter::And(vec![directory.filter.clone(), directory.uuid_filter(batch)]);
         let provider = directory.provider();
         let mut nameless = None;
-        // Not search_each: a base that has vanished must be an error here, or every entry would
-        // count as gone.
+        // Unlike search_each, this search fails if the base is missing. Otherwise every entry would
+        // count as deleted.
         directory.one_search(
-            Stage::Refresh,
+            DirectoryStage::Refresh,
             &base,
             Scope::Subtree,
             &filter,
@@ -167,16 +169,19 @@ pub(super) fn read_again(
             },
         )?;
         if let Some(dn) = nameless {
-            return Err(Problem::UuidHidden { dn, attribute: uuid_attribute });
+            return Err(DirectoryProblem::UuidHidden { dn, attribute: uuid_attribute });
         }
     }
     Ok(found)
 }
 
-/// Entries that came with the changes and were not found by their UUID are gone, or left the
-/// content, in the meantime. Or the account may not search by that attribute, and nothing is gone
-/// at all: so they are looked for by name as well.
-fn confirm_gone(directory: &mut Directory, missing: &HashMap<Uuid, String>) -> Result<(), Problem> {
+/// Checks that entries are gone if they came with the changes but a search by UUID missed them.
+/// Either they were deleted or left the content in the meantime, or the account may not search by
+/// the UUID attribute. A search by name tells the cases apart.
+fn confirm_gone(
+    directory: &mut Directory,
+    missing: &HashMap<Uuid, String>,
+) -> Result<(), DirectoryProblem> {
     let (provider, uuid_attribute) = (directory.provider(), directory.uuid_attribute());
     let filter = directory.filter.clone();
     let (uuids, searches): (Vec<Uuid>, Vec<_>) =
@@ -191,24 +196,24 @@ fn confirm_gone(directory: &mut Directory, missing: &HashMap<Uuid, String>) -> R
         }
     })?;
     match hidden {
-        Some(dn) => Err(Problem::UuidHidden { dn, attribute: uuid_attribute }),
+        Some(dn) => Err(DirectoryProblem::UuidHidden { dn, attribute: uuid_attribute }),
         None => Ok(()),
     }
 }
 
-fn problem(error: SessionError, base: &str) -> Problem {
-    let stage = Stage::Refresh;
+fn problem(error: SessionError, base: &str) -> DirectoryProblem {
+    let stage = DirectoryStage::Refresh;
     match error {
-        SessionError::Failed { code, diagnostic, .. } => Problem::SearchFailed {
+        SessionError::Failed { code, diagnostic, .. } => DirectoryProblem::SearchFailed {
             stage,
             base: base.to_owned(),
             code,
             diagnostic: quote(&diagnostic),
         },
         SessionError::Disconnected { code, diagnostic } => {
-            Problem::Disconnected { stage, code, diagnostic: quote(&diagnostic) }
+            DirectoryProblem::Disconnected { stage, code, diagnostic: quote(&diagnostic) }
         }
-        SessionError::Behind => Problem::Behind { base: base.to_owned(), full: false },
-        other => Problem::Protocol { stage, reason: quote(&other.to_string()) },
+        SessionError::Behind => DirectoryProblem::Behind { base: base.to_owned(), full: false },
+        other => DirectoryProblem::Protocol { stage, reason: quote(&other.to_string()) },
     }
 }

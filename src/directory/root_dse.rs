@@ -1,11 +1,13 @@
-//! The root DSE (RFC 4512 §5.1): what a server says about itself.
+//! The root DSE (RFC 4512 §5.1): the server's description of itself.
+//!
+//! Scope: reading it, and deriving the server's product and abilities from it.
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::sync_control::SYNC_REQUEST_OID;
 use ldap_content_sync::sync_session::Provider;
 
-/// What of the root DSE is of use here. Everything may be absent: servers hide it behind access
-/// rules.
+/// The root DSE attributes that this tool uses. Each may be missing, because access rules can hide
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RootDse {
     /// `vendorName`.
@@ -22,15 +24,15 @@ pub struct RootDse {
     pub supported_extensions: Vec<String>,
     /// `supportedSASLMechanisms`.
     pub sasl_mechanisms: Vec<String>,
-    /// `firstchangenumber`: the oldest entry of 389's retro changelog.
+    /// `firstchangenumber`: the oldest change in 389's retro changelog.
     pub first_change_number: Option<u64>,
-    /// `lastchangenumber`: its newest.
+    /// `lastchangenumber`: the newest change in it.
     pub last_change_number: Option<u64>,
-    /// `dataversion`, which 389 sets when it starts, is there.
+    /// True if `dataversion` is present. 389 sets it at start-up.
     pub has_data_version: bool,
 }
 
-/// The attributes to ask for. Most of them are operational: they come only when named.
+/// The requested attributes. Most are operational, so the server sends them only by name.
 pub(super) const ATTRIBUTES: [&str; 10] = [
     "vendorName",
     "vendorVersion",
@@ -73,7 +75,7 @@ impl RootDse {
         dse
     }
 
-    /// Whose dialect of RFC 4533 the server speaks.
+    /// The server's dialect of RFC 4533.
     pub fn provider(&self) -> Provider {
         if self.is_ds389() {
             Provider::Ds389
@@ -88,9 +90,9 @@ impl RootDse {
         }
     }
 
-    /// By its name or its version; where it hides its name, by what no other server with content
-    /// synchronisation shows. 389 taken for an unknown server would be taken at its word, which is
-    /// that everything is gone.
+    /// Detects 389 by its name or version. If the name is hidden, by attributes that no other
+    /// server with content synchronisation has. An undetected 389 would be read strictly by RFC
+    /// 4533, and its answers would then mean that every entry is deleted.
     fn is_ds389(&self) -> bool {
         let begins = |text: &Option<String>, with| {
             text.as_deref().is_some_and(|text| text.to_ascii_lowercase().starts_with(with))
@@ -103,7 +105,7 @@ impl RootDse {
             || self.vendor_name.is_none() && changelog
     }
 
-    /// Whether the server announces content synchronisation.
+    /// True if the server announces content synchronisation.
     pub fn offers_content_sync(&self) -> bool {
         self.supported_controls.iter().any(|oid| oid == SYNC_REQUEST_OID)
     }

@@ -1,7 +1,7 @@
-//! A TLS session over a [`Socket`], as a client.
+//! A client's TLS session over a [`Socket`].
 //!
-//! Scope: records. rustls' unbuffered interface leaves the reading to us: large pieces, decrypted
-//! where they lie, copied once into the frame buffer.
+//! Scope: TLS records. rustls' unbuffered interface leaves reading to this module. It reads large
+//! pieces, decrypts them in place and copies them once, into the frame buffer.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -18,25 +18,24 @@ use super::frame_buffer::FrameBuffer;
 use crate::net::deadline::Deadline;
 use crate::net::socket::Socket;
 
-/// Read at once. It also bounds a handshake message, which has to lie in the buffer whole: twice
-/// what rustls accepts.
+/// Size of the buffer for records. It also bounds a handshake message, which must fit whole. The
+/// size is twice the maximum that rustls accepts.
 const INCOMING: usize = 128 * 1024;
 
 pub(super) struct TlsSession {
     tls: UnbufferedClientConnection,
-    /// Records from the peer; what is between `start` and `end` was not processed yet.
+    /// Records from the peer. The range from `start` to `end` is unprocessed.
     incoming: Vec<u8>,
     start: usize,
     end: usize,
-    /// Records for the peer, not sent yet.
+    /// Records not yet sent to the peer.
     outgoing: Vec<u8>,
-    /// The peer said that it sends nothing more.
+    /// True after the peer's close_notify.
     peer_closed: bool,
 }
 
 impl TlsSession {
-    /// Performs the handshake. The peer's first application data, if any came with it, goes to
-    /// `plain`.
+    /// Performs the handshake. Application data that arrives with it goes to `plain`.
     pub(super) fn handshake(
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
@@ -59,12 +58,12 @@ impl TlsSession {
         Ok(session)
     }
 
-    /// The peer's certificate chain, its own first.
+    /// The peer's certificate chain, leaf first.
     pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.peer_certificates().unwrap_or_default()
     }
 
-    /// Waits until there is more in `plain` than before.
+    /// Waits until `plain` has more data than before.
     pub(super) fn fill(
         &mut self,
         socket: &mut Socket,
@@ -81,7 +80,7 @@ impl TlsSession {
         }
     }
 
-    /// Encrypts and sends.
+    /// Encrypts and sends `bytes`.
     pub(super) fn send(
         &mut self,
         bytes: &[u8],
@@ -89,7 +88,7 @@ impl TlsSession {
         plain: &mut FrameBuffer,
         deadline: &Deadline,
     ) -> Result<(), WireError> {
-        // Afterwards nothing is left to process, so the next call yields the permission to write.
+        // After this no record is unprocessed, so the next call returns WriteTraffic.
         self.process(socket, plain, deadline)?;
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
         if let Ok(ConnectionState::WriteTraffic(mut writer)) =
@@ -98,8 +97,8 @@ impl TlsSession {
             append(&mut self.outgoing, |space| writer.encrypt(bytes, space))?;
         }
         match self.flush(socket, deadline) {
-            // A peer that hangs up has often said why: a TLS 1.3 server refuses a client
-            // certificate after the handshake.
+            // Before it hangs up, a peer has often sent the reason as an alert. A TLS 1.3 server
+            // rejects a client certificate only after the handshake.
             Err(WireError::Io(error))
                 if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
             {
@@ -112,7 +111,7 @@ impl TlsSession {
         }
     }
 
-    /// Says that we send nothing more.
+    /// Sends close_notify.
     pub(super) fn close(
         &mut self,
         socket: &mut Socket,
@@ -127,7 +126,7 @@ impl TlsSession {
         self.flush(socket, deadline)
     }
 
-    /// Processes the records that are there, and sends what the protocol itself has to say.
+    /// Processes the received records and sends the protocol's own messages.
     fn process(
         &mut self,
         socket: &mut Socket,
@@ -179,7 +178,7 @@ impl TlsSession {
         }
     }
 
-    /// Reads more records.
+    /// Reads more records from the socket.
     fn receive(&mut self, socket: &mut Socket, deadline: &Deadline) -> Result<(), WireError> {
         if self.peer_closed {
             return Err(WireError::Closed { announced: true });
@@ -200,8 +199,7 @@ impl TlsSession {
         }
     }
 
-    /// After a failure rustls has one more thing to send: the alert that tells the peer about it.
-    /// Not worth an error of its own.
+    /// Sends the alert that rustls prepares after a failure. A failure to send it is ignored.
     fn send_alert(&mut self, socket: &mut Socket, deadline: &Deadline) {
         let records = self.incoming.get_mut(self.start..self.end).unwrap_or_default();
         if let Ok(ConnectionState::EncodeTlsData(mut data)) =
@@ -220,15 +218,14 @@ impl TlsSession {
     }
 }
 
-/// Where the session stands when there is nothing left to process.
+/// State of the session once all records are processed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     InHandshake,
     Established,
 }
 
-/// Appends what `encode` puts into the space it is given; it is asked again with the space it says
-/// it needs.
+/// Appends the output of `encode`. Calls it again with more space if it reports that it needs more.
 fn append<E: Into<Shortage>>(
     out: &mut Vec<u8>,
     mut encode: impl FnMut(&mut [u8]) -> Result<usize, E>,
@@ -247,7 +244,7 @@ fn append<E: Into<Shortage>>(
     }
 }
 
-/// The space an encoder needs; `None`: it failed for another reason.
+/// The space that an encoder needs; `None` if it failed for another reason.
 struct Shortage(Option<usize>);
 
 impl From<EncodeError> for Shortage {

@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, HashSet};
 use log::{debug, info};
 use uuid::Uuid;
 
-use ldap_content_sync::sync_session::{
-    Cookie, Provider, RefreshOutcome, Snapshot, is_behind_in_full,
-};
+use ldap_content_sync::sync_session::{Cookie, NextCookie, Provider, RefreshOutcome};
 
 use super::attributes;
 use super::guard::allowed_losses;
@@ -371,10 +369,12 @@ fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
 /// Whether a full refresh shows an older directory than an earlier run has read: one that was
 /// restored, or a replica that lags. What it lacks would be deleted. To a refresh with a cookie
 /// slapd, or the session, says so itself. A slapd without a cookie has not been filled yet.
-fn is_older(answer: &Cookie, start: &Start) -> bool {
+fn is_older(answer: &NextCookie, start: &Start) -> bool {
     match (&start.not_older_than, answer) {
-        (Some(stored), Cookie::New(cookie)) => is_behind_in_full(stored, cookie),
-        (Some(stored), Cookie::Absent) => Snapshot::of(stored).is_some(),
+        (Some(stored), NextCookie::New(cookie)) => {
+            Cookie::parse(cookie).is_behind_in_full(&Cookie::parse(stored))
+        }
+        (Some(stored), NextCookie::Absent) => Cookie::parse(stored).snapshot().is_some(),
         _ => false,
     }
 }
@@ -407,11 +407,13 @@ fn hides_persons(
 
 /// Whether slapd is older than what was read before. It says so itself only when it has changes.
 fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
-    let Some(stored) = start.cookie.as_ref().filter(|cookie| Snapshot::of(cookie).is_some()) else {
+    let Some(stored) =
+        start.cookie.as_ref().filter(|cookie| Cookie::parse(cookie).snapshot().is_some())
+    else {
         return Ok(false);
     };
     let now = directory.context_csn()?;
-    Ok(now.is_some_and(|now| is_behind_in_full(stored, &now)))
+    Ok(now.is_some_and(|now| Cookie::parse(&now).is_behind_in_full(&Cookie::parse(stored))))
 }
 
 /// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No
@@ -495,10 +497,10 @@ enum Named {
 /// The entries that a run which begins with this cookie hears of.
 fn named_since(
     directory: &mut Directory,
-    cookie: &Cookie,
+    cookie: &NextCookie,
     attributes: &[&str],
 ) -> Result<Named, DirectoryError> {
-    let Cookie::New(cookie) = cookie else { return Ok(Named::These(Vec::new())) };
+    let NextCookie::New(cookie) = cookie else { return Ok(Named::These(Vec::new())) };
     let mut uuids = Vec::new();
     Ok(match directory.refresh(attributes, Some(cookie), &mut |uuid, _| uuids.push(uuid))? {
         Refresh::Done(outcome) => {
@@ -533,9 +535,9 @@ fn finish(
     };
     let retention = retention::retention(&stated, &config.mapping);
     let cookie = match outcome.cookie {
-        Cookie::New(cookie) => Some(cookie),
-        Cookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
-        Cookie::Absent | Cookie::Unusable => None,
+        NextCookie::New(cookie) => Some(cookie),
+        NextCookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
+        NextCookie::Absent | NextCookie::Unusable => None,
     };
     Reading {
         content,

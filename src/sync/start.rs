@@ -1,6 +1,6 @@
 //! Where a run starts: what Kanidm remembers decides between an incremental run and a full refresh.
 
-use ldap_content_sync::sync_session::Snapshot;
+use ldap_content_sync::sync_session::Cookie;
 use uuid::Uuid;
 
 use crate::kanidm::buckets::Buckets;
@@ -121,12 +121,10 @@ fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> 
     }
 }
 
-/// Whether a refresh from this cookie names, or leaves out of what is present, an entry that came
-/// after the cookie and has gone again. The interrupted run may have written it. slapd does; 389
-/// passes over such an entry; of others it is not known. Told by the form of the cookie: the server
-/// is not connected yet.
+/// The interrupted run may have written an entry that is deleted by now. The next refresh must then
+/// report its deletion. The form of the cookie decides, because the server is not connected yet.
 fn tells_every_deletion(cookie: Option<&[u8]>) -> bool {
-    cookie.is_some_and(|cookie| Snapshot::of(cookie).is_some())
+    cookie.is_some_and(|cookie| Cookie::parse(cookie).reports_every_deletion())
 }
 
 #[cfg(test)]

@@ -1,52 +1,52 @@
-//! What can be wrong with received bytes, and where.
+//! Errors of the decoder: the place in the input, the ASN.1 production and the reason.
 
 use std::fmt;
 
-/// Received bytes that are not what the protocol says.
+/// Received bytes that violate the protocol.
 ///
-/// The offset counts from the start of the slice that was decoded: of the message for
-/// [`crate::LdapMessage::decode`], of the value for the control and intermediate values of
-/// [`crate::sync_control`].
+/// The offset counts from the start of the decoded slice. [`crate::LdapMessage::decode`] takes a
+/// whole message. The decoders of [`crate::sync_control`] take the value of a control or of an
+/// intermediate response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
-    /// Byte where the element at fault starts, or where one was missing.
+    /// Offset of the faulty element, or of the place where an element is missing.
     pub offset: usize,
     /// The ASN.1 production being read, as RFC 4511 or RFC 4533 names it.
     pub production: &'static str,
-    /// What is wrong.
+    /// The reason.
     pub kind: DecodeErrorKind,
 }
 
-/// What is wrong with received bytes.
+/// Reason why received bytes cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodeErrorKind {
     /// The input ends where an element was expected.
     Missing,
     /// The element announces more bytes than its container holds, or its header is cut off.
     Truncated,
-    /// An element of another type.
+    /// The element has another tag than the production requires.
     UnexpectedTag {
-        /// The tag that the production has.
+        /// The tag of the production.
         expected: u8,
-        /// The tag that was found.
+        /// The tag in the input.
         found: u8,
     },
-    /// A protocolOp that no server sends to a client, or that answers a request this client never
+    /// A protocolOp that no server sends, or the response to a request that this client never
     /// makes.
     UnexpectedOperation {
         /// The tag of the protocolOp.
         tag: u8,
     },
-    /// A tag number of 31 or more: nothing in LDAP has one.
+    /// A tag number of 31 or more. LDAP uses none.
     HighTagNumber {
         /// First octet of the tag.
         tag: u8,
     },
     /// The indefinite form of a length, which RFC 4511 §5.1 forbids.
     IndefiniteLength,
-    /// A length of more octets than are read, or the reserved first octet FF.
+    /// A length with more than four octets, or the reserved first octet FF.
     LengthOctets {
-        /// Octets announced.
+        /// Length octets announced.
         octets: usize,
     },
     /// A message larger than the limit.
@@ -68,18 +68,18 @@ pub enum DecodeErrorKind {
         /// The limit.
         max: usize,
     },
-    /// Bytes left over after the last element of the production.
+    /// Bytes remain after the last element of the production.
     TrailingData,
-    /// An INTEGER or ENUMERATED that is empty, not in its shortest form, negative, or out of the
-    /// range of the production.
+    /// An INTEGER or ENUMERATED that is empty, negative, not in its shortest form or out of range
+    /// for the production.
     InvalidInteger,
-    /// A BOOLEAN that is not one octet 00 or FF.
+    /// A BOOLEAN whose contents are not the single octet 00 or FF.
     InvalidBoolean,
     /// A string that is not UTF-8.
     InvalidUtf8,
     /// A syncUUID that is not 16 octets.
     InvalidUuid,
-    /// A SEQUENCE OF that must have an element has none.
+    /// A SEQUENCE OF without elements where RFC 4511 requires at least one.
     Empty,
 }
 
@@ -130,7 +130,7 @@ impl fmt::Display for DecodeErrorKind {
     }
 }
 
-/// Names of the operations of RFC 4511 that this client does not decode.
+/// Names of the RFC 4511 operations that this client does not decode.
 fn operation_name(tag: u8) -> Option<&'static str> {
     Some(match tag {
         0x60 => "bindRequest",

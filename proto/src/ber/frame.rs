@@ -1,29 +1,29 @@
-//! Where one LDAPMessage ends and the next begins, before anything in it is looked at.
+//! Message framing: finds the end of one LDAPMessage without decoding its contents.
 
 use super::{DecodeError, DecodeErrorKind, Header, HeaderState, SEQUENCE, header};
 
-/// What the start of a receive buffer holds.
+/// State of the message at the start of a receive buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// The message is not complete: read on until the buffer holds at least this many bytes, then
-    /// ask again.
+    /// The message is incomplete. Read until the buffer holds at least this many bytes, then call
+    /// [`frame()`] again.
     NeedMore {
-        /// Bytes from the start of the buffer.
+        /// Bytes, counted from the start of the buffer.
         at_least: usize,
     },
     /// The first `len` bytes of the buffer are one message.
     Complete {
-        /// Bytes of the message, its own tag and length included.
+        /// Bytes of the message, including its own tag and length.
         len: usize,
     },
 }
 
-/// Finds the end of the message at the start of `buf` (RFC 4511 §4.1.1, the outer SEQUENCE).
+/// Finds the end of the message at the start of `buf`: the outer SEQUENCE of RFC 4511 §4.1.1.
 ///
 /// # Errors
-/// A first byte that is not a SEQUENCE, a length that RFC 4511 §5.1 forbids, and a message that
-/// announces more than `max_message` bytes: each as soon as the bytes that show it are there, so
-/// that no more is ever buffered.
+/// A first byte other than SEQUENCE, a length that RFC 4511 §5.1 forbids, or a message that
+/// announces more than `max_message` bytes. Each error is reported as soon as its bytes are in the
+/// buffer, so the caller never buffers a message that will be refused.
 pub fn frame(buf: &[u8], max_message: usize) -> Result<Frame, DecodeError> {
     let error = |kind| DecodeError::new(0, "LDAPMessage", kind);
     if let Some(&found) = buf.first()

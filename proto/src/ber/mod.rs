@@ -1,11 +1,11 @@
 //! The subset of X.690 BER that RFC 4511 §5.1 allows: definite lengths, primitive strings, TRUE as
 //! FF, tag numbers below 31.
 //!
-//! Scope: finding message boundaries ([`frame()`]) and reading elements ([`Reader`]). What the
-//! elements mean is known to the modules above.
+//! Scope: finding message boundaries ([`frame()`]) and reading elements ([`Reader`]). The modules
+//! above know the meaning of the elements.
 //!
-//! A length may be longer than it need be (`84 00 00 00 05`), as X.690 §8.1.3.5 allows and several
-//! servers do, but has at most [`MAX_LENGTH_OCTETS`] octets.
+//! A length may use more octets than it needs (`84 00 00 00 05`): X.690 §8.1.3.5 allows this form
+//! and several servers send it. A length has at most [`MAX_LENGTH_OCTETS`] octets.
 
 mod error;
 mod frame;
@@ -28,7 +28,8 @@ pub const SEQUENCE: u8 = 0x30;
 /// Universal SET and SET OF.
 pub const SET: u8 = 0x31;
 
-/// Octets a long-form length may have after its first: 4 GiB is far beyond every limit.
+/// Maximum octets of a long-form length after its first octet. Four octets reach 4 GiB, far above
+/// every limit.
 pub const MAX_LENGTH_OCTETS: usize = 4;
 
 /// Tag and length at the start of an element.
@@ -41,14 +42,14 @@ pub(crate) struct Header {
     pub(crate) contents: usize,
 }
 
-/// What the start of `input` says of an element.
+/// Result of reading a tag and length from the start of an input.
 pub(crate) enum HeaderState {
     Complete(Header),
-    /// The header itself is cut off; that many bytes would hold it.
+    /// The header is incomplete. It needs this many bytes.
     NeedMore(usize),
 }
 
-/// Reads tag and length. The contents need not be there yet.
+/// Reads a tag and a length. The contents may still be missing.
 #[inline]
 pub(crate) fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
     let Some((&tag, rest)) = input.split_first() else { return Ok(HeaderState::NeedMore(2)) };
@@ -68,7 +69,7 @@ pub(crate) fn header(input: &[u8]) -> Result<HeaderState, DecodeErrorKind> {
     }
     let size = octets + 2;
     let Some(digits) = rest.get(..octets) else { return Ok(HeaderState::NeedMore(size)) };
-    // At most four octets: the value fits 32 bits.
+    // At most four octets, so the value fits 32 bits.
     let contents = digits.iter().fold(0u32, |value, &digit| (value << 8) | u32::from(digit));
     let contents =
         usize::try_from(contents).map_err(|_| DecodeErrorKind::LengthOctets { octets })?;

@@ -1,4 +1,4 @@
-//! A cursor over BER elements that borrows, never copies, and cannot leave bytes unread unnoticed.
+//! A borrowing cursor over BER elements. It copies nothing and reports bytes that stay unread.
 
 use super::{
     BOOLEAN, DecodeError, DecodeErrorKind, ENUMERATED, Header, HeaderState, INTEGER, OCTET_STRING,
@@ -10,31 +10,33 @@ use std::fmt;
 #[derive(Clone, Copy)]
 pub struct Reader<'a> {
     input: &'a [u8],
-    /// Offset of the end of `input` in what is decoded as a whole, for errors.
+    /// Offset of the end of `input` in the outermost decoded slice. Errors report offsets in that
+    /// slice.
     end: usize,
 }
 
 /// One element: its tag and its contents.
 #[derive(Clone, Copy)]
 pub struct Element<'a> {
-    /// Identifier octet (tag numbers above 30 are refused).
+    /// Identifier octet. Its tag number is below 31.
     pub tag: u8,
     /// Contents octets.
     pub contents: &'a [u8],
-    /// Offset of the end of the contents, for errors.
+    /// Offset of the end of the contents in the outermost decoded slice, for errors.
     end: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader over the whole of `input`, offsets counting from its start.
+    /// A reader over the whole of `input`. Offsets count from its start.
     pub fn new(input: &'a [u8]) -> Self {
         Reader { input, end: input.len() }
     }
 
-    /// Runs `read` over the whole of `input`; bytes it leaves are an error of `production`.
+    /// Runs `read` over the whole of `input`. Bytes that it leaves unread are an error of
+    /// `production`.
     ///
     /// # Errors
-    /// Those of `read`, and [`DecodeErrorKind::TrailingData`].
+    /// The errors of `read`, and [`DecodeErrorKind::TrailingData`].
     pub fn read_all<T>(
         self,
         production: &'static str,
@@ -46,7 +48,7 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// Whether everything has been read.
+    /// True if all input has been read.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
     }
@@ -56,16 +58,16 @@ impl<'a> Reader<'a> {
         self.end.saturating_sub(self.input.len())
     }
 
-    /// Tag of the next element, if there is one.
+    /// Tag of the next element; `None` at the end.
     pub fn peek_tag(&self) -> Option<u8> {
         self.input.first().copied()
     }
 
-    /// The next element, of any tag.
+    /// The next element, with any tag.
     ///
     /// # Errors
-    /// [`DecodeErrorKind::Missing`] at the end, a malformed header, or contents that reach beyond
-    /// the input.
+    /// [`DecodeErrorKind::Missing`] at the end of the input, a malformed header, or contents that
+    /// extend past the input.
     #[inline]
     pub fn element(&mut self, production: &'static str) -> Result<Element<'a>, DecodeError> {
         let Header { tag, size, contents } = match header(self.input) {
@@ -89,10 +91,10 @@ impl<'a> Reader<'a> {
         Ok(Element { tag, contents, end: self.end.saturating_sub(rest.len()) })
     }
 
-    /// The next element, which must have `tag`.
+    /// The next element. It must have `tag`.
     ///
     /// # Errors
-    /// Those of [`Reader::element`], and [`DecodeErrorKind::UnexpectedTag`].
+    /// The errors of [`Reader::element`], and [`DecodeErrorKind::UnexpectedTag`].
     #[inline]
     pub fn expect(
         &mut self,
@@ -107,10 +109,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next element if it has `tag`; otherwise nothing is read.
+    /// The next element if it has `tag`. Otherwise the reader does not move.
     ///
     /// # Errors
-    /// Those of [`Reader::element`].
+    /// The errors of [`Reader::element`].
     #[inline]
     pub fn optional(
         &mut self,
@@ -123,16 +125,16 @@ impl<'a> Reader<'a> {
     /// An OCTET STRING.
     ///
     /// # Errors
-    /// Those of [`Reader::expect`].
+    /// The errors of [`Reader::expect`].
     #[inline]
     pub fn octets(&mut self, production: &'static str) -> Result<&'a [u8], DecodeError> {
         self.expect(OCTET_STRING, production).map(|element| element.contents)
     }
 
-    /// An OCTET STRING that holds UTF-8 (LDAPString, LDAPDN, LDAPOID).
+    /// An OCTET STRING with UTF-8 contents (LDAPString, LDAPDN, LDAPOID).
     ///
     /// # Errors
-    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidUtf8`].
+    /// The errors of [`Reader::expect`], and [`DecodeErrorKind::InvalidUtf8`].
     #[inline]
     pub fn string(&mut self, production: &'static str) -> Result<&'a str, DecodeError> {
         self.expect(OCTET_STRING, production)?.string(production)
@@ -141,7 +143,7 @@ impl<'a> Reader<'a> {
     /// An INTEGER in 0 ..= 2^31 - 1 (RFC 4511 §4.1.1, maxInt).
     ///
     /// # Errors
-    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
+    /// The errors of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
     pub fn integer(&mut self, production: &'static str) -> Result<u32, DecodeError> {
         self.expect(INTEGER, production)?.number(production)
     }
@@ -149,16 +151,16 @@ impl<'a> Reader<'a> {
     /// An ENUMERATED in 0 ..= 2^31 - 1.
     ///
     /// # Errors
-    /// Those of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
+    /// The errors of [`Reader::expect`], and [`DecodeErrorKind::InvalidInteger`].
     pub fn enumerated(&mut self, production: &'static str) -> Result<u32, DecodeError> {
         self.expect(ENUMERATED, production)?.number(production)
     }
 
-    /// A BOOLEAN, or `default` when the next element is something else. A value equal to its
-    /// default need not be left out.
+    /// A BOOLEAN, or `default` if the next element has another tag. A server may send a value that
+    /// equals its default.
     ///
     /// # Errors
-    /// Those of [`Reader::element`], and [`DecodeErrorKind::InvalidBoolean`].
+    /// The errors of [`Reader::element`], and [`DecodeErrorKind::InvalidBoolean`].
     pub fn boolean_or(
         &mut self,
         default: bool,
@@ -174,7 +176,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Checks that nothing is left.
+    /// Checks that all input has been read.
     ///
     /// # Errors
     /// [`DecodeErrorKind::TrailingData`].
@@ -192,8 +194,8 @@ impl<'a> Reader<'a> {
         DecodeError::new(self.offset(), production, kind)
     }
 
-    /// The next element of input that has been read through without an error before: iteration over
-    /// validated input ends with it.
+    /// The next element of input that was already read once without error. Iterators over validated
+    /// input use it: they end at the end of the input and have no error to report.
     #[inline]
     pub(crate) fn validated(&mut self) -> Option<Element<'a>> {
         self.element("").ok()
@@ -217,7 +219,8 @@ impl<'a> Element<'a> {
             .map_err(|_| self.error(production, DecodeErrorKind::InvalidUtf8))
     }
 
-    /// Checks that the contents are UTF-8. Nearly all are ASCII, which is known sooner.
+    /// Checks that the contents are UTF-8. Nearly all strings are ASCII, and the ASCII check is
+    /// faster.
     ///
     /// # Errors
     /// [`DecodeErrorKind::InvalidUtf8`].
@@ -226,7 +229,7 @@ impl<'a> Element<'a> {
         if self.contents.is_ascii() { Ok(()) } else { self.string(production).map(drop) }
     }
 
-    /// The contents as a number in 0 ..= 2^31 - 1, in its shortest form (X.690 §8.3.2).
+    /// The contents as a number in 0 ..= 2^31 - 1. They must have the shortest form (X.690 §8.3.2).
     ///
     /// # Errors
     /// [`DecodeErrorKind::InvalidInteger`].
@@ -248,7 +251,7 @@ impl<'a> Element<'a> {
     }
 }
 
-// Contents may be attribute values, so Debug shows where they are, not what they are.
+// Contents may be attribute values, so Debug shows their place and size only.
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Reader({}..{})", self.offset(), self.end)

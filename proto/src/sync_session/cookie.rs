@@ -1,73 +1,141 @@
-//! slapd's cookies: `rid=000,sid=001,csn=A;B`, a change sequence number (CSN) for each provider.
+//! Synchronisation cookies: the forms that slapd and 389 give them.
+//!
+//! Scope: the only module that reads or writes the text of a cookie. RFC 4533 leaves that text to
+//! the server, so a client may only return it. This client also reads it, because neither server
+//! reports all that a client must know: an older state, omitted entries, a trimmed changelog.
 
-/// Merges the cookie that slapd sent with the one it was sent for: the newest CSN of each provider
-/// (server ID) is kept, so that none is lost when a cookie names only the provider that changed.
-/// All other fields are those of `new`.
+/// A cookie, classified by its form alone. A server that hides its identity still shows it here.
+#[derive(Clone, Debug)]
+pub enum Cookie<'c> {
+    /// OpenLDAP slapd: `rid=000,sid=001,csn=A;B`, with one CSN for each provider. May have none.
+    Slapd(Vec<Csn<'c>>),
+    /// 389 Directory Server: `host:port#bindDN:base:filter#number`.
+    Ds389 {
+        /// Number of the last change in the retro changelog that the cookie includes.
+        change_number: u64,
+    },
+    /// Any other form, including a malformed one of slapd or 389.
+    Opaque,
+}
+
+impl<'c> Cookie<'c> {
+    /// Classifies a cookie.
+    pub fn parse(cookie: &'c [u8]) -> Self {
+        let Ok(text) = std::str::from_utf8(cookie) else { return Cookie::Opaque };
+        if text.starts_with(SLAPD_PREFIX) {
+            return csns(text).map_or(Cookie::Opaque, Cookie::Slapd);
+        }
+        let number = text.rsplit_once('#').and_then(|(_, number)| number.parse().ok());
+        match number {
+            // 389 never answers a request with a NUL in its cookie.
+            Some(change_number) if !text.contains('\0') => Cookie::Ds389 { change_number },
+            _ => Cookie::Opaque,
+        }
+    }
+
+    /// The state of slapd's content; `None` for other cookies, and for one without CSN.
+    pub fn snapshot(self) -> Option<Snapshot<'c>> {
+        match self {
+            Cookie::Slapd(csns) if !csns.is_empty() => Some(Snapshot(csns)),
+            _ => None,
+        }
+    }
+
+    /// The change number of 389's cookie; `None` for other cookies.
+    pub fn change_number(&self) -> Option<u64> {
+        match self {
+            Cookie::Ds389 { change_number } => Some(*change_number),
+            _ => None,
+        }
+    }
+
+    /// True if the server reports deletions of entries created after this cookie: it names them, or
+    /// leaves them out of its present set. slapd does; 389 does not. For other servers this is
+    /// unknown, so the result is false.
+    pub fn reports_every_deletion(&self) -> bool {
+        matches!(self, Cookie::Slapd(csns) if !csns.is_empty())
+    }
+
+    /// True if slapd's cookie has an older CSN than `earlier` for one of the providers. The server
+    /// then lacks changes that the client has already read. False for cookies of other servers.
+    pub fn is_behind(&self, earlier: &Cookie<'_>) -> bool {
+        let (new, old) = (self.csns(), earlier.csns());
+        new.iter().any(|new| old.iter().any(|old| old.server == new.server && old.text > new.text))
+    }
+
+    /// Like [`Self::is_behind`], for the cookie of a refresh that states the whole content: one
+    /// without a cookie, or one with a present phase.
+    ///
+    /// Such a cookie names every provider whose changes the server has. If it omits a provider of
+    /// `earlier`, the server lacks the changes of that provider. An example is a server that is
+    /// being filled from its partners and has taken a change of its own. It names only itself until
+    /// it has everything.
+    pub fn is_behind_in_full(&self, earlier: &Cookie<'_>) -> bool {
+        let (new, old) = (self.csns(), earlier.csns());
+        !new.is_empty()
+            && old
+                .iter()
+                .any(|old| new.iter().all(|new| old.server != new.server || old.text > new.text))
+    }
+
+    fn csns(&self) -> &[Csn<'c>] {
+        match self {
+            Cookie::Slapd(csns) => csns,
+            _ => &[],
+        }
+    }
+}
+
+/// Merges slapd's new cookie with the cookie of the request. The newest CSN of each provider
+/// (server ID) is kept, because a cookie may name only the provider that changed. All other fields
+/// come from `new`.
 ///
-/// A cookie that is not slapd's is not merged: the result is `new`.
+/// The result is `new` if either cookie is not slapd's.
 pub fn merge_cookies(old: &[u8], new: &[u8]) -> Vec<u8> {
     merge(old, new).unwrap_or_else(|| new.to_vec())
 }
 
 fn merge(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
-    let (old, new) = (std::str::from_utf8(old).ok()?, std::str::from_utf8(new).ok()?);
-    if !(old.starts_with("rid=") && new.starts_with("rid=")) {
+    let (Cookie::Slapd(mut csns), Cookie::Slapd(newer)) = (Cookie::parse(old), Cookie::parse(new))
+    else {
         return None;
-    }
-    let mut csns = csns(old)?;
-    csns.extend(self::csns(new)?);
-    // By server ID, as slapd sorts them, the newest first, so that dedup keeps it. CSNs of one
-    // server compare as text.
+    };
+    csns.extend(newer);
+    // Sorted by server ID, as slapd does, and newest first: dedup keeps the first of each server.
+    // CSNs of one server compare as text.
     csns.sort_unstable_by(|a, b| a.server.cmp(b.server).then(b.text.cmp(a.text)));
     csns.dedup_by_key(|csn| csn.server);
     let csns: Vec<&str> = csns.iter().map(|csn| csn.text).collect();
+    let new = std::str::from_utf8(new).ok()?;
     let mut fields: Vec<&str> =
         new.split(',').filter(|field| !field.starts_with(CSN_FIELD)).collect();
-    let csn_field = format!("{CSN_FIELD}{}", csns.join(";"));
+    let csn_field = csn_field(&csns);
     if !csns.is_empty() {
         fields.push(&csn_field);
     }
     Some(fields.join(",").into_bytes())
 }
 
-/// Whether slapd's cookie `new` is older than `old` for one of the providers: that server has not
-/// heard of changes which were read before. False for cookies that are not slapd's.
-pub fn is_behind(old: &[u8], new: &[u8]) -> bool {
-    let (old, new) = (all_csns(old), all_csns(new));
-    new.iter().any(|new| old.iter().any(|old| old.server == new.server && old.text > new.text))
+/// The cookie that slapd gives for a database with these `contextCSN` values; `None` without any.
+pub fn cookie_of_context(csns: &[&str]) -> Option<Vec<u8>> {
+    (!csns.is_empty()).then(|| format!("{SLAPD_PREFIX}000,{}", csn_field(csns)).into_bytes())
 }
 
-/// The same of `new` from a refresh that states the whole content (without a cookie, or by a
-/// present phase). It names every provider that the server has heard of: one that `old` names, and
-/// it does not, is one whose changes it lacks. So with a server that is being filled from its
-/// partners and has taken a change of its own: it names no other provider than itself until it has
-/// everything.
-pub fn is_behind_in_full(old: &[u8], new: &[u8]) -> bool {
-    let (old, new) = (all_csns(old), all_csns(new));
-    !new.is_empty()
-        && old
-            .iter()
-            .any(|old| new.iter().all(|new| old.server != new.server || old.text > new.text))
-}
-
-/// What slapd leaves out of a refresh by this cookie: entries with a newer CSN than the cookie has
-/// for the same provider. They were changed while the refresh was under way, and it says neither
-/// that they are there nor that they are gone.
+/// The state of slapd's content that a cookie describes.
+///
+/// slapd omits from a refresh each entry with a newer CSN than the cookie has for the same
+/// provider. Such entries changed during the refresh. slapd reports them neither as present nor as
+/// deleted.
 #[derive(Clone, Debug)]
 pub struct Snapshot<'c>(Vec<Csn<'c>>);
 
-impl<'c> Snapshot<'c> {
-    /// `None` for a cookie that is not slapd's, or has no CSN.
-    pub fn of(cookie: &'c [u8]) -> Option<Self> {
-        Some(all_csns(cookie)).filter(|csns| !csns.is_empty()).map(Snapshot)
-    }
-
-    /// No entry that was left out has an older one.
+impl Snapshot<'_> {
+    /// The oldest CSN of the cookie. Every omitted entry has a newer one.
     pub fn oldest(&self) -> &str {
         self.0.iter().map(|csn| csn.text).min().unwrap_or_default()
     }
 
-    /// Whether an entry with this `entryCSN` was left out.
+    /// True if slapd omits an entry with this `entryCSN`. Also true for a malformed one.
     pub fn leaves_out(&self, entry_csn: &str) -> bool {
         parse_csn(entry_csn).is_none_or(|entry| {
             self.0.iter().any(|csn| csn.server == entry.server && entry.text > csn.text)
@@ -75,30 +143,27 @@ impl<'c> Snapshot<'c> {
     }
 }
 
-fn all_csns(cookie: &[u8]) -> Vec<Csn<'_>> {
-    std::str::from_utf8(cookie)
-        .ok()
-        .filter(|text| text.starts_with("rid="))
-        .and_then(csns)
-        .unwrap_or_default()
-}
-
+const SLAPD_PREFIX: &str = "rid=";
 const CSN_FIELD: &str = "csn=";
 
 /// A change sequence number: `20261123125319.541811Z#000000#001#000000`.
 #[derive(Clone, Copy, Debug)]
-struct Csn<'a> {
-    /// Its third part, the server ID in hexadecimal.
+pub struct Csn<'a> {
+    /// Server ID, the third part, in hexadecimal.
     server: &'a str,
     text: &'a str,
 }
 
-/// The CSNs of a cookie; none of them malformed.
+/// The CSNs of a cookie; `None` if one of them is malformed.
 fn csns(cookie: &str) -> Option<Vec<Csn<'_>>> {
     let Some(list) = cookie.split(',').find_map(|field| field.strip_prefix(CSN_FIELD)) else {
         return Some(Vec::new());
     };
     list.split(';').filter(|text| !text.is_empty()).map(parse_csn).collect()
+}
+
+fn csn_field(csns: &[&str]) -> String {
+    format!("{CSN_FIELD}{}", csns.join(";"))
 }
 
 fn parse_csn(text: &str) -> Option<Csn<'_>> {
@@ -116,7 +181,15 @@ fn parse_csn(text: &str) -> Option<Csn<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Snapshot, is_behind, is_behind_in_full, merge_cookies};
+    use super::{Cookie, merge_cookies};
+
+    fn is_behind(old: &[u8], new: &[u8]) -> bool {
+        Cookie::parse(new).is_behind(&Cookie::parse(old))
+    }
+
+    fn is_behind_in_full(old: &[u8], new: &[u8]) -> bool {
+        Cookie::parse(new).is_behind_in_full(&Cookie::parse(old))
+    }
 
     const A1: &str = "20260101000000.000000Z#000000#001#000000";
     const A2: &str = "20260102000000.000000Z#000000#001#000000";
@@ -126,7 +199,7 @@ mod tests {
 
     #[test]
     fn no_csn_is_lost_and_none_goes_back() {
-        // (what it is, sent, received, merged)
+        // (description, sent, received, merged)
         let table = [
             (
                 "one provider moves",
@@ -228,7 +301,7 @@ mod tests {
         ] {
             assert_eq!(is_behind_in_full(old.as_bytes(), new.as_bytes()), behind, "{old} {new}");
         }
-        // Of changes alone it cannot be said: their cookie may name only the provider that changed.
+        // The cookie of an incremental refresh may name only the provider that changed.
         for (old, new) in
             [(format!("rid=000,csn={A1};{B1}"), A2), (format!("rid=000,csn={A2}"), B1)]
         {
@@ -242,11 +315,13 @@ mod tests {
     #[test]
     fn newer_than_the_snapshot_of_its_own_provider_is_left_out() {
         let cookie = format!("rid=000,csn={A1};{B2}");
-        let snapshot = Snapshot::of(cookie.as_bytes()).unwrap();
+        let snapshot = Cookie::parse(cookie.as_bytes()).snapshot().unwrap();
         assert_eq!(snapshot.oldest(), A1);
         let left_out = [A1, A2, B1, B2, "20270101000000.000000Z#000000#003#000000", "?"]
             .map(|csn| snapshot.leaves_out(csn));
         assert_eq!(left_out, [false, true, false, false, false, true]);
-        assert!(Snapshot::of(b"rid=000").is_none() && Snapshot::of(b"h:389#x#csn=1").is_none());
+        for no_snapshot in [&b"rid=000"[..], b"h:389#x#csn=1"] {
+            assert!(Cookie::parse(no_snapshot).snapshot().is_none());
+        }
     }
 }

@@ -1,70 +1,69 @@
-//! Why a refresh fails.
+//! Errors of a refresh.
 
 use crate::ber::DecodeError;
 use crate::result::{LdapResult, ResultCode};
 use std::fmt;
 
-/// Why a refresh has failed.
+/// Reason why a refresh failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionError {
-    /// The search ended with a result code other than success. A 4096 without a cookie is one of
-    /// them: starting over would not help.
+    /// The search ended with a result code other than success. This includes 4096 in answer to a
+    /// request without a cookie: starting over would not help.
     Failed {
         /// The result code.
         code: ResultCode,
-        /// The nearest existing superior of a base that does not exist; mostly empty.
+        /// For a search base that does not exist, its nearest existing superior. Mostly empty.
         matched_dn: String,
-        /// What the server says about it; may be empty.
+        /// The server's diagnostic message. May be empty.
         diagnostic: String,
     },
-    /// The server ends the connection (Notice of Disconnection, RFC 4511 §4.4.1).
+    /// The server ended the connection (Notice of Disconnection, RFC 4511 §4.4.1).
     Disconnected {
-        /// Why.
+        /// The result code.
         code: ResultCode,
-        /// What the server says about it; may be empty.
+        /// The server's diagnostic message. May be empty.
         diagnostic: String,
     },
-    /// An entry without Sync State control: the server does not synchronise, it only searches.
+    /// An entry without Sync State control. The server performed a plain search.
     MissingSyncState {
-        /// The entry.
+        /// DN of the entry.
         dn: String,
     },
-    /// Success without Sync Done control: the server does not synchronise, it only searches.
+    /// Success without Sync Done control. The server performed a plain search.
     MissingSyncDone,
-    /// Success with more than one: several databases of one slapd have answered.
+    /// Success with several Sync Done controls: several databases of one slapd have answered.
     SeveralSyncDone,
-    /// A synchronisation value that RFC 4533 does not allow.
+    /// A sync control or Sync Info value that RFC 4533 forbids.
     Decode {
-        /// The entry whose control it is, if it is one of an entry.
+        /// DN of the entry, if the value belongs to an entry.
         dn: Option<String>,
-        /// What is wrong.
+        /// The decoding error.
         error: DecodeError,
     },
-    /// An answer to another request: nothing else is under way during a refresh.
+    /// A response to another request. A refresh is the only request in progress on its connection.
     UnexpectedMessageId {
-        /// The ID of the refresh.
+        /// Message ID of the refresh.
         expected: u32,
-        /// The ID of the message.
+        /// Message ID of the response.
         found: u32,
-        /// The operation of the message.
+        /// Operation of the response.
         operation: &'static str,
     },
-    /// An operation that does not answer a search.
+    /// An operation that is no response to a search.
     UnexpectedOperation {
-        /// The operation of the message.
+        /// Operation of the message.
         operation: &'static str,
     },
     /// A message after the refresh has ended.
     AfterEnd {
-        /// The operation of the message.
+        /// Operation of the message.
         operation: &'static str,
     },
-    /// The end of the present phase, announced when it was over already or deletions had been
-    /// named: taken at its word, it would make everything gone that was not mentioned.
+    /// A refreshPresent after the present phase had ended, or after a deletion. Believing it would
+    /// delete every entry that the refresh did not mention.
     OutOfOrder,
-    /// slapd answered with a cookie that is older than the one it was sent for: a provider that has
-    /// not caught up, or was restored. Its own result code 53 covers only changes made at that very
-    /// server.
+    /// slapd answered with an older cookie than the request had: a provider that lags or was
+    /// restored. slapd itself sends result code 53 only for changes made at that same server.
     Behind,
     /// More UUIDs than [`crate::Limits::max_uuids`].
     TooManyUuids {

@@ -3,7 +3,7 @@
 
 use ldap_content_sync::sync_control::{EntryState, SyncDone, SyncInfo, SyncState};
 use ldap_content_sync::{
-    Cookie, Frame, LdapMessage, Limits, ProtocolOp, Provider, RefreshOutcome, ResultCode,
+    Frame, LdapMessage, Limits, NextCookie, ProtocolOp, Provider, RefreshOutcome, ResultCode,
     SessionError, SyncEvent, SyncSession, frame,
 };
 use std::collections::BTreeMap;
@@ -159,14 +159,14 @@ impl Model {
         };
         match &self.cookie {
             Some(cookie) if cookie.is_empty() && sent.is_some() => {
-                assert_eq!(outcome.cookie, Cookie::Unusable);
+                assert_eq!(outcome.cookie, NextCookie::Unusable);
                 assert_eq!((&outcome.present, &outcome.deleted), (&None, &Vec::new()));
                 return;
             }
-            None => assert_eq!(outcome.cookie, Cookie::Absent),
-            Some(cookie) if cookie.is_empty() => assert_eq!(outcome.cookie, Cookie::Absent),
+            None => assert_eq!(outcome.cookie, NextCookie::Absent),
+            Some(cookie) if cookie.is_empty() => assert_eq!(outcome.cookie, NextCookie::Absent),
             Some(cookie) => {
-                let Cookie::New(new) = &outcome.cookie else {
+                let NextCookie::New(new) = &outcome.cookie else {
                     panic!("{:?} of {cookie:02x?}", outcome.cookie)
                 };
                 assert!(!new.is_empty());
