@@ -1,10 +1,14 @@
 //! Distinguished names: converts RFC 4514 text to a form in which equal names are equal strings.
 //!
 //! Scope: names as directories return them. A server spells an entry's own name in one way, but it
-//! returns member values as they were entered. Example: `UID=user00014, OU=People, DC=example ,
-//! dc=com` names the entry `uid=user00014,ou=People,dc=example,dc=com`. The parser accepts RFC 4514
-//! and the older spellings listed in RFC 4514 §2.4 and RFC 2253 §4: spaces around `,` `+` `=`, `;`
-//! as separator, values in double quotes, `OID.` before a numeric type.
+//! returns member values as they were entered. These two are the same name:
+//!
+//! - `UID=user00014, OU=People, DC=example , dc=com`
+//! - `uid=user00014,ou=People,dc=example,dc=com`
+//!
+//! The parser accepts RFC 4514 and the older spellings listed in RFC 4514 §2.4 and RFC 2253 §4:
+//! spaces around `,` `+` `=`, `;` as separator, values in double quotes, `OID.` before a numeric
+//! type.
 //!
 //! # The comparison form
 //!
@@ -68,7 +72,7 @@ pub fn normalize_into(dn: &str, form: &mut String) -> Result<(), DnError> {
     Parser { rest: dn, length: dn.len() }.name(form)
 }
 
-/// The first RDN of a name. It answers which values it contains.
+/// The first RDN of a name, in comparison form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rdn(String);
 

@@ -3,8 +3,8 @@
 //! Scope: all of RFC 4515 §3 and the absolute filters `(&)` and `(|)` of RFC 4526. The parser also
 //! accepts extensions that configuration files use and that have only one meaning:
 //!
-//! - White space (space, tab, line break) may surround each parenthesis, attribute and value. A
-//!   long filter can so span several lines. Write outer white space of a value as `\20`.
+//! - White space (space, tab, line break) may surround each parenthesis, attribute and value. This
+//!   lets a long filter span several lines. Write outer white space of a value as `\20`.
 //! - Double quotes around a whole assertion value are removed, as in Kanidm's own sync tool:
 //!   `(cn="R (and) D")`. Parentheses between them are plain characters; `*` and `\xx` keep their
 //!   meaning. Write a double quote that belongs to the value as `\22`. A double quote that does not

@@ -372,8 +372,8 @@ impl OversizedReader {
         Ok(())
     }
 
-    /// Decides if the values of an attribute are kept, and returns the attribute's index. An
-    /// attribute with options is dropped: the search requests attributes without options.
+    /// Returns the index of the attribute if its values are kept. An attribute with options is
+    /// dropped, because searches request attributes without options.
     fn choose(&mut self, size: usize) -> Result<Option<usize>, DecodeError> {
         let invalid = |_| self.error("PartialAttribute.type", DecodeErrorKind::InvalidUtf8);
         let name = std::str::from_utf8(&self.description).map_err(invalid)?;

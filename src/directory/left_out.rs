@@ -21,8 +21,8 @@ use super::refresh::read_again;
 
 const ENTRY_CSN: &str = "entryCSN";
 
-/// Adds the omitted entries to the received and present ones. An outcome with explicit deletions
-/// only needs nothing.
+/// Adds the omitted entries to the received and present ones. An outcome that only names
+/// deletions stays unchanged.
 pub(super) fn complete(
     directory: &mut Directory,
     attributes: &[&str],

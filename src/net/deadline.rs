@@ -2,8 +2,8 @@
 //!
 //! Scope: time only, no I/O. A step (connect, handshake, sending a request) may take `timeout` in
 //! total. A message may pause for `timeout` between two pieces and may take ten times `timeout` in
-//! total. A slow link can so carry a message of many megabytes, and a peer that sends byte by byte
-//! cannot hold the client for ever.
+//! total. This lets a slow link carry a message of many megabytes. A peer that sends byte by byte
+//! still cannot hold the client for ever.
 
 use std::time::{Duration, Instant};
 

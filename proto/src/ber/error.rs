@@ -24,7 +24,7 @@ pub enum DecodeErrorKind {
     Missing,
     /// The element announces more bytes than its container holds, or its header is cut off.
     Truncated,
-    /// The element has another tag than the production requires.
+    /// The tag of the element differs from that of the production.
     UnexpectedTag {
         /// The tag of the production.
         expected: u8,
