@@ -4,7 +4,7 @@
 //!
 //! slapd writes each entry in a separate call. A client that reads each entry at once wakes up a
 //! hundred times a millisecond. The wake-ups cost both sides more than the bytes, and took a third
-//! of this client's CPU time. In the middle of a long answer, [`Socket::read`] therefore delays
+//! of this client's CPU time. In the middle of a long answer, `Socket::read` therefore delays
 //! small reads.
 
 use std::io::{self, ErrorKind, Read, Write};
