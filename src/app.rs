@@ -20,7 +20,7 @@ use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::settings::{Settings, kanidm};
 use crate::sync::dump::Dump;
-use crate::sync::observe::Step;
+use crate::sync::observe::ReadStep;
 use crate::sync::report::{HeldEntry, JsonReport};
 use crate::sync::run::{self, Job, Outcome, RunError};
 use crate::sync::start::FullRefresh;
@@ -136,7 +136,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
         &job,
         &mut server,
         &mut SystemClock::default(),
-        &mut |step: Step<'_>| {
+        &mut |step: ReadStep<'_>| {
             display.borrow_mut().read(&step);
             if let Some(dump) = &mut dump {
                 dump.step(&step);

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use crate::log;
-use crate::sync::observe::Step;
+use crate::sync::observe::ReadStep;
 use crate::text::thousands;
 use crate::upload::Progress;
 
@@ -38,10 +38,10 @@ impl Display {
     }
 
     /// A step of reading.
-    pub fn read(&mut self, step: &Step<'_>) {
+    pub fn read(&mut self, step: &ReadStep<'_>) {
         match step {
-            Step::Received(..) => self.received += 1,
-            Step::StartedOver => self.received = 0,
+            ReadStep::Received(..) => self.received += 1,
+            ReadStep::StartedOver => self.received = 0,
         }
         // The clock is not asked for every one of a million entries.
         if self.received.is_multiple_of(256) {

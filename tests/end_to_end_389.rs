@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::config;
 use kanidm_ldap_sync::directory::client::Directory;
-use kanidm_ldap_sync::sync::observe::Step;
+use kanidm_ldap_sync::sync::observe::ReadStep;
 use kanidm_ldap_sync::sync::read;
 use kanidm_ldap_sync::sync::start::Start;
 use support::changes::{self, Leaving};
@@ -275,7 +275,7 @@ fn what_comes_between(world: &World389) {
         &config,
         &start,
         &mut |step| match step {
-            Step::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
+            ReadStep::Received(_, entry) if entry.dn() == user_dn(7) && !made => {
                 let ldif = format!(
                     "dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: between\nmember: {}\n",
                     user_dn(7)
@@ -283,9 +283,9 @@ fn what_comes_between(world: &World389) {
                 world.admin.modify(&ldif);
                 made = true;
             }
-            Step::Received(_, entry) if entry.dn() == group => groups += 1,
-            Step::StartedOver => (rounds, groups) = (rounds + 1, 0),
-            Step::Received(..) => {}
+            ReadStep::Received(_, entry) if entry.dn() == group => groups += 1,
+            ReadStep::StartedOver => (rounds, groups) = (rounds + 1, 0),
+            ReadStep::Received(..) => {}
         },
     );
     let reading = reading.unwrap();
@@ -314,14 +314,14 @@ fn what_comes_between_again_and_again(world: &World389) {
         &config,
         &start,
         &mut |step| match step {
-            Step::Received(_, entry) if entry.dn() == user_dn(7) => {
+            ReadStep::Received(_, entry) if entry.dn() == user_dn(7) => {
                 let (group, name) =
                     (group_dn(&format!("busy{}", made.len())), format!("busy{}", made.len()));
                 world.admin.modify(&format!("dn: {group}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\nmember: {}\n", user_dn(7)));
                 made.push(group);
             }
-            Step::Received(_, entry) => _ = seen.insert(entry.dn().to_owned()),
-            Step::StartedOver => seen.clear(),
+            ReadStep::Received(_, entry) => _ = seen.insert(entry.dn().to_owned()),
+            ReadStep::StartedOver => seen.clear(),
         },
     );
     let reading = reading.unwrap();

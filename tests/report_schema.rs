@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use kanidm_ldap_sync::sync::guard::Deletions;
 use kanidm_ldap_sync::sync::report::{
-    DroppedAttribute, HeldEntry, JsonReport, Mode, Report, ReportProblem, SkippedEntry,
+    DroppedAttribute, HeldEntry, JsonReport, ReadMode, Report, ReportProblem, SkippedEntry,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,7 +17,7 @@ fn schema() -> Value {
 }
 
 /// A report with something in every field.
-fn report(deleted: Deletions, mode: Mode, dry_run: bool) -> Report {
+fn report(deleted: Deletions, mode: ReadMode, dry_run: bool) -> Report {
     let problem = |attribute: Option<&str>| ReportProblem {
         attribute: attribute.map(str::to_owned),
         rule: "must be good".into(),
@@ -52,7 +52,7 @@ fn every_report_is_as_the_schema_says() {
     let deletions =
         [Deletions::Exactly(1), Deletions::Between(1, 2), Deletions::About(3), Deletions::Unknown];
     for deleted in deletions {
-        for mode in [Mode::Incremental, Mode::Full("asked for".into())] {
+        for mode in [ReadMode::Incremental, ReadMode::Full("asked for".into())] {
             for dry_run in [false, true] {
                 let report =
                     serde_json::to_value(report(deleted, mode.clone(), dry_run).json(3)).unwrap();
@@ -60,7 +60,7 @@ fn every_report_is_as_the_schema_says() {
             }
         }
     }
-    let held = report(Deletions::Exactly(1), Mode::Incremental, false).held;
+    let held = report(Deletions::Exactly(1), ReadMode::Incremental, false).held;
     assert!(!held.is_empty());
     for at_fault in [&[], held.as_slice()] {
         let failed = JsonReport {
@@ -77,7 +77,7 @@ fn every_report_is_as_the_schema_says() {
 #[test]
 fn other_reports_are_not() {
     let good =
-        serde_json::to_value(report(Deletions::Exactly(1), Mode::Incremental, false).json(3))
+        serde_json::to_value(report(Deletions::Exactly(1), ReadMode::Incremental, false).json(3))
             .unwrap();
     let mutations: [(&str, Value, &str); 11] = [
         ("/exit_code", json!(1), "/exit_code: none of"),

@@ -11,7 +11,7 @@ use kanidm_ldap_sync::service::clock::Clock;
 use kanidm_ldap_sync::service::health::{Condition, Health, LOOP_PATIENCE, Verdict};
 use kanidm_ldap_sync::service::notify::Notifier;
 use kanidm_ldap_sync::service::signals::Requests;
-use kanidm_ldap_sync::service::supervise::{RunKind, Settings, Supervisor};
+use kanidm_ldap_sync::service::supervise::{RunKind, Supervisor, Timing};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -137,7 +137,7 @@ impl World {
     /// Supervises until `end`; each run takes what `run` says and has its verdict.
     fn supervise(
         &self,
-        settings: Settings,
+        settings: Timing,
         end: Duration,
         health: &Health,
         mut run: impl FnMut(usize, RunKind) -> (Duration, Verdict),
@@ -148,11 +148,11 @@ impl World {
 
     fn supervise_with_reload(
         &self,
-        settings: Settings,
+        settings: Timing,
         end: Duration,
         health: &Health,
         run: &mut dyn FnMut(usize, RunKind) -> (Duration, Verdict),
-        reload: impl FnMut(&mut usize) -> Result<Settings, String>,
+        reload: impl FnMut(&mut usize) -> Result<Timing, String>,
     ) {
         let supervisor = Supervisor { clock: self, health, notifier: &Notifier::default() };
         let count_and_run = |count: &mut usize, kind| {
@@ -180,8 +180,8 @@ impl World {
     }
 }
 
-fn settings(schedule: &str, full: Option<&str>) -> Settings {
-    Settings {
+fn settings(schedule: &str, full: Option<&str>) -> Timing {
+    Timing {
         schedule: CronSchedule::parse(schedule).unwrap(),
         full_refresh_schedule: full.map(|text| CronSchedule::parse(text).unwrap()),
         time_outs: TIME_OUTS,

@@ -14,7 +14,7 @@ use crate::service::health::{Health, Verdict};
 use crate::service::notify::{self, Notifier};
 use crate::service::signals;
 use crate::service::status::{self, Probe, StatusError, StatusListener};
-use crate::service::supervise::{self, Supervisor};
+use crate::service::supervise::{Supervisor, Timing};
 use crate::settings::Settings;
 use crate::sync::start::FullRefresh;
 use crate::within::{NoResult, OneAtATime};
@@ -79,12 +79,7 @@ impl Service {
     /// Takes over a new configuration, if all of it can be used. The files can be on a mount that
     /// hangs, so they are read on a thread. Moving the listener waits for [`status::ASK_TIMEOUT`]
     /// at most.
-    fn reload(
-        &mut self,
-        cli: &Cli,
-        env: Env<'static>,
-        health: &Health,
-    ) -> Result<supervise::Settings, String> {
+    fn reload(&mut self, cli: &Cli, env: Env<'static>, health: &Health) -> Result<Timing, String> {
         let cli = cli.clone();
         let read = self.reading.call(RELOAD_TIME, move || Settings::read(&cli, env));
         let (settings, warnings) =
@@ -155,8 +150,8 @@ impl Listener {
     }
 }
 
-fn timing(settings: &Settings) -> supervise::Settings {
-    supervise::Settings {
+fn timing(settings: &Settings) -> Timing {
+    Timing {
         schedule: settings.sync.schedule.clone(),
         full_refresh_schedule: settings.sync.full_refresh_schedule.clone(),
         time_outs: settings.time_outs(),

@@ -24,7 +24,7 @@ use crate::text::thousands;
 
 /// What is tried, each depending on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum DirectoryStep {
     TlsFiles,
     Name,
     Connection,
@@ -39,9 +39,16 @@ enum Step {
 }
 
 /// Up to and with the connection; a unix socket needs less.
-const OVER_TCP: &[Step] =
-    &[Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Bind, Step::ContentSync];
-const OVER_UNIX: &[Step] = &[Step::Connection, Step::Bind, Step::ContentSync];
+const OVER_TCP: &[DirectoryStep] = &[
+    DirectoryStep::TlsFiles,
+    DirectoryStep::Name,
+    DirectoryStep::Connection,
+    DirectoryStep::Tls,
+    DirectoryStep::Bind,
+    DirectoryStep::ContentSync,
+];
+const OVER_UNIX: &[DirectoryStep] =
+    &[DirectoryStep::Connection, DirectoryStep::Bind, DirectoryStep::ContentSync];
 
 /// Checks all of it.
 pub fn check(list: &mut Checklist, config: &SyncConfig) {
@@ -67,30 +74,35 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
             list.not_tried(
                 &steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>(),
             );
-            list.not_tried(&[Step::Refresh, Step::Entries]);
+            list.not_tried(&[DirectoryStep::Refresh, DirectoryStep::Entries]);
         }
     }
 }
 
 /// A step on the way to a connection. `directory` where it came to one.
-fn passed(list: &Checklist, step: Step, config: &DirectoryConfig, directory: Option<&Directory>) {
+fn passed(
+    list: &Checklist,
+    step: DirectoryStep,
+    config: &DirectoryConfig,
+    directory: Option<&Directory>,
+) {
     let detail = match (step, &config.uri) {
-        (Step::TlsFiles, _) => match &config.ca {
+        (DirectoryStep::TlsFiles, _) => match &config.ca {
             Some(ca) => format!("trusting {}", ca.display()),
             None => "trusting the system's CA certificates".to_owned(),
         },
-        (Step::Name, LdapUri::Tls { host, .. }) => host.clone(),
-        (Step::Connection, LdapUri::Tls { port, .. }) => format!("port {port}"),
-        (Step::Connection, LdapUri::Unix(path)) => path.display().to_string(),
-        (Step::Tls, _) => {
+        (DirectoryStep::Name, LdapUri::Tls { host, .. }) => host.clone(),
+        (DirectoryStep::Connection, LdapUri::Tls { port, .. }) => format!("port {port}"),
+        (DirectoryStep::Connection, LdapUri::Unix(path)) => path.display().to_string(),
+        (DirectoryStep::Tls, _) => {
             let chain = directory.map(Directory::peer_certificates).unwrap_or_default();
             return super::tls(list, step, chain, config.verify_ca);
         }
-        (Step::Bind, _) => match &config.bind {
+        (DirectoryStep::Bind, _) => match &config.bind {
             Bind::Simple { dn, .. } => format!("as {dn}"),
             Bind::External => "SASL EXTERNAL".to_owned(),
         },
-        (Step::ContentSync, _) => directory
+        (DirectoryStep::ContentSync, _) => directory
             .map(|directory| format!("offered by {}", server(directory)))
             .unwrap_or_default(),
         _ => String::new(),
@@ -110,24 +122,24 @@ fn server(directory: &Directory) -> String {
 }
 
 /// The step that a connection failed in.
-fn failed_step(problem: &DirectoryProblem) -> Step {
+fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
     match problem {
-        DirectoryProblem::Tls(_) => Step::TlsFiles,
+        DirectoryProblem::Tls(_) => DirectoryStep::TlsFiles,
         DirectoryProblem::BadHostName { .. }
         | DirectoryProblem::HostNotFound { .. }
-        | DirectoryProblem::ResolverSilent { .. } => Step::Name,
+        | DirectoryProblem::ResolverSilent { .. } => DirectoryStep::Name,
         DirectoryProblem::NotConnected { .. } | DirectoryProblem::NoUnixSocket { .. } => {
-            Step::Connection
+            DirectoryStep::Connection
         }
         DirectoryProblem::TlsFailed { .. }
         | DirectoryProblem::StartTlsRefused { .. }
         | DirectoryProblem::StartTlsInjection
-        | DirectoryProblem::CertificateRejected { .. } => Step::Tls,
-        DirectoryProblem::BindRefused { .. } => Step::Bind,
+        | DirectoryProblem::CertificateRejected { .. } => DirectoryStep::Tls,
+        DirectoryProblem::BindRefused { .. } => DirectoryStep::Bind,
         DirectoryProblem::NoContentSync
         | DirectoryProblem::Behind { .. }
         | DirectoryProblem::MessageTooLarge { .. }
-        | DirectoryProblem::UuidHidden { .. } => Step::ContentSync,
+        | DirectoryProblem::UuidHidden { .. } => DirectoryStep::ContentSync,
         DirectoryProblem::TimedOut { stage, .. }
         | DirectoryProblem::Closed { stage, .. }
         | DirectoryProblem::Lost { stage, .. }
@@ -136,10 +148,10 @@ fn failed_step(problem: &DirectoryProblem) -> Step {
         | DirectoryProblem::Protocol { stage, .. }
         | DirectoryProblem::SearchFailed { stage, .. }
         | DirectoryProblem::TooManyEntries { stage, .. } => match stage {
-            DirectoryStage::StartTls | DirectoryStage::Handshake => Step::Tls,
-            DirectoryStage::Bind => Step::Bind,
+            DirectoryStage::StartTls | DirectoryStage::Handshake => DirectoryStep::Tls,
+            DirectoryStage::Bind => DirectoryStep::Bind,
             DirectoryStage::RootDse | DirectoryStage::Search | DirectoryStage::Refresh => {
-                Step::ContentSync
+                DirectoryStep::ContentSync
             }
         },
     }
@@ -150,12 +162,12 @@ fn failed_step(problem: &DirectoryProblem) -> Step {
 fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
     match read::read_from(directory, config, &Start::full("--check"), &mut |_| {}) {
         Err(error) => {
-            list.failed(Step::Refresh, &error);
-            list.not_tried(&[Step::Entries]);
+            list.failed(DirectoryStep::Refresh, &error);
+            list.not_tried(&[DirectoryStep::Entries]);
             false
         }
         Ok(reading) => {
-            list.passed(Step::Refresh, &config.directory.base_dn);
+            list.passed(DirectoryStep::Refresh, &config.directory.base_dn);
             entries(list, config, &reading);
             filter(list, config, &reading);
             true
@@ -168,7 +180,7 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
     if reading.read == 0 {
         let filter = &config.directory.filter_text;
         return list.failed(
-            Step::Entries,
+            DirectoryStep::Entries,
             format_args!("none matches {filter}: check ldap_filter, and that the account may read the attributes in it"),
         );
     }
@@ -183,30 +195,32 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
     );
     if persons + groups == 0 {
         list.failed(
-            Step::Entries,
+            DirectoryStep::Entries,
             format_args!("{text}; nothing can be synchronised: check person_objectclass, group_objectclass and ldap_filter"),
         );
     } else {
-        list.passed(Step::Entries, text);
+        list.passed(DirectoryStep::Entries, text);
         if persons == 0 {
             list.advice(
-                Step::Entries,
+                DirectoryStep::Entries,
                 "none is a person: check person_objectclass and ldap_filter",
             );
         }
         held(list, reading);
         attributes(list, config, content);
     }
-    remarks(config, reading).iter().for_each(|remark| list.advice(Step::Entries, remark));
+    remarks(config, reading).iter().for_each(|remark| list.advice(DirectoryStep::Entries, remark));
     if let Some(text) = content.of_other_classes() {
-        list.advice(Step::Entries, text);
+        list.advice(DirectoryStep::Entries, text);
     }
 }
 
 /// How many entries show each mapped attribute: one that nobody shows is hidden, or spelled wrong.
 fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
     let roles = roles(&config.mapping);
-    for (kind, step) in [(Kind::Person, Step::Persons), (Kind::Group, Step::Groups)] {
+    for (kind, step) in
+        [(Kind::Person, DirectoryStep::Persons), (Kind::Group, DirectoryStep::Groups)]
+    {
         let all = content.shown().filter(|(_, other, _)| *other == kind).count();
         let shown = |role: &Role| {
             content.shown().filter(|(_, other, mask)| *other == kind && mask.has(role)).count()
@@ -234,7 +248,7 @@ fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     let computed = computed_attributes(&config.directory.filter);
     if !computed.is_empty() && reading.matched.is_some() {
         list.passed(
-            Step::Filter,
+            DirectoryStep::Filter,
             format_args!(
                 "the server computes {}: each run lists the entries that match",
                 computed.join(", ")
@@ -263,7 +277,7 @@ fn held(list: &Checklist, reading: &Reading) {
             missing.iter().map(|(attribute, n)| format!("{attribute} {}", thousands(*n))).collect();
         let names = names.join(", ");
         list.advice(
-            Step::Entries,
+            DirectoryStep::Entries,
             format_args!(
                 "{} lack a required attribute ({names}); --dry-run names them",
                 thousands(lacking)
@@ -272,7 +286,7 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     for ((attribute, rule), n) in broken {
         list.advice(
-            Step::Entries,
+            DirectoryStep::Entries,
             format_args!(
                 "{} would be held back for {attribute}: {rule}; --dry-run names them",
                 thousands(n)
@@ -286,7 +300,7 @@ fn held(list: &Checklist, reading: &Reading) {
     for ((attribute, rule), n) in dropped {
         let values = count(n, "value");
         list.advice(
-            Step::Entries,
+            DirectoryStep::Entries,
             format_args!(
                 "{values} of {attribute} would be left out: {rule}; --dry-run names the entries"
             ),
@@ -335,20 +349,20 @@ fn checkpoint(list: &Checklist, directory: &mut Directory) {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DirectoryStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::TlsFiles => "directory, TLS files",
-            Step::Name => "directory, name resolution",
-            Step::Connection => "directory, connection",
-            Step::Tls => "directory, TLS",
-            Step::Bind => "directory, bind",
-            Step::ContentSync => "directory, content synchronisation",
-            Step::Refresh => "directory, base and right to synchronise",
-            Step::Entries => "directory, filter and entries",
-            Step::Filter => "directory, attributes of the filter",
-            Step::Persons => "directory, attributes of persons",
-            Step::Groups => "directory, attributes of groups",
+            DirectoryStep::TlsFiles => "directory, TLS files",
+            DirectoryStep::Name => "directory, name resolution",
+            DirectoryStep::Connection => "directory, connection",
+            DirectoryStep::Tls => "directory, TLS",
+            DirectoryStep::Bind => "directory, bind",
+            DirectoryStep::ContentSync => "directory, content synchronisation",
+            DirectoryStep::Refresh => "directory, base and right to synchronise",
+            DirectoryStep::Entries => "directory, filter and entries",
+            DirectoryStep::Filter => "directory, attributes of the filter",
+            DirectoryStep::Persons => "directory, attributes of persons",
+            DirectoryStep::Groups => "directory, attributes of groups",
         })
     }
 }

@@ -13,7 +13,7 @@ use crate::text::thousands;
 
 /// What is tried, each depending on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
+enum KanidmStep {
     TlsFiles,
     Name,
     Connection,
@@ -22,17 +22,23 @@ enum Step {
     State,
 }
 
-const STEPS: [Step; 6] =
-    [Step::TlsFiles, Step::Name, Step::Connection, Step::Tls, Step::Token, Step::State];
+const STEPS: [KanidmStep; 6] = [
+    KanidmStep::TlsFiles,
+    KanidmStep::Name,
+    KanidmStep::Connection,
+    KanidmStep::Tls,
+    KanidmStep::Token,
+    KanidmStep::State,
+];
 
 /// Checks all of it. The state is read, nothing is sent.
 pub fn check(list: &mut Checklist, settings: &Settings) {
     // On a loopback address it may be without TLS.
-    let steps: Vec<Step> = STEPS
+    let steps: Vec<KanidmStep> = STEPS
         .into_iter()
-        .filter(|step| *step != Step::Tls || settings.client.uri.starts_with("https:"))
+        .filter(|step| *step != KanidmStep::Tls || settings.client.uri.starts_with("https:"))
         .collect();
-    let fail = |list: &mut Checklist, failed: Step, error: &dyn fmt::Display| {
+    let fail = |list: &mut Checklist, failed: KanidmStep, error: &dyn fmt::Display| {
         steps
             .iter()
             .filter(|step| **step < failed)
@@ -42,7 +48,7 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
     };
     let mut server = match settings::kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return fail(list, Step::TlsFiles, &error),
+        Err(error) => return fail(list, KanidmStep::TlsFiles, &error),
     };
     match server.state() {
         Err(error) => fail(list, failed_step(&error), &error),
@@ -50,7 +56,7 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
             let chain = server.peer_certificates();
             steps
                 .iter()
-                .filter(|step| **step < Step::State)
+                .filter(|step| **step < KanidmStep::State)
                 .for_each(|step| passed(list, *step, settings, &chain));
             state(list, &stored, &settings.fingerprint);
         }
@@ -59,42 +65,42 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
 
 fn passed(
     list: &Checklist,
-    step: Step,
+    step: KanidmStep,
     settings: &Settings,
     chain: &[rustls::pki_types::CertificateDer<'static>],
 ) {
     let client = &settings.client;
     let detail = match step {
-        Step::TlsFiles => match &client.ca_path {
+        KanidmStep::TlsFiles => match &client.ca_path {
             Some(ca) => format!("trusting {} and the system's CA certificates", ca.display()),
             None => "trusting the system's CA certificates".to_owned(),
         },
-        Step::Connection => client.uri.clone(),
-        Step::Tls => {
+        KanidmStep::Connection => client.uri.clone(),
+        KanidmStep::Tls => {
             return super::tls(list, step, chain, client.verify_ca && client.verify_hostnames);
         }
-        Step::Name | Step::Token | Step::State => String::new(),
+        KanidmStep::Name | KanidmStep::Token | KanidmStep::State => String::new(),
     };
     list.passed(step, detail);
 }
 
 /// The step that a request failed in.
-fn failed_step(error: &KanidmError) -> Step {
+fn failed_step(error: &KanidmError) -> KanidmStep {
     match error {
         KanidmError::Transport { stage, .. } | KanidmError::TimedOut { stage, .. } => match stage {
-            Stage::Resolve => Step::Name,
-            Stage::Connect => Step::Connection,
-            Stage::Tls => Step::Tls,
-            Stage::Exchange => Step::Token,
+            Stage::Resolve => KanidmStep::Name,
+            Stage::Connect => KanidmStep::Connection,
+            Stage::Tls => KanidmStep::Tls,
+            Stage::Exchange => KanidmStep::Token,
         },
-        KanidmError::Refused(_) | KanidmError::NotKanidm { .. } => Step::Token,
+        KanidmError::Refused(_) | KanidmError::NotKanidm { .. } => KanidmStep::Token,
     }
 }
 
 /// What the next run will make of what Kanidm remembers.
 fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
     match start::decide(stored, fingerprint, FullRefresh::No) {
-        Err(error) => list.failed(Step::State, error),
+        Err(error) => list.failed(KanidmStep::State, error),
         Ok(start) => {
             let next = match &start.full_because {
                 Some(why) => format!("the next run reads everything: {why}"),
@@ -104,20 +110,20 @@ fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
                 0 => String::new(),
                 n => format!("; {} held back since earlier runs", thousands(n as u64)),
             };
-            list.passed(Step::State, format_args!("{next}{held}"));
+            list.passed(KanidmStep::State, format_args!("{next}{held}"));
         }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for KanidmStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::TlsFiles => "Kanidm, TLS files",
-            Step::Name => "Kanidm, name resolution",
-            Step::Connection => "Kanidm, connection",
-            Step::Tls => "Kanidm, TLS",
-            Step::Token => "Kanidm, sync token",
-            Step::State => "Kanidm, state",
+            KanidmStep::TlsFiles => "Kanidm, TLS files",
+            KanidmStep::Name => "Kanidm, name resolution",
+            KanidmStep::Connection => "Kanidm, connection",
+            KanidmStep::Tls => "Kanidm, TLS",
+            KanidmStep::Token => "Kanidm, sync token",
+            KanidmStep::State => "Kanidm, state",
         })
     }
 }

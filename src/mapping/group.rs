@@ -1,9 +1,8 @@
-//! Groups: a draft each while entries are received, the member values in one buffer, and at the end
-//! what becomes of them.
+//! Groups: one draft for each received group, then the decisions at the end.
 //!
-//! Scope: everything about groups but what a single member stands for ([`super::membership`]).
-//! Whose a private group is, and which names and numbers are free, is decided at the end, because
-//! persons come first, in whatever order they were received.
+//! Scope: everything about groups except the meaning of a single member ([`super::membership`]).
+//! Persons come first, in whatever order entries arrive. So private groups and free names and
+//! numbers are decided at the end.
 
 use std::collections::HashSet;
 
@@ -11,7 +10,7 @@ use ldap_content_sync::Oversized;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
-use super::index::{self, Index, Kind, NewEntry, State};
+use super::index::{self, EntryKind, Index, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
 use super::person::{self, Claims, MISSING};
@@ -24,15 +23,15 @@ use crate::content::rules::Rule;
 use crate::content::scim::{Schemas, ScimGroup};
 use crate::content::shown::Mask;
 
-/// A group as received.
+/// A received group. Its member values are in one buffer.
 pub(super) struct Draft {
     pub(super) sync_uuid: Uuid,
-    /// Position in the index, which has DN and name.
+    /// Position in the index, which has the DN and the name.
     pub(super) entry: u32,
     pub(super) gidnumber: Option<u32>,
     pub(super) description: Option<Box<str>>,
     pub(super) members: Members,
-    /// Which of its attributes the directory shows.
+    /// The attributes that the directory shows.
     pub(super) shown: Mask,
     pub(super) findings: Findings,
 }
@@ -49,7 +48,7 @@ impl Mapper<'_> {
         name.clear();
         let (gidnumber, description, members, shown, findings) =
             read(&self.cfg.group, self.cfg.entries.get(&sync_uuid), entry, name, findings);
-        let (kind, state, dn_form) = (Kind::Group, State::Draft, self.form.as_str());
+        let (kind, state, dn_form) = (EntryKind::Group, State::Draft, self.form.as_str());
         let new = NewEntry {
             sync_uuid,
             kind,
@@ -75,8 +74,8 @@ impl Mapper<'_> {
         while self.member_bytes > self.max_member_bytes && self.give_up_largest() {}
     }
 
-    /// Holds the group with the most bytes of members: they are too many together, and the small
-    /// groups are nobody's attack.
+    /// Holds the group with the most member bytes, because all members together exceed the limit. A
+    /// small group cannot be the attack.
     fn give_up_largest(&mut self) -> bool {
         let with_members = self.drafts.iter_mut().filter(|draft| !draft.members.bytes.is_empty());
         let Some(largest) = with_members.max_by_key(|draft| draft.members.bytes.len()) else {
@@ -93,8 +92,8 @@ impl Mapper<'_> {
         true
     }
 
-    /// Decides over every group and writes those that are sent: private ones first, whatever their
-    /// order, then names and numbers, then members, which may be groups themselves.
+    /// Decides every group and writes those to send. Private groups come first, in any order. Names
+    /// and numbers come next, then members, because a member may be a group itself.
     pub(super) fn finish_groups(&mut self) {
         let drafts = std::mem::take(&mut self.drafts);
         let (private, rest): (Vec<Draft>, Vec<Draft>) =
@@ -120,8 +119,8 @@ impl Mapper<'_> {
         self.set_state(draft.entry, State::Skipped);
     }
 
-    /// Whether a group is only its user's own: it has the user's name and no other member. A number
-    /// that is the same may be chance, and skipping the group deletes it.
+    /// True if a group is user-private: it has the name of a user and no other member. An equal
+    /// number does not count: it may be chance, and skipping the group deletes it.
     fn is_private(&self, draft: &Draft) -> bool {
         !self.cfg.group.send_user_private
             && self.user_of(draft).is_some_and(|user| self.has_no_member_but(draft, user))
@@ -130,7 +129,8 @@ impl Mapper<'_> {
     /// The person with the name of a group.
     fn user_of(&self, draft: &Draft) -> Option<u32> {
         let name = self.index.name(&self.content.changes, draft.entry);
-        let is_person = |e: &index::Entry| e.kind == Kind::Person && e.state != State::Skipped;
+        let is_person =
+            |e: &index::IndexEntry| e.kind == EntryKind::Person && e.state != State::Skipped;
         self.index.find_name(&self.content.changes, name, is_person).filter(|_| !name.is_empty())
     }
 
@@ -144,7 +144,7 @@ impl Mapper<'_> {
                 .all(|value| resolver.resolve(value, &mut form) == Target::Entry(owner))
     }
 
-    /// Whether a person who is not in the run could make a group a user-private one.
+    /// True if a person outside the run could make a group user-private.
     pub(super) fn may_be_private(&self, draft: &Draft) -> bool {
         let resolver = self.resolver();
         let (mut form, mut forms) = (String::new(), HashSet::new());
@@ -163,7 +163,7 @@ impl Mapper<'_> {
             && !self.is_private(draft)
     }
 
-    /// Claims name and number of a group, or holds it.
+    /// Claims the name and number of a group, or holds it.
     fn settle(&mut self, mut draft: Draft) -> Option<Draft> {
         let (cfg, table) = (&self.cfg.group, self.table(draft.sync_uuid));
         let claims = Claims { index: &self.index, changes: &self.content.changes };
@@ -213,7 +213,7 @@ impl Mapper<'_> {
         self.report(draft.sync_uuid, (changeset::Kind::Group, draft.shown), &dn, draft.findings);
     }
 
-    /// The members of a group that are sent, by their positions in the index, each once.
+    /// The members to send, by their positions in the index, each once.
     fn resolve_members(&mut self, draft: &Draft, dn: &str) -> Vec<u32> {
         let Mapper { cfg, full, index, content, form, .. } = self;
         let resolver = Resolver {
@@ -245,7 +245,7 @@ impl Mapper<'_> {
     }
 }
 
-/// By the DN that the entry was sent with, or has in the directory.
+/// The member by the DN that its entry was sent with, or else has in the directory.
 fn member(index: &Index, position: u32) -> Option<Member<'_>> {
     index
         .record(position)
@@ -253,13 +253,14 @@ fn member(index: &Index, position: u32) -> Option<Member<'_>> {
         .or_else(|| index.text(position).map(|(dn, _)| Member::Dn(dn)))
 }
 
-/// The attributes a group is made of: name, description, number, and those of its members.
+/// The attributes of a group: name, description, number, and those of its members.
 pub(super) fn names(cfg: &GroupMapping) -> [&str; 3 + MAX_MEMBER_ATTRIBUTES] {
     let member = |at: usize| cfg.members.get(at).map_or("", String::as_str);
     [&cfg.name, &cfg.description, &cfg.gidnumber, member(0), member(1), member(2)]
 }
 
-/// The name, lower-cased and empty where there is none, and the number, where Kanidm takes it.
+/// The name and the number. The name is in lower case, and empty if missing. The number is `None`
+/// if Kanidm does not accept it.
 pub(super) fn identity(
     cfg: &GroupMapping,
     entry: &SearchResultEntry<'_>,
@@ -279,7 +280,7 @@ pub(super) fn identity(
         .and_then(|text| rules::gidnumber(text).ok())
 }
 
-/// What a group says of itself; the name is written to `name`.
+/// Reads the attributes of a group. Writes the name to `name`.
 fn read(
     cfg: &GroupMapping,
     table: Option<&EntryConfig>,
@@ -324,11 +325,12 @@ fn left_out(cfg: &GroupMapping, oversized: &Oversized) -> Mask {
     )
 }
 
-/// Names them. A group without its members would be an empty one.
+/// Adds a problem for each attribute that was not read. Without its members a group would be sent
+/// empty, so it is held.
 fn note_left_out(cfg: &GroupMapping, oversized: &Oversized, findings: &mut Findings) {
     let rule = super::too_large(oversized);
     if oversized.leaves_out(&cfg.name) {
-        // It is not missing.
+        // The name is not missing, only unread.
         findings.problems.retain(|problem| problem.attribute != cfg.name);
         findings.required(&cfg.name, rule.clone());
     }
@@ -377,12 +379,12 @@ fn read_gidnumber(
     number.map_err(|rule| findings.optional(gidnumber_attribute(cfg, table), rule)).ok()
 }
 
-/// Where the name comes from.
+/// The origin of the name.
 fn name_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
     if table.is_some_and(|table| table.map_name.is_some()) { "map_name" } else { &cfg.name }
 }
 
-/// Where the number comes from.
+/// The origin of the number.
 fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
     if table.is_some_and(|table| table.map_gidnumber.is_some()) {
         "map_gidnumber"
@@ -394,9 +396,9 @@ fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -
 /// Member values in one buffer, each after its length.
 pub(super) struct Members {
     bytes: Vec<u8>,
-    /// Values that are too long to be anybody's.
+    /// Number of values that are too long for any member.
     not_kept: u64,
-    /// All values were read.
+    /// True if all values were read.
     is_whole: bool,
 }
 
@@ -421,7 +423,7 @@ impl Members {
         members
     }
 
-    /// Whether these are all members of the group.
+    /// True if these are all members of the group.
     fn are_all_here(&self) -> bool {
         self.is_whole && self.not_kept == 0
     }

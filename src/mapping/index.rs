@@ -1,11 +1,11 @@
 //! The entries of a run by UUID, name, number, mail address and DN, in a few bytes each.
 //!
-//! Scope: looking up. A table holds positions only, not keys: hashes are compared first (keyed anew
-//! in every run, so that nobody can choose names that collide), then the texts themselves, where
-//! they stand anyway: a person's in the [`ChangeSet`], the others' here.
+//! Scope: look-ups. A table has only positions, not keys. A look-up compares hashes first, then the
+//! texts, which are in the [`ChangeSet`] for persons and here for the others. Each run has a new
+//! hash key, so nobody can choose names that collide.
 //!
-//! What stands in a table under one key is walked from end to end, so nothing is added that would
-//! never be found: a mapping that gives everybody one name makes many entries with one key.
+//! A look-up walks all entries with one key. So the index leaves out entries that no look-up would
+//! return: a mapping may give every person the same name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,34 +18,34 @@ use super::positions::Positions;
 use super::prepared;
 use crate::content::changeset::ChangeSet;
 
-/// What has become of an entry.
+/// The fate of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Written to the change set.
     Sent,
-    /// Received, a group: decided at the end.
+    /// A received group, decided at the end.
     Draft,
-    /// Received and held back.
+    /// Received and held.
     Held,
-    /// Received and not wanted in Kanidm.
+    /// Received, and does not belong in Kanidm.
     Skipped,
     /// In scope, but not part of this run.
     Known,
-    /// Known, and known to have what an entry wants that is held back.
+    /// In scope, not part of this run, and owner of a value that a held entry wants.
     Owner,
-    /// Was known, and then received: another entry has its place.
+    /// Known first, received later: the entry has another place in the index now.
     Replaced,
 }
 
-/// Person or group.
+/// The kind of an entry, by its object classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum EntryKind {
     Person,
     Group,
     Other,
 }
 
-/// Where the texts of an entry stand.
+/// The place of an entry's texts.
 #[derive(Clone, Copy, Debug)]
 enum Place {
     /// Position in the change set.
@@ -56,17 +56,16 @@ enum Place {
 
 /// One entry.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct IndexEntry {
     pub(crate) sync_uuid: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
     pub(crate) state: State,
     pub(crate) gidnumber: Option<u32>,
     place: Place,
 }
 
-impl Entry {
-    /// Whether it was received in this run. Such an entry is not replaced, nor does it become one
-    /// that is not.
+impl IndexEntry {
+    /// True if the run received the entry. A received entry is never replaced.
     pub(crate) fn is_received(&self) -> bool {
         !matches!(self.state, State::Known | State::Owner | State::Replaced)
     }
@@ -74,37 +73,37 @@ impl Entry {
 
 /// DN and name of an entry that is not in the change set.
 #[derive(Debug)]
-struct Texts {
+struct DnAndName {
     dn: Box<str>,
     name: Box<str>,
 }
 
-/// What is to be added.
+/// An entry to add.
 pub(crate) struct NewEntry<'a> {
     pub(crate) sync_uuid: Uuid,
-    pub(crate) kind: Kind,
+    pub(crate) kind: EntryKind,
     pub(crate) state: State,
-    /// As Kanidm has it.
+    /// The number in Kanidm.
     pub(crate) gidnumber: Option<u32>,
-    /// Position in the change set, where the entry has one.
+    /// Position in the change set, if the entry is in it.
     pub(crate) record: Option<u32>,
     pub(crate) dn: &'a str,
     /// The DN in comparison form.
     pub(crate) dn_form: &'a str,
-    /// As Kanidm has it; empty for none.
+    /// The name in Kanidm; empty for none.
     pub(crate) name: &'a str,
-    /// The user name in the directory, where `map_name` made another of it.
+    /// The user name in the directory, if `map_name` replaces it.
     pub(crate) user_name: Option<&'a str>,
 }
 
 /// The entries of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    /// Names are compared as RFC 4518 prepares them.
+    /// True if names compare as RFC 4518 prepares them.
     pub(crate) prepare: bool,
     hashing: RandomState,
-    entries: Vec<Entry>,
-    texts: Vec<Texts>,
+    entries: Vec<IndexEntry>,
+    texts: Vec<DnAndName>,
     by_uuid: Positions,
     by_dn: Positions,
     by_name: Positions,
@@ -113,41 +112,44 @@ pub(crate) struct Index {
     known_mails: HashMap<String, u32>,
     renamed: HashMap<String, u32>,
     user_names: HashMap<u32, String>,
-    /// The persons that have a user name besides others; `None` where two have it.
+    /// The person that has this user name among several; `None` if two persons have it.
     by_another_name: HashMap<String, Option<u32>>,
     /// All user names of the persons that have several.
     several_names: HashMap<u32, Vec<String>>,
 }
 
 impl Index {
-    /// Adds an entry and returns its position. A group is found by its DN only, until it
-    /// [`claim`](Self::claim)s name and number.
+    /// Adds an entry and returns its position. A group can only be found by its DN until it
+    /// [`claim`](Self::claim)s its name and number.
     pub(crate) fn add(&mut self, changes: &ChangeSet, new: &NewEntry<'_>) -> u32 {
         let position = position(self.entries.len());
         let place = match new.record {
             Some(record) => Place::Record(record),
             None => {
-                self.texts.push(Texts { dn: new.dn.into(), name: new.name.into() });
+                self.texts.push(DnAndName { dn: new.dn.into(), name: new.name.into() });
                 Place::Text(self::position(self.texts.len() - 1))
             }
         };
         let &NewEntry { sync_uuid, kind, state, gidnumber, .. } = new;
-        // The first with a DN is the one that is found, unless it is replaced later.
+        // A look-up finds the first entry with a DN. A known one may be replaced later, so the next
+        // one is added, too.
         let dn_hash = self.hash(new.dn_form.as_bytes());
         let first = self.find_dn_hashed(changes, dn_hash, new.dn_form);
         let is_first =
             first.and_then(|first| self.entry(first)).is_none_or(|first| !first.is_received());
-        // Of persons who are held it is only asked whether there is one.
-        let stays =
-            |e: &Entry| e.kind == Kind::Person && matches!(e.state, State::Sent | State::Held);
-        let is_asked_for = kind == Kind::Person;
+        // For held persons the index only answers whether one exists, so it adds one for each name
+        // and number.
+        let stays = |e: &IndexEntry| {
+            e.kind == EntryKind::Person && matches!(e.state, State::Sent | State::Held)
+        };
+        let is_asked_for = kind == EntryKind::Person;
         let name = Some(new.name).filter(|name| is_asked_for && !name.is_empty());
         let name = name
             .filter(|name| state != State::Held || self.find_name(changes, name, stays).is_none());
         let number = gidnumber.filter(|_| is_asked_for);
         let number = number
             .filter(|number| state != State::Held || self.find_gidnumber(*number, stays).is_none());
-        self.entries.push(Entry { sync_uuid, kind, state, gidnumber, place });
+        self.entries.push(IndexEntry { sync_uuid, kind, state, gidnumber, place });
         self.by_uuid.insert(self.hash(sync_uuid.as_bytes()), position);
         if is_first {
             self.by_dn.insert(dn_hash, position);
@@ -165,7 +167,7 @@ impl Index {
         position
     }
 
-    /// Makes a group that is sent the owner of its name and its number.
+    /// Makes a sent group the owner of its name and number.
     pub(crate) fn claim(&mut self, position: u32) {
         if let Some((_, name)) = self.text(position) {
             self.by_name.insert(self.hash(name.as_bytes()), position);
@@ -194,25 +196,25 @@ impl Index {
     }
 
     /// The entry at a position.
-    pub(crate) fn entry(&self, position: u32) -> Option<&Entry> {
+    pub(crate) fn entry(&self, position: u32) -> Option<&IndexEntry> {
         self.entries.get(position as usize)
     }
 
-    fn current(&self, position: u32) -> Option<&Entry> {
+    fn current(&self, position: u32) -> Option<&IndexEntry> {
         self.entry(position).filter(|entry| entry.state != State::Replaced)
     }
 
-    /// The entry at a position, to change its state.
-    pub(crate) fn entry_mut(&mut self, position: u32) -> Option<&mut Entry> {
+    /// The entry at a position, for a change of its state.
+    pub(crate) fn entry_mut(&mut self, position: u32) -> Option<&mut IndexEntry> {
         self.entries.get_mut(position as usize)
     }
 
-    /// All entries with their positions, in the order they were added.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Entry)> {
+    /// All entries with their positions, in insertion order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &IndexEntry)> {
         (0..).zip(&self.entries)
     }
 
-    /// The position of an entry by its UUID in the directory.
+    /// The position of an entry, by its directory UUID.
     pub(crate) fn find_uuid(&self, sync_uuid: &Uuid) -> Option<u32> {
         self.by_uuid.find(self.hash(sync_uuid.as_bytes()), |p| {
             self.current(p).is_some_and(|e| e.sync_uuid == *sync_uuid)
@@ -233,7 +235,7 @@ impl Index {
         &self,
         changes: &ChangeSet,
         name: &str,
-        fits: impl Fn(&Entry) -> bool,
+        fits: impl Fn(&IndexEntry) -> bool,
     ) -> Option<u32> {
         self.by_name.find(self.hash(name.as_bytes()), |p| {
             self.current(p).is_some_and(|e| fits(e) && self.name_of(changes, e) == name)
@@ -244,7 +246,7 @@ impl Index {
     pub(crate) fn find_gidnumber(
         &self,
         gidnumber: u32,
-        fits: impl Fn(&Entry) -> bool,
+        fits: impl Fn(&IndexEntry) -> bool,
     ) -> Option<u32> {
         let is = |p| self.current(p).is_some_and(|e| e.gidnumber == Some(gidnumber) && fits(e));
         self.by_gidnumber.find(self.hash(&gidnumber.to_ne_bytes()), is)
@@ -252,7 +254,7 @@ impl Index {
 
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
-        let has_mail = |e: &Entry| {
+        let has_mail = |e: &IndexEntry| {
             self.json(changes, e)
                 .is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()))
         };
@@ -262,18 +264,19 @@ impl Index {
             .or_else(known)
     }
 
-    /// The person with a user name in the directory, lower-cased.
+    /// The person with a user name in the directory, in lower case.
     pub(crate) fn find_user(&self, changes: &ChangeSet, user_name: &str) -> Option<u32> {
         let user_name = &self.user_form(user_name);
         if let Some(position) = self.renamed.get(user_name) {
             return Some(*position);
         }
-        let found = self
-            .find_name(changes, user_name, |e| e.kind == Kind::Person && e.state != State::Skipped);
+        let found = self.find_name(changes, user_name, |e| {
+            e.kind == EntryKind::Person && e.state != State::Skipped
+        });
         found.filter(|position| !self.user_names.contains_key(position))
     }
 
-    /// The only person that has this user name among others.
+    /// The only person that has this user name among several.
     pub(crate) fn find_user_by_another_name(&self, user_name: &str) -> Option<u32> {
         self.by_another_name.get(&self.user_form(user_name)).copied().flatten()
     }
@@ -295,7 +298,7 @@ impl Index {
         }
     }
 
-    /// The position in the change set of an entry that was added as written.
+    /// The position in the change set, if the entry was written.
     pub(crate) fn record(&self, position: u32) -> Option<usize> {
         match self.entry(position)?.place {
             Place::Record(at) => usize::try_from(at).ok(),
@@ -303,7 +306,7 @@ impl Index {
         }
     }
 
-    /// DN and name in Kanidm of an entry that was not.
+    /// DN and name in Kanidm, if the entry was not written.
     pub(crate) fn text(&self, position: u32) -> Option<(&str, &str)> {
         match self.entry(position)?.place {
             Place::Record(_) => None,
@@ -316,12 +319,12 @@ impl Index {
         self.entry(position).map_or("", |entry| self.name_of(changes, entry))
     }
 
-    /// The user name in the directory, lower-cased.
+    /// The user name in the directory, in lower case.
     pub(crate) fn user_name<'s>(&'s self, changes: &'s ChangeSet, position: u32) -> &'s str {
         self.user_names.get(&position).map_or_else(|| self.name(changes, position), String::as_str)
     }
 
-    /// All user names in the directory, lower-cased.
+    /// All user names in the directory, in lower case.
     pub(crate) fn user_names(&self, changes: &ChangeSet, position: u32) -> Vec<String> {
         match self.several_names.get(&position) {
             Some(names) => names.clone(),
@@ -350,14 +353,14 @@ impl Index {
         self.prepare_dn(form);
     }
 
-    fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &Entry) -> &'s str {
+    fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &IndexEntry) -> &'s str {
         match entry.place {
             Place::Text(at) => self.texts.get(at as usize).map_or("", |texts| &texts.name),
             Place::Record(_) => self.json(changes, entry).and_then(name_in).unwrap_or_default(),
         }
     }
 
-    fn is_named(&self, changes: &ChangeSet, entry: &Entry, form: &str) -> bool {
+    fn is_named(&self, changes: &ChangeSet, entry: &IndexEntry, form: &str) -> bool {
         let dn = match entry.place {
             Place::Text(at) => {
                 Cow::Borrowed(self.texts.get(at as usize).map_or("", |texts| &*texts.dn))
@@ -372,7 +375,7 @@ impl Index {
         of_entry == form
     }
 
-    fn json<'s>(&self, changes: &'s ChangeSet, entry: &Entry) -> Option<&'s [u8]> {
+    fn json<'s>(&self, changes: &'s ChangeSet, entry: &IndexEntry) -> Option<&'s [u8]> {
         match entry.place {
             Place::Record(at) => {
                 changes.records().get(at as usize).map(|record| changes.rest(record))
@@ -381,8 +384,8 @@ impl Index {
         }
     }
 
-    /// The octets alone, in one go: [`std::hash::Hash`] adds what tells keys of several parts from
-    /// one another, which costs as much again.
+    /// Hashes the octets in one call. [`std::hash::Hash`] also hashes the borders between key
+    /// parts, which doubles the cost.
     #[expect(
         clippy::cast_possible_truncation,
         reason = "half of the hash is enough: what it finds is compared"
@@ -394,8 +397,7 @@ impl Index {
     }
 }
 
-/// The comparison form of an entry's own DN. A server that sends what is no DN gets a plain
-/// comparison.
+/// The comparison form of an entry's own DN. An invalid DN is compared as lower-case text.
 pub(crate) fn comparison_form(dn: &str, form: &mut String) {
     if dn::normalize_into(dn, form).is_err() {
         form.clear();
@@ -403,13 +405,14 @@ pub(crate) fn comparison_form(dn: &str, form: &mut String) {
     }
 }
 
-/// Four thousand million entries do not fit in the memory of the change set.
+/// Converts to a position. The change set cannot hold four thousand million entries, so 32 bits are
+/// enough.
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// The value of `"name":"…"` in a serialised entry. Inside a JSON string every quote has a
-/// backslash before it, so the key is found nowhere else; and a name that is sent needs no escape.
+/// The value of `"name":"…"` in a serialised entry. A JSON string has a backslash before every
+/// quote, so the key cannot occur inside one. A sent name needs no escape.
 fn name_in(json: &[u8]) -> Option<&str> {
     const KEY: &[u8] = b",\"name\":\"";
     let start = json.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
@@ -418,8 +421,8 @@ fn name_in(json: &[u8]) -> Option<&str> {
     str::from_utf8(rest.get(..end)?).ok()
 }
 
-/// Whether `key` (with the opening quote of its value) is followed by the value somewhere. The
-/// value needs no escape.
+/// True if `value` follows `key` somewhere. `key` ends with the opening quote, and `value` needs no
+/// escape.
 fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
     json.windows(key.len())
         .enumerate()
@@ -432,8 +435,8 @@ fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Walking all of a key for each entry that has it would make the run quadratic: with 100,000
-    /// of them, 5,000 million steps.
+    /// A look-up that walks all entries of one key makes the run quadratic: 5,000 million steps for
+    /// 100,000 entries.
     #[test]
     fn what_is_never_found_stands_in_no_table() {
         let (changes, mut index) = (ChangeSet::default(), Index::default());
@@ -461,21 +464,24 @@ mod tests {
                 },
             )
         };
-        let held = add(0, Kind::Person, State::Held);
+        let held = add(0, EntryKind::Person, State::Held);
         for id in 1..100 {
-            add(id, Kind::Person, State::Held);
+            add(id, EntryKind::Person, State::Held);
         }
-        let group = add(100, Kind::Group, State::Draft);
+        let group = add(100, EntryKind::Group, State::Draft);
         for id in 101..200 {
-            add(id, Kind::Group, State::Draft);
+            add(id, EntryKind::Group, State::Draft);
         }
         assert_eq!((index.by_name.len(), index.by_gidnumber.len(), index.by_dn.len()), (1, 1, 201));
         assert_eq!(index.find_dn(&changes, "uid=one"), Some(held));
         assert_eq!(index.find_name(&changes, "everybody", |_| true), Some(held - 1));
-        assert_eq!(index.find_gidnumber(2000, |e| e.kind == Kind::Group), None);
+        assert_eq!(index.find_gidnumber(2000, |e| e.kind == EntryKind::Group), None);
         index.claim(group);
-        assert_eq!(index.find_gidnumber(2000, |e| e.kind == Kind::Group), Some(group));
-        assert_eq!(index.find_name(&changes, "everybody", |e| e.kind == Kind::Group), Some(group));
+        assert_eq!(index.find_gidnumber(2000, |e| e.kind == EntryKind::Group), Some(group));
+        assert_eq!(
+            index.find_name(&changes, "everybody", |e| e.kind == EntryKind::Group),
+            Some(group)
+        );
     }
 
     /// One who is not part of the run may be received after all, and an owner owns whatever others
@@ -485,7 +491,7 @@ mod tests {
         let (changes, mut index) = (ChangeSet::default(), Index::default());
         let mut add = |id: u128, state| {
             let sync_uuid = Uuid::from_u128(id);
-            let (kind, gidnumber, record, dn) = (Kind::Person, Some(2000), None, "uid=one");
+            let (kind, gidnumber, record, dn) = (EntryKind::Person, Some(2000), None, "uid=one");
             index.add(
                 &changes,
                 &NewEntry {

@@ -1,9 +1,7 @@
-//! When an account may be used: lock and expiry attributes to Kanidm's `account_valid_from` and
-//! `account_expire`.
+//! Account locks: lock and expiry attributes to Kanidm's `account_valid_from` and `account_expire`.
 //!
-//! Scope: the attributes that `sync_account_lock` switches on. A lock that cannot be understood must
-//! never make an account look unlocked. So every such value is a problem, and the entry is held
-//! whatever the policy says.
+//! Scope: the attributes of `sync_account_lock`. An unclear lock must never make an account look
+//! unlocked. So every unclear value is a problem, and the entry is held under every policy.
 //!
 //! | attribute | meaning |
 //! |---|---|
@@ -14,8 +12,8 @@
 //! | `pwdEndTime` (ppolicy), `krbPrincipalExpiration` | the account ends then |
 //! | `pwdStartTime` (ppolicy) | the account begins then |
 //!
-//! The earliest end counts. A locked account ends at the beginning of 1970: Kanidm has no lock of
-//! its own that a synchronisation may set.
+//! The earliest end counts. A locked account ends at the beginning of 1970, because synchronisation
+//! cannot set any other lock in Kanidm.
 
 use chrono::NaiveDate;
 
@@ -41,12 +39,12 @@ const FLAGS: Rule = "must be letters in brackets, such as [U          ]";
 const DAYS: Rule = "must be a number of days since 1970-01-01, or -1 for never";
 const TIME: Rule = "must be a GeneralizedTime, such as 20301231235959Z";
 
-/// The lock attributes an entry has.
+/// The lock attributes of an entry.
 pub(crate) type Values<'a> = [Option<Picked<'a>>; COUNT];
 
 const DAY: Seconds = 86_400;
 
-/// From when until when an account may be used.
+/// The time in which an account may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     pub(crate) valid_from: Option<Seconds>,
@@ -54,17 +52,17 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Ends the account: it is locked.
+    /// Locks the account: it ends at the beginning of 1970.
     pub(crate) fn lock(&mut self) {
         self.expire = Some(BEGINNING);
     }
 
-    /// Whether the account is locked: no other attribute can change that.
+    /// True if the account is locked. No other attribute can change that.
     pub(crate) fn is_locked(self) -> bool {
         self.expire == Some(BEGINNING)
     }
 
-    /// Reads the attributes; `problem` hears of each value that is not understood.
+    /// Reads the attributes. Calls `problem` for each unclear value.
     pub(crate) fn read(
         attributes: &Values<'_>,
         mut problem: impl FnMut(&'static str, Rule),
@@ -89,7 +87,7 @@ impl Window {
     }
 }
 
-/// Whether an attribute locks the account, limits its time, or is not understood.
+/// True if an attribute locks the account, limits its time, or is unclear.
 pub(crate) fn limits(name: &str, attribute: &Picked<'_>) -> bool {
     values::not_blank(attribute).any(|value| !matches!(read(name, value), Ok(None)))
 }
@@ -103,8 +101,8 @@ fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
     let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
     match name {
         "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(BEGINNING))),
-        // "000001010000Z" of the ppolicy draft §5.3.3 is no real time: it has no hour, and who
-        // wrote it may have spelled it in another way. Only its year is looked at.
+        // "000001010000Z" of the ppolicy draft §5.3.3 means "for good" and is no time. Other
+        // spellings of it exist, so only its year counts.
         "pwdAccountLockedTime" if text.starts_with("0000") => Ok(Some(Bound::Until(BEGINNING))),
         "pwdAccountLockedTime" => generalized_time(text).map(|_| None).ok_or(TIME),
         "sambaAcctFlags" => Ok(is_disabled(text)?.then_some(Bound::Until(BEGINNING))),
@@ -124,15 +122,16 @@ fn boolean(text: &str) -> Result<bool, Rule> {
     }
 }
 
-/// Whether Samba's account flags have a `D`.
+/// True if Samba's account flags have a `D`.
 fn is_disabled(text: &str) -> Result<bool, Rule> {
     let flags = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let flags = flags.filter(|flags| flags.bytes().all(|b| b == b' ' || b.is_ascii_alphanumeric()));
-    // Flags that are written in another way lock all the same.
+    // A `D` in badly written flags locks, too.
     if text.contains('D') { Ok(true) } else { flags.map(|_| false).ok_or(FLAGS) }
 }
 
-/// When a day since 1970 begins; none for never, and for days that RFC 3339 has no name for.
+/// The start of a day since 1970; `None` for never, and for days after the last that RFC 3339 can
+/// write.
 fn day(text: &str) -> Result<Option<Seconds>, Rule> {
     if text == "-1" {
         return Ok(None);
@@ -145,7 +144,7 @@ fn day(text: &str) -> Result<Option<Seconds>, Rule> {
 }
 
 /// GeneralizedTime, RFC 4517 §3.3.13: `YYYYMMDDHH[MM[SS]][(.|,)fraction](Z|±HH[MM])`. Fractions of
-/// a second are cut off; times before 1970 are the beginning of 1970.
+/// a second are cut off. Times before 1970 become the beginning of 1970.
 fn generalized_time(text: &str) -> Option<Seconds> {
     let mut rest = text.as_bytes();
     let date = NaiveDate::from_ymd_opt(
@@ -180,7 +179,7 @@ fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
     Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
-/// Two digits, if a digit follows at all. The outer option is the error.
+/// Two digits, if a digit follows. The outer `None` is the error.
 fn optional_digits(rest: &mut &[u8]) -> Option<Option<u32>> {
     if rest.first().is_some_and(u8::is_ascii_digit) {
         digits(rest, 2).map(Some)
@@ -189,7 +188,7 @@ fn optional_digits(rest: &mut &[u8]) -> Option<Option<u32>> {
     }
 }
 
-/// A decimal fraction of a unit of so many seconds, in whole seconds.
+/// A decimal fraction of a unit of `unit` seconds, in whole seconds.
 fn fraction_of(rest: &mut &[u8], unit: Seconds) -> Option<Seconds> {
     let Some((b'.' | b',', behind)) = rest.split_first() else { return Some(0) };
     let length = behind.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -198,7 +197,7 @@ fn fraction_of(rest: &mut &[u8], unit: Seconds) -> Option<Seconds> {
         return None;
     }
     *rest = behind;
-    // Nine digits are more than enough for a whole second of an hour.
+    // Nine digits are enough for a whole second of an hour.
     let (mut seconds, mut divisor) = (0, 1);
     for digit in fraction.iter().take(9) {
         divisor *= 10;

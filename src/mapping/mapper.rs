@@ -1,9 +1,11 @@
-//! The mapper: entries of a run in, [`Content`] out.
+//! The mapper: the entries of a run in, [`Content`] out.
 //!
-//! Scope: the order of things. Persons are read, checked and written as they come; of two that
-//! claim the same name, number, mail address or DN, the first keeps it. Groups are drafts until the
-//! end: user-private ones are skipped, then names and numbers settled (persons first), then members
-//! resolved. So what a group holds does not depend on the order in which entries were received.
+//! Scope: the order of the work. The mapper reads, checks and writes a person as it arrives. If two
+//! entries claim the same name, number, mail address or DN, the first one keeps it.
+//!
+//! Groups are drafts until the end. Then the mapper skips user-private groups, settles names and
+//! numbers (persons first), and resolves members. So the content of a group does not depend on the
+//! order in which entries arrive.
 
 use std::collections::HashSet;
 
@@ -11,14 +13,14 @@ use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
 use super::group::{self, Draft};
-use super::index::{Entry, Index, Kind, NewEntry, State};
+use super::index::{EntryKind, Index, IndexEntry, NewEntry, State};
 use super::lock;
 use super::membership::{Resolver, Target};
 use super::person::{self, Buffers, Claims};
 use super::values::Names;
 use super::{
-    Changed, Content, Contested, DN, Dropped, Findings, Held, MAP_UUID, MAX_ASKED, MAX_MEMBERS,
-    Problem, Questions, SkipReason, Skipped,
+    Changed, Content, Contested, DN, Dropped, EntryProblem, Findings, Held, MAP_UUID, MAX_ASKED,
+    MAX_MEMBERS, Questions, SkipReason, Skipped,
 };
 use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::content::Claimed;
@@ -32,9 +34,9 @@ const OBJECT_CLASS: &str = "objectClass";
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
-/// Maps the entries of one run. [`entry`](Self::entry) for everything received; for an incremental
-/// run then [`questions`](Self::questions) and [`known`](Self::known); [`finish`](Self::finish) at
-/// the end.
+/// Maps the entries of one run. Call [`entry`](Self::entry) for each received entry. An incremental
+/// run then calls [`questions`](Self::questions) and [`known`](Self::known). Every run ends with
+/// [`finish`](Self::finish).
 pub struct Mapper<'c> {
     pub(super) cfg: &'c MappingConfig,
     pub(super) full: bool,
@@ -43,14 +45,14 @@ pub struct Mapper<'c> {
     claimed: HashSet<Uuid>,
     /// The DN of the sync account, in comparison form.
     bound_as: Option<String>,
-    /// Replaces a unix password that is gone; `None` where unix passwords are not synchronised.
+    /// Replaces a unix password that is gone; `None` if unix passwords are not synchronised.
     unusable_hash: Option<&'c str>,
-    /// The directory was asked for everything that [`questions`](Self::questions) named.
+    /// True if all [`questions`](Self::questions) are answered.
     answered: bool,
     pub(super) index: Index,
     pub(super) content: Content,
     pub(super) drafts: Vec<Draft>,
-    /// Bytes of the members that the drafts have, and how many these may be.
+    /// Bytes of the members in `drafts`, and the maximum.
     pub(super) member_bytes: usize,
     pub(super) max_member_bytes: usize,
     pub(super) buffers: Buffers,
@@ -58,7 +60,7 @@ pub struct Mapper<'c> {
 }
 
 impl<'c> Mapper<'c> {
-    /// A mapper for one run. `full`: the run receives every entry in scope, so that what it does
+    /// A mapper for one run. A `full` run receives every entry in scope, so an entry that it does
     /// not receive does not exist.
     pub fn new(cfg: &'c MappingConfig, full: bool) -> Self {
         Mapper {
@@ -79,14 +81,14 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    /// Names are compared as RFC 4518 prepares them: the directory does so, too.
+    /// Compares names as RFC 4518 prepares them, if the directory does so.
     pub fn preparing(mut self, prepares: bool) -> Self {
         self.index.prepare = prepares;
         self
     }
 
-    /// The DN of the sync account, RFC 4514 text: its entry is skipped. After
-    /// [`preparing`](Self::preparing).
+    /// Skips the entry of the sync account. `dn` is RFC 4514 text. Call it after
+    /// [`preparing`](Self::preparing), which decides how DNs compare.
     pub fn bound_as(mut self, dn: Option<&str>) -> Self {
         self.bound_as = dn.map(|dn| {
             let mut form = String::new();
@@ -96,22 +98,22 @@ impl<'c> Mapper<'c> {
         self
     }
 
-    /// The hash that replaces a unix password which the directory has taken away
-    /// ([`crate::content::rules::password::unusable_hash`]). Sent only where unix passwords are
+    /// The hash that replaces a unix password that the directory has removed
+    /// ([`crate::content::rules::password::unusable_hash`]). Only sent if unix passwords are
     /// synchronised.
     pub fn with_unusable_hash(mut self, hash: Option<&'c str>) -> Self {
         self.unusable_hash = hash.filter(|_| self.cfg.person.password_as_unix);
         self
     }
 
-    /// The members of all groups together may have so many bytes while they wait to be resolved.
-    /// The largest group is held that does not fit.
+    /// Limits the bytes of the members of all groups that wait to be resolved. Beyond the limit the
+    /// largest group is held.
     pub fn with_member_bytes(mut self, max: usize) -> Self {
         self.max_member_bytes = max;
         self
     }
 
-    /// The attributes to request: what is mapped, once each, without regard to case.
+    /// The attributes to request: the mapped ones, once each, compared without regard to case.
     pub fn attributes(cfg: &MappingConfig) -> Vec<String> {
         let mut attributes: Vec<String> = Vec::new();
         for name in person::names(&cfg.person).into_iter().chain(group::names(&cfg.group)) {
@@ -123,23 +125,22 @@ impl<'c> Mapper<'c> {
         attributes
     }
 
-    /// Whether an entry was received in this run, that is given to [`entry`](Self::entry).
+    /// True if [`entry`](Self::entry) has received the entry in this run.
     pub fn contains(&self, sync_uuid: &Uuid) -> bool {
         self.index.find_uuid(sync_uuid).is_some_and(|position| self.is_received(position))
     }
 
-    /// The entries received in this run, by their UUIDs in the directory.
+    /// The entries received in this run. Directory UUIDs.
     pub fn received(&self) -> impl Iterator<Item = Uuid> {
         self.index.iter().filter(|(_, entry)| entry.is_received()).map(|(_, entry)| entry.sync_uuid)
     }
 
     fn is_received(&self, position: u32) -> bool {
-        self.index.entry(position).is_some_and(Entry::is_received)
+        self.index.entry(position).is_some_and(IndexEntry::is_received)
     }
 
-    /// Takes an entry received in this run. Never fails: what is wrong with it stands in the
-    /// [`Content`]. An entry that was received before is ignored, and the answer is `false`; see
-    /// [`Content::hold`].
+    /// Takes an entry received in this run. Never fails: [`Content`] has the problems of the entry.
+    /// Returns false and ignores the entry if it was received before; see [`Content::hold`].
     pub fn entry(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) -> bool {
         if let Some(known) = self.index.find_uuid(&sync_uuid) {
             if self.is_received(known) {
@@ -161,9 +162,9 @@ impl<'c> Mapper<'c> {
             self.skip(sync_uuid, kind, entry.dn(), SkipReason::BindDn);
         } else {
             match kind {
-                Kind::Person => self.person(sync_uuid, entry, &values),
-                Kind::Group => self.group(sync_uuid, entry),
-                Kind::Other => {
+                EntryKind::Person => self.person(sync_uuid, entry, &values),
+                EntryKind::Group => self.group(sync_uuid, entry),
+                EntryKind::Other => {
                     if let Some(oversized) =
                         entry.oversized().filter(|oversized| oversized.leaves_out(OBJECT_CLASS))
                     {
@@ -179,8 +180,8 @@ impl<'c> Mapper<'c> {
     }
 
     /// Takes an entry that is in scope but not part of this run: an answer to
-    /// [`questions`](Self::questions). It is not sent; groups may have it as a member, or be
-    /// private to it.
+    /// [`questions`](Self::questions). The run does not send it. Groups may have it as a member or
+    /// be private to it.
     pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         if has_long_name(entry) {
             return;
@@ -189,7 +190,7 @@ impl<'c> Mapper<'c> {
         let kind = self.kind(&values);
         let table = self.table(sync_uuid);
         if self.index.find_uuid(&sync_uuid).is_some()
-            || kind == Kind::Other
+            || kind == EntryKind::Other
             || table.is_some_and(|table| table.exclude)
         {
             return;
@@ -198,7 +199,7 @@ impl<'c> Mapper<'c> {
         let Buffers { user_name, name, .. } = &mut self.buffers;
         user_name.clear();
         let mut gidnumber = None;
-        if kind == Kind::Person {
+        if kind == EntryKind::Person {
             let own = person::identity(&self.cfg.person, entry.dn(), &values, user_name);
             gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
         }
@@ -218,12 +219,12 @@ impl<'c> Mapper<'c> {
                 user_name: mapped.map(|_| user_name.as_str()),
             },
         );
-        if kind == Kind::Person {
+        if kind == EntryKind::Person {
             person::user_names(&values).for_each(|name| self.index.add_user_name(position, name));
         }
     }
 
-    /// What must be looked up before [`finish`](Self::finish); nothing in a full run.
+    /// The look-ups needed before [`finish`](Self::finish); none in a full run.
     pub fn questions(&self) -> Questions {
         let mut questions = Questions::default();
         let mut form = String::new();
@@ -259,15 +260,15 @@ impl<'c> Mapper<'c> {
         questions
     }
 
-    /// The persons that are sent, the groups that were received, and if `held_too` the entries that
-    /// are held, by what groups may name them.
+    /// The persons to send and the received groups, with everything by which groups may name them.
+    /// With `held_too` also the held entries.
     pub fn changed(&self, held_too: bool) -> impl Iterator<Item = Changed> {
         let changes = &self.content.changes;
         let counts = move |state| {
             matches!(state, State::Sent | State::Draft) || (held_too && state == State::Held)
         };
         self.index.iter().filter(move |(_, entry)| counts(entry.state)).map(|(position, entry)| {
-            let person = entry.kind == Kind::Person;
+            let person = entry.kind == EntryKind::Person;
             Changed {
                 dn: self.index.dn(changes, position).into_owned(),
                 user_names: if person {
@@ -279,14 +280,14 @@ impl<'c> Mapper<'c> {
         })
     }
 
-    /// Resolves the groups and returns everything.
+    /// Resolves the groups and returns the whole content.
     pub fn finish(mut self) -> Content {
         self.answered = true;
         self.finish_groups();
         self.content
     }
 
-    /// What a person is made of.
+    /// The attributes of a person.
     pub(super) fn pick<'a>(&self, entry: &SearchResultEntry<'a>) -> person::Values<'a> {
         self.person_names.pick(entry)
     }
@@ -295,18 +296,18 @@ impl<'c> Mapper<'c> {
         self.cfg.entries.get(&sync_uuid)
     }
 
-    /// By object class; what is both is a person.
-    pub(super) fn kind(&self, values: &person::Values<'_>) -> Kind {
-        let mut kind = Kind::Other;
+    /// The kind by object class. An entry with classes of both is a person.
+    pub(super) fn kind(&self, values: &person::Values<'_>) -> EntryKind {
+        let mut kind = EntryKind::Other;
         let is_one_of = |class: &[u8], names: &[String]| {
             names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(class))
         };
         for class in person::object_classes(values) {
             if is_one_of(class, &self.cfg.person.object_classes) {
-                return Kind::Person;
+                return EntryKind::Person;
             }
             if is_one_of(class, &self.cfg.group.object_classes) {
-                kind = Kind::Group;
+                kind = EntryKind::Group;
             }
         }
         kind
@@ -322,7 +323,7 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    fn skip(&mut self, sync_uuid: Uuid, kind: Kind, dn: &str, reason: SkipReason) {
+    fn skip(&mut self, sync_uuid: Uuid, kind: EntryKind, dn: &str, reason: SkipReason) {
         let (state, dn_form) = (State::Skipped, self.form.as_str());
         self.index.add(
             &self.content.changes,
@@ -346,13 +347,13 @@ impl<'c> Mapper<'c> {
         });
     }
 
-    /// Holds an entry of which it is not known what it is.
+    /// Holds an entry of unknown kind.
     fn hold(&mut self, sync_uuid: Uuid, dn: &str, attribute: &str, rule: String) {
         let (dn_form, dn) = (self.form.as_str(), dn.to_owned());
         let (kind, state, shown) = (changeset::Kind::Person, State::Held, Mask::ALL);
         let new = NewEntry {
             sync_uuid,
-            kind: Kind::Other,
+            kind: EntryKind::Other,
             state,
             gidnumber: None,
             record: None,
@@ -362,7 +363,7 @@ impl<'c> Mapper<'c> {
             user_name: None,
         };
         self.index.add(&self.content.changes, &new);
-        let problems = vec![Problem { attribute: attribute.to_owned(), rule }];
+        let problems = vec![EntryProblem { attribute: attribute.to_owned(), rule }];
         self.content.held.push(Held {
             uuid: self.cfg.kanidm_uuid(sync_uuid),
             sync_uuid,
@@ -416,7 +417,7 @@ impl<'c> Mapper<'c> {
             &self.content.changes,
             &NewEntry {
                 sync_uuid,
-                kind: Kind::Person,
+                kind: EntryKind::Person,
                 state,
                 gidnumber: person.gidnumber,
                 record,
@@ -448,7 +449,7 @@ impl<'c> Mapper<'c> {
         }
     }
 
-    /// Serialises a person; the position in the change set.
+    /// Serialises a person. Returns its position in the change set.
     fn write_person(
         &mut self,
         sync_uuid: Uuid,
@@ -484,15 +485,15 @@ impl<'c> Mapper<'c> {
         position_of(written, findings)
     }
 
-    /// A UUID that two entries would have in Kanidm. The one that the configuration gives it to has
-    /// it, whether it is in this run or not.
+    /// Adds a problem if the configuration gives this UUID to another entry. That entry has it,
+    /// whether it is in this run or not.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
         if self.claimed.contains(&sync_uuid) {
             findings.required(MAP_UUID, CLAIMED);
         }
     }
 
-    /// Names what was held or dropped.
+    /// Adds the entry to the held or the dropped ones.
     pub(super) fn report(
         &mut self,
         sync_uuid: Uuid,
@@ -504,7 +505,7 @@ impl<'c> Mapper<'c> {
         let Findings { mut problems, drops, contested, ended, .. } = findings;
         if problems.is_empty() {
             self.content.contested.extend(contested.then_some(Contested { uuid, sync_uuid }));
-            let dropped = |Problem { attribute, rule }| Dropped {
+            let dropped = |EntryProblem { attribute, rule }| Dropped {
                 uuid,
                 sync_uuid,
                 dn: dn.to_string(),
@@ -528,19 +529,19 @@ impl<'c> Mapper<'c> {
     }
 }
 
-/// A DN that is longer than a server takes one is kept nowhere.
+/// True if the DN is longer than Kanidm can take, so no copy is kept.
 fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
     entry.dn().len() > rules::MEMBER_DN_LENGTH
         || entry.oversized().is_some_and(|oversized| oversized.without_name)
 }
 
-/// A long DN for messages.
+/// The start of a long DN, for messages.
 fn shortened(dn: &str) -> String {
     const SHOWN: usize = 200;
     dn.chars().take(SHOWN).chain("...".chars()).collect()
 }
 
-/// The position of what was written; what could not be is held.
+/// The position of a written record. An entry that could not be written is held.
 pub(super) fn position_of(
     written: Result<usize, PushError>,
     findings: &mut Findings,

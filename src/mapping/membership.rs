@@ -1,8 +1,8 @@
-//! What the members of a group are: entries of the run, entries known otherwise, or out of scope.
+//! Group members: the entry that each member value names.
 //!
-//! Scope: one member value at a time. Kanidm matches members by the lower-cased DN string alone and
-//! drops what it does not know without a word, so each is sent as its entry's DN was sent, however
-//! the group spells it.
+//! Scope: one member value at a time. Kanidm matches members only by the lower-cased DN string, and
+//! drops unknown members silently. So each member is sent with the DN that its entry was sent with,
+//! however the group spells it.
 
 use ldap_content_sync::dn;
 
@@ -11,33 +11,33 @@ use crate::config::sync::GroupSchema;
 use crate::content::changeset::ChangeSet;
 use crate::content::rules;
 
-/// What a member value stands for.
+/// The entry that a member value names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target<'m> {
     /// Position in the index.
     Entry(u32),
-    /// Not in the run: a look-up tells whether there is such an entry, and how its DN is spelled. A
-    /// DN is never sent unseen: one that no entry has any more may be what Kanidm still knows
-    /// another entry by.
+    /// Not in the run. A look-up tells whether the entry exists and how its DN is spelled.
+    ///
+    /// A DN is never sent without a look-up. Kanidm may still know another entry by a DN that no
+    /// entry of the directory has any more.
     Unknown(&'m str),
-    /// Not an entry that Kanidm has.
+    /// Kanidm does not have this entry.
     OutOfScope,
 }
 
 /// Resolves member values.
 pub(super) struct Resolver<'i> {
     pub(super) schema: GroupSchema,
-    /// The run has every entry in scope: there is nothing to look up.
+    /// True if the run has every entry in scope, so no look-up is needed.
     pub(super) full: bool,
-    /// What can be looked up was looked up.
+    /// True if the look-ups are done.
     pub(super) answered: bool,
     pub(super) index: &'i Index,
     pub(super) changes: &'i ChangeSet,
 }
 
 impl Resolver<'_> {
-    /// What a value stands for. `form` is a buffer; behind it stands the form the value was
-    /// compared in.
+    /// Resolves a value. `form` is a buffer, and afterwards has the form that was compared.
     pub(super) fn resolve<'m>(&self, value: &'m [u8], form: &mut String) -> Target<'m> {
         let Ok(text) = str::from_utf8(value) else { return Target::OutOfScope };
         let (text, found) = match self.schema {
@@ -49,8 +49,8 @@ impl Resolver<'_> {
             }
             GroupSchema::Rfc2307 => {
                 super::person::lower_case(text.trim(), form);
-                // The name of one person may be another name of a second one, who comes after it.
-                // Only who has seen both can tell.
+                // The name of one person may be another name of a later person. Only a run that
+                // knows both can tell.
                 let by_another_name = || {
                     self.index
                         .find_user_by_another_name(form)
@@ -80,7 +80,8 @@ impl Resolver<'_> {
     }
 }
 
-/// `uniqueMember` may hold a bit string behind the DN (RFC 4517 §3.3.21): `cn=x#'0101'B`.
+/// Removes the bit string that `uniqueMember` may have after the DN (RFC 4517 §3.3.21):
+/// `cn=x#'0101'B`.
 pub(super) fn without_uid(text: &str) -> &str {
     let uid = text.rsplit_once("#'").filter(|(_, uid)| {
         uid.strip_suffix("'B").is_some_and(|bits| bits.bytes().all(|b| matches!(b, b'0' | b'1')))

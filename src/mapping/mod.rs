@@ -1,11 +1,11 @@
 //! From directory entries to SCIM entries: pure functions without I/O.
 //!
-//! [`Mapper`] takes the entries of a run as they come off the wire. It checks and writes a person
-//! at once. Groups wait in a compact form until [`Mapper::finish`], because their members may
-//! follow them. The mapper applies every rule of Kanidm ([`crate::content::rules`]) and collects
-//! all problems of all entries, so that one bad value never fails the POST of the others.
+//! [`Mapper`] takes the entries of a run as they arrive. It checks and writes a person at once.
+//! Groups wait in a compact form until [`Mapper::finish`], because their members may arrive after
+//! them. The mapper applies every rule of Kanidm ([`crate::content::rules`]) and collects all
+//! problems of all entries. So one bad value never fails the POST of the others.
 //!
-//! Rule: this room never sees Kanidm, a connection, or a run.
+//! Scope: this module never sees Kanidm, a connection, or a run.
 
 mod group;
 mod index;
@@ -35,38 +35,38 @@ use crate::content::changeset::{ChangeSet, Kind};
 use crate::content::{Claimed, Ended};
 use crate::text::thousands;
 
-/// What a run wants to write, and what became of everything else that was received.
+/// The changes that a run wants to write, and the fate of every other received entry.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// The persons in the order they were received, behind them the groups.
+    /// The persons in the order in which they arrived, then the groups.
     pub changes: ChangeSet,
-    /// How many persons are in `changes`.
+    /// Number of persons in `changes`.
     pub persons: usize,
-    /// How many groups are in `changes`.
+    /// Number of groups in `changes`.
     pub groups: usize,
-    /// Received, and not wanted in Kanidm: what it has of them is to be deleted.
+    /// Received entries that do not belong in Kanidm. Kanidm deletes what it has of them.
     pub skipped: Vec<Skipped>,
-    /// How many of those that are skipped for their classes have a user name.
+    /// Number of entries that are skipped for their classes but have a user name.
     pub unmapped_users: u64,
-    /// Received, wanted, and not fit to be sent.
+    /// Received entries that belong in Kanidm but cannot be sent.
     pub held: Vec<Held>,
-    /// Attributes left out of entries in `changes`, by policy.
+    /// Attributes that the policy left out of entries in `changes`.
     pub dropped: Vec<Dropped>,
-    /// Members that are, one for each group and member.
+    /// Members that resolve, one for each group and member.
     pub members_resolved: u64,
-    /// Members that are not among the synchronised entries, one for each group and member.
+    /// Members that are not synchronised, one for each group and member.
     pub members_out_of_scope: u64,
-    /// The first of them, for the debug log.
+    /// The first [`OUT_OF_SCOPE_LISTED`] of them, for the debug log.
     pub out_of_scope: Vec<OutOfScope>,
-    /// Mail addresses that a person in `changes` was denied because another one came first.
+    /// Mail addresses that a person in `changes` did not get because another entry has them.
     pub claimed: Vec<Claimed>,
-    /// Entries in `changes` without a value that another entry has. The other one may give it up,
-    /// and nothing would say so: these are to be read again by the next run.
+    /// Entries in `changes` without a value that another entry has. If the other entry gives it up,
+    /// no server reports that. So the next run reads these entries again.
     pub contested: Vec<Contested>,
 }
 
 impl Content {
-    /// That no member of any group is synchronised, and what to do.
+    /// A sentence with a remedy, if no member of any group is synchronised.
     pub fn no_member(&self) -> Option<String> {
         let named = self.members_out_of_scope;
         (self.members_resolved == 0 && named > 0).then(|| {
@@ -77,7 +77,7 @@ impl Content {
         })
     }
 
-    /// That entries with a user name are no persons, and what to do.
+    /// A sentence with a remedy, if entries with a user name are no persons.
     pub fn users_of_other_classes(&self) -> Option<String> {
         (self.unmapped_users > 0).then(|| {
             format!(
@@ -88,7 +88,7 @@ impl Content {
         })
     }
 
-    /// That some entries are neither persons nor groups, and what to do.
+    /// A sentence with a remedy, if some entries are neither persons nor groups.
     pub fn of_other_classes(&self) -> Option<String> {
         let n =
             self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
@@ -105,15 +105,14 @@ impl Content {
 /// An entry that was sent without a value that another entry has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contested {
-    /// The UUID the entry has in Kanidm.
+    /// The UUID in Kanidm.
     pub uuid: Uuid,
-    /// The UUID the entry has in the directory.
+    /// The UUID in the directory.
     pub sync_uuid: Uuid,
 }
 
 impl Content {
-    /// Takes entries out again, by their UUIDs in the directory: they were deleted after they had
-    /// been received.
+    /// Removes entries that were deleted after they arrived. Directory UUIDs.
     pub fn forget(&mut self, sync_uuids: &[Uuid], mapping: &MappingConfig) {
         if sync_uuids.is_empty() {
             return;
@@ -126,14 +125,14 @@ impl Content {
         let gone_in_kanidm: HashSet<Uuid> =
             sync_uuids.iter().map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
         self.claimed.retain(|claim| !gone_in_kanidm.contains(&claim.loser));
-        // What is written under the UUID of a claimed entry is another one's, who is still there.
+        // A record with the UUID of a claimed entry belongs to another entry, which still exists.
         let own = sync_uuids.iter().filter(|uuid| !mapping.is_claimed(**uuid));
         let written: HashSet<Uuid> = own.map(|uuid| mapping.kanidm_uuid(*uuid)).collect();
         self.changes.retain(|record| !written.contains(&record.uuid));
     }
 
-    /// Holds entries that were received more than once in one refresh: which of them is the latest
-    /// is not for us to say. What is skipped stays so.
+    /// Holds entries that the refresh sent more than once, because nobody can tell which version is
+    /// the latest. Skipped entries stay skipped.
     pub fn hold(&mut self, twice: Vec<Held>, mapping: &MappingConfig) {
         let skipped: HashSet<Uuid> = self.skipped.iter().map(|entry| entry.sync_uuid).collect();
         let mut twice: Vec<Held> =
@@ -153,8 +152,8 @@ impl Content {
 }
 
 impl Content {
-    /// Every person and group, held ones included: UUID in Kanidm, kind, and the attributes that
-    /// the directory shows of it.
+    /// Every person and group, held ones included: the UUID in Kanidm, the kind, and the attributes
+    /// that the directory shows.
     pub fn shown(&self) -> impl Iterator<Item = (Uuid, Kind, Mask)> {
         let written =
             self.changes.records().iter().map(|record| (record.uuid, record.kind, record.shown));
@@ -162,32 +161,32 @@ impl Content {
     }
 }
 
-/// How many members out of scope are remembered by name.
+/// Maximum members out of scope that are remembered by name.
 pub const OUT_OF_SCOPE_LISTED: usize = 1000;
 
-/// An entry that is not wanted in Kanidm.
+/// An entry that does not belong in Kanidm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The UUID the entry would have in Kanidm.
+    /// The UUID that the entry would have in Kanidm.
     pub uuid: Uuid,
-    /// The UUID the entry has in the directory.
+    /// The UUID in the directory.
     pub sync_uuid: Uuid,
-    /// As the server spells it.
+    /// The DN as the server spells it.
     pub dn: String,
-    /// Why.
+    /// Why the entry is skipped.
     pub reason: SkipReason,
 }
 
-/// Why an entry is not wanted.
+/// Why an entry does not belong in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// `exclude = true` in its table.
+    /// `exclude = true` in the entry's table.
     Excluded,
-    /// None of its object classes is a person's or a group's.
+    /// The entry has no object class of a person or a group.
     NotMapped,
-    /// A group that is only its user's own (`user_private_groups = "skip"`).
+    /// The private group of one user (`user_private_groups = "skip"`).
     UserPrivateGroup,
-    /// The account that this program binds with.
+    /// The account that this program binds as.
     BindDn,
 }
 
@@ -202,126 +201,124 @@ impl std::fmt::Display for SkipReason {
     }
 }
 
-/// An entry that is held back: Kanidm keeps what it has of it.
+/// An entry that is held. Kanidm keeps its version of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// The UUID the entry has in Kanidm.
+    /// The UUID in Kanidm.
     pub uuid: Uuid,
-    /// The UUID the entry has in the directory.
+    /// The UUID in the directory.
     pub sync_uuid: Uuid,
     /// Person or group.
     pub kind: Kind,
-    /// The mapped attributes that the directory shows of it.
+    /// The mapped attributes that the directory shows.
     pub shown: Mask,
-    /// As the server spells it.
+    /// The DN as the server spells it.
     pub dn: String,
     /// Never empty, and not much longer than [`MAX_PROBLEMS`].
-    pub problems: Vec<Problem>,
-    /// Of a person whose account the directory has ended, where nothing but this stands in the way
-    /// of saying so.
+    pub problems: Vec<EntryProblem>,
+    /// The end of a person's account, if the directory has ended it and the run can close it
+    /// although the person is held.
     pub ended: Option<Ended>,
 }
 
-/// [`Problem::attribute`] of a bad DN.
+/// [`EntryProblem::attribute`] of a bad DN.
 const DN: &str = "dn";
-/// The same, of a UUID that the configuration gives to another entry.
+/// [`EntryProblem::attribute`] of a UUID that the configuration gives to another entry.
 const MAP_UUID: &str = "map_uuid";
 
-/// What is wrong with an entry. Never repeats a value.
+/// One problem of an entry. Never has a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The attribute in the directory, as configured; `dn` for the name of the entry, or the key of
-    /// its table (`map_uuid`).
+pub struct EntryProblem {
+    /// The attribute in the directory, as configured; `dn` for the DN, or the key of the entry's
+    /// table (`map_uuid`).
     pub attribute: String,
-    /// What it must be.
+    /// The rule that the value breaks.
     pub rule: String,
 }
 
-/// Values left out of an entry that was sent all the same.
+/// A value left out of an entry that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dropped {
-    /// The UUID the entry has in Kanidm.
+    /// The UUID in Kanidm.
     pub uuid: Uuid,
-    /// The UUID the entry has in the directory.
+    /// The UUID in the directory.
     pub sync_uuid: Uuid,
-    /// As the server spells it.
+    /// The DN as the server spells it.
     pub dn: String,
     /// The attribute in the directory, as configured.
     pub attribute: String,
-    /// What it must be.
+    /// The rule that the value breaks.
     pub rule: String,
 }
 
-/// A member that is not among the synchronised entries.
+/// A group member that is not synchronised.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutOfScope {
-    /// The group's DN.
+    /// The DN of the group.
     pub group: String,
     /// The member as the group names it.
     pub member: String,
 }
 
-/// What an incremental run must look up in the directory before it can tell what its groups hold:
-/// answered with [`Mapper::known`].
+/// The look-ups that an incremental run needs to resolve the members of its groups.
+/// [`Mapper::known`] takes the answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Questions {
     /// DNs of members that are not in the run.
     pub member_dns: Vec<String>,
-    /// User names of members that are not in the run, lower-cased.
+    /// User names of members that are not in the run, in lower case.
     pub member_uids: Vec<String>,
     /// Names of groups that may be private to a user of this name.
     pub private_group_names: Vec<String>,
-    /// There are more members than are asked about one by one.
+    /// True if there are too many members to look them up one by one.
     pub everybody: bool,
 }
 
 impl Questions {
-    /// Whether there is nothing to ask.
+    /// True if there is nothing to look up.
     pub fn is_empty(&self) -> bool {
         *self == Questions::default()
     }
 }
 
-/// A received entry by which groups may name it.
+/// A received entry, with everything by which a group may name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// As the server spells it.
+    /// The DN as the server spells it.
     pub dn: String,
-    /// A person's names in the directory, lower-cased.
+    /// All user names of a person in the directory, in lower case.
     pub user_names: Vec<String>,
 }
 
-/// No more problems of one entry's values are named: how many there are is up to its author, who
-/// would fill memory and the report with them.
+/// Maximum problems reported for the values of one entry. The author of the entry decides how many
+/// there are, and could otherwise fill memory and the report.
 pub const MAX_PROBLEMS: usize = 100;
 
-/// Of an attribute that takes many values, an entry has no more: each is compared with what other
-/// entries have, how many there are is up to the entry's author, and nobody has a thousand mail
-/// addresses.
+/// Maximum values of an attribute. Each value is compared with those of other entries, and the
+/// author decides how many there are. Nobody has a thousand mail addresses.
 pub const MAX_VALUES: usize = 1000;
 
-/// Bytes of the members that are asked about one by one: how many a group names is up to its
-/// author.
+/// Maximum bytes of members that are looked up one by one. The author of a group decides how many
+/// it names.
 const MAX_ASKED: usize = 16 << 20;
 
-/// Bytes of the members of all groups that wait for [`Mapper::finish`], by default and as a
-/// multiple of `max_ber_size`.
+/// Limit for the members of all groups that wait for [`Mapper::finish`]: bytes, as a multiple of
+/// `max_ber_size`.
 pub const MAX_MEMBERS: usize = 16;
 
-/// Collects what is wrong with one entry, as the policy has it.
+/// The problems of one entry, handled as the policy says.
 struct Findings {
     policy: InvalidEntries,
-    /// Why the entry is held.
-    problems: Vec<Problem>,
-    /// What is left out of it, once [`settle`](Self::settle) has decided; until then, what offends
-    /// in optional attributes.
-    drops: Vec<Problem>,
-    /// One of `drops` is a value that another entry has.
+    /// Problems that hold the entry.
+    problems: Vec<EntryProblem>,
+    /// Values that [`settle`](Self::settle) leaves out. Before that: problems of optional
+    /// attributes.
+    drops: Vec<EntryProblem>,
+    /// True if another entry has one of the values in `drops`.
     contested: bool,
-    /// The mail addresses among those values, and the positions in the index of those who have
-    /// them.
+    /// The mail addresses among those values, with the positions of their owners in the index.
     claimed: Vec<(String, u32)>,
-    /// Of a person that is held.
+    /// The end of a held person's account.
     ended: Option<Ended>,
 }
 
@@ -337,12 +334,12 @@ impl Findings {
         }
     }
 
-    /// The entry cannot do without.
+    /// Adds a problem with an attribute that the entry needs.
     fn required(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
         self.problems.push(problem(attribute, rule.into()));
     }
 
-    /// The entry can do without, if the policy allows.
+    /// Adds a problem with an attribute that the entry does not need, if the policy allows.
     fn optional(&mut self, attribute: &str, rule: impl Into<Cow<'static, str>>) {
         if self.drops.len() < MAX_PROBLEMS {
             self.drops.push(problem(attribute, rule.into()));
@@ -363,9 +360,11 @@ impl Findings {
         self.taken(attribute, rule);
     }
 
-    /// Whether the entry is sent, by the policy. An account that ends, now or one day, is sent
-    /// without what offends also where the policy holds entries: its lock must not wait for
-    /// somebody to mend a mail address, which may be one of the owner's making.
+    /// Decides by the policy whether the entry is sent.
+    ///
+    /// The policy `hold` still sends an account that ends, now or later, without its bad values. A
+    /// lock must not wait until somebody corrects a mail address, which the owner of the account
+    /// may have caused.
     fn settle(&mut self, ends: bool) -> bool {
         let drop = self.policy == InvalidEntries::DropValue
             || (ends && self.policy == InvalidEntries::Hold);
@@ -375,14 +374,14 @@ impl Findings {
         self.problems.is_empty()
     }
 
-    /// As [`optional`](Self::optional), for the value that is then missing.
+    /// As [`optional`](Self::optional). Returns `None` in place of the bad value.
     fn without<T>(&mut self, attribute: &str, rule: &'static str) -> Option<T> {
         self.optional(attribute, rule);
         None
     }
 }
 
-/// Why an attribute was not read.
+/// The reason why an attribute was not read.
 fn too_large(oversized: &Oversized) -> String {
     let Oversized { size, limit, .. } = oversized;
     format!(
@@ -390,6 +389,6 @@ fn too_large(oversized: &Oversized) -> String {
     )
 }
 
-fn problem(attribute: &str, rule: Cow<'static, str>) -> Problem {
-    Problem { attribute: attribute.to_string(), rule: rule.into_owned() }
+fn problem(attribute: &str, rule: Cow<'static, str>) -> EntryProblem {
+    EntryProblem { attribute: attribute.to_string(), rule: rule.into_owned() }
 }

@@ -1,13 +1,13 @@
-//! Who has what no two entries may share, beyond the entries of a run.
+//! Owners of unique values that are not among the entries of a run.
 //!
-//! Scope: an incremental run receives an entry that was held back, but not the one that has its
-//! name, number or mail address: that has not changed. It is looked up and made known here, so that
-//! the held entry stays held without Kanidm refusing it in every run.
+//! Scope: an incremental run receives a held entry again, but not the unchanged entry that has its
+//! name, number or mail address. The run looks up that owner and makes it known here. So the held
+//! entry stays held, and Kanidm need not refuse it in every run.
 
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
-use super::index::{Kind, State};
+use super::index::{EntryKind, State};
 use super::mapper::Mapper;
 use super::values::Picked;
 use super::{group, person, values};
@@ -16,7 +16,7 @@ use crate::content::rules;
 /// Values that no two entries in Kanidm may share.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UniqueValues {
-    /// Names, lower-cased.
+    /// Names, in lower case.
     pub names: Vec<String>,
     /// Numbers.
     pub gidnumbers: Vec<u32>,
@@ -25,7 +25,7 @@ pub struct UniqueValues {
 }
 
 impl Mapper<'_> {
-    /// Adds the values of an entry that no other may have.
+    /// Adds the unique values of an entry.
     pub fn unique_values(
         &self,
         sync_uuid: Uuid,
@@ -37,26 +37,26 @@ impl Mapper<'_> {
         let mut name = String::new();
         let mut gidnumber = None;
         match self.kind(&values) {
-            Kind::Person => {
+            EntryKind::Person => {
                 gidnumber = person::identity(&self.cfg.person, entry.dn(), &values, &mut name);
                 unique.mails.extend(valid_mails(person::mail(&values)).map(str::to_owned));
             }
-            Kind::Group => gidnumber = group::identity(&self.cfg.group, entry, &mut name),
-            Kind::Other => {}
+            EntryKind::Group => gidnumber = group::identity(&self.cfg.group, entry, &mut name),
+            EntryKind::Other => {}
         }
         if let Some(mapped) = table.and_then(|table| table.map_name.as_deref()) {
             person::lower_case(mapped, &mut name);
         }
-        // No other name is ever Kanidm's, however long it is.
+        // Kanidm accepts no other name, whatever its length.
         unique.names.extend(Some(name).filter(|name| rules::name(name).is_ok()));
         unique.gidnumbers.extend(table.and_then(|table| table.map_gidnumber).or(gidnumber));
     }
 
-    /// Takes a person in scope who is not part of this run and has such a value: as long as that is
-    /// so, no other entry can have it.
+    /// Takes a person in scope that is not part of this run and owns such a value. Until the owner
+    /// gives it up, no other entry can have it.
     pub fn owner(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
         let values = self.pick(entry);
-        if self.kind(&values) != Kind::Person || self.index.find_uuid(&sync_uuid).is_some() {
+        if self.kind(&values) != EntryKind::Person || self.index.find_uuid(&sync_uuid).is_some() {
             return;
         }
         self.known(sync_uuid, entry);

@@ -1,16 +1,16 @@
-//! A directory entry as a person: its values picked, checked, and made ready to be serialised.
+//! Persons: picks the values of a directory entry, checks them, and prepares them for sending.
 //!
-//! Scope: one entry. What is unique is asked of [`Claims`]; what is sent is written by
-//! [`super::mapper`].
+//! Scope: one entry. [`Claims`] answers whether a value is free, and [`super::mapper`] writes the
+//! result.
 
 use std::borrow::Cow;
 
 use ldap_content_sync::Oversized;
 
-use super::index::{Entry, Index, State};
+use super::index::{Index, IndexEntry, State};
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
-use super::{DN, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, Problem};
+use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::content::Ended;
 use crate::content::account::{STILL_OPEN, has_ended, rfc3339};
@@ -23,11 +23,11 @@ pub(crate) const MISSING: &str = "is missing";
 const OBJECT_CLASS: &str = "objectClass";
 pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
 
-/// What a person is made of, picked in one go: the attributes of [`names`].
+/// The attributes of [`names`], picked from an entry in one pass.
 pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
 
-/// The names of the attributes, empty for what is not mapped: object class, user name, display
-/// name, legal name, number, shell, password, mail, SSH key, and those of the account lock.
+/// The attribute names, empty for unmapped ones: object class, user name, display name, legal name,
+/// number, shell, password, mail, SSH key, and those of the account lock.
 pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
     let [l0, l1, l2, l3, l4, l5, l6] =
         if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
@@ -58,7 +58,8 @@ pub(super) fn object_classes<'a>(
     (*classes).into_iter().flat_map(|classes| classes.values())
 }
 
-/// The user name in the directory, lower-cased, and the number, where Kanidm takes it.
+/// The user name in the directory and the number. The name is in lower case. The number is `None`
+/// if Kanidm does not accept it.
 pub(super) fn identity(
     cfg: &PersonMapping,
     dn: &str,
@@ -79,15 +80,16 @@ pub(super) fn identity(
         .and_then(|text| rules::gidnumber(text).ok())
 }
 
-/// Whether the entry could be somebody.
+/// True if the entry could be a person.
 pub(super) fn has_user_name([_, user_name, ..]: &Values<'_>) -> bool {
     user_name.is_some_and(|names| values::not_blank(&names).next().is_some())
 }
 
-/// So many of several user names count: how many there are is up to the entry's author.
+/// Maximum user names of a person that count. The author of the entry decides how many there are.
 const MAX_NAMES: usize = 100;
 
-/// The user names in the directory, if there are several: groups may name the person by any.
+/// The user names in the directory, if there are several. Groups may name the person by any of
+/// them.
 pub(super) fn user_names<'a>(
     [_, user_name, ..]: &Values<'a>,
 ) -> impl Iterator<Item = &'a str> + use<'a> {
@@ -97,7 +99,7 @@ pub(super) fn user_names<'a>(
     names.filter_map(|name| str::from_utf8(name).ok()).take(MAX_NAMES)
 }
 
-/// Which of its attributes the directory shows.
+/// The attributes that the directory shows.
 pub(super) fn shown(values: &Values<'_>) -> Mask {
     let [_, _, _, _, _, _, password, ..] = values;
     let [_, values @ ..] = values;
@@ -120,8 +122,8 @@ pub(super) fn shown(values: &Values<'_>) -> Mask {
     )
 }
 
-/// The attributes that were not read because the entry is too large. The directory shows them, and
-/// what they hold is not known.
+/// The attributes that were not read because the entry is too large. The directory shows them, but
+/// their values are not known.
 pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
     let [_, names @ ..] = names(cfg);
     let (plain, locks) = names.split_at(names.len() - lock::ATTRIBUTES.len());
@@ -131,8 +133,8 @@ pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
     Mask::of(plain.iter().map(is_left_out).chain(limits.clone()).chain(limits))
 }
 
-/// Names the attributes that were not read. What might lock the account holds it, unless something
-/// else locks it.
+/// Adds a problem for each attribute that was not read. One that might lock the account holds the
+/// person, unless another attribute locks it.
 pub(super) fn note_left_out(
     cfg: &PersonMapping,
     oversized: &Oversized,
@@ -142,7 +144,7 @@ pub(super) fn note_left_out(
     let rule = super::too_large(oversized);
     let [_, user_name, display_name, names @ ..] = names(cfg);
     for name in [user_name, display_name].into_iter().filter(|name| oversized.leaves_out(name)) {
-        // It is not missing.
+        // The attribute is not missing, only unread.
         let reported = findings
             .problems
             .iter_mut()
@@ -165,17 +167,17 @@ pub(super) fn note_left_out(
     }
 }
 
-/// Whether one of the password's values carries the mark of a lock.
+/// True if one of the password's values carries a lock mark.
 fn is_locked(password: Option<&Picked<'_>>) -> bool {
     password.is_some_and(|values| values::not_blank(values).any(password::is_locked))
 }
 
-/// The mail addresses, unless there are too many to be sent.
+/// The mail addresses, unless there are too many to send.
 pub(super) fn mail<'a>([_, _, _, _, _, _, _, mail, ..]: &Values<'a>) -> Option<Picked<'a>> {
     mail.filter(|mail| values::not_blank(mail).count() <= MAX_VALUES)
 }
 
-/// The single values of a person; the others stand in [`Buffers`].
+/// The single values of a person; [`Buffers`] has the others.
 pub(super) struct Person<'a> {
     pub(super) displayname: Cow<'a, str>,
     pub(super) legalname: Option<Cow<'a, str>>,
@@ -185,9 +187,9 @@ pub(super) struct Person<'a> {
 }
 
 impl Person<'_> {
-    /// Whether the account has ended, and can be closed though the person is held: everything but
-    /// the DN and the UUID can stay as it is.
-    pub(super) fn ended(&self, problems: &[Problem]) -> Option<Ended> {
+    /// The end of the account, if it can be closed although the person is held. That needs only a
+    /// valid DN and UUID; everything else stays as it is in Kanidm.
+    pub(super) fn ended(&self, problems: &[EntryProblem]) -> Option<Ended> {
         let is_known =
             !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));
         let account_expire = rfc3339(self.window.expire?);
@@ -197,14 +199,14 @@ impl Person<'_> {
     }
 }
 
-/// What is used again for every person.
+/// Buffers that are reused for every person.
 #[derive(Default)]
 pub(super) struct Buffers {
-    /// The name in the directory, lower-cased.
+    /// The name in the directory, in lower case.
     pub(super) user_name: String,
     /// The name in Kanidm.
     pub(super) name: String,
-    /// With its prefix; empty for none.
+    /// The password with its prefix; empty for none.
     pub(super) password: String,
     pub(super) mails: Texts,
     pub(super) keys: Texts,
@@ -215,7 +217,7 @@ pub(super) struct Buffers {
     blob: Vec<u8>,
 }
 
-/// Who has what already.
+/// The owners of unique values.
 #[derive(Clone, Copy)]
 pub(super) struct Claims<'i> {
     pub(super) index: &'i Index,
@@ -237,7 +239,7 @@ impl Claims<'_> {
         self.index.find_mail(self.changes, mail).map(|owner| (self.taken(owner), owner))
     }
 
-    /// The DN in comparison form.
+    /// The owner of a DN in comparison form.
     pub(super) fn dn(&self, form: &str) -> Option<String> {
         let owner = self.index.find_dn(self.changes, form)?;
         self.index
@@ -251,12 +253,12 @@ impl Claims<'_> {
     }
 }
 
-/// Whether an entry keeps others from having what it has.
-fn owns(entry: &Entry) -> bool {
+/// True if no other entry can have the values of this one.
+fn owns(entry: &IndexEntry) -> bool {
     matches!(entry.state, State::Sent | State::Owner)
 }
 
-/// Reads a person. What it holds is fit to be sent if `findings` has no problems.
+/// Reads a person. The result can be sent if `findings` has no problems.
 pub(super) fn read<'a>(
     cfg: &PersonMapping,
     table: Option<&EntryConfig>,
@@ -301,8 +303,7 @@ pub(super) fn read<'a>(
     read_keys(&cfg.ssh_public_key, ssh_public_key.as_ref(), buffers, findings);
     let window = read_window(lock, cfg.account_lock && is_locked(password.as_ref()), findings);
     let displayname = displayname.unwrap_or_else(|rule| {
-        // The end of an account does not wait for its display name, which may be of its owner's
-        // making.
+        // The end of an account does not wait for a display name, which its owner may have spoilt.
         if window.expire.is_some() {
             findings.optional(&cfg.display_name, rule);
         } else {
@@ -340,7 +341,7 @@ fn read_name(
     }
 }
 
-/// A number that is fit to be sent.
+/// A number that Kanidm accepts and no other entry has.
 fn read_gidnumber(
     attribute: &str,
     values: Option<&Picked<'_>>,
@@ -378,8 +379,8 @@ fn short(text: &str) -> Result<&str, rules::Rule> {
     if text.len() > rules::TEXT_LENGTH { Err(rules::TOO_LONG) } else { Ok(text) }
 }
 
-/// The first value that Kanidm can import: a directory may hold several hashes of one password.
-/// A locked one is no mistake where locks are synchronised.
+/// The first value that Kanidm can import, because a directory may hold several hashes of one
+/// password. If locks are synchronised, a locked password is no problem.
 fn read_password(
     cfg: &PersonMapping,
     values: Option<&Picked<'_>>,
@@ -407,11 +408,11 @@ fn read_password(
     }
 }
 
-/// All keys of a person together: a thousand RSA keys of 4096 bits are less than that.
+/// Maximum bytes of all keys of a person together. A thousand RSA keys of 4096 bits are less.
 const MAX_KEY_BYTES: usize = 1 << 20;
 const KEYS_TOO_LONG: &str = "all keys together must be at most 1048576 bytes";
 
-/// Whether there are more values than are sent; then none is.
+/// True if there are more values than may be sent; then none is sent.
 fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
     if count > MAX_VALUES {
         findings
@@ -420,7 +421,7 @@ fn too_many(attribute: &str, count: usize, findings: &mut Findings) -> bool {
     count > MAX_VALUES
 }
 
-/// An address that comes twice is one. Spaces around it do not count.
+/// Reads the mail addresses, without spaces around them. An address that comes twice counts once.
 fn read_mails(
     attribute: &str,
     values: Option<&Picked<'_>>,
@@ -445,8 +446,8 @@ fn read_mails(
     }
 }
 
-/// Each line of a value is a key, as sshd reads it (sshd(8), AUTHORIZED_KEYS FILE FORMAT): empty
-/// lines and comments are passed over. A key that comes twice is one.
+/// Reads the keys. Each line of a value is a key, as sshd reads it (sshd(8), AUTHORIZED_KEYS FILE
+/// FORMAT). Empty lines and comments are skipped. A key that comes twice counts once.
 fn read_keys(
     attribute: &str,
     values: Option<&Picked<'_>>,
@@ -493,8 +494,8 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
-/// The time the account is valid. A value that is not understood holds the entry, whatever the
-/// policy, unless another one locks the account anyway.
+/// The time in which the account is valid. An unclear value holds the entry under every policy,
+/// unless another value locks the account.
 fn read_window(attributes: &lock::Values<'_>, marked: bool, findings: &mut Findings) -> Window {
     let mut unclear = Vec::new();
     let mut window = Window::read(attributes, |attribute, rule| {
@@ -518,14 +519,14 @@ fn read_window(attributes: &lock::Values<'_>, marked: bool, findings: &mut Findi
     window
 }
 
-/// Names compare and are sent in lower case. Kanidm takes ASCII names only.
+/// Names compare and are sent in lower case. Kanidm accepts only ASCII names.
 pub(super) fn lower_case(text: &str, lower: &mut String) {
     lower.clear();
     lower.push_str(text);
     lower.make_ascii_lowercase();
 }
 
-/// As sent, or why not.
+/// Adds a problem if the DN cannot be sent as it is.
 pub(super) fn check_dn(dn: &str, form: &str, claims: Claims<'_>, findings: &mut Findings) {
     let rule = rules::text(dn).err().map(Cow::Borrowed).or_else(|| claims.dn(form).map(Cow::Owned));
     if let Some(rule) = rule {

@@ -1,21 +1,22 @@
 //! A hash table of positions with linear probing.
 //!
-//! Scope: hashes and positions. Keys are the caller's: a slot holds the hash, so that what has
-//! another one is passed over without a look at the entry.
+//! Scope: hashes and positions. The caller has the keys. A slot holds the hash, so that most other
+//! entries are skipped without a comparison.
 //!
-//! Nearly every value is asked for once, not found, and added. In a table that is larger than the
-//! caches each such step waited for main memory, together a sixth of the time of a run. So there
-//! are four bits for each slot, which say "not here" from the caches, and what is added waits until
-//! many can be placed at once: then the processor waits for many places at the same time. That took
-//! a tenth off a run's CPU time (100,000 accounts, slapd: 0.79 s to 0.70 s, medians of eight in
-//! turn).
+//! A run looks up nearly every value once, does not find it, and adds it. In a table larger than
+//! the caches each step waits for main memory, a sixth of the time of a run. Two measures help.
+//! Four bits for each slot answer "not here" from the caches. New positions wait until many can be
+//! placed together, so the processor waits for many places at the same time.
+//!
+//! Both together save a tenth of the CPU time (100,000 accounts, slapd: 0.79 s to 0.70 s, medians
+//! of eight in turn).
 
-/// See the module.
+/// The table; the module documentation explains it.
 #[derive(Debug, Default)]
 pub(super) struct Positions {
     slots: Vec<Slot>,
     used: usize,
-    /// Behind those in `slots`, in the order of insertion.
+    /// Positions after those in `slots`, in insertion order.
     waiting: Vec<Slot>,
     /// The bits of all hashes in `slots` and `waiting`.
     seen: Vec<u64>,
@@ -29,12 +30,12 @@ struct Slot {
 
 const EMPTY: u32 = u32::MAX;
 const FIRST_SIZE: usize = 64;
-/// How many wait at most: they are searched from end to end, also when the bits are wrong.
+/// Maximum length of `waiting`. A look-up searches all of it, even if the bits are wrong.
 const WAITING: usize = 128;
 const BITS_A_SLOT: usize = 4;
 
 impl Positions {
-    /// The first position, in the order of insertion, that has this hash and for which `is` holds.
+    /// The first position, in insertion order, that has this hash and for which `is` holds.
     pub(super) fn find(&self, hash: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         let (word, bit) = self.bit(hash);
         if self.seen.get(word).is_none_or(|word| word & bit == 0) {
@@ -49,7 +50,7 @@ impl Positions {
             .map(|slot| slot.position)
     }
 
-    /// Adds a position behind the others of this hash.
+    /// Adds a position after the others with this hash.
     pub(super) fn insert(&mut self, hash: u32, position: u32) {
         if self.slots.is_empty() {
             self.resize(FIRST_SIZE);
@@ -61,17 +62,17 @@ impl Positions {
         }
     }
 
-    /// How many were added.
+    /// Number of positions.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.used + self.waiting.len()
     }
 
-    /// Places those that wait.
+    /// Places the waiting positions.
     fn settle(&mut self) {
         let waiting = std::mem::take(&mut self.waiting);
         self.used += waiting.len();
-        // At most three quarters full.
+        // The load is at most three quarters.
         if self.used * 4 > self.slots.len() * 3 {
             self.resize((self.used * 2).next_power_of_two());
             waiting.iter().for_each(|slot| self.mark(slot.hash));
@@ -81,11 +82,11 @@ impl Positions {
         self.waiting.clear();
     }
 
-    /// A table of another size with the same content. `size` is a power of two.
+    /// Rebuilds the table with another size, a power of two.
     fn resize(&mut self, size: usize) {
         let old = std::mem::replace(&mut self.slots, vec![Slot { hash: 0, position: EMPTY }; size]);
         self.seen = vec![0; size * BITS_A_SLOT / 64];
-        // Upwards from a free slot, so that what has the same hash keeps its order.
+        // Starts at a free slot, so that positions with the same hash keep their order.
         let start = old.iter().position(|slot| slot.position == EMPTY).unwrap_or(0);
         let (wrapped, first) = old.split_at(start);
         for slot in first.iter().chain(wrapped).filter(|slot| slot.position != EMPTY) {
@@ -110,14 +111,14 @@ impl Positions {
         }
     }
 
-    /// Which word of `seen`, and which bit of it, belongs to a hash.
+    /// The word of `seen` and the bit in it for a hash.
     fn bit(&self, hash: u32) -> (usize, u64) {
         let bit = hash as usize & (self.seen.len() * 64).saturating_sub(1);
         (bit / 64, 1 << (bit % 64))
     }
 
-    /// Every slot once, from the one that belongs to the hash; none in an empty table. The size is
-    /// a power of two.
+    /// Every slot once, starting with the one for the hash; none in an empty table. The size is a
+    /// power of two.
     fn probe(&self, hash: u32) -> impl Iterator<Item = usize> + use<> {
         let size = self.slots.len();
         let start = hash as usize & size.saturating_sub(1);

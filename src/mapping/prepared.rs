@@ -1,8 +1,7 @@
-//! String preparation (RFC 4518 §2): names that differ in their Unicode form alone are equal.
+//! String preparation (RFC 4518 §2): names that differ only in their Unicode form are equal.
 //!
-//! Scope: what OpenLDAP compares in that way: values are decomposed by compatibility, composed and
-//! taken in lower case. 389 Directory Server compares the characters as they are, so nothing is
-//! prepared there.
+//! Scope: the comparison of OpenLDAP: compatibility decomposition, composition, lower case. 389
+//! Directory Server compares the characters as they are, so its names are not prepared.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -13,8 +12,8 @@ pub(crate) fn prepare_text(text: &mut String) {
     }
 }
 
-/// Prepares a DN in comparison form ([`ldap_content_sync::dn`]), value by value: a separator takes
-/// no part in it.
+/// Prepares a DN in comparison form ([`ldap_content_sync::dn`]), value by value. Separators stay as
+/// they are.
 pub(crate) fn prepare_dn(form: &mut String) {
     if form.is_ascii() {
         return;
@@ -28,10 +27,10 @@ pub(crate) fn prepare_dn(form: &mut String) {
     *form = prepared;
 }
 
-/// Compatibility forms, such as a full-width comma, become ASCII here. They are escaped: a value
-/// must not look like two.
+/// Prepares one value. Compatibility forms, such as a full-width comma, become ASCII here. They are
+/// escaped, so that one value does not look like two.
 fn prepare_value(value: &str, prepared: &mut String) {
-    // The comparison form escapes every control character, so this one is free to mark an escape.
+    // The comparison form escapes every control character, so NUL is free to mark an escape.
     const ESCAPE: char = '\0';
     let marked = value.replace('\\', "\0");
     for c in marked.nfkc().flat_map(char::to_lowercase) {

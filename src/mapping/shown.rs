@@ -1,12 +1,14 @@
 //! The attributes that a configuration maps, as [`Role`]s.
+//!
+//! Scope: the bits of [`crate::content::shown::Mask`] and the configuration keys.
 
 use super::{group, lock, person};
 use crate::config::sync::MappingConfig;
 use crate::content::changeset::Kind;
 use crate::content::shown::{Role, SEVERAL};
 
-/// How many bits the locks have: first whether they limit anything, then as many that say whether
-/// they have a value. The last is the password, whose value may carry the mark of a lock.
+/// Number of lock attributes, with the password as the last one, because its value may carry a lock
+/// mark. Each has two bits. All bits for "limits the account" come before those for "has a value".
 const LOCKS: u32 = lock::ATTRIBUTES.len() as u32 + 1;
 
 const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [

@@ -1,30 +1,29 @@
 //! Values of a directory entry by attribute.
 //!
-//! Scope: picking. An attribute counts when its description is the configured name, without regard
-//! to case. One with options is another attribute (RFC 4512 §2.5): servers return `cn;lang-de` when
-//! asked for `cn`, and it must neither win nor be added. Blank values are none. Where Kanidm takes
-//! one value and the entry has several, the first counts, in the order of the server.
+//! Scope: which values count. The description of an attribute must equal the configured name,
+//! without regard to case. A description with options is another attribute (RFC 4512 §2.5). Servers
+//! return `cn;lang-de` for `cn`, and it must not count. Blank values do not count. If Kanidm takes
+//! one value and the entry has several, the first one in the server's order counts.
 //!
-//! An attribute can come in several parts: slapd sends one for each run of lines that the LDIF had
-//! that was loaded by `slapadd -q`, though RFC 4511 §4.5.2 has each description once. All parts
-//! count.
+//! An attribute can come in several parts, although RFC 4511 §4.5.2 allows each description once.
+//! slapd sends one part for each run of lines in an LDIF that `slapadd -q` loaded. All parts count.
 
 use ldap_content_sync::dn;
 use ldap_content_sync::search::{Attribute, SearchResultEntry};
 
 use crate::content::rules::{MEMBER_NAME_LENGTH, NAME, NOT_UTF8, Rule};
 
-/// An attribute of an entry, all its parts together.
+/// An attribute of an entry, with all its parts.
 #[derive(Clone, Copy)]
 pub(crate) struct Picked<'a> {
     entry: SearchResultEntry<'a>,
     first: Attribute<'a>,
-    /// It has more parts than the first.
+    /// True if it has more than one part.
     parts: bool,
 }
 
 impl<'a> Picked<'a> {
-    /// All values, in the order of the server.
+    /// All values, in the server's order.
     pub(crate) fn values(self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let Picked { entry, first, parts } = self;
         let more = parts.then(|| {
@@ -36,25 +35,25 @@ impl<'a> Picked<'a> {
     }
 }
 
-/// Names of attributes to be picked; an empty name picks none.
+/// Names of attributes to pick; an empty name picks none.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'n, const N: usize> {
     names: [&'n str; N],
-    /// For each first letter a bit for each name that begins with it: of fifteen names, one to
-    /// three are compared with an attribute's.
+    /// A bit mask of names for each first letter. Of fifteen names, an attribute is compared with
+    /// one to three.
     by_letter: [u32; LETTERS],
 }
 
 const LETTERS: usize = 32;
 
-/// Of the first letter, what is the same in upper and lower case.
+/// The bits of the first letter that are equal in upper and lower case.
 fn letter(name: &[u8]) -> usize {
     name.first().map_or(0, |first| usize::from(*first) % LETTERS)
 }
 
 impl<'n, const N: usize> Names<'n, N> {
     pub(crate) fn new(names: [&'n str; N]) -> Self {
-        // A bit each.
+        // Each name has one bit.
         const { assert!(N <= u32::BITS as usize) };
         let mut by_letter = [0; LETTERS];
         for (at, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -90,7 +89,7 @@ impl<'n, const N: usize> Names<'n, N> {
     }
 }
 
-/// The values that hold more than white space.
+/// The values that are more than white space.
 pub(crate) fn not_blank<'a>(attribute: &Picked<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     attribute.values().filter(|value| !value.iter().all(u8::is_ascii_whitespace))
 }
@@ -101,9 +100,12 @@ pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'
     first.map(str::from_utf8).transpose().map_err(|_| NOT_UTF8)
 }
 
-/// The value that names the entry: of several the one in the RDN, so that another value that is
-/// added or removed renames nobody. Without such a value the first counts, in the server's order.
-/// A name that is far too long is not copied any further.
+/// The value that names the entry. Of several values the one in the RDN counts, so that adding or
+/// removing another value renames nobody. If none is in the RDN, the first in the server's order
+/// counts.
+///
+/// # Errors
+/// The value is not UTF-8, or is far too long to be copied.
 pub(crate) fn naming_text<'a>(
     attribute: Option<&Picked<'a>>,
     name: &str,
@@ -123,7 +125,7 @@ pub(crate) fn naming_text<'a>(
     if text.is_some_and(|name| name.len() > MEMBER_NAME_LENGTH) { Err(NAME) } else { Ok(text) }
 }
 
-/// Texts one behind the other in one buffer, used again for every entry.
+/// Texts in one buffer, reused for every entry.
 #[derive(Default)]
 pub(crate) struct Texts {
     text: String,
@@ -146,8 +148,7 @@ impl Texts {
         self.text.len()
     }
 
-    /// From end to end: there are no more than [`super::MAX_VALUES`], and hardly ever more than
-    /// three.
+    /// Linear search: there are at most [`super::MAX_VALUES`] texts, and rarely more than three.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.iter().any(|other| other == text)
     }

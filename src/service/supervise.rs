@@ -24,7 +24,7 @@ use crate::text::utc;
 
 /// What the configuration says about when to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct Timing {
     /// When a run starts.
     pub schedule: CronSchedule,
     /// When one starts that ignores the cookie.
@@ -65,10 +65,10 @@ impl<C: Clock> Supervisor<'_, C> {
     pub fn supervise<W>(
         &self,
         worker: &mut W,
-        settings: Settings,
+        settings: Timing,
         mut wait: impl FnMut(Duration) -> Option<Requests>,
         mut run: impl FnMut(&mut W, RunKind) -> Verdict,
-        mut reload: impl FnMut(&mut W) -> Result<Settings, String>,
+        mut reload: impl FnMut(&mut W) -> Result<Timing, String>,
     ) {
         let _attendance = self.health.attend();
         self.health.set_patience(settings.time_outs);
@@ -106,7 +106,7 @@ impl<C: Clock> Supervisor<'_, C> {
         self.notifier.status(&timetable.outlook(verdict));
     }
 
-    fn reload(&self, timetable: &mut Timetable, reload: impl FnOnce() -> Result<Settings, String>) {
+    fn reload(&self, timetable: &mut Timetable, reload: impl FnOnce() -> Result<Timing, String>) {
         self.notifier.reloading();
         match catch_unwind(AssertUnwindSafe(reload))
             .unwrap_or_else(|_| Err("reading it ended in a panic".into()))
@@ -148,7 +148,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// When to run, by the wall clock.
 #[derive(Debug)]
 struct Timetable {
-    settings: Settings,
+    settings: Timing,
     /// The wall clock when it was last looked at: what fires up to here is dealt with.
     seen: DateTime<Utc>,
     /// A full refresh is due: it stays so until one gets through.
@@ -158,7 +158,7 @@ struct Timetable {
 }
 
 impl Timetable {
-    fn new(settings: Settings, wall: DateTime<Utc>) -> Timetable {
+    fn new(settings: Timing, wall: DateTime<Utc>) -> Timetable {
         Timetable { settings, seen: wall, full_due: false, ended: None }
     }
 

@@ -1,8 +1,9 @@
-//! Which attributes entries would lose, worked out from who showed them before.
+//! Losses of attributes: compares the entries that showed an attribute before with those that show
+//! it now.
 //!
-//! Scope: an access rule, or a spelling error in the configuration, hides an attribute without a
-//! trace: entries come complete but for it. What was remembered is compared with what comes.
-//! Entries that are deleted are not counted as losing their attributes.
+//! Scope: an access rule or a spelling error in the configuration hides an attribute without a
+//! trace. Such entries come without the attribute and without an error. Deleted entries do not
+//! count as losing their attributes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,7 @@ use crate::kanidm::sketch::Holders;
 use crate::mapping::Content;
 use crate::mapping::shown::MEMBER_KEY;
 
-/// What entries lose in a full refresh, attribute by attribute.
+/// The losses of a full refresh, for each attribute.
 pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
     let mut now: HashMap<Uuid, Option<(Kind, Mask)>> =
         before.holders.values().flat_map(Holders::sample).map(|uuid| (uuid, None)).collect();
@@ -38,7 +39,7 @@ pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
     roles.iter().filter_map(loss).collect()
 }
 
-/// All who had it.
+/// The loss of one attribute by every entry that had it.
 pub fn loss_of_all(role: &Role, before: &Shown) -> Loss {
     let had = before.holders.get(&role.stored()).map_or(0, Holders::count);
     loss_of(role, Lost { had, lost: had })
@@ -48,8 +49,9 @@ fn loss_of(role: &Role, lost: Lost) -> Loss {
     Loss { kind: role.kind, attribute: role.attribute.clone(), key: role.key, lost }
 }
 
-/// Attributes that entries had and no entry of an increment shows: the directory has to be asked
-/// whether anybody still has them. Few holders are asked about if one of them was received.
+/// Attributes that entries had and that no entry of an increment shows. The caller searches the
+/// directory for any entry that still shows them. An attribute with few holders counts only if the
+/// increment received one of them.
 pub fn doubtful<'r>(
     roles: &'r [Role],
     before: &Shown,
@@ -72,8 +74,8 @@ pub fn doubtful<'r>(
     doubtful
 }
 
-/// Persons whose account was locked or limited by an attribute that they do not show now: either
-/// the lock was lifted, or it is hidden. By their UUIDs in Kanidm.
+/// Persons that an attribute locked or limited, and that do not show it now. Either somebody lifted
+/// the lock, or the directory hides it. Kanidm UUIDs.
 pub fn unlocked<'r>(
     roles: &'r [Role],
     before: &Shown,
@@ -84,7 +86,7 @@ pub fn unlocked<'r>(
     for role in roles.iter().filter(|role| role.is_lock) {
         let Some(holders) = before.holders.get(&role.stored()) else { continue };
         let sampled: HashSet<Uuid> = holders.sample().collect();
-        // An increment has few entries: all that may have been locked are asked about.
+        // An increment has few entries, so it asks about every person that may have been locked.
         let was_locked = |uuid: &Uuid| {
             sampled.contains(uuid) || (!full && !holders.is_exact() && holders.may_have(*uuid))
         };
@@ -100,14 +102,14 @@ pub fn unlocked<'r>(
     unlocked
 }
 
-/// A few entries of an increment that show no value of an attribute.
+/// Up to ten entries of an increment that show no value of an attribute.
 pub fn without_value(role: &Role, content: &Content) -> Vec<Uuid> {
     const FEW: usize = 10;
     let lacks = |(_, kind, mask): &(Uuid, Kind, Mask)| *kind == role.kind && !mask.has_value(role);
     content.shown().filter(lacks).take(FEW).map(|(uuid, ..)| uuid).collect()
 }
 
-/// Whether a group has no member in any of the mapped attributes.
+/// True if a group has no member in any of the mapped attributes.
 pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
     let members: Vec<&Role> = roles.iter().filter(|role| role.key == MEMBER_KEY).collect();
     content
@@ -115,34 +117,35 @@ pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
         .any(|(_, kind, mask)| kind == Kind::Group && !members.iter().any(|role| mask.has(role)))
 }
 
-/// Memberships that ceased to resolve since the last full refresh: fewer resolve, and more do not.
-/// A member that was taken out of its group is in neither number.
+/// Memberships that resolved at the last full refresh and do not resolve now. Fewer resolve, and
+/// more do not. A member that left its group is in neither number.
 pub fn memberships(before: Memberships, now: Memberships) -> Option<Lost> {
     let gone = before.resolved.saturating_sub(now.resolved);
     let lost = gone.min(now.unresolved.saturating_sub(before.unresolved));
     (lost > 0).then_some(Lost { had: before.resolved, lost })
 }
 
-/// Members that an increment does not find, and that are more than those which the last full
-/// refresh did not find: at least so many are new.
+/// Unresolved members of an increment beyond those of the last full refresh. At least this many are
+/// new.
 pub fn newly_unresolved(before: Memberships, now: Memberships) -> Option<Lost> {
     let lost = now.unresolved.saturating_sub(before.unresolved).min(before.resolved);
     (lost > 0).then_some(Lost { had: before.resolved, lost })
 }
 
-/// How many memberships of what was read resolve.
+/// The memberships of this reading, by whether they resolve.
 pub fn memberships_of(content: &Content) -> Memberships {
     Memberships { resolved: content.members_resolved, unresolved: content.members_out_of_scope }
 }
 
-/// What is remembered after a full refresh.
+/// The state to remember after a full refresh.
 pub fn after_full(roles: &[Role], content: &Content) -> Shown {
     let holders = |role: &Role| (role.stored(), Holders::of(received(content, role, true)));
     let holders = roles.iter().map(holders).filter(|(_, holders)| holders.count() > 0).collect();
     Shown { holders, memberships: memberships_of(content) }
 }
 
-/// What is remembered after an increment: what was received counts anew, what goes does not count.
+/// The state to remember after an increment: received entries are counted again, deleted ones are
+/// removed.
 pub fn after_increment(
     roles: &[Role],
     before: &Shown,
@@ -168,7 +171,7 @@ pub fn after_increment(
     Shown { holders, memberships: before.memberships }
 }
 
-/// The entries that were received and show the attribute, or do not.
+/// The received entries that show the attribute, or those that do not.
 fn received<'c>(
     content: &'c Content,
     role: &'c Role,

@@ -1,5 +1,5 @@
-//! `--proto-dump`: what came from LDAP and what Kanidm would be sent, as one JSON object, with
-//! password hashes redacted.
+//! `--proto-dump`: the entries from LDAP and the entries for Kanidm as one JSON object. Password
+//! hashes are redacted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,15 +7,16 @@ use ldap_content_sync::search::SearchResultEntry;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::observe::Step;
+use super::observe::ReadStep;
 use crate::config::sync::MappingConfig;
 use crate::content::changeset::ChangeSet;
 use crate::kanidm::request::Retention;
 
-/// Stands where a secret stood.
+/// Replaces a secret.
 const REDACTED: &str = "<redacted>";
 
-/// Attributes that hold secrets in common schemas, whatever the configuration maps; in lower case.
+/// Attributes that hold secrets in common schemas, in lower case. They are redacted whether the
+/// configuration maps them or not.
 const SECRET_ATTRIBUTES: &[&str] = &[
     "userpassword",
     "unixuserpassword",
@@ -30,7 +31,7 @@ const SECRET_ATTRIBUTES: &[&str] = &[
 /// Keys of a SCIM entry that hold secrets.
 const SECRET_KEYS: &[&str] = &["password_import", "unix_password_import", "totp_import"];
 
-/// Collects what a run receives.
+/// The entries that a run receives.
 #[derive(Debug)]
 pub struct Dump {
     password_attribute: String,
@@ -38,16 +39,16 @@ pub struct Dump {
 }
 
 impl Dump {
-    /// An empty dump. The mapped password attribute is redacted whatever it is called.
+    /// An empty dump. It redacts the mapped password attribute under any name.
     pub fn new(mapping: &MappingConfig) -> Self {
         Dump { password_attribute: base(&mapping.person.password), entries: Vec::new() }
     }
 
-    /// Takes note of one step.
-    pub fn step(&mut self, step: &Step<'_>) {
+    /// Records one step.
+    pub fn step(&mut self, step: &ReadStep<'_>) {
         match step {
-            Step::Received(uuid, entry) => self.entries.push(self.entry(*uuid, entry)),
-            Step::StartedOver => self.entries.clear(),
+            ReadStep::Received(uuid, entry) => self.entries.push(self.entry(*uuid, entry)),
+            ReadStep::StartedOver => self.entries.clear(),
         }
     }
 
@@ -85,7 +86,7 @@ impl Dump {
     }
 }
 
-/// An attribute's name without its options (RFC 4512 §2.5), in lower case.
+/// The name of an attribute without its options (RFC 4512 §2.5), in lower case.
 fn base(description: &str) -> String {
     description.split(';').next().unwrap_or_default().to_ascii_lowercase()
 }
@@ -98,7 +99,7 @@ fn text(value: &[u8]) -> Value {
 }
 
 fn scim(entry: &[u8]) -> Value {
-    // Our own serialisation: it always parses.
+    // Our own serialisation always parses.
     let mut value: Value = serde_json::from_slice(entry).unwrap_or_default();
     for key in SECRET_KEYS {
         if let Some(secret) = value.get_mut(key) {

@@ -1,5 +1,6 @@
-//! How many entries a run deletes, and which: worked out from what is known to be in Kanidm, which
-//! does not tell.
+//! The entries that a run deletes, and how many they are.
+//!
+//! Scope: Kanidm does not tell what it holds. The number comes from the sample of known entries.
 
 use uuid::Uuid;
 
@@ -7,16 +8,16 @@ use super::guard::{Deletions, NAMED};
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 
-/// Bounds this close say more than an estimate from a sample.
+/// Bounds at most this far apart say more than an estimate from a sample.
 const CLOSE: u64 = 10;
 
-/// How many entries `retention` deletes. `named` is how many the directory named as deleted: a
-/// Delete list has, beside them, entries that were received and are not wanted, which Kanidm need
-/// not have.
+/// The number of entries that `retention` deletes. `named` is the number that the directory
+/// reported as deleted. A Delete list also has received entries that are out of scope, which Kanidm
+/// may never have had.
 ///
-/// A Retain list may have UUIDs that Kanidm never had: new entries, and in a present phase
-/// unchanged entries that are not wanted. So it bounds the deletions from below only; the sample of
-/// the known entries says the rest.
+/// A Retain list may have UUIDs that Kanidm never had: new entries and, in a present phase,
+/// unchanged entries that are out of scope. So the list gives only a lower bound. The sample of the
+/// known entries gives the estimate.
 pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) -> Deletions {
     match (retention, known) {
         (Retention::Ignore, _) => Deletions::Exactly(0),
@@ -29,7 +30,7 @@ pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) ->
             let least = known.count().saturating_sub(uuids.len() as u64);
             bounded(least, known.count(), missing)
         }
-        // Nothing tells which of them Kanidm has: as if it had all that are gone.
+        // Without known entries the number that the directory reported counts.
         (Retention::Delete(_), None) => Deletions::Exactly(named as u64),
         (Retention::Delete(uuids), Some(known)) => {
             let among = known.known_among(uuids);
@@ -42,15 +43,14 @@ pub fn deletions(retention: &Retention, known: Option<&Sketch>, named: usize) ->
     }
 }
 
-/// Whether a run leaves none of the known entries of a kind and brings no other. `comes` is how
-/// many entries of the kind the run has, held ones included. Where the whole content was read,
-/// these are all there are.
+/// True if a run leaves no known entry of a kind and brings no new one. `comes` is the number of
+/// entries of the kind in the run, held ones included. In a full refresh no other entry remains.
 pub fn all_go(known: &Sketch, deletions: Deletions, comes: usize, full: bool) -> bool {
     let left = if full { 0 } else { known.count().saturating_sub(deletions.at_least()) };
     known.count() > 0 && left == 0 && comes == 0
 }
 
-/// Some of those that go, where they can be named.
+/// Up to [`NAMED`] of the entries that a run deletes, as far as their UUIDs are known.
 pub fn named(retention: &Retention, known: Option<&Sketch>) -> Vec<Uuid> {
     match (retention, known) {
         (Retention::Ignore, _) | (Retention::Retain(_), None) => Vec::new(),
@@ -105,8 +105,8 @@ mod tests {
 
     #[test]
     fn uuids_that_kanidm_never_had_hide_no_deletion() {
-        // A present phase with as many private groups, which were never sent, as persons that an
-        // ACL hides now.
+        // A present phase: persons that an ACL hides now, and as many private groups that Kanidm
+        // never had.
         let known = Sketch::of(ids(0..1_050));
         let present: Vec<Uuid> = ids(1_000..1_050).into_iter().chain(ids(5_000..6_000)).collect();
         let found = deletions(&Retention::Retain(present), Some(&known), 0);

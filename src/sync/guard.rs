@@ -1,7 +1,7 @@
-//! The guard: refuses a run that would take away more than an administrator would call ordinary.
+//! The guard: refuses a run that would delete or remove unusually much.
 //!
-//! Scope: numbers in, a verdict out. Nothing has been sent when it speaks, and nothing is sent
-//! after it refused. Persons and groups are judged apart, and so is each attribute.
+//! Scope: it takes numbers and returns a verdict, before the run sends anything. After a refusal
+//! the run sends nothing. Persons, groups and each attribute are judged separately.
 
 use std::fmt;
 
@@ -10,14 +10,15 @@ use uuid::Uuid;
 use crate::content::changeset::Kind;
 use crate::text::thousands;
 
-/// So many entries of a kind may always go, however few there are, but never all of them.
+/// A run may always lose this many entries or attributes, but never every entry of a kind. With
+/// `max_delete_percent` = 0 it may not delete a single one.
 const ALWAYS_ALLOWED: u64 = 3;
 
-/// At most this many entries are named in a refusal.
+/// Maximum entries that a refusal names.
 pub const NAMED: usize = 10;
 
-/// How many entries a run would delete, as far as it can be known: Kanidm does not tell what it
-/// holds.
+/// The number of entries that a run would delete. Kanidm does not tell what it holds, so the number
+/// may be uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletions {
     /// Exactly this many.
@@ -26,12 +27,12 @@ pub enum Deletions {
     Between(u64, u64),
     /// An estimate from a sample of the known entries.
     About(u64),
-    /// What Kanidm holds is not known: the first run, or a cookie of another tool.
+    /// The content of Kanidm is not known: the first run, or a cookie of another tool.
     Unknown,
 }
 
 impl Deletions {
-    /// The number that the guard judges: the smallest that is certain, or the estimate.
+    /// The number that the guard judges: the lower bound, or the estimate.
     pub fn at_least(self) -> u64 {
         match self {
             Deletions::Exactly(n) | Deletions::Between(n, _) | Deletions::About(n) => n,
@@ -39,7 +40,7 @@ impl Deletions {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     pub fn plus(self, other: Deletions) -> Deletions {
         use Deletions::{About, Between, Exactly, Unknown};
         match (self, other) {
@@ -75,59 +76,59 @@ impl fmt::Display for Deletions {
     }
 }
 
-/// Everything a run is about to take away.
+/// Everything that a run is about to delete or remove.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The directory shows no person and no group at all.
     pub is_empty: bool,
-    /// Deletions by kind; one share where the kinds are not known.
+    /// Deletions by kind; one share if the kinds are not known.
     pub shares: Vec<Share>,
     /// Attributes that entries would lose.
     pub losses: Vec<Loss>,
-    /// Lock attributes that the directory hides, and from how many persons whom they locked.
+    /// Lock attributes that the directory hides, each with the number of persons that it locked.
     pub hidden_locks: Vec<(String, u64)>,
-    /// Memberships that would cease to resolve, as they are known.
+    /// Memberships that would no longer resolve, if any.
     pub memberships: Option<Lost>,
 }
 
-/// Entries of one kind, and how many of them go.
+/// The known entries of one kind, and how many of them the run deletes.
 #[derive(Debug)]
 pub struct Share {
-    /// Persons or groups; `None` for both together.
+    /// Person or group; `None` for both together.
     pub kind: Option<Kind>,
-    /// How many Kanidm is known to hold; `None` where that is not known.
+    /// Number of entries that Kanidm is known to hold; `None` if not known.
     pub known: Option<u64>,
-    /// How many go.
+    /// Number of entries that the run deletes.
     pub deletions: Deletions,
-    /// None of those that are known stays, and none comes.
+    /// No known entry stays, and no new one comes.
     pub all_go: bool,
-    /// Some of those that go, where they can be named.
+    /// Some of the deleted entries, as far as their UUIDs are known.
     pub named: Vec<Uuid>,
 }
 
-/// A number of things that were there, and how many of them are lost.
+/// A number of things, and how many of them are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
-    /// How many were there.
+    /// Number before the run.
     pub had: u64,
-    /// How many of those are not there any more. Counted by a sample where there were many.
+    /// Number that is gone after the run; an estimate from a sample if there were many.
     pub lost: u64,
 }
 
 /// An attribute that entries had and would lose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
-    /// Of persons or of groups.
+    /// Whether persons or groups lose it.
     pub kind: Kind,
     /// The attribute as configured.
     pub attribute: String,
     /// The configuration key that names it.
     pub key: &'static str,
-    /// How many entries had it.
+    /// Number of entries that had it, and that lose it.
     pub lost: Lost,
 }
 
-/// An entry that goes.
+/// An entry that the run would delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gone {
     /// Its UUID in Kanidm.
@@ -145,62 +146,62 @@ impl fmt::Display for Gone {
     }
 }
 
-/// Why the guard refused: everything that is too much, at once. Exit code 4.
+/// Why the guard refused: all reasons at once. Exit code 4.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct GuardRefusal {
     /// Never empty.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<GuardReason>,
 }
 
-/// One thing that is too much.
+/// One reason to refuse a run.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// The directory answered with no person and no group.
+pub enum GuardReason {
+    /// The directory returned no person and no group.
     Nothing {
-        /// How many are known to be in Kanidm.
+        /// Number of entries known to be in Kanidm.
         known: Option<u64>,
     },
-    /// Every person, or every group, would go.
+    /// Every person, or every group, would be deleted.
     NobodyLeft {
-        /// Of which kind.
+        /// Which kind.
         kind: Kind,
-        /// How many are known to be in Kanidm.
+        /// Number of entries of this kind known to be in Kanidm.
         known: u64,
     },
     /// More deletions than allowed.
     TooMany {
-        /// Of which kind; `None` for both together.
+        /// Which kind; `None` for both together.
         kind: Option<Kind>,
-        /// How many would go.
+        /// Number of entries that would be deleted.
         deletions: Deletions,
-        /// The most that is allowed.
+        /// Maximum number allowed.
         allowed: u64,
         /// `max_delete_percent`.
         percent: u8,
-        /// How many are known to be in Kanidm.
+        /// Number of entries known to be in Kanidm.
         known: Option<u64>,
-        /// Up to [`NAMED`] of those that would go.
+        /// Up to [`NAMED`] of the entries that would be deleted.
         named: Vec<Gone>,
     },
     /// More entries than allowed would lose an attribute.
     Attribute {
-        /// Which, and how many.
+        /// The attribute and the numbers.
         loss: Loss,
-        /// The most that is allowed.
+        /// Maximum number allowed.
         allowed: u64,
     },
-    /// The directory hides what locked persons. Refused for a single one.
+    /// The directory hides an attribute that locked persons. One person is enough to refuse.
     HiddenLock {
         /// The attribute.
         attribute: String,
-        /// How many were locked by it, of those that are remembered.
+        /// Number of remembered persons that it locked.
         persons: u64,
     },
     /// More members than allowed would no longer be found.
     Memberships {
-        /// How many.
+        /// The numbers.
         lost: Lost,
-        /// The most that is allowed.
+        /// Maximum number allowed.
         allowed: u64,
     },
 }
@@ -208,12 +209,12 @@ pub enum Reason {
 /// Judges a plan against `max_delete_percent`.
 ///
 /// # Errors
-/// Everything in it that is too much.
-pub fn check(plan: Plan, percent: u8) -> Result<(), Refusal> {
+/// Every reason to refuse the plan.
+pub fn check(plan: Plan, percent: u8) -> Result<(), GuardRefusal> {
     let known = plan.shares.iter().map(|share| share.known).sum();
-    let mut reasons: Vec<Reason> = Vec::new();
+    let mut reasons: Vec<GuardReason> = Vec::new();
     match plan.is_empty {
-        true => reasons.push(Reason::Nothing { known }),
+        true => reasons.push(GuardReason::Nothing { known }),
         false => reasons.extend(plan.shares.into_iter().filter_map(|share| judge(share, percent))),
     }
     let too_much =
@@ -221,29 +222,28 @@ pub fn check(plan: Plan, percent: u8) -> Result<(), Refusal> {
     reasons.extend(
         plan.hidden_locks
             .into_iter()
-            .map(|(attribute, persons)| Reason::HiddenLock { attribute, persons }),
+            .map(|(attribute, persons)| GuardReason::HiddenLock { attribute, persons }),
     );
     let attributes = plan.losses.into_iter();
+    reasons.extend(attributes.filter_map(|loss| {
+        too_much(loss.lost).map(|allowed| GuardReason::Attribute { loss, allowed })
+    }));
     reasons.extend(
-        attributes.filter_map(|loss| {
-            too_much(loss.lost).map(|allowed| Reason::Attribute { loss, allowed })
+        plan.memberships.and_then(|lost| {
+            too_much(lost).map(|allowed| GuardReason::Memberships { lost, allowed })
         }),
     );
-    reasons.extend(
-        plan.memberships
-            .and_then(|lost| too_much(lost).map(|allowed| Reason::Memberships { lost, allowed })),
-    );
-    if reasons.is_empty() { Ok(()) } else { Err(Refusal { reasons }) }
+    if reasons.is_empty() { Ok(()) } else { Err(GuardRefusal { reasons }) }
 }
 
-fn judge(share: Share, percent: u8) -> Option<Reason> {
+fn judge(share: Share, percent: u8) -> Option<GuardReason> {
     let Share { kind, known, deletions, all_go, named } = share;
     if let (Some(kind), Some(known), true) = (kind, known, all_go) {
-        return Some(Reason::NobodyLeft { kind, known });
+        return Some(GuardReason::NobodyLeft { kind, known });
     }
     let allowed = if percent == 0 { 0 } else { allowed_losses(known.unwrap_or(0), percent) };
     let named = named.into_iter().take(NAMED).map(|uuid| Gone { uuid, dn: None }).collect();
-    (deletions.at_least() > allowed).then_some(Reason::TooMany {
+    (deletions.at_least() > allowed).then_some(GuardReason::TooMany {
         kind,
         deletions,
         allowed,
@@ -253,14 +253,14 @@ fn judge(share: Share, percent: u8) -> Option<Reason> {
     })
 }
 
-/// How many of so many may lose something at once.
+/// How many of `had` things a run may lose.
 pub fn allowed_losses(had: u64, percent: u8) -> u64 {
-    // In 128 bits nothing overflows.
+    // 128 bits cannot overflow here.
     let share = u128::from(had) * u128::from(percent) / 100;
     ALWAYS_ALLOWED.max(u64::try_from(share).unwrap_or(u64::MAX))
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for GuardRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -270,18 +270,18 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for GuardRefusal {}
 
-impl Refusal {
-    /// The entries that would go and have no name yet.
+impl GuardRefusal {
+    /// The entries that would be deleted, for the caller to add their DNs.
     pub fn named(&mut self) -> impl Iterator<Item = &mut Gone> {
         self.reasons.iter_mut().flat_map(|reason| match reason {
-            Reason::TooMany { named, .. } => named.as_mut_slice(),
+            GuardReason::TooMany { named, .. } => named.as_mut_slice(),
             _ => &mut [],
         })
     }
 
-    /// What would have been taken away, without the verdict.
+    /// The reasons alone, without the verdict.
     pub fn what(&self) -> impl fmt::Display + '_ {
         let reasons = &self.reasons;
         fmt::from_fn(move |f| {
@@ -308,10 +308,10 @@ impl fmt::Display for Loss {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for GuardReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Nothing { known } => {
+            GuardReason::Nothing { known } => {
                 f.write_str("the directory shows no person and no group")?;
                 if let Some(known) = known {
                     write!(f, ", Kanidm has {}", thousands(*known))?;
@@ -320,7 +320,7 @@ impl fmt::Display for Reason {
                     ". Check ldap_sync_base_dn, ldap_filter and the rights of the sync account",
                 )
             }
-            Reason::NobodyLeft { kind, known } => {
+            GuardReason::NobodyLeft { kind, known } => {
                 let (one, key) = (words(Some(*kind), 1), objectclass(*kind));
                 write!(
                     f,
@@ -328,7 +328,7 @@ impl fmt::Display for Reason {
                     thousands(*known)
                 )
             }
-            Reason::TooMany { kind, deletions, allowed, percent, known, named } => {
+            GuardReason::TooMany { kind, deletions, allowed, percent, known, named } => {
                 let (entries, allowed) = (words(*kind, known.unwrap_or(2)), thousands(*allowed));
                 match known {
                     Some(known) => write!(
@@ -346,7 +346,7 @@ impl fmt::Display for Reason {
                 }
                 f.write_str(". Check ldap_filter and the rights of the sync account")
             }
-            Reason::Attribute { loss, allowed } => {
+            GuardReason::Attribute { loss, allowed } => {
                 let allowed = thousands(*allowed);
                 let (lost, had, entries) = (
                     thousands(loss.lost.lost),
@@ -360,14 +360,14 @@ impl fmt::Display for Reason {
                     loss.attribute, loss.key
                 )
             }
-            Reason::HiddenLock { attribute, persons } => write!(
+            GuardReason::HiddenLock { attribute, persons } => write!(
                 f,
                 "{attribute} locked {} {}, and the sync account cannot read it any more. \
                  Give the account the right to read {attribute}",
                 thousands(*persons),
                 words(Some(Kind::Person), *persons)
             ),
-            Reason::Memberships { lost, allowed } => write!(
+            GuardReason::Memberships { lost, allowed } => write!(
                 f,
                 "{} of {} memberships would be lost because their members are not found, allowed are {}. \
                  Check group_attr_schema, group_attr_member and the rights of the sync account",
@@ -409,7 +409,7 @@ mod tests {
         Plan { shares: vec![share], ..Plan::default() }
     }
 
-    fn reasons(plan: Plan, percent: u8) -> Vec<Reason> {
+    fn reasons(plan: Plan, percent: u8) -> Vec<GuardReason> {
         check(plan, percent).err().map(|refusal| refusal.reasons).unwrap_or_default()
     }
 
@@ -445,7 +445,7 @@ mod tests {
     fn the_last_of_a_kind_are_refused_whatever_the_numbers() {
         for kind in [Kind::Person, Kind::Group] {
             let share = Share { all_go: true, ..share(Some(kind), Deletions::Exactly(1), Some(1)) };
-            assert_eq!(reasons(plan(share), 100), [Reason::NobodyLeft { kind, known: 1 }]);
+            assert_eq!(reasons(plan(share), 100), [GuardReason::NobodyLeft { kind, known: 1 }]);
         }
     }
 
@@ -457,7 +457,10 @@ mod tests {
         ];
         let found = reasons(Plan { shares, ..Plan::default() }, 20);
         assert!(
-            matches!(found[..], [Reason::TooMany { kind: Some(Kind::Person), allowed: 3, .. }]),
+            matches!(
+                found[..],
+                [GuardReason::TooMany { kind: Some(Kind::Person), allowed: 3, .. }]
+            ),
             "{found:?}"
         );
     }
@@ -469,7 +472,7 @@ mod tests {
                 is_empty: true,
                 ..plan(share(None, Deletions::Exactly(known.unwrap_or(0)), known))
             };
-            assert_eq!(reasons(plan, 100), [Reason::Nothing { known }]);
+            assert_eq!(reasons(plan, 100), [GuardReason::Nothing { known }]);
         }
     }
 

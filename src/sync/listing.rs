@@ -1,8 +1,9 @@
-//! Who matches a filter on a computed attribute, which content synchronisation does not report.
+//! The entries that match a filter on a computed attribute. Content synchronisation does not report
+//! when they change.
 //!
-//! Scope: one cheap search of every increment with such a filter. The list is compared with what
-//! the run before remembered ([`Buckets`]): it tells whom to read, and who is left counts as
-//! present. Everybody else is deleted as after any refresh.
+//! Scope: one cheap search in every increment with such a filter. The result is compared with the
+//! [`Buckets`] of the run before. The difference tells which entries to read, and the result
+//! replaces the present set. Every other entry is deleted, as after any refresh.
 
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
@@ -15,33 +16,34 @@ use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::kanidm::buckets::Buckets;
 
-/// Reading so many entries by their UUIDs costs no more than a full refresh of twice as many.
+/// Reading this many entries by UUID costs no more than a full refresh of twice as many.
 const MANY: usize = 2_000;
 
-/// What a list of the matching entries says.
+/// The entries that match the filter.
 #[derive(Debug)]
 pub struct Listing {
-    /// Everybody who matches, sorted.
+    /// Every matching entry, sorted.
     pub matching: Vec<Uuid>,
-    /// For the next run.
+    /// The same for the next run to compare with.
     pub buckets: Buckets,
-    /// What has changed since the run before.
+    /// The difference to the run before.
     pub change: Change,
 }
 
-/// How the list compares with the one before.
+/// How a listing differs from the one before.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nobody came, nobody left.
+    /// No entry came or left.
     None,
-    /// Somebody came or left: those who came are among these.
+    /// Entries came or left. Those that came are among these.
     Among(Vec<Uuid>),
-    /// So much, or so little is known, that all has to be read.
+    /// Everything has to be read: too many entries changed, or no earlier listing is known.
     TooMuch(String),
 }
 
-/// Lists who matches, if the filter of the configuration names a computed attribute. `before` is
-/// what an increment compares with; a full refresh compares with nothing and has read nearly all.
+/// Lists the matching entries if the configured filter names a computed attribute. An increment
+/// compares them with `before`. A full refresh compares with nothing, because it has read nearly
+/// all of them.
 ///
 /// # Errors
 /// The search failed.
@@ -71,8 +73,8 @@ pub fn list(
     Ok(Some(Listing { buckets: Buckets::of(&matching), matching, change }))
 }
 
-/// The attributes of the filter that the server maintains by itself and that no run follows:
-/// operational ones, which an entry does not show among its user attributes.
+/// The operational attributes of the filter that no run follows: the server maintains them, and an
+/// entry does not show them among its user attributes.
 ///
 /// # Errors
 /// A search failed.
@@ -85,7 +87,7 @@ pub fn not_followed(
         let filter =
             Filter::And(vec![config.filter.clone(), Filter::Present { attribute: name.clone() }]);
         let types = directory.types(&config.base_dn, &filter, &[&name])?;
-        // It may come by another name than the filter's.
+        // The server may return it under another name than the filter uses.
         let user_attributes = directory.types(&config.base_dn, &filter, &["*"])?;
         if !types.is_empty() && !types.iter().any(|name| user_attributes.contains(name)) {
             found.push(name);

@@ -1,9 +1,9 @@
-//! What a run asks the directory beyond the refresh, so that memberships are exact: the entries
-//! that group members name, the groups that name a changed entry, and the entries that were held
-//! back by an earlier run.
+//! Searches that complete a refresh, so that memberships are exact. They read the entries that
+//! group members name, the groups that name a changed entry, and the entries that an earlier run
+//! held.
 //!
-//! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. Never one
-//! search a value.
+//! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. A search
+//! always asks for a batch, never for a single value.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use ldap_content_sync::request::Scope;
 use ldap_content_sync::sync_session::Provider;
 use uuid::Uuid;
 
-use super::observe::{Observer, Step};
+use super::observe::{Observer, ReadStep};
 use crate::config::sync::{DirectoryConfig, GroupSchema, MappingConfig};
 use crate::content::changeset::Kind;
 use crate::content::shown::Role;
@@ -23,36 +23,35 @@ use crate::directory::flavour::sync_uuid;
 use crate::mapping::prepared::prepare_dn;
 use crate::mapping::{Changed, Mapper, OutOfScope, Questions, UniqueValues};
 
-/// Terms in one filter: short enough for every server's limits, long enough that a thousand names
-/// are ten searches.
+/// Maximum terms in one filter. Every server accepts this many, and a thousand names take ten
+/// searches.
 const TERMS: usize = 100;
 
-/// Bytes of the values in one filter: what a value holds is up to the author of an entry.
+/// Maximum bytes of the values in one filter. The author of an entry decides how long a value is.
 const TERM_BYTES: usize = 64 * 1024;
 
-/// More changed entries than this, and reading every group once is cheaper than asking which ones
+/// With more changed entries, reading every group once is cheaper than searching for those that
 /// name them.
 const MANY_CHANGED: usize = 1_000;
 
-/// More member DNs than this, and reading the names of all entries once is cheaper than a search
-/// each.
+/// With more member DNs, reading the names of all entries once is cheaper than one search for each.
 const MANY_MEMBERS: usize = 2_000;
 
-/// Asks the directory on behalf of one run.
+/// Searches the directory for one run.
 pub struct Lookup<'a> {
-    /// The connection the refresh went over.
+    /// The connection of the refresh.
     pub directory: &'a mut Directory,
     /// Base and filter.
     pub config: &'a DirectoryConfig,
-    /// What decides which attributes name what.
+    /// The attributes and classes that name entries and members.
     pub mapping: &'a MappingConfig,
-    /// What to request: the mapped attributes and the one that holds the UUID.
+    /// The attributes to request: the mapped ones and the one with the UUID.
     pub attributes: &'a [&'a str],
 }
 
 impl Lookup<'_> {
-    /// Reads entries by UUID, as if they had been part of the refresh. Those that are gone or out
-    /// of scope do not come.
+    /// Reads entries by UUID, as if they were part of the refresh. Entries that are gone or out of
+    /// scope do not come.
     pub fn read_again(
         &mut self,
         uuids: &[Uuid],
@@ -66,8 +65,8 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// Attributes that hold members of groups and are not mapped, with the number of groups that
-    /// have members only there.
+    /// Member attributes that are not mapped, each with the number of groups that have members only
+    /// there.
     pub fn unmapped_members(&mut self) -> Result<Vec<(&'static str, u64)>, DirectoryError> {
         const USUAL: [&str; 3] = ["member", "uniqueMember", "memberUid"];
         let group = &self.mapping.group;
@@ -98,7 +97,7 @@ impl Lookup<'_> {
         Ok(found)
     }
 
-    /// How many of these entries are in scope, and in sight.
+    /// How many of these entries are in scope and visible to the account.
     pub fn count_in_scope(&mut self, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
         let mut found = 0;
         for batch in uuids.chunks(TERMS) {
@@ -114,9 +113,9 @@ impl Lookup<'_> {
         Ok(found)
     }
 
-    /// Whether some of these members are DNs or user names of entries in scope. Members that are
-    /// gone from the directory, or out of scope, are none of a group's fault. A sample is enough:
-    /// whoever reads members in the wrong way misses all of them.
+    /// True if more than a tenth of these members are DNs or user names of entries in scope.
+    /// Members that are gone or out of scope say nothing about the configuration. A sample is
+    /// enough: a wrong schema misses all members.
     pub fn are_in_scope(&mut self, members: &[OutOfScope]) -> Result<bool, DirectoryError> {
         const SAMPLE: usize = 200;
         let step = members.len().div_ceil(SAMPLE).max(1);
@@ -144,8 +143,8 @@ impl Lookup<'_> {
         Ok(found * 10 > sample.len())
     }
 
-    /// The DNs of entries by their UUIDs in the directory, in scope or not. Entries that are gone,
-    /// or that the account cannot see, have none.
+    /// The DNs of entries by their directory UUIDs, in scope or not. Entries that are gone, or
+    /// hidden from the account, have none.
     pub fn names(&mut self, uuids: &[Uuid]) -> Result<HashMap<Uuid, String>, DirectoryError> {
         let (provider, uuid_attribute) =
             (self.directory.provider(), self.directory.uuid_attribute());
@@ -169,8 +168,8 @@ impl Lookup<'_> {
         Ok(names)
     }
 
-    /// Tells the mapper who else has a name, a number or an address of a held entry. The entry
-    /// stays held for that, and Kanidm, which would refuse it in every run, need not be asked.
+    /// Tells the mapper which entry owns a name, number or mail address of a held entry. The held
+    /// entry stays held for it, without a request that Kanidm would refuse in every run.
     pub fn owners(&mut self, held: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
         let provider = self.directory.provider();
         let mut unique = UniqueValues::default();
@@ -219,9 +218,9 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// Reads the groups that name one of the changed entries: Kanidm drops unknown members
-    /// silently, so that someone who comes into scope has to be named again to regain the
-    /// memberships.
+    /// Reads the groups that name one of the changed entries. Kanidm drops unknown members
+    /// silently. An entry that comes into scope regains its memberships only if its groups are sent
+    /// again.
     pub fn groups_naming(
         &mut self,
         changed: &[Changed],
@@ -264,8 +263,8 @@ impl Lookup<'_> {
         Ok(unshown)
     }
 
-    /// How many of these persons hide an attribute that they do not show: a filter that says that
-    /// it is absent does not match them, because no filter on a hidden attribute does.
+    /// How many of these persons have the attribute, although the account cannot read it. A filter
+    /// that says "absent" does not match them, because no filter on a hidden attribute matches.
     pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
         let absent = Filter::Not(Box::new(Filter::Present { attribute: attribute.to_owned() }));
         let mut confirmed = 0;
@@ -282,9 +281,9 @@ impl Lookup<'_> {
         Ok(uuids.len().saturating_sub(confirmed))
     }
 
-    /// Answers the mapper's questions about members that are not part of the run. What does not
-    /// stand below the base is out of scope, and so not asked for: the directory might well have
-    /// such an entry.
+    /// Answers the mapper's questions about members that are not part of the run. A member outside
+    /// the base is out of scope, so no search asks for it. The directory may well have such an
+    /// entry.
     pub fn answer(
         &mut self,
         questions: &Questions,
@@ -314,7 +313,7 @@ impl Lookup<'_> {
         Ok(())
     }
 
-    /// The ways a group can name an entry.
+    /// Every way in which a group can name an entry.
     fn naming(&self, changed: &Changed) -> Vec<Filter> {
         let group = &self.mapping.group;
         let mut terms = Vec::new();
@@ -327,7 +326,7 @@ impl Lookup<'_> {
             }
         }
         if !group.send_user_private {
-            // A group may have become, or ceased to be, this user's private group.
+            // A group may have become this user's private group, or may no longer be it.
             terms.extend(changed.user_names.iter().map(|name| equality(&group.name, name)));
         }
         terms
@@ -360,7 +359,8 @@ impl Lookup<'_> {
         )
     }
 
-    /// `is_asked_for`: a server may answer with other entries than the filter names.
+    /// `is_asked_for` rejects entries that the server returns although the filter does not name
+    /// them.
     fn receive(
         &mut self,
         filter: &Filter,
@@ -378,7 +378,7 @@ impl Lookup<'_> {
                 if let Some(uuid) = sync_uuid(provider, entry)
                     .filter(|uuid| is_asked_for(uuid) && !mapper.contains(uuid))
                 {
-                    observer(Step::Received(uuid, entry));
+                    observer(ReadStep::Received(uuid, entry));
                     mapper.entry(uuid, entry);
                 }
             },
@@ -390,19 +390,19 @@ impl Lookup<'_> {
     }
 }
 
-/// The names that are a base, or stand below it.
+/// The DNs that are equal to a base or below it.
 struct Below {
-    /// The base in comparison form, as the end of a name: a comma is a border between two RDNs
-    /// there, and nothing else.
+    /// The base in comparison form, as the end of a DN. In this form a comma only separates two
+    /// RDNs.
     suffix: String,
-    /// Names are compared as RFC 4518 prepares them.
+    /// True if the server compares DNs as RFC 4518 prepares them.
     prepare: bool,
 }
 
 impl Below {
     fn new(base: &str, prepare: bool) -> Below {
         let mut below = Below { suffix: String::new(), prepare };
-        // The configuration has only what is a name.
+        // The configuration has only valid DNs.
         let form = below.form(base).unwrap_or_default();
         below.suffix = if form.is_empty() { form } else { format!(",{form}") };
         below
@@ -423,8 +423,8 @@ impl Below {
     }
 }
 
-/// Terms in as many filters as it takes: none has more than [`TERMS`] or, but for a single term,
-/// more than [`TERM_BYTES`].
+/// Splits terms into filters of at most [`TERMS`] terms and [`TERM_BYTES`] bytes. A single term may
+/// be longer.
 fn batches(terms: &[Filter]) -> impl Iterator<Item = &[Filter]> {
     let mut rest = terms;
     std::iter::from_fn(move || {

@@ -1,12 +1,13 @@
-//! One run: [`start`] decides between incremental and full, [`read`] reads the directory, [`guard`]
-//! may refuse, [`run`] sends, and [`report`] says what happened.
+//! One run, in five steps: [`start`] decides between incremental and full, [`read`] reads the
+//! directory, [`guard`] may refuse, [`run`] sends, and [`report`] says what happened.
 //!
-//! Rule: the only room that sees the directory and Kanidm.
+//! Scope: the only part of the program that sees both the directory and Kanidm.
 
 pub mod attributes;
 pub mod dump;
 pub mod estimate;
 pub mod guard;
+mod inspect;
 mod listing;
 mod lookup;
 pub mod observe;

@@ -1,16 +1,16 @@
-//! What a run tells whoever watches it: a progress display, or the dump of `--proto-dump`.
+//! What a run reports while it reads. A progress display and the dump of `--proto-dump` listen.
 
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
-/// One step of a run.
+/// One step of a reading.
 #[derive(Debug)]
-pub enum Step<'a> {
-    /// An entry was received.
+pub enum ReadStep<'a> {
+    /// The directory sent an entry.
     Received(Uuid, &'a SearchResultEntry<'a>),
-    /// What was received so far is void: the refresh starts over.
+    /// All entries received so far are void: the reading starts over.
     StartedOver,
 }
 
-/// Is called with each step.
-pub type Observer<'o> = dyn FnMut(Step<'_>) + 'o;
+/// The run calls it with each step.
+pub type Observer<'o> = dyn FnMut(ReadStep<'_>) + 'o;

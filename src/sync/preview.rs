@@ -1,4 +1,4 @@
-//! The dry run's listing: what would be sent, entry by entry, and why the rest would not.
+//! The lines of a dry run: one for each entry that the run would write, delete, hold or skip.
 
 use std::collections::HashMap;
 
@@ -13,8 +13,7 @@ use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 use crate::text::thousands;
 
-/// A line for each entry that would be written, deleted, held or skipped. `names`: the DNs of
-/// entries that go and that the directory still has.
+/// The lines of a dry run. `names` has the DNs of deleted entries that the directory still has.
 pub fn lines(
     reading: &Reading,
     known: Option<&Known>,
@@ -39,7 +38,7 @@ pub fn lines(
     lines
 }
 
-/// The entries that a run would delete, as far as they can be named, by their kinds.
+/// The entries that a run would delete, with their kinds, as far as their UUIDs are known.
 pub fn going(reading: &Reading, known: Option<&Known>) -> Vec<(Option<Kind>, Uuid)> {
     let Some(known) = known else {
         return match &reading.retention {
@@ -62,7 +61,7 @@ pub fn going(reading: &Reading, known: Option<&Known>) -> Vec<(Option<Kind>, Uui
 fn writes(reading: &Reading, lines: &mut Vec<String>) {
     let changes = &reading.content.changes;
     for record in changes.records() {
-        // Our own serialisation: it always parses.
+        // Our own serialisation always parses.
         let entry: Value = serde_json::from_slice(&changes.json(record)).unwrap_or_default();
         let text =
             |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -1,8 +1,8 @@
-//! Reading the directory: the refresh, and what has to be read beside it so that memberships and
-//! held entries are exact.
+//! Reading the directory: the refresh, then the searches that complete it.
 //!
-//! Scope: the order of the steps. The protocol is [`crate::directory`]'s, the rules of an entry are
-//! [`crate::mapping`]'s.
+//! Scope: the order of the steps, and the reasons to start over. [`crate::directory`] speaks the
+//! protocol, [`crate::mapping`] knows the rules of an entry, and [`super::inspect`] checks the
+//! result.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -11,12 +11,11 @@ use uuid::Uuid;
 
 use ldap_content_sync::sync_session::{Cookie, NextCookie, Provider, RefreshOutcome};
 
-use super::attributes;
-use super::guard::allowed_losses;
+use super::inspect;
 use super::listing::{self, Change, Listing};
 use super::lookup::Lookup;
-use super::observe::{Observer, Step};
-use super::report::Mode;
+use super::observe::{Observer, ReadStep};
+use super::report::ReadMode;
 use super::retention::{self, Stated};
 use super::start::Start;
 use crate::config::sync::SyncConfig;
@@ -27,65 +26,66 @@ use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
-use crate::mapping::shown::roles;
-use crate::mapping::{Changed, Content, Contested, Dropped, Held, MAX_MEMBERS, Mapper, Problem};
+use crate::mapping::{
+    Changed, Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper,
+};
 
-/// How often an incremental run reads the changes because 389 has taken another one since it gave
-/// the cookie, before it leaves what is newer than the cookie to the next run.
+/// Maximum re-reads while 389 keeps changing during an incremental run. Later changes wait for the
+/// next run.
 const MOST_ROUNDS: usize = 3;
 
-/// What the directory said, mapped.
+/// The mapped answer of the directory.
 #[derive(Debug)]
 pub struct Reading {
-    /// What to write, and what not.
+    /// The entries to write, and those that are held, skipped or sent without a value.
     pub content: Content,
-    /// What goes.
+    /// The entries that Kanidm keeps or deletes.
     pub retention: Retention,
     /// Incremental or full, and why.
-    pub mode: Mode,
-    /// The cookie to store; `None` where the directory gave none to store.
+    pub mode: ReadMode,
+    /// The cookie to store; `None` if the directory gave none that can be stored.
     pub cookie: Option<Vec<u8>>,
-    /// How many entries the directory named as deleted.
+    /// Number of entries that the directory reported as deleted.
     pub deleted: usize,
-    /// Entries that an earlier run held back and this one did not find, by their UUIDs in the
-    /// directory.
+    /// Entries that an earlier run held and that this run did not find. Directory UUIDs.
     pub not_found: Vec<Uuid>,
-    /// Entries that earlier runs held back and that have not changed since, by their UUIDs in the
-    /// directory.
+    /// Entries that an earlier run held, that have not changed, and that this run read again.
+    /// Directory UUIDs.
     pub read_again: Vec<Uuid>,
-    /// Entries received: by the refresh, and read beside it.
+    /// Number of entries received, by the refresh and by the searches that complete it.
     pub read: u64,
-    /// Attributes that many entries had and that nobody shows any more. An increment looks for
-    /// them; a full refresh counts.
+    /// Attributes that many entries had and that no entry shows now. Only an incremental run
+    /// searches for them; a full refresh counts them.
     pub shown_by_nobody: Vec<Role>,
-    /// Lock attributes that are hidden now, and from how many persons whom they locked.
+    /// Lock attributes that are hidden now, each with the number of persons that it locked.
     pub hidden_locks: Vec<(Role, u64)>,
-    /// Who matches a filter on a computed attribute.
+    /// The entries that match a filter on a computed attribute.
     pub matched: Option<Buckets>,
-    /// Attributes of the filter that the server computes and no run follows; looked for in a full
-    /// refresh.
+    /// Attributes of the filter that the server computes and no run follows. Only a full refresh
+    /// searches for them.
     pub not_followed: Vec<String>,
-    /// Attributes with members that are not mapped, and how many groups have members only there;
-    /// looked for in a full refresh.
+    /// Member attributes that are not mapped, each with the number of groups that have members only
+    /// there. Only a full refresh searches for them.
     pub unmapped_members: Vec<(&'static str, u64)>,
-    /// Members that are not found, though the directory has them in scope: they are read in another
-    /// way than they are written. Looked for where many are not found.
+    /// True if members do not resolve although the directory has them in scope: `group_attr_schema`
+    /// reads them in another way than they are written. Checked only if many do not resolve.
     pub misread_members: bool,
-    /// The directory says that nothing has changed, and is older than what was read before.
+    /// True if the directory reports no change and is older than an earlier run has read.
     pub is_older: bool,
 }
 
 impl Reading {
-    /// Whether the whole content was read.
+    /// True if the whole content was read.
     pub fn is_full(&self) -> bool {
-        matches!(self.mode, Mode::Full(_))
+        matches!(self.mode, ReadMode::Full(_))
     }
 }
 
-/// Reads a directory that is connected, from where `start` says.
+/// Reads a connected directory from the place that `start` names.
 ///
 /// # Errors
-/// What was read until then is void.
+/// The directory failed, or a full refresh shows an older directory than an earlier run has read.
+/// Everything read before the error is void.
 pub fn read_from(
     directory: &mut Directory,
     config: &SyncConfig,
@@ -97,225 +97,319 @@ pub fn read_from(
     let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
 
     let mut mode = match &start.full_because {
-        Some(why) => Mode::Full(why.clone()),
-        None => Mode::Incremental,
+        Some(why) => ReadMode::Full(why.clone()),
+        None => ReadMode::Incremental,
     };
-    let mut rounds = 1;
+    let mut round = 1;
     loop {
-        let full = matches!(mode, Mode::Full(_));
-        let cookie = if full { None } else { start.cookie.as_deref() };
-        let prepares = directory.provider() != Provider::Ds389;
-        let bound_as = directory.bound_as().map(str::to_owned);
-        let mapper =
-            Mapper::new(&config.mapping, full).preparing(prepares).bound_as(bound_as.as_deref());
-        let mapper =
-            mapper.with_member_bytes(config.directory.max_message.saturating_mul(MAX_MEMBERS));
-        let mut mapper = mapper.with_unusable_hash(start.unusable_hash.as_deref());
-        let mut read = 0;
-        let mut observer = |step: Step<'_>| {
-            match step {
-                Step::Received(..) => read += 1,
-                Step::StartedOver => read = 0,
+        let attempt = Attempt {
+            directory,
+            config,
+            start,
+            attributes: &attributes,
+            mode: &mode,
+            is_last_round: round >= MOST_ROUNDS,
+        };
+        let reason = match attempt.read(observer) {
+            Ok(reading) => return Ok(reading),
+            Err(NoReading::Failed(error)) => return Err(error),
+            Err(NoReading::StartOver(reason)) => reason,
+        };
+        observer(ReadStep::StartedOver);
+        match reason {
+            StartOver::CookieRefused(why) | StartOver::FilterChanged(why) => {
+                mode = ReadMode::Full(why)
             }
+            StartOver::DirectoryChanged => round += 1,
+        }
+    }
+}
+
+/// Why an attempt is void and the next one begins.
+///
+/// Only an incremental attempt starts over. The first two reasons make the next attempt a full one,
+/// and [`MOST_ROUNDS`] limits the third, so the attempts come to an end.
+#[derive(Debug)]
+enum StartOver {
+    /// The directory asks for a full refresh, or its changes since the cookie are not known.
+    CookieRefused(String),
+    /// Too many entries may have come into a filter on a computed attribute.
+    FilterChanged(String),
+    /// The directory took a change after it gave the cookie, while groups were read.
+    DirectoryChanged,
+}
+
+/// Why an attempt has no result.
+#[derive(Debug)]
+enum NoReading {
+    StartOver(StartOver),
+    Failed(DirectoryError),
+}
+
+impl From<DirectoryError> for NoReading {
+    fn from(error: DirectoryError) -> NoReading {
+        NoReading::Failed(error)
+    }
+}
+
+/// One attempt to read the directory, with everything that it depends on.
+pub(super) struct Attempt<'a> {
+    pub(super) directory: &'a mut Directory,
+    pub(super) config: &'a SyncConfig,
+    pub(super) start: &'a Start,
+    /// The attributes to request.
+    attributes: &'a [&'a str],
+    mode: &'a ReadMode,
+    /// True if this attempt must not start over because the directory keeps changing.
+    is_last_round: bool,
+}
+
+/// The entries of earlier runs that an incremental run looks at again. All UUIDs are those of the
+/// directory.
+#[derive(Default)]
+struct Earlier {
+    /// Held, unchanged, and read again.
+    read_again: Vec<Uuid>,
+    /// Sent without a value that another entry still has.
+    contested: Vec<Contested>,
+    /// The values of `contested`.
+    contested_values: Vec<Dropped>,
+    /// Sent without a bad value, and unchanged since.
+    dropped: Vec<Dropped>,
+    /// Read by a search, and changed after the cookie. They wait for the next run.
+    later: Vec<Uuid>,
+}
+
+impl<'a> Attempt<'a> {
+    pub(super) fn lookup(&mut self) -> Lookup<'_> {
+        Lookup {
+            directory: self.directory,
+            config: &self.config.directory,
+            mapping: &self.config.mapping,
+            attributes: self.attributes,
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(self.mode, ReadMode::Full(_))
+    }
+
+    fn mapper(&self) -> Mapper<'a> {
+        let prepares = self.directory.provider() != Provider::Ds389;
+        Mapper::new(&self.config.mapping, self.is_full())
+            .preparing(prepares)
+            .bound_as(self.directory.bound_as())
+            .with_member_bytes(self.config.directory.max_message.saturating_mul(MAX_MEMBERS))
+            .with_unusable_hash(self.start.unusable_hash.as_deref())
+    }
+
+    /// The steps of an attempt, in order.
+    fn read(mut self, observer: &mut Observer<'_>) -> Result<Reading, NoReading> {
+        let config = self.config;
+        let mut mapper = self.mapper();
+        let mut read = 0;
+        let mut observer = |step: ReadStep<'_>| {
+            read += u64::from(matches!(step, ReadStep::Received(..)));
             observer(step);
         };
-        let mut twice: BTreeMap<Uuid, String> = BTreeMap::new();
-        let refresh = directory.refresh(&attributes, cookie, &mut |uuid, entry| {
-            observer(Step::Received(uuid, entry));
-            if !mapper.entry(uuid, entry) {
-                twice.insert(uuid, entry.dn().to_owned());
-            }
-        })?;
-        let mut outcome = match refresh {
-            Refresh::Done(outcome) => outcome,
-            // Only a refresh with a cookie can ask for this, so it happens once.
-            Refresh::Required { reason } => {
-                info!("the directory asks for a full refresh: {reason}");
-                observer(Step::StartedOver);
-                mode = Mode::Full(reason);
-                continue;
-            }
-        };
-        if full && is_older(&outcome.cookie, start) {
-            return Err(directory.behind());
-        }
-        // The deletion of an entry that was received came behind it, and counts. One that was not
-        // received, and turns up in what is read beside the refresh, has come back.
+        let (mut outcome, mut twice) = self.refresh(&mut mapper, &mut observer)?;
+        // The deletion of a received entry came after the entry, so it counts. An entry that only
+        // the later searches return has come back.
         let mut void = received_and_gone(&outcome, &mapper);
-        let mut later = Vec::new();
-        let mut read_again = Vec::new();
-        let mut dropped_before = Vec::new();
-        let (mut contested_before, mut still_without_value): (Vec<Dropped>, Vec<Contested>) =
-            Default::default();
-        let mut matched = None;
-        let listing = listing::list(directory, &config.directory, start.matched.as_ref(), full)?;
-        if let Some(Listing { change: Change::TooMuch(reason), .. }) = listing {
-            info!("reading everything: {reason}");
-            observer(Step::StartedOver);
-            mode = Mode::Full(reason);
-            continue;
-        }
-        let is_listed = listing.is_some();
-        let mut lookup = Lookup {
-            directory,
-            config: &config.directory,
-            mapping: &config.mapping,
-            attributes: &attributes,
-        };
-        if let Some(listing) = listing {
-            void.extend(take_listing(
-                &listing,
-                &mut lookup,
-                &mut mapper,
-                &mut outcome,
-                &mut observer,
-            )?);
-            void.sort_unstable();
-            void.dedup();
-            matched = Some(listing.buckets);
-        }
-        if !full {
-            let held_before: Vec<Uuid> =
-                start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
-            let contested: Vec<Contested>;
-            let sent: HashSet<&Uuid> = start.dropped.iter().collect();
-            let sent: Vec<Uuid> =
-                held_before.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
-            (contested, contested_before) = still_contested(&mut lookup, &sent, prepares)?;
-            read_again = held_before
-                .into_iter()
-                .filter(|uuid| !contested.iter().any(|entry| entry.sync_uuid == *uuid))
-                .collect();
-            still_without_value = contested;
-            let beside = complete(&mut lookup, &mut mapper, &read_again, &mut observer)?;
-            let is_named =
-                |uuid: &Uuid| still_without_value.iter().any(|entry| entry.sync_uuid == *uuid);
-            let unchanged: Vec<Uuid> = start
-                .dropped
-                .iter()
-                .filter(|uuid| !mapper.contains(uuid) && !is_named(uuid))
-                .copied()
-                .collect();
-            dropped_before = still_dropped(&mut lookup, &unchanged, prepares)?;
-            // A list shows in every run who is gone, reported or not.
-            if !beside.is_empty() && !is_listed && directory.is_ahead_of(&outcome.cookie)? {
-                if rounds < MOST_ROUNDS {
-                    debug!(
-                        "the directory has changed while groups were read: once more, so that the cookie covers them"
-                    );
-                    observer(Step::StartedOver);
-                    rounds += 1;
-                    continue;
-                }
-                match named_since(directory, &outcome.cookie, &attributes)? {
-                    Named::These(uuids) => {
-                        later.extend(uuids.into_iter().filter(|uuid| beside.contains(uuid)))
-                    }
-                    Named::Unknown(reason) => {
-                        observer(Step::StartedOver);
-                        mode = Mode::Full(reason);
-                        continue;
-                    }
-                }
-                debug!(
-                    "the directory does not come to rest: {} groups are left to the next run",
-                    later.len()
-                );
-            }
+        let matched = self.follow_filter(&mut mapper, &mut outcome, &mut void, &mut observer)?;
+        let mut earlier = Earlier::default();
+        if !self.is_full() {
+            earlier = self.earlier(&mut mapper, &outcome, matched.is_some(), &mut observer)?;
             come_back(&mut outcome, &mapper, &void);
         }
-        void.extend(later);
-        let mut reading = finish(config, mapper, outcome, &void, mode, start, read);
-        let written: HashSet<Uuid> = match still_without_value.is_empty() {
-            true => HashSet::new(),
-            false => reading.content.changes.records().iter().map(|record| record.uuid).collect(),
-        };
-        still_without_value
-            .retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
-        contested_before.retain(|entry| {
-            still_without_value.iter().any(|other| other.sync_uuid == entry.sync_uuid)
-        });
-        reading.content.contested.extend(still_without_value);
-        reading.content.dropped.extend(contested_before);
-        reading
-            .content
-            .dropped
-            .extend(dropped_before.into_iter().filter(|entry| !void.contains(&entry.sync_uuid)));
+        void.append(&mut earlier.later);
+        let mut reading = self.finish(mapper, outcome, &void, read);
+        reading.matched = matched;
+        reading.read_again = std::mem::take(&mut earlier.read_again);
+        name_again(&mut reading.content, earlier, &void);
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(
             twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(),
             &config.mapping,
         );
-        let roles = roles(&config.mapping);
-        let mut lookup = Lookup {
-            directory,
-            config: &config.directory,
-            mapping: &config.mapping,
-            attributes: &attributes,
+        inspect::inspect(&mut self, &mut reading)?;
+        Ok(reading)
+    }
+
+    /// The refresh itself. Also returns the entries that it sent more than once, with their DNs.
+    fn refresh(
+        &mut self,
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(RefreshOutcome, BTreeMap<Uuid, String>), NoReading> {
+        let cookie = if self.is_full() { None } else { self.start.cookie.as_deref() };
+        let mut twice = BTreeMap::new();
+        let refresh = self.directory.refresh(self.attributes, cookie, &mut |uuid, entry| {
+            observer(ReadStep::Received(uuid, entry));
+            if !mapper.entry(uuid, entry) {
+                twice.insert(uuid, entry.dn().to_owned());
+            }
+        })?;
+        match refresh {
+            Refresh::Done(outcome) if self.is_full() && is_older(&outcome.cookie, self.start) => {
+                Err(self.directory.behind().into())
+            }
+            Refresh::Done(outcome) => Ok((outcome, twice)),
+            Refresh::Required { reason } => {
+                info!("the directory asks for a full refresh: {reason}");
+                Err(NoReading::StartOver(StartOver::CookieRefused(reason)))
+            }
+        }
+    }
+
+    /// Reads the entries that came into a filter on a computed attribute, and adds those that left
+    /// it to `void`. Returns the entries that match, for the next run.
+    fn follow_filter(
+        &mut self,
+        mapper: &mut Mapper<'_>,
+        outcome: &mut RefreshOutcome,
+        void: &mut Vec<Uuid>,
+        observer: &mut Observer<'_>,
+    ) -> Result<Option<Buckets>, NoReading> {
+        let (config, before) = (&self.config.directory, self.start.matched.as_ref());
+        let full = self.is_full();
+        let Some(listing) = listing::list(self.directory, config, before, full)? else {
+            return Ok(None);
         };
-        reading.hidden_locks = hidden_locks(
-            &mut lookup,
-            &attributes::unlocked(&roles, &start.shown, &reading.content, full),
-        )?;
-        if !full {
-            let doubtful = attributes::doubtful(
-                &roles,
-                &start.shown,
-                &reading.content,
-                config.max_delete_percent,
+        if let Change::TooMuch(reason) = listing.change {
+            info!("reading everything: {reason}");
+            return Err(NoReading::StartOver(StartOver::FilterChanged(reason)));
+        }
+        void.extend(take_listing(&listing, &mut self.lookup(), mapper, outcome, observer)?);
+        void.sort_unstable();
+        void.dedup();
+        Ok(Some(listing.buckets))
+    }
+
+    /// Completes an incremental refresh, and looks at the entries of earlier runs again.
+    fn earlier(
+        &mut self,
+        mapper: &mut Mapper<'_>,
+        outcome: &RefreshOutcome,
+        is_listed: bool,
+        observer: &mut Observer<'_>,
+    ) -> Result<Earlier, NoReading> {
+        let start = self.start;
+        let sent: HashSet<&Uuid> = start.dropped.iter().collect();
+        let held: Vec<Uuid> =
+            start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
+        let sent: Vec<Uuid> = held.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
+        let (contested, contested_values) = still_contested(&mut self.lookup(), &sent)?;
+        let is_named = |uuid: &Uuid| contested.iter().any(|entry| entry.sync_uuid == *uuid);
+        let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
+        let completed = complete(&mut self.lookup(), mapper, &read_again, observer)?;
+        let unchanged: Vec<Uuid> = start
+            .dropped
+            .iter()
+            .filter(|uuid| !mapper.contains(uuid) && !is_named(uuid))
+            .copied()
+            .collect();
+        let dropped = still_dropped(&mut self.lookup(), &unchanged)?;
+        // With a listing, every run sees which entries are gone, so it needs no second reading.
+        let later = match is_listed {
+            true => Vec::new(),
+            false => self.changed_meanwhile(&completed, &outcome.cookie)?,
+        };
+        Ok(Earlier { read_again, contested, contested_values, dropped, later })
+    }
+
+    /// Starts over if the directory changed after it gave the cookie: the cookie must cover the
+    /// `completed` entries. The last round leaves the changed ones to the next run and returns
+    /// them.
+    fn changed_meanwhile(
+        &mut self,
+        completed: &HashSet<Uuid>,
+        cookie: &NextCookie,
+    ) -> Result<Vec<Uuid>, NoReading> {
+        if completed.is_empty() || !self.directory.is_ahead_of(cookie)? {
+            return Ok(Vec::new());
+        }
+        if !self.is_last_round {
+            debug!(
+                "the directory has changed while groups were read: once more, so that the cookie covers them"
             );
-            for role in lookup.shown_by_nobody(&doubtful)? {
-                // All locks may be lifted at once, as long as the account can see that.
-                let without = attributes::without_value(&role, &reading.content);
-                let is_hidden =
-                    !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)])?.is_empty();
-                if is_hidden {
-                    reading.shown_by_nobody.push(role);
-                }
-            }
+            return Err(NoReading::StartOver(StartOver::DirectoryChanged));
         }
-        let (before, now) = (start.shown.memberships, attributes::memberships_of(&reading.content));
-        if let Some(lost) = attributes::newly_unresolved(before, now).filter(|_| !full)
-            && lost.lost > allowed_losses(lost.had, config.max_delete_percent)
-        {
-            let goes: &[Uuid] =
-                if let Retention::Delete(uuids) = &reading.retention { uuids } else { &[] };
-            reading.misread_members = lookup.are_in_scope(&reading.content.out_of_scope)?
-                || hides_persons(&mut lookup, &roles, start, goes, config)?;
+        let mut later = changed_since(self.directory, cookie, self.attributes)?;
+        later.retain(|uuid| completed.contains(uuid));
+        debug!(
+            "the directory does not come to rest: {} groups are left to the next run",
+            later.len()
+        );
+        Ok(later)
+    }
+
+    /// Maps the groups, and computes the entries that Kanidm keeps or deletes.
+    fn finish(
+        &self,
+        mapper: Mapper<'_>,
+        outcome: RefreshOutcome,
+        void: &[Uuid],
+        read: u64,
+    ) -> Reading {
+        let not_found = if self.is_full() {
+            Vec::new()
+        } else {
+            not_found(&self.start.held, &mapper, &outcome)
+        };
+        let mut content = mapper.finish();
+        content.forget(void, &self.config.mapping);
+        let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
+        let stated = Stated {
+            present: outcome.present.as_deref(),
+            deleted: &outcome.deleted,
+            skipped: &skipped,
+        };
+        let retention = retention::retention(&stated, &self.config.mapping);
+        let cookie = match outcome.cookie {
+            NextCookie::New(cookie) => Some(cookie),
+            NextCookie::Absent if !self.is_full() => self.start.cookie.clone(),
+            NextCookie::Absent | NextCookie::Unusable => None,
+        };
+        Reading {
+            content,
+            retention,
+            mode: self.mode.clone(),
+            cookie,
+            deleted: outcome.deleted.len(),
+            not_found,
+            read_again: Vec::new(),
+            read,
+            shown_by_nobody: Vec::new(),
+            hidden_locks: Vec::new(),
+            matched: None,
+            not_followed: Vec::new(),
+            unmapped_members: Vec::new(),
+            misread_members: false,
+            is_older: false,
         }
-        if full {
-            if attributes::memberships(before, now).is_some() {
-                reading.misread_members = lookup.are_in_scope(&reading.content.out_of_scope)?;
-            }
-            if attributes::some_group_shows_no_member(&roles, &reading.content) {
-                reading.unmapped_members = lookup.unmapped_members()?;
-            }
-            reading.not_followed = listing::not_followed(directory, &config.directory)?;
-        } else if reading.cookie == start.cookie {
-            reading.is_older = lags(directory, start)?;
-        }
-        return Ok(Reading { read_again, matched, ..reading });
     }
 }
 
-/// Which locks were not lifted, but cannot be read any more.
-fn hidden_locks(
-    lookup: &mut Lookup<'_>,
-    unlocked: &[(&Role, Vec<Uuid>)],
-) -> Result<Vec<(Role, u64)>, DirectoryError> {
-    let mut hidden = Vec::new();
-    for (role, uuids) in unlocked {
-        let uuids: Vec<Uuid> = uuids.iter().map(|uuid| lookup.mapping.sync_uuid(*uuid)).collect();
-        match lookup.hidden(&role.attribute, &uuids)? {
-            0 => {}
-            n => hidden.push((Role::clone(role), n as u64)),
-        }
-    }
-    Ok(hidden)
+/// Adds the entries of earlier runs that still lack a value, so that the report names them. An
+/// entry that this run writes or loses is not among them.
+fn name_again(content: &mut Content, earlier: Earlier, void: &[Uuid]) {
+    let Earlier { mut contested, mut contested_values, mut dropped, .. } = earlier;
+    let written: HashSet<Uuid> = match contested.is_empty() {
+        true => HashSet::new(),
+        false => content.changes.records().iter().map(|record| record.uuid).collect(),
+    };
+    contested.retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
+    contested_values
+        .retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+    dropped.retain(|entry| !void.contains(&entry.sync_uuid));
+    content.contested.append(&mut contested);
+    content.dropped.append(&mut contested_values);
+    content.dropped.append(&mut dropped);
 }
 
-/// Reads who came into a filter on a computed attribute, and takes the list for what is present.
-/// Returns who was received and does not match any more.
+/// Reads the entries that came into a filter on a computed attribute, and replaces the present set
+/// with the listing. Returns the received entries that do not match any more.
 fn take_listing(
     listing: &Listing,
     lookup: &mut Lookup<'_>,
@@ -332,14 +426,14 @@ fn take_listing(
             lookup.read_again(&came, mapper, observer)?;
         }
     }
-    // A server that does not follow the attribute does not know who is present, either.
+    // A server that does not follow the attribute has a wrong present set, too.
     if listing.change != Change::None || outcome.present.is_some() {
         outcome.present = Some(listing.matching.clone());
     }
     Ok(gone)
 }
 
-/// What the refresh handed out and then said to be gone; sorted.
+/// The entries that the refresh sent and then reported as deleted or absent; sorted.
 fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid> {
     let gone = |uuid: &Uuid| match &outcome.present {
         Some(present) => present.binary_search(uuid).is_err(),
@@ -354,8 +448,8 @@ fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid>
     void
 }
 
-/// What was received beside the refresh, behind it, is there: it is not deleted for being absent
-/// from the refresh, nor because that named it.
+/// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
+/// may have left them out or reported their deletion.
 fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
     let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
     outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
@@ -366,9 +460,11 @@ fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
     }
 }
 
-/// Whether a full refresh shows an older directory than an earlier run has read: one that was
-/// restored, or a replica that lags. What it lacks would be deleted. To a refresh with a cookie
-/// slapd, or the session, says so itself. A slapd without a cookie has not been filled yet.
+/// True if a full refresh shows an older directory than an earlier run has read: a restored one, or
+/// a replica that lags. The run would delete everything that such a directory lacks.
+///
+/// A refresh with a cookie needs no check here: slapd or the session reports it. A slapd that gives
+/// no cookie is still empty.
 fn is_older(answer: &NextCookie, start: &Start) -> bool {
     match (&start.not_older_than, answer) {
         (Some(stored), NextCookie::New(cookie)) => {
@@ -379,72 +475,35 @@ fn is_older(answer: &NextCookie, start: &Start) -> bool {
     }
 }
 
-/// Whether persons whom Kanidm has are out of sight, or their names are: groups then lose their
-/// members. `goes`: those that this run deletes.
-fn hides_persons(
-    lookup: &mut Lookup<'_>,
-    roles: &[Role],
-    start: &Start,
-    goes: &[Uuid],
-    config: &SyncConfig,
-) -> Result<bool, DirectoryError> {
-    let names: Vec<&Role> =
-        roles.iter().filter(|role| role.key == "person_attr_user_name").collect();
-    if !lookup.shown_by_nobody(&names)?.is_empty() {
-        return Ok(true);
-    }
-    let Some(known) = &start.known else { return Ok(false) };
-    let stay: Vec<Uuid> = known
-        .persons
-        .sample()
-        .filter(|uuid| !goes.contains(uuid))
-        .map(|uuid| config.mapping.sync_uuid(uuid))
-        .collect();
-    let seen = lookup.count_in_scope(&stay)?;
-    let hidden = known.persons.scale(stay.len().saturating_sub(seen));
-    Ok(hidden > allowed_losses(known.persons.count(), config.max_delete_percent))
-}
-
-/// Whether slapd is older than what was read before. It says so itself only when it has changes.
-fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
-    let Some(stored) =
-        start.cookie.as_ref().filter(|cookie| Cookie::parse(cookie).snapshot().is_some())
-    else {
-        return Ok(false);
-    };
-    let now = directory.context_csn()?;
-    Ok(now.is_some_and(|now| Cookie::parse(&now).is_behind_in_full(&Cookie::parse(stored))))
-}
-
-/// An entry that changed while it was read, perhaps: the mapper has kept the first of what came. No
-/// server known to us does that. The next run reads it again, as it does with whatever is held.
+/// Holds an entry that came twice, perhaps because it changed during the refresh. The mapper kept
+/// the first one. No known server does this. The next run reads every held entry again.
 fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     let rule =
         "the directory sent this entry more than once in one refresh; the next run reads it again"
             .to_owned();
-    let problems = vec![Problem { attribute: "dn".to_owned(), rule }];
-    // The kind is that of what was received; Content::hold fills it in.
+    let problems = vec![EntryProblem { attribute: "dn".to_owned(), rule }];
+    // Content::hold fills in the kind of the received entry.
     let (uuid, kind, shown) =
         (config.mapping.kanidm_uuid(sync_uuid), Kind::Person, Mask::default());
     Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None }
 }
 
-/// What an incremental run reads beside the refresh: which groups that were, and no earlier run
-/// need have read them.
+/// Completes an incremental refresh: reads held entries again, groups that name a changed entry, and
+/// the names of members. Returns the entries that only these searches returned.
 fn complete(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
     held: &[Uuid],
     observer: &mut Observer<'_>,
 ) -> Result<HashSet<Uuid>, DirectoryError> {
-    // A held entry that has moved may have the DN by which groups name another one.
+    // A held entry that moved may have a DN that groups use for another entry.
     let mut changed: Vec<Changed> = mapper.changed(true).collect();
     if !held.is_empty() {
         debug!("reading {} held entries again", held.len());
         lookup.owners(held, mapper)?;
         lookup.read_again(held, mapper, observer)?;
     }
-    // Taken before the groups that name them are added: those have not changed themselves.
+    // Must come before the groups that name them are read: those groups have not changed.
     let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
     changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
     let known: HashSet<Uuid> = mapper.received().collect();
@@ -456,18 +515,16 @@ fn complete(
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
 }
 
-/// Of the entries that an earlier run sent without a value, those that would be sent without it
-/// again because another one has it: they are named again, and not sent again.
+/// The entries that an earlier run sent without a value and that still lack it, because another
+/// entry has that value. The report names them again; they are not sent again.
 fn still_contested(
     lookup: &mut Lookup<'_>,
     uuids: &[Uuid],
-    prepares: bool,
 ) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
     if uuids.is_empty() {
         return Ok(Default::default());
     }
-    let mut aside =
-        Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
+    let mut aside = separate_mapper(lookup);
     lookup.owners(uuids, &mut aside)?;
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     let Content { contested, mut dropped, .. } = aside.finish();
@@ -475,90 +532,38 @@ fn still_contested(
     Ok((contested, dropped))
 }
 
-/// The entries that an earlier run sent without a bad value, and that have not changed since: they
-/// are named again, and not sent again.
-fn still_dropped(
-    lookup: &mut Lookup<'_>,
-    uuids: &[Uuid],
-    prepares: bool,
-) -> Result<Vec<Dropped>, DirectoryError> {
-    let mut aside =
-        Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as());
+/// The entries that an earlier run sent without a bad value and that have not changed since. The
+/// report names them again; they are not sent again.
+fn still_dropped(lookup: &mut Lookup<'_>, uuids: &[Uuid]) -> Result<Vec<Dropped>, DirectoryError> {
+    let mut aside = separate_mapper(lookup);
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     Ok(aside.finish().dropped)
 }
 
-enum Named {
-    These(Vec<Uuid>),
-    /// And why.
-    Unknown(String),
+/// A mapper for entries that are read only to name their problems.
+fn separate_mapper<'c>(lookup: &Lookup<'c>) -> Mapper<'c> {
+    let prepares = lookup.directory.provider() != Provider::Ds389;
+    Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as())
 }
 
-/// The entries that a run which begins with this cookie hears of.
-fn named_since(
+/// The entries that a run from this cookie would receive or delete.
+fn changed_since(
     directory: &mut Directory,
     cookie: &NextCookie,
     attributes: &[&str],
-) -> Result<Named, DirectoryError> {
-    let NextCookie::New(cookie) = cookie else { return Ok(Named::These(Vec::new())) };
+) -> Result<Vec<Uuid>, NoReading> {
+    let NextCookie::New(cookie) = cookie else { return Ok(Vec::new()) };
     let mut uuids = Vec::new();
-    Ok(match directory.refresh(attributes, Some(cookie), &mut |uuid, _| uuids.push(uuid))? {
+    match directory.refresh(attributes, Some(cookie), &mut |uuid, _| uuids.push(uuid))? {
         Refresh::Done(outcome) => {
             uuids.extend(outcome.deleted);
-            Named::These(uuids)
+            Ok(uuids)
         }
-        Refresh::Required { reason } => Named::Unknown(reason),
-    })
-}
-
-fn finish(
-    config: &SyncConfig,
-    mapper: Mapper<'_>,
-    outcome: RefreshOutcome,
-    void: &[Uuid],
-    mode: Mode,
-    start: &Start,
-    read: u64,
-) -> Reading {
-    let not_found = if matches!(mode, Mode::Full(_)) {
-        Vec::new()
-    } else {
-        not_found(&start.held, &mapper, &outcome)
-    };
-    let mut content = mapper.finish();
-    content.forget(void, &config.mapping);
-    let skipped: Vec<Uuid> = content.skipped.iter().map(|s| s.sync_uuid).collect();
-    let stated = Stated {
-        present: outcome.present.as_deref(),
-        deleted: &outcome.deleted,
-        skipped: &skipped,
-    };
-    let retention = retention::retention(&stated, &config.mapping);
-    let cookie = match outcome.cookie {
-        NextCookie::New(cookie) => Some(cookie),
-        NextCookie::Absent if !matches!(mode, Mode::Full(_)) => start.cookie.clone(),
-        NextCookie::Absent | NextCookie::Unusable => None,
-    };
-    Reading {
-        content,
-        retention,
-        mode,
-        cookie,
-        deleted: outcome.deleted.len(),
-        not_found,
-        read_again: Vec::new(),
-        read,
-        shown_by_nobody: Vec::new(),
-        hidden_locks: Vec::new(),
-        matched: None,
-        not_followed: Vec::new(),
-        unmapped_members: Vec::new(),
-        misread_members: false,
-        is_older: false,
+        Refresh::Required { reason } => Err(NoReading::StartOver(StartOver::CookieRefused(reason))),
     }
 }
 
-/// Held entries that were looked for in vain, though nothing says that they are gone.
+/// Held entries that no search returned, although the directory does not report them as gone.
 fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOutcome) -> Vec<Uuid> {
     let present = outcome.present.as_ref().map(|present| present.iter().collect::<HashSet<_>>());
     let deleted: HashSet<&Uuid> = outcome.deleted.iter().collect();

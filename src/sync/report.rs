@@ -1,7 +1,7 @@
-//! What a run did: for people (one line, and a line for each entry that needs one), and as JSON.
+//! The report of a run: one line and a line for each problem entry for people, and JSON.
 //!
-//! Scope: facts and their wording. No value of an attribute is in a report, only its name and the
-//! rule it breaks.
+//! Scope: facts and their wording. A report never has the value of an attribute, only its name and
+//! the rule that the value breaks.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -14,66 +14,66 @@ use super::guard::Deletions;
 use crate::text::count;
 use crate::text::thousands;
 
-/// How the directory was read.
+/// How the run read the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// With the cookie: what changed since the last run.
+pub enum ReadMode {
+    /// With the cookie: the changes since the last run.
     Incremental,
-    /// Everything, and why.
+    /// The whole content, and why.
     Full(String),
 }
 
-/// An entry that is not sent and keeps what Kanidm has of it.
+/// An entry that the run did not send. Kanidm keeps its version of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct HeldEntry {
     /// The UUID in Kanidm.
     pub uuid: Uuid,
-    /// Its DN in the directory.
+    /// The DN in the directory.
     pub dn: String,
-    /// Every rule it breaks, or what Kanidm answered.
+    /// Every rule that the entry breaks, or Kanidm's answer.
     pub problems: Vec<ReportProblem>,
 }
 
 /// One reason to hold an entry or to drop an attribute of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ReportProblem {
-    /// The attribute as the directory names it; absent where the entry as a whole is at fault.
+    /// The attribute as the directory names it; absent if the problem is the entry as a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attribute: Option<String>,
-    /// What is wrong, in words. Never a value of a password.
+    /// The problem in words. Never a value of a password.
     pub rule: String,
 }
 
-/// An entry that is not for Kanidm.
+/// An entry that does not belong in Kanidm.
 #[derive(Clone, Debug, Serialize)]
 pub struct SkippedEntry {
-    /// The UUID it would have in Kanidm.
+    /// The UUID that it would have in Kanidm.
     pub uuid: Uuid,
-    /// Its DN in the directory.
+    /// The DN in the directory.
     pub dn: String,
-    /// Why.
+    /// Why the run skipped it.
     pub reason: String,
 }
 
-/// A value that was left out by `invalid_entries = "drop-value"`.
+/// A value that the run left out because of `invalid_entries = "drop-value"`.
 #[derive(Clone, Debug, Serialize)]
 pub struct DroppedAttribute {
     /// The UUID in Kanidm.
     pub uuid: Uuid,
-    /// The entry's DN in the directory.
+    /// The DN in the directory.
     pub dn: String,
-    /// What was dropped and why.
+    /// The attribute and the reason.
     #[serde(flatten)]
     pub problem: ReportProblem,
 }
 
-/// What a run did.
+/// The facts about a run.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Nothing was sent.
+    /// True if the run sent nothing on purpose.
     pub dry_run: bool,
-    /// How the directory was read.
-    pub mode: Mode,
+    /// How the run read the directory.
+    pub mode: ReadMode,
     /// Entries received from the directory.
     pub read: u64,
     /// Persons written.
@@ -84,38 +84,39 @@ pub struct Report {
     pub deleted: Deletions,
     /// Entries held back.
     pub held: Vec<HeldEntry>,
-    /// Entries that are not for Kanidm.
+    /// Entries that do not belong in Kanidm.
     pub skipped: Vec<SkippedEntry>,
     /// Values left out.
     pub dropped: Vec<DroppedAttribute>,
-    /// Persons and groups that Kanidm has, or had before a run whose number is not known.
+    /// Persons and groups that Kanidm has. An incremental run reports the number before the run, if
+    /// it is known.
     pub known: u64,
-    /// Members of groups that are not among what is synchronised.
+    /// Group members that are not synchronised, one for each group and member.
     pub members_out_of_scope: u64,
-    /// The directory is older than what was read before, and has nothing new.
+    /// True if the directory has nothing new and is older than an earlier run has read.
     pub directory_is_older: bool,
-    /// POSTs sent to Kanidm, repeated and refused ones included.
+    /// POSTs sent to Kanidm, including repeated and refused ones.
     pub posts: u64,
     /// Wall time of the whole run.
     pub total: Duration,
-    /// Of it, waiting for and reading the directory.
+    /// The part of `total` that the directory took.
     pub ldap: Duration,
-    /// Of it, waiting for Kanidm.
+    /// The part of `total` that Kanidm took.
     pub kanidm: Duration,
 }
 
-/// So many entries may need attention while the status is good, or 1 % of the known ones, up to
-/// [`MOST_FEW`].
+/// The status stays good while at most this many entries need attention, or 1 % of the known
+/// entries, up to [`MOST_FEW`].
 const FEW: u64 = 10;
 const MOST_FEW: u64 = 100;
 
 impl Report {
-    /// Exit code 3: some entries are held back, or were sent without a bad value.
+    /// True if entries are held back or were sent without a bad value: exit code 3.
     pub fn needs_attention(&self) -> bool {
         !self.held.is_empty() || !self.dropped.is_empty()
     }
 
-    /// Whether so few entries need attention that the status socket still answers `Ok`.
+    /// True if so few entries need attention that the status socket still answers `Ok`.
     pub fn concerns_few(&self) -> bool {
         self.concerned() <= FEW.max((self.known / 100).min(MOST_FEW))
     }
@@ -150,11 +151,11 @@ fn entries(n: u64) -> String {
 }
 
 impl fmt::Display for Report {
-    /// The line a run: `synchronised: 10,482 read, 12 written (10 persons, 2 groups), …`.
+    /// The one line of a run: `synchronised: 10,482 read, 12 written (10 persons, 2 groups), …`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = match &self.mode {
-            Mode::Incremental => "incremental".to_owned(),
-            Mode::Full(why) => format!("full refresh ({why})"),
+            ReadMode::Incremental => "incremental".to_owned(),
+            ReadMode::Full(why) => format!("full refresh ({why})"),
         };
         let deleted = match self.deleted {
             Deletions::Unknown => "deletions unknown".to_owned(),
@@ -190,25 +191,25 @@ impl fmt::Display for ReportProblem {
     }
 }
 
-/// `--json`: one object a run. docs/report.schema.json describes it.
+/// The object that `--json` prints for each run. `docs/report.schema.json` describes it.
 #[derive(Debug, Serialize)]
 pub struct JsonReport<'a> {
-    /// The exit code of the process, or what it would be for this run alone.
+    /// The exit code of the process. In `--schedule`, the code that this run alone would give.
     pub exit_code: u8,
     /// `synchronised`, `dry_run` or `failed`.
     pub result: &'static str,
-    /// What failed and where, for a run that did.
+    /// The failure and its place, if the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The entries at fault, for a run that failed because of them.
+    /// The entries that made the run fail, if any did.
     #[serde(rename = "held", skip_serializing_if = "<[_]>::is_empty")]
     pub at_fault: &'a [HeldEntry],
-    /// What the run did, for one that did not fail.
+    /// The facts about a run that did not fail.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub run: Option<JsonRun<'a>>,
 }
 
-/// The part of [`JsonReport`] of a run that did not fail.
+/// The part of [`JsonReport`] for a run that did not fail.
 #[derive(Debug, Serialize)]
 pub struct JsonRun<'a> {
     mode: &'static str,
@@ -253,8 +254,8 @@ impl Report {
     /// The report for `--json`.
     pub fn json(&self, exit_code: u8) -> JsonReport<'_> {
         let (mode, mode_reason) = match &self.mode {
-            Mode::Incremental => ("incremental", None),
-            Mode::Full(why) => ("full", Some(why.as_str())),
+            ReadMode::Incremental => ("incremental", None),
+            ReadMode::Full(why) => ("full", Some(why.as_str())),
         };
         let deleted = match self.deleted {
             Deletions::Exactly(n) => {
@@ -294,7 +295,7 @@ impl Report {
     }
 }
 
-/// Seconds with milliseconds: what a person reads, and no false precision.
+/// Seconds with three decimals, because more would be false precision.
 fn seconds(d: Duration) -> f64 {
     (d.as_secs_f64() * 1000.0).round() / 1000.0
 }
@@ -306,7 +307,7 @@ mod tests {
     fn report() -> Report {
         Report {
             dry_run: false,
-            mode: Mode::Incremental,
+            mode: ReadMode::Incremental,
             read: 10_482,
             persons: 10,
             groups: 2,

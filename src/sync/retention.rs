@@ -1,8 +1,7 @@
-//! What goes: which entries stay in Kanidm, or which leave it, computed from what the directory
-//! said.
+//! Retention: the entries that Kanidm keeps or deletes, computed from the directory's answer.
 //!
-//! Scope: set arithmetic. Absence means deletion only where the whole content was stated;
-//! everything else is left alone.
+//! Scope: set arithmetic. An absent entry is deleted only if the directory stated its whole
+//! content. In every other case absence means nothing.
 
 use std::collections::HashSet;
 
@@ -11,20 +10,20 @@ use uuid::Uuid;
 use crate::config::sync::MappingConfig;
 use crate::kanidm::request::Retention;
 
-/// What the directory said, in its own UUIDs.
+/// The directory's answer, in directory UUIDs.
 #[derive(Debug)]
 pub struct Stated<'a> {
-    /// The whole content, where it was stated: present sets and received entries together.
+    /// The whole content if the directory stated it: present sets and received entries together.
     pub present: Option<&'a [Uuid]>,
-    /// What was named as deleted. An entry that was received exists, whatever a delete set said:
-    /// the caller leaves it out.
+    /// Entries that the directory reported as deleted. A received entry exists, whatever a delete
+    /// set says, so the caller removes it here.
     pub deleted: &'a [Uuid],
-    /// What was received and is not for Kanidm: excluded, neither person nor group, a user-private
-    /// group.
+    /// Received entries that do not belong in Kanidm: excluded ones, user-private groups, and
+    /// entries that are neither person nor group.
     pub skipped: &'a [Uuid],
 }
 
-/// Computes what goes.
+/// Computes the retention.
 pub fn retention(stated: &Stated<'_>, mapping: &MappingConfig) -> Retention {
     let skipped: HashSet<&Uuid> = stated.skipped.iter().collect();
     match stated.present {
@@ -39,8 +38,8 @@ pub fn retention(stated: &Stated<'_>, mapping: &MappingConfig) -> Retention {
 }
 
 fn mapped<'a>(uuids: impl Iterator<Item = &'a Uuid>, mapping: &MappingConfig) -> Vec<Uuid> {
-    // An entry whose UUID is another's `map_uuid` says nothing about that other one's account:
-    // neither that it stays nor that it goes.
+    // A `map_uuid` may give the UUID of one entry to another entry. The first entry then says
+    // nothing about the account of the second.
     let taken: HashSet<Uuid> =
         mapping.entries.values().filter_map(|table| table.map_uuid).collect();
     let own = uuids.filter(|u| !taken.contains(u) || !mapping.is_claimed(**u));
@@ -129,7 +128,7 @@ mod tests {
 
     #[test]
     fn an_entry_whose_uuid_is_anothers_map_uuid_neither_keeps_nor_deletes_its_account() {
-        // 3 is mapped to 300, and there is an entry that has 300 of its own.
+        // 3 is mapped to 300, and another entry has 300 of its own.
         assert_eq!(retention(&stated(None, &[u(300)], &[u(300)]), &mapping()), Retention::Ignore);
         assert_eq!(
             retention(&stated(Some(&[u(300), u(1)]), &[], &[]), &mapping()),

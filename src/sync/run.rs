@@ -1,6 +1,7 @@
-//! One run, step by step: read Kanidm's state, read the directory, map, guard, upload, report.
+//! One run: read Kanidm's state, read the directory, map, guard, upload, report.
 //!
-//! Scope: the order. Each step is a module of its own; nothing is sent before the guard has spoken.
+//! Scope: the order of the steps. Each step is a module of its own. The run sends nothing before
+//! the guard has agreed.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,13 +12,13 @@ use uuid::Uuid;
 
 use super::attributes;
 use super::estimate;
-use super::guard::{self, Deletions, Loss, Plan, Refusal, Share};
+use super::guard::{self, Deletions, GuardRefusal, Loss, Plan, Share};
 use super::listing;
 use super::lookup::Lookup;
 use super::observe::Observer;
 use super::preview;
 use super::read::{self, Reading};
-use super::report::{HeldEntry, Mode, Report};
+use super::report::{HeldEntry, ReadMode, Report};
 use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_kanidm, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
@@ -41,31 +42,31 @@ use crate::text::count;
 use crate::upload::yielded::words;
 use crate::upload::{self, EndedPerson, HeldByKanidm, Limits, Upload, UploadError, UploadReport};
 
-/// What a run is asked to do.
+/// The input of a run.
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The sync config.
+    /// The sync configuration.
     pub config: &'a SyncConfig,
-    /// Of everything in it that shapes the content.
+    /// The fingerprint of every setting that shapes the content.
     pub fingerprint: &'a str,
-    /// Whether to ignore the cookie, and who says so.
+    /// Whether the run ignores the cookie, and who asked for it.
     pub full_refresh: FullRefresh,
     /// The deletion guard only warns.
     pub accept_deletes: bool,
-    /// Send nothing.
+    /// The run sends nothing.
     pub dry_run: bool,
-    /// Hears of every piece of progress.
+    /// Beats with every bit of progress.
     pub heartbeat: Heartbeat,
 }
 
-/// What a run came to.
+/// The result of a run that did not fail.
 #[derive(Debug)]
 pub struct Outcome {
-    /// For people and for `--json`.
+    /// The facts, for people and for `--json`.
     pub report: Report,
-    /// What would be sent, entry by entry; empty unless it is a dry run.
+    /// One line for each entry of a dry run; empty in any other run.
     pub preview: Vec<String>,
-    /// What was read and what goes: for `--proto-dump`.
+    /// The entries that were read, for `--proto-dump`.
     pub reading: Reading,
 }
 
@@ -116,7 +117,8 @@ pub fn run(
         kanidm: asked + total.saturating_sub(read),
     };
     let report = report(job, &start, &reading, &uploaded, deletions, times);
-    // Said once, but for locks that have no effect: by each run that writes something.
+    // Each yielded attribute is news once. A yielded account_expire makes locks ineffective, so
+    // every run that writes warns of it.
     let is_news = uploaded.yielded != yielded(&start, &reading);
     if !uploaded.yielded.is_empty() && (is_news || uploaded.yielded.contains("account_expire")) {
         warn!("{}", words(&uploaded.yielded));
@@ -138,7 +140,7 @@ pub fn run(
     Ok(Outcome { report, preview, reading })
 }
 
-/// `invalid_entries = "fail"`: every entry is named, nothing is sent.
+/// With `invalid_entries = "fail"`, logs every bad entry and sends nothing.
 fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     if job.config.mapping.invalid_entries != InvalidEntries::Fail || content.held.is_empty() {
         return Ok(());
@@ -148,8 +150,8 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
     Err(RunError::Invalid { held })
 }
 
-/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They name what goes;
-/// a run does not fail for them.
+/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They only name the
+/// deleted entries in messages, so a failed search does not fail the run.
 fn names(job: &Job<'_>, directory: &mut Directory, uuids: &[Uuid]) -> HashMap<Uuid, String> {
     let mapping = &job.config.mapping;
     let in_directory: Vec<Uuid> = uuids.iter().map(|uuid| mapping.sync_uuid(*uuid)).collect();
@@ -208,12 +210,13 @@ fn guard(
     Ok(deletions)
 }
 
-/// What the run would take away.
+/// Everything that the run would delete or remove.
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
     let share = |kind: Option<Kind>, known: Option<&Sketch>| {
         let deletions = match estimate::deletions(retention, known, reading.deleted) {
-            // A sample need not have whom the directory names, and none at all may go.
+            // The sample may lack the entries that the directory reports as deleted. With a limit
+            // of 0 percent a single one counts.
             few if job.config.max_delete_percent == 0
                 && few.at_least() == 0
                 && few != Deletions::Exactly(0)
@@ -285,8 +288,8 @@ fn send(
         debug!("nothing to do");
         return Ok(UploadReport::default());
     }
-    // What is asked for takes the directory as it is, and so does the full run that repairs it,
-    // should it be interrupted.
+    // `--full-refresh` accepts the directory as it is. If this run is interrupted, the full run
+    // that repairs it must accept the directory, too.
     let cookie = if job.full_refresh == FullRefresh::AskedFor {
         &reading.cookie
     } else {
@@ -304,7 +307,7 @@ fn send(
         yielded: start.yielded.clone(),
         unfinished: None,
     };
-    // An entry whose UUID another one has in Kanidm keeps nothing there.
+    // An entry whose UUID belongs to another entry in Kanidm (`map_uuid`) keeps nothing there.
     let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
     let stubs: Vec<(Uuid, String)> =
         content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
@@ -344,8 +347,8 @@ fn send(
     Ok(uploaded)
 }
 
-/// The UUIDs in Kanidm of all entries that the directory shows now. The connection of the run may
-/// have timed out meanwhile.
+/// The Kanidm UUIDs of all entries that the directory shows now. Opens a new connection, because
+/// the one of the run may have timed out.
 fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
     let config = &job.config.directory;
     let listed =
@@ -372,7 +375,7 @@ fn everyone(job: &Job<'_>) -> Option<Vec<Uuid>> {
     }
 }
 
-/// What Kanidm remembers for the next run.
+/// The state that Kanidm stores for the next run.
 fn final_envelope(
     job: &Job<'_>,
     start: &Start,
@@ -385,14 +388,14 @@ fn final_envelope(
         reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> =
         ours.chain(refused.iter().map(|h| mapping.sync_uuid(h.uuid))).collect();
-    // Those that were sent, without a value, come last: more than can be remembered are no reason
-    // to fail.
+    // Contested entries were sent, without a value. They come last: one that does not fit must not
+    // cost a full refresh.
     let room = MAX_HELD.saturating_sub(held.len());
     held.extend(reading.content.contested.iter().take(room).map(|entry| entry.sync_uuid));
     held.sort_unstable();
     held.dedup();
-    // What another tool has mapped is not what this configuration says: until everything was read
-    // once, there is no fingerprint.
+    // Another tool mapped the content of Kanidm by other rules. Until a full refresh has read
+    // everything, the stored fingerprint is empty.
     let ours = reading.is_full() || start.stored_fingerprint.is_some();
     let fingerprint = if ours { job.fingerprint.to_owned() } else { String::new() };
     let roles = roles(mapping);
@@ -403,9 +406,9 @@ fn final_envelope(
         }
     };
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
-    // Only a full refresh tells the kinds of what version 1 counted.
+    // Only a full refresh tells the kinds of the entries that version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
-    // What Kanidm refused was not sent without a value, but not at all.
+    // Kanidm refused these entries as a whole, so they were not sent without a value.
     let refused: HashSet<Uuid> =
         refused.iter().filter(|entry| !entry.is_partial).map(|entry| entry.uuid).collect();
     let sent = reading.content.dropped.iter().filter(|entry| !refused.contains(&entry.uuid));
@@ -428,12 +431,12 @@ fn final_envelope(
     }
 }
 
-/// The attributes that the run leaves out from the beginning.
+/// The attributes that the run leaves out from the start.
 fn yielded(start: &Start, reading: &Reading) -> Yielded {
     if reading.is_full() { Yielded::new() } else { start.yielded.clone() }
 }
 
-/// What Kanidm holds when the run has sent everything but `refused`.
+/// The entries that Kanidm holds after the run has sent everything except `refused`.
 fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Option<Known> {
     let absent: HashSet<Uuid> =
         refused.iter().filter(|held| held.is_absent).map(|held| held.uuid).collect();
@@ -448,8 +451,8 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
         match &reading.retention {
             Retention::Retain(uuids) if reading.is_full() => {
                 let stays = |uuid: &Uuid| uuids.binary_search(uuid).is_ok();
-                // Of those that are held Kanidm has what it had. In the state Refresh they were
-                // listed.
+                // Kanidm keeps its version of a held entry. From state Refresh, the run sent a stub
+                // for it.
                 let held = reading
                     .content
                     .held
@@ -467,8 +470,8 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
                 let gone = match retention {
                     Retention::Ignore => Vec::new(),
                     Retention::Delete(uuids) => uuids.clone(),
-                    // A present phase names entries that were never sent, too: they are not known
-                    // for that.
+                    // A present phase also lists entries that were never sent. That does not make
+                    // them known.
                     Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
                 };
                 old.updated(gone, written)
@@ -479,16 +482,16 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
     is_known.then(|| Known { persons: of_kind(Kind::Person), groups: of_kind(Kind::Group) })
 }
 
-/// Tells this run from any other. Not a secret.
+/// Distinguishes this run from any other. Not a secret.
 fn run_id() -> Uuid {
     use std::hash::{BuildHasher, RandomState};
-    // The standard library's hasher keys are random in each process and differ with each use: no
-    // crate for random numbers is needed.
+    // The standard library's hasher keys are random in each process and differ with each use. So
+    // the run needs no crate for random numbers.
     let random = || RandomState::new().hash_one((std::process::id(), Instant::now()));
     Uuid::from_u64_pair(random(), random())
 }
 
-/// Every entry that needs somebody's attention, a line each.
+/// Logs one line for each entry that an administrator should look at.
 fn log_entries(report: &Report) {
     report.held.iter().for_each(log_held);
     for dropped in &report.dropped {
@@ -497,12 +500,12 @@ fn log_entries(report: &Report) {
     for skipped in &report.skipped {
         debug!("skipped {} ({}): {}", skipped.dn, skipped.uuid, skipped.reason);
     }
-    if let Mode::Full(why) = &report.mode {
+    if let ReadMode::Full(why) = &report.mode {
         debug!("full refresh: {why}");
     }
 }
 
-/// `invalid_entries = "hold"` holds revocations back, too.
+/// Warns that `invalid_entries = "hold"` also delays revocations.
 fn warn_of_what_waits(content: &Content) {
     let held = |kind| content.held.iter().filter(|held| held.kind == kind).count() as u64;
     for (kind, one, keeps) in [
@@ -520,7 +523,7 @@ fn warn_of_what_waits(content: &Content) {
     }
 }
 
-/// Members that are not synchronised: by name for whoever debugs.
+/// Logs the members that are not synchronised, at debug level.
 fn log_out_of_scope(content: &Content) {
     for stranger in &content.out_of_scope {
         debug!(
@@ -530,7 +533,8 @@ fn log_out_of_scope(content: &Content) {
     }
 }
 
-/// What an administrator should know about the directory or the configuration, a sentence each.
+/// One sentence for each odd thing that an administrator should know about the directory or the
+/// configuration.
 pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
     let mut remarks: Vec<String> =
         reading.not_followed.iter().map(|attribute| not_followed(attribute)).collect();
@@ -556,7 +560,7 @@ pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
     remarks
 }
 
-/// Groups whose members are in an attribute that is not read.
+/// Groups that have members only in an attribute that is not read.
 fn unmapped_members(config: &SyncConfig, attribute: &str, groups: u64) -> String {
     let mapping = &config.mapping.group;
     let holds_names = attribute == "memberUid";
@@ -580,7 +584,7 @@ fn unmapped_members(config: &SyncConfig, attribute: &str, groups: u64) -> String
     )
 }
 
-/// An attribute of the filter that an increment does not follow.
+/// An attribute of the filter that incremental runs do not follow.
 fn not_followed(attribute: &str) -> String {
     format!(
         "ldap_filter names {attribute}, which the server maintains: who comes into the filter or leaves it by {attribute} alone \
@@ -588,7 +592,7 @@ fn not_followed(attribute: &str) -> String {
     )
 }
 
-/// Groups alone are hardly what anybody wants.
+/// Warns if no person is in scope: almost nobody wants groups alone.
 fn warn_of_nobody(reading: &Reading) {
     let content = &reading.content;
     if reading.is_full()
@@ -608,27 +612,27 @@ fn log_held(held: &HeldEntry) {
 /// Why a run failed.
 #[derive(Debug)]
 pub enum RunError {
-    /// Kanidm did not tell its state.
+    /// Kanidm did not return its state.
     State(KanidmError),
     /// The system gives no random numbers.
     NoRandom,
-    /// What Kanidm has stored cannot be used.
+    /// The state that Kanidm has stored cannot be used.
     Stored(StateError),
     /// The directory could not be read.
     Directory(DirectoryError),
-    /// `invalid_entries = "fail"` and there are some.
+    /// `invalid_entries = "fail"`, and some entries are invalid.
     Invalid {
-        /// All of them.
+        /// All invalid entries.
         held: Vec<HeldEntry>,
     },
     /// The deletion guard refused.
-    Refused(Refusal),
+    Refused(GuardRefusal),
     /// The upload ended early.
     Upload(UploadError),
 }
 
 impl RunError {
-    /// The entries at fault, where the run failed because of entries.
+    /// The entries that made the run fail, if any did.
     pub fn held(&self) -> Vec<HeldEntry> {
         match self {
             RunError::Invalid { held } => held.clone(),
@@ -639,12 +643,12 @@ impl RunError {
         }
     }
 
-    /// Whether it happened with Kanidm.
+    /// True if the failure is on Kanidm's side.
     pub fn is_kanidms(&self) -> bool {
         matches!(self, RunError::State(_) | RunError::Stored(_) | RunError::Upload(_))
     }
 
-    /// The exit code that says it.
+    /// The exit code of the process.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             RunError::Refused(_) => ExitCode::Refused,
@@ -680,7 +684,8 @@ impl std::error::Error for RunError {}
 mod tests {
     use super::*;
 
-    /// Only the tool's own lock means "busy": what this run read is not in Kanidm.
+    /// Only the tool's own lock means "busy". Here the run has read the directory, but its changes
+    /// are not in Kanidm.
     #[test]
     fn a_run_that_another_one_cut_off_has_failed() {
         assert_eq!(RunError::Upload(UploadError::Interrupted).exit_code(), ExitCode::Failure);

@@ -1,4 +1,6 @@
-//! Where a run starts: what Kanidm remembers decides between an incremental run and a full refresh.
+//! The start of a run: the state in Kanidm decides between an incremental run and a full refresh.
+//!
+//! Scope: the decision alone. It needs no connection to the directory.
 
 use ldap_content_sync::sync_session::Cookie;
 use uuid::Uuid;
@@ -9,7 +11,7 @@ use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
 
-/// Who wants the cookie ignored.
+/// Who asks to ignore the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FullRefresh {
     /// Nobody.
@@ -17,54 +19,54 @@ pub enum FullRefresh {
     No,
     /// `full_refresh_schedule`.
     Scheduled,
-    /// Somebody who looks at what comes of it: `--full-refresh`. Even a directory that is older
-    /// than what Kanidm has is then taken as it is.
+    /// An administrator who watches the result: `--full-refresh`. The run then accepts even a
+    /// directory that is older than the content of Kanidm.
     AskedFor,
 }
 
-/// What Kanidm's state means for this run.
+/// The meaning of Kanidm's state for this run.
 #[derive(Debug, Default)]
 pub struct Start {
     /// The directory's cookie; `None` for a full refresh.
     pub cookie: Option<Vec<u8>>,
-    /// The directory's cookie as it is stored, whether this run uses it or not.
+    /// The stored cookie of the directory, even if this run does not use it.
     pub stored_cookie: Option<Vec<u8>>,
-    /// A full refresh that answers with an older cookie than this one is of a directory that has
-    /// lost something, and counts for nothing.
+    /// A full refresh must not return an older cookie than this one. An older cookie means that the
+    /// directory has lost entries.
     pub not_older_than: Option<Vec<u8>>,
-    /// The fingerprint that is stored with it.
+    /// The fingerprint stored with the cookie.
     pub stored_fingerprint: Option<String>,
-    /// Why the run is a full refresh, where it is one.
+    /// Why the run is a full refresh, if it is one.
     pub full_because: Option<String>,
-    /// Entries that earlier runs held back, by their UUIDs in the directory.
+    /// Entries that earlier runs held. Directory UUIDs.
     pub held: Vec<Uuid>,
-    /// Entries that earlier runs sent without a bad value, by their UUIDs in the directory.
+    /// Entries that earlier runs sent without a bad value. Directory UUIDs.
     pub dropped: Vec<Uuid>,
-    /// Attributes that are yielded to Kanidm. A full refresh asks again.
+    /// Attributes that are yielded to Kanidm. A full refresh tries them again.
     pub yielded: Yielded,
-    /// Replaces a unix password that is gone; `None` where those are not synchronised.
+    /// Replaces a unix password that is gone; `None` if unix passwords are not synchronised.
     pub unusable_hash: Option<String>,
-    /// What Kanidm is known to hold; `None` where it is not known.
+    /// The entries that Kanidm is known to hold; `None` if not known.
     pub known: Option<Known>,
-    /// The same without its kinds, from an older version.
+    /// The same without kinds, stored by an older version.
     pub known_of_version_1: Option<Sketch>,
-    /// Who showed which attribute.
+    /// The entries that showed each attribute.
     pub shown: Shown,
-    /// Who matched a filter on a computed attribute.
+    /// The entries that matched a filter on a computed attribute.
     pub matched: Option<Buckets>,
 }
 
 impl Start {
-    /// A full refresh that knows nothing of earlier runs.
+    /// A full refresh that knows of no earlier run.
     pub fn full(why: &str) -> Start {
         Start { full_because: Some(why.to_owned()), ..Start::default() }
     }
 }
 
-/// Decides.
+/// Decides how the run starts.
 ///
 /// # Errors
-/// A stored state that this version cannot read.
+/// This version cannot read the stored state.
 pub fn decide(
     state: &SyncState,
     fingerprint: &str,
@@ -74,8 +76,8 @@ pub fn decide(
     match state {
         SyncState::Refresh => start.full_because = Some("Kanidm has no state yet".to_owned()),
         SyncState::Active { cookie } => match open(cookie)? {
-            // Kanidm's own tool stores the directory's cookie as it is: the first run of ours takes
-            // it over.
+            // Kanidm's own tool stores the bare cookie of the directory. The first run of this
+            // program takes it over.
             Opened::Foreign(cookie) => start.stored_cookie = Some(cookie),
             Opened::Ours(envelope) => {
                 start.full_because = full_because(&envelope, fingerprint).map(str::to_owned);
@@ -121,8 +123,11 @@ fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> 
     }
 }
 
-/// The interrupted run may have written an entry that is deleted by now. The next refresh must then
-/// report its deletion. The form of the cookie decides, because the server is not connected yet.
+/// True if the server reports deletions of entries created after this cookie. An interrupted run
+/// may have written such an entry.
+///
+/// slapd reports them; 389 does not; of other servers it is not known. The form of the cookie
+/// decides, because the server is not connected yet.
 fn tells_every_deletion(cookie: Option<&[u8]>) -> bool {
     cookie.is_some_and(|cookie| Cookie::parse(cookie).reports_every_deletion())
 }

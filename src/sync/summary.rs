@@ -1,7 +1,6 @@
-//! What a run did, put together from what was read and what was sent.
+//! The facts of a [`Report`], from the reading and the upload.
 //!
-//! Scope: facts from [`super::read`] and [`crate::upload`] to a [`Report`]. Its wording is
-//! [`super::report`]'s.
+//! Scope: [`super::read`] and [`crate::upload`] give the facts; [`super::report`] has the words.
 
 use std::time::Duration;
 
@@ -25,7 +24,7 @@ pub(super) struct Times {
     pub(super) kanidm: Duration,
 }
 
-/// The report of a run that was not refused.
+/// The report of a run that the guard did not refuse.
 pub(super) fn report(
     job: &Job<'_>,
     start: &Start,
@@ -106,9 +105,9 @@ pub(super) fn report(
     }
 }
 
-/// What does not pass our own validation.
+/// The entries that fail our own validation.
 pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
-    let problem = |p: &crate::mapping::Problem| ReportProblem {
+    let problem = |p: &crate::mapping::EntryProblem| ReportProblem {
         attribute: Some(p.attribute.clone()),
         rule: p.rule.clone(),
     };
@@ -123,14 +122,14 @@ pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
         .collect()
 }
 
-/// Whether the account of a person whom the mapping holds was closed.
+/// The note that tells whether the account of a held person was closed.
 fn note_of_lock(held: &Held, uploaded: &UploadReport) -> Option<ReportProblem> {
     held.ended.as_ref()?;
     let rule = if uploaded.open.contains(&held.uuid) { STILL_OPEN } else { LOCKED };
     Some(ReportProblem { attribute: Some("sync_account_lock".to_owned()), rule: rule.to_owned() })
 }
 
-/// What Kanidm did not accept.
+/// An entry that Kanidm refused.
 pub(super) fn held_by_kanidm(held: &HeldByKanidm) -> HeldEntry {
     let problem = ReportProblem { attribute: None, rule: held.reason.clone() };
     HeldEntry { uuid: held.uuid, dn: held.dn.clone(), problems: vec![problem] }

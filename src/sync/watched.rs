@@ -1,7 +1,6 @@
-//! Signs of life while a run waits for Kanidm: whoever watches the service can tell slow from hung.
+//! Heartbeats while a run waits for Kanidm, so that a monitor can tell slow from hung.
 //!
-//! Scope: the two traits of [`crate::kanidm::transport`], passed on, with a beat each time
-//! something happens.
+//! Scope: wraps the two traits of [`crate::kanidm::transport`] and beats at each event.
 
 use std::time::Duration;
 
@@ -11,8 +10,8 @@ use crate::kanidm::request::RequestBody;
 use crate::kanidm::state::SyncState;
 use crate::kanidm::transport::{Clock, SyncServer};
 
-/// Kanidm, with a sign of life after each of its answers: an upload that looks for the entries at
-/// fault, or deletes, has no other.
+/// Kanidm with a heartbeat after each answer. Some parts of an upload give no other sign of life:
+/// deletions, and the search for the entries at fault.
 pub(super) struct WatchedServer<'a> {
     pub(super) server: &'a mut dyn SyncServer,
     pub(super) heartbeat: &'a Heartbeat,
@@ -32,8 +31,8 @@ impl SyncServer for WatchedServer<'_> {
     }
 }
 
-/// The clock, with a sign of life each second of a pause: a run that waits before it tries again
-/// does not hang.
+/// The clock with a heartbeat in each second of a pause. A run that waits to try again does not
+/// hang.
 pub(super) struct WatchedClock<'a> {
     pub(super) clock: &'a mut dyn Clock,
     pub(super) heartbeat: &'a Heartbeat,
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
     use crate::kanidm::request::Retention;
 
-    /// Refuses everything, and has a time of its own.
+    /// Refuses everything and has its own time.
     #[derive(Default)]
     struct Busy {
         slept: Duration,

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
-use kanidm_ldap_sync::sync::guard::Reason;
+use kanidm_ldap_sync::sync::guard::GuardReason;
 use kanidm_ldap_sync::sync::report::HeldEntry;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
 use kanidm_ldap_sync::sync::start::FullRefresh;
@@ -269,10 +269,12 @@ impl<K: Kanidm> Play<K> {
                 && !self.server.directory().unseen
                 && !self.interrupted
                 && before.values().all(|entry| !entry.name.is_empty());
-            let of_deletions = |reason: &Reason| {
+            let of_deletions = |reason: &GuardReason| {
                 matches!(
                     reason,
-                    Reason::Nothing { .. } | Reason::NobodyLeft { .. } | Reason::TooMany { .. }
+                    GuardReason::Nothing { .. }
+                        | GuardReason::NobodyLeft { .. }
+                        | GuardReason::TooMany { .. }
                 )
             };
             if accept_deletes || !deleted.is_empty() {
@@ -287,7 +289,10 @@ impl<K: Kanidm> Play<K> {
             }
             let nothing_is_hidden = self.server.directory().hidden.is_empty();
             if nothing_is_hidden
-                && refusal.reasons.iter().any(|reason| matches!(reason, Reason::HiddenLock { .. }))
+                && refusal
+                    .reasons
+                    .iter()
+                    .any(|reason| matches!(reason, GuardReason::HiddenLock { .. }))
             {
                 return Err(format!("nothing is hidden: {refusal}"));
             }
