@@ -1,5 +1,6 @@
-//! The program: from the command line to the exit code. The map of what happens is here; every step
-//! is a module of its own.
+//! The program, from the command line to the exit code.
+//!
+//! Scope: the order of the steps. Each step is a module of its own.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -14,7 +15,7 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::transport::SystemClock;
 use crate::log::{self as logging, Style, Verbosity};
 use crate::output::written;
-use crate::progress::Display;
+use crate::progress::ProgressLine;
 use crate::service::lock::{LockError, RunLock};
 use crate::service::notify::Notifier;
 use crate::service::signals;
@@ -28,7 +29,7 @@ use crate::terminal;
 
 mod scheduled;
 
-/// Runs the program. `arguments` are those after its own name.
+/// Runs the program. `arguments` do not include its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) -> u8 {
     let cli = match Cli::parse(arguments, env) {
         Ok(cli) => cli,
@@ -52,7 +53,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) ->
 fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     let stream = env("JOURNAL_STREAM").and_then(|s| s.into_string().ok());
     let style = match Style::detect(stream.as_deref()) {
-        // A service wants its times there as well: in a container its output may be a terminal.
+        // A service always logs the time, because in a container its output may be a terminal.
         Style::Plain if mode != Mode::Schedule && io::stderr().is_terminal() => {
             Style::Terminal(terminal::columns(env))
         }
@@ -61,13 +62,13 @@ fn init_logging(verbosity: Verbosity, mode: Mode, env: Env<'_>) {
     logging::init(verbosity, style);
 }
 
-/// Writes an answer to standard output; a failure where that cannot be.
+/// Writes an answer to standard output. Returns a failure if that fails.
 pub(crate) fn print(text: &str) -> ExitCode {
     written(terminal::print(text))
 }
 
-/// Everything that reads the configuration refuses to be root: the files then need no rights that
-/// the service does not have.
+/// Refuses to run as root. So the configuration files need no rights that the service does not
+/// have.
 fn as_user(cli: &Cli, then: impl FnOnce() -> u8) -> u8 {
     if is_root() && !cli.skip_root_check {
         error!(
@@ -78,28 +79,28 @@ fn as_user(cli: &Cli, then: impl FnOnce() -> u8) -> u8 {
     then()
 }
 
-/// By the effective user id of this process, which the kernel shows as the owner of its folder in
-/// /proc.
+/// Checks the effective user id, which the kernel shows as the owner of /proc/self.
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     std::fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
 }
 
-/// A run on its own.
+/// A single run.
 fn once(cli: &Cli, env: Env<'_>) -> u8 {
     let settings = match Settings::load(cli, env) {
         Ok(settings) => settings,
         Err(error) => return report_failure(cli, ExitCode::Usage, &error.to_string()),
     };
-    if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::from_environment()) {
+    if let Err(error) = signals::listen(signals::ProcessMode::OneShot, Notifier::from_environment())
+    {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
     let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
     synchronise(cli, &settings, full, Heartbeat::default()).code.code()
 }
 
-/// One run under the lock, logged and printed. `heartbeat` hears of whatever progress the run
-/// makes.
+/// Makes one run under the lock, and logs and prints its result. The run calls `heartbeat` with
+/// each bit of progress.
 fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> Ended {
     let config = &cli.sync_config;
     let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
@@ -130,8 +131,8 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
         heartbeat,
     };
     let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
-    // Shared by two closures that are never called at the same time.
-    let display = RefCell::new(Display::new());
+    // Two closures share it, and they are never called at the same time.
+    let display = RefCell::new(ProgressLine::new());
     let outcome = run::run(
         &job,
         &mut server,
@@ -151,10 +152,10 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
     }
 }
 
-/// How a run ended.
+/// The end of a run.
 struct Ended {
     code: ExitCode,
-    /// With [`ExitCode::Held`]: so few entries need attention that the status stays good.
+    /// With [`ExitCode::Held`]: true if so few entries need attention that the status stays good.
     concerns_few: bool,
 }
 
@@ -189,13 +190,14 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
         info!("{}", report.attention());
     }
     info!("{report}");
-    // A service goes on, and its status tells of the synchronisation, which went through.
+    // A service continues. Its status reports the synchronisation, which succeeded, and not the
+    // answer.
     let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };
     Ended { code, concerns_few: report.concerns_few() }
 }
 
 fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
-    // The directory's errors name their server themselves.
+    // Errors of the directory name their server themselves.
     let place =
         if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
     let code = error.exit_code();
@@ -208,7 +210,7 @@ fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {
     code
 }
 
-/// Says what went wrong, once: in the log, and in the JSON report where one is wanted.
+/// Reports a failure once: in the log, and with `--json` also as the report.
 fn report_failure(cli: &Cli, code: ExitCode, message: &str) -> u8 {
     report_failure_of(cli, code, message, &[])
 }
@@ -228,7 +230,7 @@ fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldE
 }
 
 fn pretty(value: &impl serde::Serialize) -> String {
-    // Strings, numbers and lists: serialising them cannot fail.
+    // Serialising strings, numbers and lists cannot fail.
     serde_json::to_string_pretty(value)
         .map(|text| logging::escaped_json(&text) + "\n")
         .unwrap_or_default()

@@ -1,7 +1,8 @@
-//! `--check`: everything a run needs, tried one by one. A line a step; nothing is sent to Kanidm,
-//! nothing is changed anywhere.
+//! `--check`: tries everything that a run needs, step by step, one line for each step. It sends
+//! nothing to Kanidm and changes nothing.
 //!
-//! Scope: the order of the steps. They use what a run uses: a step that passes here passes there.
+//! Scope: the order of the steps. They use the code of a run, so a step that passes here passes in
+//! a run.
 
 mod certificate;
 mod directory;
@@ -30,11 +31,11 @@ use crate::service::signals;
 use crate::settings::Settings;
 use crate::text::utc;
 
-/// Runs the checks. 0: all passed; 1: the directory or Kanidm is not as it has to be; 2: a
+/// Runs the checks. Exit codes: 0 if all passed, 1 if the directory or Kanidm fails a step, 2 if a
 /// configuration file is wrong.
 pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
     let mut list = Checklist::new(cli.verbosity, env);
-    if let Err(error) = signals::listen(signals::Mode::OneShot, Notifier::default()) {
+    if let Err(error) = signals::listen(signals::ProcessMode::OneShot, Notifier::default()) {
         list.failed("signals", format_args!("cannot be handled: {error}"));
         return ExitCode::Failure.code();
     }
@@ -59,7 +60,7 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
     code.unless_failed(list.written()).code()
 }
 
-/// Both configuration files, and the files they name.
+/// Both configuration files, and the files that they name.
 fn files(
     list: &mut Checklist,
     cli: &Cli,
@@ -109,10 +110,10 @@ fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|metadata| metadata.permissions().mode() & 0o7777)
 }
 
-/// With fewer days left a certificate should have been renewed already.
+/// A certificate with fewer days left should already be renewed.
 const RENEW_DAYS: i64 = 14;
 
-/// The step in which the server's certificate was verified.
+/// Passes the step in which the server's certificate was verified.
 fn tls(
     list: &Checklist,
     step: impl Display + Copy,

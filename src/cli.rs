@@ -1,5 +1,7 @@
-//! The command line. One table of options: parsing, `--help`, and whatever else tells about them,
-//! is made from it.
+//! The command line.
+//!
+//! Scope: one table of options. Parsing, `--help`, the manual page and the completions use this
+//! table.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -13,49 +15,49 @@ use crate::exit::ExitCode;
 use crate::log::Verbosity;
 use crate::terminal;
 
-/// Where the sync config is unless the command line names another.
+/// The sync config, unless the command line names another.
 pub const DEFAULT_SYNC_CONFIG: &str = "/etc/kanidm/ldap-sync";
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cli {
-    /// What to do.
+    /// The mode.
     pub mode: Mode,
-    /// Kanidm's client config; none: the default, which may be absent.
+    /// Kanidm's client config; `None` for the default one, which may be absent.
     pub client_config: Option<PathBuf>,
     /// The sync config.
     pub sync_config: PathBuf,
-    /// The instance of the client config.
+    /// The instance in the client config.
     pub instance: Option<String>,
-    /// Ignore the cookie for this run.
+    /// Ignore the cookie in this run.
     pub full_refresh: bool,
     /// Let this run exceed the deletion guard.
     pub accept_deletes: bool,
-    /// The run's report as JSON on stdout.
+    /// Print the report of the run as JSON on stdout.
     pub json: bool,
-    /// What is logged.
+    /// How much is logged.
     pub verbosity: Verbosity,
-    /// Run as root all the same.
+    /// Allow root.
     pub skip_root_check: bool,
-    /// How wide terminals are (`COLUMNS`).
+    /// The width of terminals (`COLUMNS`).
     pub columns: usize,
 }
 
-/// What to do.
+/// The mode of the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Synchronise once.
     #[default]
     Once,
-    /// Everything but sending.
+    /// Synchronise without sending.
     DryRun,
-    /// Stay, and run by the schedule.
+    /// Run by the schedule until a signal ends the process.
     Schedule,
-    /// Test everything a run needs, step by step.
+    /// Test everything that a run needs, step by step.
     Check,
     /// Ask the status listener of a scheduled service.
     Status,
-    /// Print what came from LDAP and what would go to Kanidm.
+    /// Print the entries from LDAP and the entries for Kanidm.
     ProtoDump,
     /// Print the options.
     Help,
@@ -64,10 +66,10 @@ pub enum Mode {
 }
 
 impl Cli {
-    /// Reads the arguments after the program's name.
+    /// Parses the arguments after the program's name.
     ///
     /// # Errors
-    /// On the first argument that cannot be, or on options that exclude each other.
+    /// The first invalid argument, or options that exclude each other.
     pub fn parse(
         arguments: impl IntoIterator<Item = OsString>,
         env: Env<'_>,
@@ -93,7 +95,7 @@ impl Cli {
     }
 }
 
-/// Why a command line cannot be followed.
+/// Why a command line is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CliError(String);
 
@@ -125,19 +127,19 @@ impl From<lexopt::Error> for CliError {
 /// An option.
 #[derive(Clone, Copy, Debug)]
 pub struct CliOption {
-    /// What it does.
+    /// Its effect.
     pub action: Action,
     /// Its letters.
     pub short: &'static [char],
     /// Its names, without the dashes.
     pub long: &'static [&'static str],
-    /// What its value is called, if it has one.
+    /// The name of its value, if it has one.
     pub value: Option<&'static str>,
-    /// What it is for.
+    /// Its line in `--help`.
     pub help: &'static str,
 }
 
-/// What an option does.
+/// The effect of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the options table says what they do")]
 pub enum Action {
@@ -171,7 +173,7 @@ const fn valued(
     CliOption { action, short, long, value: Some(value), help }
 }
 
-/// The options, in the order `--help` shows them.
+/// The options, in the order of `--help`.
 pub const OPTIONS: &[CliOption] = &[
     valued(
         Action::ClientConfig,
@@ -233,7 +235,7 @@ pub const OPTIONS: &[CliOption] = &[
     flag(Action::Mode(Mode::Version), &['V'], &["version"], "print the version"),
 ];
 
-/// The environment variables, and what each is for.
+/// The environment variables and their purpose.
 pub const VARIABLES: &[(&str, &str)] = &[
     ("KANIDM_URL", "where Kanidm is, in place of the client config's uri"),
     ("KANIDM_CA_PATH", "PEM bundle, in place of the client config's ca_path"),
@@ -279,7 +281,7 @@ fn synopsis(option: &CliOption) -> String {
     format!("{indent}{}{value}", names.join(", "))
 }
 
-/// A term and what it means, from `column` on, in lines of at most 80 columns.
+/// A term and its meaning, which starts at `column`, in lines of at most 80 columns.
 fn list_item(text: &mut String, term: &str, meaning: &str, column: usize) {
     let mut start = format!("  {term:<width$}", width = column.saturating_sub(2));
     if term.len() + 3 > column {
@@ -303,7 +305,7 @@ fn by_long(long: &str) -> Option<&'static CliOption> {
 struct Given(Vec<(&'static CliOption, Option<OsString>)>);
 
 impl Given {
-    /// A second value for the same option would leave the reader guessing which one counts.
+    /// Adds an option. Refuses a second value for it, because nobody could tell which one counts.
     fn add(&mut self, option: &'static CliOption, value: Option<OsString>) -> Result<(), CliError> {
         if value.is_some() && self.has(option.action) {
             return Err(CliError(format!("{} is given twice", name(option))));
@@ -334,8 +336,8 @@ impl Given {
         })
     }
 
-    /// The one mode that is asked for. Help wins over all, then the version; `-p` sends nothing, so
-    /// `-n` beside it says nothing new.
+    /// The one requested mode. Help wins over all others, then the version. `-p` sends nothing, so
+    /// `-n` next to it changes nothing.
     fn mode(&self) -> Result<Mode, CliError> {
         let modes: Vec<(&CliOption, Mode)> = self
             .0
@@ -355,8 +357,8 @@ impl Given {
         }
     }
 
-    /// Options about one run have no place where there is no run, or more than one; and stdout has
-    /// room for one kind of output.
+    /// Refuses options about one run in a mode with no run or with several. Refuses two kinds of
+    /// output on stdout.
     fn refuse_conflicts(&self, mode: Mode) -> Result<(), CliError> {
         let excluded: &[Action] = match mode {
             Mode::Schedule => &[Action::FullRefresh, Action::AcceptDeletes],
@@ -426,7 +428,7 @@ fn conflict(a: &CliOption, b: &CliOption) -> CliError {
     CliError(format!("{} and {} exclude each other", name(a), name(b)))
 }
 
-/// A truth value of the environment, as Kanidm's tools read it.
+/// True for a truth value of the environment, as Kanidm's tools read it.
 fn is_on(value: &OsStr) -> bool {
     let value = value.to_string_lossy().to_ascii_lowercase();
     !matches!(value.as_str(), "" | "0" | "n" | "no" | "f" | "false" | "off")

@@ -2,6 +2,6 @@
 
 use std::ffi::OsString;
 
-/// Looks an environment variable up: `&|name| std::env::var_os(name)` outside tests. A reload does
-/// so on a thread of its own.
+/// Looks an environment variable up: `&|name| std::env::var_os(name)` outside tests. It is `Sync`
+/// because a reload uses it on another thread.
 pub type Env<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);

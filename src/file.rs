@@ -1,4 +1,4 @@
-//! Opening the files that an administrator names: configuration, secrets, certificates and keys.
+//! Opens the files that an administrator names: configuration, secrets, certificates and keys.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,8 +8,8 @@ use std::path::Path;
 /// The number on x86, Arm, RISC-V, POWER and s390x.
 const O_NONBLOCK: i32 = 0o4000;
 
-/// Opens a regular file for reading. Anything else is refused at once, because opening or reading
-/// a FIFO or a device can take for ever.
+/// Opens a regular file for reading. Refuses anything else at once, because a FIFO or a device can
+/// block for ever.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let kind = file.metadata()?.file_type();

@@ -1,24 +1,23 @@
-//! Signs of life: what the parts of a run that wait for somebody else call whenever there is
-//! progress, be it ever so small.
+//! Signs of life: every part of a run that waits for a server calls this at each bit of progress.
 //!
-//! Scope: the call. Who listens (the record of the scheduled service) is told where a run is
-//! started; a run on its own tells nobody.
+//! Scope: the call. The code that starts a run chooses the listener, such as the health record of
+//! the service. A single run has none.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// Called with every piece of data from the directory and every answer of Kanidm. Clones tell the
-/// same listener.
+/// Called with every piece of data from the directory and every answer of Kanidm. Clones share one
+/// listener.
 #[derive(Clone, Default)]
 pub struct Heartbeat(Option<Arc<dyn Fn() + Send + Sync>>);
 
 impl Heartbeat {
-    /// Tells `listener`, which must be quick.
+    /// Calls `listener`, which must be quick.
     pub fn new(listener: impl Fn() + Send + Sync + 'static) -> Heartbeat {
         Heartbeat(Some(Arc::new(listener)))
     }
 
-    /// There was progress.
+    /// Reports progress.
     pub fn beat(&self) {
         if let Some(listener) = &self.0 {
             listener();

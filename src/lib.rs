@@ -1,7 +1,8 @@
-//! Copies persons and groups from an LDAP directory into Kanidm. Rooms, from the ground up: a room
-//! uses those above it in this list only.
+//! Copies persons and groups from an LDAP directory into Kanidm.
+//!
+//! The modules below are in layers. A module uses only those above it in this list.
 
-// What is shipped does not panic on data from outside. Tests say what they expect by failing.
+// The shipped code does not panic on data from outside. Tests say what they expect by failing.
 #![warn(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,13 +1,15 @@
-//! Where log records go: a line each on stderr.
+//! The logger: one line on stderr for each record.
 //!
-//! Scope: records of this crate only. Libraries log what they like, ureq the headers of a request
-//! with the token in them; none of it is printed at any level.
+//! Scope: records of this crate only. Libraries log anything they like, and ureq logs request
+//! headers with the token in them. No level prints those.
 //!
-//! When the journal of systemd listens, a line begins with the priority (`<6>`, sd-daemon(3)) and
-//! has no time, which the journal adds. On a terminal it begins with what it is, unless it only
-//! informs, and a long one goes on below, indented; elsewhere it begins with the time (RFC 3339,
-//! UTC) and the level. Control characters in a message, which may come from a directory, are
-//! escaped: one record is one line, and no terminal is led astray.
+//! For the journal of systemd, a line starts with the priority (`<6>`, sd-daemon(3)) and has no
+//! time, because the journal adds it. On a terminal a line starts with its level, except for
+//! information, and a long line is wrapped and indented. In any other output a line starts with the
+//! time (RFC 3339, UTC) and the level.
+//!
+//! Control characters in a message may come from a directory, so they are escaped. One record is
+//! one line, and no message controls the terminal.
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -24,10 +26,10 @@ use crate::terminal;
 pub enum Verbosity {
     /// Warnings and errors.
     Quiet,
-    /// What a run did as well.
+    /// Also the result of each run.
     #[default]
     Normal,
-    /// How it did it as well.
+    /// Also the details.
     Debug,
 }
 
@@ -41,22 +43,22 @@ impl Verbosity {
     }
 }
 
-/// How a line begins.
+/// The form of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// With the priority, for the journal.
     Journal,
     /// With time and level, for files.
     Plain,
-    /// With the level in a word, for somebody who runs the program by hand; so many columns wide.
-    /// No colours, so there is nothing for `NO_COLOR` to turn off.
+    /// With the level as a word, for a person at a terminal of this many columns. There are no
+    /// colours, so `NO_COLOR` has nothing to turn off.
     Terminal(usize),
 }
 
 impl Style {
-    /// By `JOURNAL_STREAM`, which systemd sets to the device and inode of the stream it has
-    /// connected to stderr; the variable is inherited, so it counts only as long as that is still
-    /// what stderr is.
+    /// Chooses the style by `JOURNAL_STREAM`, which systemd sets to the device and inode of stderr.
+    /// Child processes inherit the variable, so it counts only while stderr still has these
+    /// numbers.
     pub fn detect(journal_stream: Option<&str>) -> Style {
         let stderr = std::fs::metadata("/proc/self/fd/2")
             .map(|stderr| format!("{}:{}", stderr.dev(), stderr.ino()));
@@ -74,7 +76,7 @@ pub fn init(verbosity: Verbosity, style: Style) {
     }
 }
 
-/// Before what does not fit into the first line on a terminal.
+/// Spaces before the wrapped lines on a terminal.
 pub(crate) const INDENT: usize = 2;
 
 /// One record as a line, with its line break.
@@ -87,14 +89,14 @@ pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> Strin
     }
 }
 
-/// Whether the last line on the terminal is one of [`progress`]. Only touched with stderr locked.
+/// True if the last line on the terminal is one of [`progress`]. Only changed with stderr locked.
 static PROGRESS: AtomicBool = AtomicBool::new(false);
 
-/// To the start of the line, and away with what stands there.
+/// Moves to the start of the line and clears it.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Writes a line on the terminal that the next one, or the next record, replaces; `None`: takes it
-/// away. Only for a stderr that is one.
+/// Writes a line on the terminal that the next call or record replaces. `None` clears it. Only call
+/// it if stderr is a terminal.
 pub fn progress(text: Option<&str>) {
     let mut stderr = std::io::stderr().lock();
     if PROGRESS.swap(text.is_some(), Ordering::Relaxed) || text.is_some() {
@@ -102,7 +104,7 @@ pub fn progress(text: Option<&str>) {
     }
 }
 
-/// The targets of this crate: a library crate and a program of the same name.
+/// The targets of this crate: a library and a program of the same name.
 const OUR_TARGET: &str = "kanidm_ldap_sync";
 
 struct Stderr {
@@ -123,7 +125,7 @@ impl Log for Stderr {
                 line(self.style, record.level(), SystemTime::now(), &record.args().to_string());
             let mut stderr = std::io::stderr().lock();
             let clear = if PROGRESS.swap(false, Ordering::Relaxed) { CLEAR_LINE } else { "" };
-            // With stderr gone there is nobody left to tell.
+            // Without stderr there is no way to report the error.
             let _ = stderr.write_all(format!("{clear}{line}").as_bytes());
         }
     }
@@ -131,7 +133,7 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// syslog(3) priorities.
+/// The priorities of syslog(3).
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -141,7 +143,7 @@ fn priority(level: Level) -> u8 {
     }
 }
 
-/// As command-line programs say it.
+/// The words that command-line programs use.
 fn word(level: Level) -> &'static str {
     match level {
         Level::Error => "error: ",
@@ -162,20 +164,20 @@ fn timestamp(now: SystemTime) -> String {
     format!("{time:?}")
 }
 
-/// Whether a character can do more than be seen: control characters (U+009B begins a sequence as
-/// ESC [ does), the end of a line or of a paragraph, and those that turn the direction of what
-/// stands around them.
+/// True if a character can do more than be visible. Control characters can (U+009B starts a
+/// sequence as ESC [ does), and so can separators of lines and paragraphs. Others change the
+/// direction of the text around them.
 fn drives_a_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Serialised JSON of the same value, to be shown on a terminal. JSON itself demands an escape of
-/// the first 32 characters only, and outside of its strings it has line breaks.
+/// Equal JSON that a terminal can show. JSON requires an escape only for the first 32 characters,
+/// and it has line breaks outside strings.
 pub fn escaped_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        // All of them have four digits.
+        // All of these characters have four hex digits.
         if c > ' ' && drives_a_terminal(c) {
             text.push_str(&format!("\\u{:04x}", u32::from(c)))
         } else {
@@ -185,7 +187,7 @@ pub fn escaped_json(json: &str) -> String {
     text
 }
 
-/// A text with its control characters escaped: one line, whatever a directory put into it.
+/// A text with its control characters escaped: always one line, whatever a directory put into it.
 pub fn escaped(message: &str) -> String {
     let mut text = String::with_capacity(message.len());
     for c in message.chars() {
@@ -251,7 +253,7 @@ mod tests {
             shown,
             r"a\u{61c}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2066}\u{2069}\u{7f}b"
         );
-        // What joins letters and emojis is text.
+        // Characters that join letters and emojis are text.
         assert_eq!(escaped("\u{200c}\u{200d}ש"), "\u{200c}\u{200d}ש");
     }
 

@@ -6,7 +6,7 @@ use log::error;
 
 use crate::exit::ExitCode;
 
-/// Says why an answer was not written.
+/// The exit code for an answer on standard output. Logs why it could not be written.
 pub(crate) fn written(answer: io::Result<()>) -> ExitCode {
     match answer {
         Ok(()) => ExitCode::Success,

@@ -1,4 +1,4 @@
-//! Progress of a long run, for a person at a terminal. Anywhere else nothing is shown.
+//! Progress of a long run, for a person at a terminal. Any other output shows nothing.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -8,42 +8,42 @@ use crate::sync::observe::ReadStep;
 use crate::text::thousands;
 use crate::upload::Progress;
 
-/// Shorter runs show nothing, and the line changes no more often than this.
+/// Minimum time before the line appears, and between two changes of it.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// One line on stderr that is written over again and again.
+/// One line on stderr that each update replaces.
 #[derive(Debug)]
-pub struct Display {
+pub struct ProgressLine {
     terminal: bool,
     last: Instant,
     received: u64,
 }
 
-impl Default for Display {
+impl Default for ProgressLine {
     fn default() -> Self {
-        Display::new()
+        ProgressLine::new()
     }
 }
 
-impl Display {
-    /// Shows something if stderr is a terminal that can clear a line.
+impl ProgressLine {
+    /// Shows the line if stderr is a terminal that can clear a line.
     pub fn new() -> Self {
         let can_clear =
             std::env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb");
-        Display {
+        ProgressLine {
             terminal: can_clear && std::io::stderr().is_terminal(),
             last: Instant::now(),
             received: 0,
         }
     }
 
-    /// A step of reading.
+    /// A step of the reading.
     pub fn read(&mut self, step: &ReadStep<'_>) {
         match step {
             ReadStep::Received(..) => self.received += 1,
             ReadStep::StartedOver => self.received = 0,
         }
-        // The clock is not asked for every one of a million entries.
+        // Reads the clock only for some of a million entries, because that takes time.
         if self.received.is_multiple_of(256) {
             let received = self.received;
             self.show(|| format!("{} entries read", thousands(received)));

@@ -1,4 +1,5 @@
-//! The two configuration files as the program uses them, and the client for Kanidm that they describe.
+//! The two configuration files as the program uses them, and the client for Kanidm that they
+//! describe.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::env::Env;
 use crate::kanidm::client::KanidmClient;
 use crate::net::tls::{self, Roots, TlsOptions};
 
-/// Both files, read and valid.
+/// Both files, read and validated.
 pub(crate) struct Settings {
     pub sync: SyncConfig,
     pub client: ClientConfig,
@@ -21,7 +22,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Reads and validates both files; what should not stay so is warned about.
+    /// Reads and validates both files, and logs the warnings.
     pub fn load(cli: &Cli, env: Env<'_>) -> Result<Settings, ConfigError> {
         let (settings, warnings) = Settings::read(cli, env)?;
         warnings.iter().for_each(|warning| warn!("{warning}"));
@@ -38,8 +39,9 @@ impl Settings {
         Ok((Settings { sync, client, fingerprint }, warnings))
     }
 
-    /// How long a run may go without a sign of life. Its longest waits without one are two of `ldap_timeout` (name resolution, then
-    /// connecting) and one request to Kanidm: the sum of them all leaves room for the work in between.
+    /// Maximum time without a sign of life during a run. The longest silent waits are two of
+    /// `ldap_timeout` (name resolution, then connecting) and one request to Kanidm. The sum of all
+    /// leaves room for the work in between.
     pub fn time_outs(&self) -> Duration {
         self.sync
             .directory

@@ -1,32 +1,30 @@
-//! Text for a person at a terminal: broken between words, where a terminal would break inside of
-//! them. Whatever is no terminal (a pipe, a file, cron) gets one line a message, for grep.
+//! Text for a terminal, with line breaks between words. Any other output (a pipe, a file, cron)
+//! gets one line for each message, which suits grep.
 //!
-//! Scope: how wide a terminal is, where lines end, and writing them. Colours there are none.
+//! Scope: the width of a terminal, line breaks, and writing. There are no colours.
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stdout};
 use std::iter::repeat_n;
 
 use crate::env::Env;
 
-/// Of a terminal that does not say.
+/// The width of a terminal that does not tell.
 const COLUMNS: usize = 80;
 
-/// How wide terminals are: `COLUMNS`, where it is set to a number. Asking the terminal itself
-/// (`TIOCGWINSZ`) would take unsafe code, or another crate, for lines that are hard to read when
-/// they are longer.
+/// The width of terminals: `COLUMNS` if it is a number. Asking the terminal (`TIOCGWINSZ`) takes
+/// unsafe code or another crate. Without it, long lines are only harder to read.
 pub fn columns(env: Env<'_>) -> usize {
     let set = env("COLUMNS").and_then(|text| text.to_str()?.parse().ok());
     set.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
 }
 
-/// How wide standard output is, where terminals have so many columns; `None`: it is none, and lines
-/// may have any length.
+/// The width of standard output, or `None` if it is no terminal, where lines may have any length.
 pub fn of_stdout(columns: usize) -> Option<usize> {
     stdout().is_terminal().then_some(columns)
 }
 
-/// Writes to standard output. A reader that closes its end of a pipe does not want the rest, so
-/// that is no error.
+/// Writes to standard output. A reader that closes its end of a pipe wants no more, so that is no
+/// error.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -35,13 +33,13 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// `start` and `text`, in lines of at most `columns` that end between words; those after the first
-/// begin with `indent` spaces. A word that is longer (a DN, an address) is not broken: it has to be
-/// copied as a whole.
+/// `start` and `text` in lines of at most `columns` that end between words. Lines after the first
+/// start with `indent` spaces. A longer word (a DN, an address) is not broken, because somebody may
+/// copy it as a whole.
 pub fn wrapped(start: &str, text: &str, indent: usize, columns: Option<usize>) -> String {
     let most = columns.unwrap_or(usize::MAX);
     let mut lines = start.to_owned();
-    // How wide the line is so far, and whether the next word is the first one of it.
+    // The width of the line so far, and whether the next word is its first.
     let (mut at, mut alone) = (width(start), true);
     for word in text.split(' ') {
         let wide = width(word);
@@ -62,7 +60,7 @@ pub fn wrapped(start: &str, text: &str, indent: usize, columns: Option<usize>) -
     lines
 }
 
-/// In columns, as far as that can be told without a table of Unicode.
+/// The number of columns, as far as possible without a table of Unicode.
 pub fn width(text: &str) -> usize {
     text.chars().count()
 }
@@ -81,7 +79,7 @@ mod tests {
         assert_eq!(lines("cn=ff,dc=example", Some(10)), "- cn=ff,dc=example\n");
         assert_eq!(lines("éé öö", Some(7)), "- éé öö\n");
         assert_eq!(lines("", Some(10)), "- \n");
-        // Two spaces that align what stands in a list.
+        // Two spaces that align the items of a list.
         assert_eq!(lines("a  b", Some(10)), "- a  b\n");
         assert_eq!(lines("a b", Some(1)), "- a\n  b\n");
         assert_eq!(wrapped("error: ", "a b", 2, Some(9)), "error: a\n  b\n");

@@ -22,7 +22,7 @@ pub fn count(n: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
 }
 
-/// Times outside of what can be computed with become the nearest that can.
+/// The time in UTC. A time outside the range of chrono becomes the nearest one in it.
 pub fn utc(time: SystemTime) -> DateTime<Utc> {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);

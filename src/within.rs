@@ -1,4 +1,4 @@
-//! A call that cannot be given a time-out, such as name resolution, for no longer than one.
+//! Time-outs for calls that have none of their own, such as name resolution.
 
 use std::io;
 use std::panic;
@@ -7,19 +7,19 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// Runs `call` on a thread of its own. `None` when it takes too long: the thread is left behind and
-/// ends with the call. Where nothing bounds that, use [`OneAtATime`]. A panic of the call is passed
-/// on.
+/// Runs `call` on a thread of its own. Returns `None` if it takes too long; the thread then ends
+/// when the call does. Use [`OneAtATime`] if nothing limits the number of such threads. Passes on a
+/// panic of the call.
 ///
 /// # Errors
-/// The thread cannot be started: too many of them, or too little memory.
+/// The thread cannot be started: too many threads, or too little memory.
 pub(crate) fn within<T: Send + 'static>(
     timeout: Duration,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
     let (sender, receiver) = mpsc::channel();
     let run = move || {
-        // Nobody listens any more once the time is over.
+        // After the time-out there is no receiver.
         let _ = sender.send(call());
     };
     let started = thread::Builder::new().name("within".into()).spawn(run);
@@ -36,7 +36,7 @@ pub(crate) fn within<T: Send + 'static>(
     }
 }
 
-/// Calls that can hang for ever. At most one thread, with what it holds, is ever left behind.
+/// Calls that may hang for ever. At most one thread hangs, with everything that it holds.
 #[derive(Debug)]
 pub(crate) struct OneAtATime {
     /// The last call, until it ends.
@@ -46,16 +46,16 @@ pub(crate) struct OneAtATime {
 /// Why a call has no result.
 #[derive(Debug)]
 pub(crate) enum NoResult {
-    /// It takes longer than its time-out, and is left behind.
+    /// The call took longer than its time-out, and still runs.
     Late,
-    /// An earlier call was left behind, and has not ended yet. This one was not begun.
+    /// An earlier call still hangs, so this one was not started.
     EarlierHangs,
     /// The thread cannot be started.
     Thread(io::Error),
 }
 
 impl OneAtATime {
-    /// None was made yet.
+    /// No call was made yet.
     pub(crate) const fn new() -> OneAtATime {
         OneAtATime { last: Weak::new() }
     }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::service::health::Health;
 use kanidm_ldap_sync::service::notify::{Notifier, watch};
-use kanidm_ldap_sync::service::signals::{Mode, Requests, listen};
+use kanidm_ldap_sync::service::signals::{ProcessMode, Requests, listen};
 
 /// What a child prints on a line of its own when it is ready.
 const READY: &str = "child is ready";
@@ -25,8 +25,11 @@ const READY: &str = "child is ready";
 fn child() {
     let scheduled = env::var("CHILD_MODE").unwrap() == "scheduled";
     let notifier = Notifier::from_environment();
-    let inbox =
-        listen(if scheduled { Mode::Scheduled } else { Mode::OneShot }, notifier.clone()).unwrap();
+    let inbox = listen(
+        if scheduled { ProcessMode::Scheduled } else { ProcessMode::OneShot },
+        notifier.clone(),
+    )
+    .unwrap();
     let health = Health::new(Duration::from_secs(600));
     let attendance = health.attend();
     if env::var_os("CHILD_GONE").is_some() {

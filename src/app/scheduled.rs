@@ -1,4 +1,4 @@
-//! `--schedule` and `--status`: the settings and the run as the service's loop wants them.
+//! `--schedule` and `--status`: connects the settings and the run to the loop of the service.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,10 +19,10 @@ use crate::settings::Settings;
 use crate::sync::start::FullRefresh;
 use crate::within::{NoResult, OneAtATime};
 
-/// Stays and runs by the schedule.
+/// Runs by the schedule until a signal ends the process.
 pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     let notifier = Notifier::from_environment();
-    let inbox = match signals::listen(signals::Mode::Scheduled, notifier.clone()) {
+    let inbox = match signals::listen(signals::ProcessMode::Scheduled, notifier.clone()) {
         Ok(inbox) => inbox,
         Err(error) => {
             return report_failure(
@@ -65,20 +65,19 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     ExitCode::Success.code()
 }
 
-/// What the configuration decides, and SIGHUP replaces.
+/// Everything that depends on the configuration. SIGHUP replaces it.
 struct Service {
     settings: Settings,
     listener: Listener,
     reading: OneAtATime,
 }
 
-/// How long reading the configuration again may take.
+/// Maximum time to read the configuration again.
 const RELOAD_TIME: Duration = Duration::from_secs(10);
 
 impl Service {
-    /// Takes over a new configuration, if all of it can be used. The files can be on a mount that
-    /// hangs, so they are read on a thread. Moving the listener waits for [`status::ASK_TIMEOUT`]
-    /// at most.
+    /// Takes over a new configuration, if all of it is usable. The files may be on a mount that
+    /// hangs, so a thread reads them. Moving the listener takes at most [`status::ASK_TIMEOUT`].
     fn reload(&mut self, cli: &Cli, env: Env<'static>, health: &Health) -> Result<Timing, String> {
         let cli = cli.clone();
         let read = self.reading.call(RELOAD_TIME, move || Settings::read(&cli, env));
@@ -107,7 +106,7 @@ fn why_not_read(problem: NoResult) -> String {
     }
 }
 
-/// The status listener, if there is one, and the `status_bind` that it was made for.
+/// The status listener, if any, and its `status_bind`.
 struct Listener {
     bind: Option<SocketAddr>,
     listener: Option<StatusListener>,
@@ -121,8 +120,8 @@ impl Listener {
         })
     }
 
-    /// Listens elsewhere, or as before if that cannot be. In between nobody listens: all addresses
-    /// and one of them cannot be bound at once.
+    /// Listens on another address, or on the old one if that fails. For a moment nothing listens,
+    /// because all addresses and one of them cannot be bound at once.
     fn move_to(&mut self, bind: Option<SocketAddr>, health: &Health) -> Result<(), StatusError> {
         if bind == self.bind {
             return Ok(());
@@ -136,7 +135,7 @@ impl Listener {
             Err(error) => {
                 match Listener::start(self.bind, health) {
                     Ok(back) => *self = back,
-                    // The next reload tries whatever the configuration says then.
+                    // The next reload tries the address that the configuration has then.
                     Err(gone) => {
                         log::error!(
                             "{gone}; the status listener is gone until the configuration is read again"
@@ -169,8 +168,8 @@ fn verdict(ended: &Ended) -> Verdict {
     }
 }
 
-/// Asks the service that runs with the same configuration. Of that only `status_bind` is read:
-/// whoever asks needs none of the secrets.
+/// Asks the service that runs with the same configuration. It reads only `status_bind`, so the
+/// caller needs none of the secrets.
 pub fn status(cli: &Cli) -> u8 {
     let probe = match config::sync::status_bind(&cli.sync_config) {
         Err(error) => Probe::unknown(error.to_string().lines().next().unwrap_or_default()),
@@ -179,7 +178,7 @@ pub fn status(cli: &Cli) -> u8 {
             Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display()))
         }
     };
-    // The exit code says it, too.
+    // The exit code has the answer, too.
     super::print(&format!("{}\n", probe.line));
     probe.exit_code
 }

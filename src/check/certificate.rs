@@ -1,7 +1,7 @@
-//! What `--check` tells about a certificate: who issued it, for which names, until when.
+//! The certificate facts that `--check` prints: issuer, names, end of validity.
 //!
-//! Scope: reading these three things out of the DER of an X.509 certificate (RFC 5280 §4.1).
-//! Nothing is verified here, rustls has done that; what cannot be read is left out.
+//! Scope: reads these three facts from the DER of an X.509 certificate (RFC 5280 §4.1). It verifies
+//! nothing, because rustls has done that. It leaves out what it cannot read.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,24 +10,24 @@ use chrono::{DateTime, NaiveDate, Utc};
 use ldap_content_sync::DecodeError;
 use ldap_content_sync::ber::{BOOLEAN, INTEGER, OCTET_STRING, Reader, SEQUENCE, SET};
 
-/// What is told about a certificate.
+/// The facts about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// The issuer's common name, else its organisation.
     pub issuer: Option<String>,
     /// DNS names and addresses of the subjectAltName.
     pub names: Vec<String>,
-    /// The end of its validity.
+    /// The end of the validity.
     pub not_after: Option<DateTime<Utc>>,
 }
 
 impl Certificate {
-    /// Reads a certificate; `None` where it is not one.
+    /// Reads a certificate; `None` if the bytes are not one.
     pub fn read(der: &[u8]) -> Option<Certificate> {
         read(der).ok()
     }
 
-    /// Whole days until it expires, negative ones afterwards.
+    /// Whole days until it expires; negative if it has expired.
     pub fn days_left(&self, now: DateTime<Utc>) -> Option<i64> {
         Some(self.not_after?.signed_duration_since(now).num_days())
     }
@@ -85,7 +85,7 @@ fn read(der: &[u8]) -> Result<Certificate, DecodeError> {
     Ok(Certificate { issuer, names, not_after: time(end.tag, end.contents) })
 }
 
-/// Name: a SEQUENCE of SETs of pairs of type and value. The common name, else the organisation.
+/// Name: a SEQUENCE of SETs of type-value pairs. Returns the common name, else the organisation.
 fn name(mut name: Reader<'_>) -> Result<Option<String>, DecodeError> {
     let (mut common_name, mut organisation) = (None, None);
     while !name.is_empty() {
@@ -135,7 +135,8 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok()
 }
 
-/// `YYMMDDHHMMSSZ` up to 2049, `YYYYMMDDHHMMSSZ` after it (RFC 5280 §4.1.2.5).
+/// UTCTime `YYMMDDHHMMSSZ` up to 2049, GeneralizedTime `YYYYMMDDHHMMSSZ` after it (RFC 5280
+/// §4.1.2.5).
 fn time(tag: u8, contents: &[u8]) -> Option<DateTime<Utc>> {
     let digits = std::str::from_utf8(contents)
         .ok()?

@@ -1,4 +1,4 @@
-//! The directory: from the name of its host to what a full refresh would bring.
+//! The directory steps of `--check`: from the host name to the content of a full refresh.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::sync::start::Start;
 use crate::text::count;
 use crate::text::thousands;
 
-/// What is tried, each depending on those before it.
+/// The steps. Each one depends on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum DirectoryStep {
     TlsFiles,
@@ -38,7 +38,7 @@ enum DirectoryStep {
     Groups,
 }
 
-/// Up to and with the connection; a unix socket needs less.
+/// The steps of connecting. A unix socket needs fewer.
 const OVER_TCP: &[DirectoryStep] = &[
     DirectoryStep::TlsFiles,
     DirectoryStep::Name,
@@ -50,7 +50,7 @@ const OVER_TCP: &[DirectoryStep] = &[
 const OVER_UNIX: &[DirectoryStep] =
     &[DirectoryStep::Connection, DirectoryStep::Bind, DirectoryStep::ContentSync];
 
-/// Checks all of it.
+/// Checks the directory.
 pub fn check(list: &mut Checklist, config: &SyncConfig) {
     let steps = if matches!(config.directory.uri, LdapUri::Unix(_)) { OVER_UNIX } else { OVER_TCP };
     match Directory::connect(&config.directory) {
@@ -79,7 +79,7 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
     }
 }
 
-/// A step on the way to a connection. `directory` where it came to one.
+/// Passes a step of connecting. `directory` is `None` if the connection failed later.
 fn passed(
     list: &Checklist,
     step: DirectoryStep,
@@ -157,8 +157,8 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
     }
 }
 
-/// A full refresh, mapped, and nothing made of it. False when it did not come to its end: then the
-/// connection is not fit for more.
+/// Reads and maps a full refresh. Returns false if it failed, because the connection is then
+/// unusable.
 fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
     match read::read_from(directory, config, &Start::full("--check"), &mut |_| {}) {
         Err(error) => {
@@ -215,7 +215,8 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
     }
 }
 
-/// How many entries show each mapped attribute: one that nobody shows is hidden, or spelled wrong.
+/// The number of entries that show each mapped attribute. If it is 0, the attribute is hidden or
+/// misspelled.
 fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
     let roles = roles(&config.mapping);
     for (kind, step) in
@@ -243,7 +244,7 @@ fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
     }
 }
 
-/// Who matches a filter on an attribute that the server computes is listed by each run.
+/// Tells that each run lists the entries that match a filter on a computed attribute.
 fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     let computed = computed_attributes(&config.directory.filter);
     if !computed.is_empty() && reading.matched.is_some() {
@@ -257,7 +258,7 @@ fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     }
 }
 
-/// Why entries would be held back, or sent without a value, in numbers; `--dry-run` names them.
+/// The reasons to hold entries or to leave out values, with numbers. `--dry-run` names the entries.
 fn held(list: &Checklist, reading: &Reading) {
     let mut missing: BTreeMap<&str, u64> = BTreeMap::new();
     let mut broken: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -316,8 +317,8 @@ fn recommend_full_refresh(list: &Checklist) {
     );
 }
 
-/// Whether the overlay writes down how far it is. That stands in slapd's configuration, which few
-/// accounts may read.
+/// Checks that slapd's overlay syncprov saves its progress. The setting is in `cn=config`, which
+/// few accounts may read.
 fn checkpoint(list: &Checklist, directory: &mut Directory) {
     const STEP: &str = "syncprov-checkpoint";
     const REMEDY: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run; \

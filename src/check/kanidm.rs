@@ -1,4 +1,4 @@
-//! Kanidm: from the name of its host to what it remembers of the last run.
+//! The Kanidm steps of `--check`: from the host name to the stored state.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::settings::Settings;
 use crate::sync::start::{self, FullRefresh};
 use crate::text::thousands;
 
-/// What is tried, each depending on those before it.
+/// The steps. Each one depends on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum KanidmStep {
     TlsFiles,
@@ -31,9 +31,9 @@ const STEPS: [KanidmStep; 6] = [
     KanidmStep::State,
 ];
 
-/// Checks all of it. The state is read, nothing is sent.
+/// Checks Kanidm. Reads the state and sends nothing.
 pub fn check(list: &mut Checklist, settings: &Settings) {
-    // On a loopback address it may be without TLS.
+    // A loopback address may be without TLS.
     let steps: Vec<KanidmStep> = STEPS
         .into_iter()
         .filter(|step| *step != KanidmStep::Tls || settings.client.uri.starts_with("https:"))
@@ -97,7 +97,7 @@ fn failed_step(error: &KanidmError) -> KanidmStep {
     }
 }
 
-/// What the next run will make of what Kanidm remembers.
+/// Tells what the next run makes of the stored state.
 fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
     match start::decide(stored, fingerprint, FullRefresh::No) {
         Err(error) => list.failed(KanidmStep::State, error),

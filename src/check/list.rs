@@ -1,5 +1,5 @@
-//! The list that `--check` prints: a line a step, as soon as the step is done; at a terminal as
-//! many lines as it takes.
+//! The list that `--check` prints: one line for each step, as soon as it is done. A terminal wraps
+//! long lines.
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -11,20 +11,20 @@ use crate::exit::ExitCode;
 use crate::log::{self, Verbosity};
 use crate::terminal;
 
-/// The lines so far, as far as they matter at the end.
+/// The facts about the printed lines that matter at the end.
 #[derive(Debug)]
 pub struct Checklist {
     marks: &'static Marks,
-    /// Only what needs looking at is printed.
+    /// True if only problems and advice are printed.
     quiet: bool,
-    /// What a line may be wide, at a terminal.
+    /// Maximum width of a line, at a terminal.
     columns: Option<usize>,
     failed: bool,
-    /// Why the first line that could not be written was not.
+    /// The error of the first line that could not be written.
     unwritten: RefCell<Option<io::Error>>,
 }
 
-/// How lines begin.
+/// The starts of lines.
 #[derive(Debug, PartialEq, Eq)]
 struct Marks {
     passed: &'static str,
@@ -38,7 +38,7 @@ const ASCII: Marks =
     Marks { passed: "[ok]", failed: "[FAILED]", advice: "[note]", skipped: "[skipped]" };
 
 impl Checklist {
-    /// An empty list, in the characters that the locale has.
+    /// An empty list. The locale decides on the characters of the marks.
     pub fn new(verbosity: Verbosity, env: Env<'_>) -> Checklist {
         Checklist {
             marks: if is_utf8(env) { &UNICODE } else { &ASCII },
@@ -49,42 +49,42 @@ impl Checklist {
         }
     }
 
-    /// A step that went well.
+    /// A step that passed.
     pub fn passed(&self, step: impl Display, detail: impl Display) {
         if !self.quiet {
             self.line(self.marks.passed, step, detail);
         }
     }
 
-    /// A step that did not: what is wrong, and what to do.
+    /// A step that failed, with the reason and the remedy.
     pub fn failed(&mut self, step: impl Display, remedy: impl Display) {
         self.failed = true;
         self.line(self.marks.failed, step, remedy);
     }
 
-    /// Something that works, and could be better.
+    /// Advice on a step that works.
     pub fn advice(&self, step: impl Display, what: impl Display) {
         self.line(self.marks.advice, step, what);
     }
 
-    /// A step that nothing can be said about.
+    /// A step without a result.
     pub fn skipped(&self, step: impl Display, why: impl Display) {
         if !self.quiet {
             self.line(self.marks.skipped, step, why);
         }
     }
 
-    /// Steps that depend on one that failed.
+    /// Steps that depend on a failed one.
     pub fn not_tried(&self, steps: &[impl Display]) {
         steps.iter().for_each(|step| self.skipped(step, "not tried"));
     }
 
-    /// Whether any step failed.
+    /// True if any step failed.
     pub fn has_failed(&self) -> bool {
         self.failed
     }
 
-    /// Whether all lines could be written. If not, that is logged.
+    /// A failure if a line could not be written. Logs it.
     pub fn written(&self) -> ExitCode {
         crate::output::written(self.unwritten.take().map_or(Ok(()), Err))
     }
@@ -92,7 +92,7 @@ impl Checklist {
     fn line(&self, mark: &str, step: impl Display, text: impl Display) {
         let text = text.to_string();
         let line = if text.is_empty() { step.to_string() } else { format!("{step}: {text}") };
-        // Below the text, so that the marks stand out.
+        // Wrapped lines start below the text, so that the marks stand out.
         let indent = terminal::width(mark).saturating_add(1);
         let written = terminal::print(&terminal::wrapped(
             &format!("{mark} "),
@@ -106,7 +106,8 @@ impl Checklist {
     }
 }
 
-/// By the first of the variables that is set to something, as setlocale(3) does for characters.
+/// True if the first variable that is set names UTF-8. This is the order of setlocale(3) for
+/// characters.
 fn is_utf8(env: Env<'_>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
         .into_iter()

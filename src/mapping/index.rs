@@ -54,7 +54,6 @@ enum Place {
     Text(u32),
 }
 
-/// One entry.
 #[derive(Debug)]
 pub(crate) struct IndexEntry {
     pub(crate) sync_uuid: Uuid,
@@ -195,7 +194,6 @@ impl Index {
         self.known_mails.insert(mail.to_owned(), entry);
     }
 
-    /// The entry at a position.
     pub(crate) fn entry(&self, position: u32) -> Option<&IndexEntry> {
         self.entries.get(position as usize)
     }
@@ -484,8 +482,7 @@ mod tests {
         );
     }
 
-    /// One who is not part of the run may be received after all, and an owner owns whatever others
-    /// have claimed.
+    /// A known entry may still be received. An owner is found although others have its values, too.
     #[test]
     fn who_is_known_is_found_beside_others() {
         let (changes, mut index) = (ChangeSet::default(), Index::default());

@@ -3,14 +3,15 @@
 //! Scope: the attributes of `sync_account_lock`. An unclear lock must never make an account look
 //! unlocked. So every unclear value is a problem, and the entry is held under every policy.
 //!
-//! | attribute | meaning |
-//! |---|---|
-//! | `nsAccountLock` (389) | `true`: locked |
-//! | `sambaAcctFlags` (Samba) | `D` among the flags: locked. `L`, the lock-out after wrong passwords, is temporary and not copied |
-//! | `pwdAccountLockedTime` (ppolicy) | year 0000: locked for good; any other time is a temporary lock-out by the server and not copied |
-//! | `shadowExpire` (RFC 2307) | days since 1970, the account ends when that day begins; -1: never. 0 is the first day of 1970, as pam_unix reads it |
-//! | `pwdEndTime` (ppolicy), `krbPrincipalExpiration` | the account ends then |
-//! | `pwdStartTime` (ppolicy) | the account begins then |
+//! - `nsAccountLock` (389): `true` locks the account.
+//! - `sambaAcctFlags` (Samba): `D` among the flags locks the account. `L`, the lock-out after wrong
+//!   passwords, is temporary and not copied.
+//! - `pwdAccountLockedTime` (ppolicy): the year 0000 locks the account for good. Any other time is
+//!   a temporary lock-out by the server and not copied.
+//! - `shadowExpire` (RFC 2307): the account ends at the start of this day, counted from 1970. -1 is
+//!   never, and 0 is the first day of 1970, as pam_unix reads it.
+//! - `pwdEndTime` (ppolicy), `krbPrincipalExpiration`: the account ends at this time.
+//! - `pwdStartTime` (ppolicy): the account begins at this time.
 //!
 //! The earliest end counts. A locked account ends at the beginning of 1970, because synchronisation
 //! cannot set any other lock in Kanidm.

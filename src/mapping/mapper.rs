@@ -485,8 +485,8 @@ impl<'c> Mapper<'c> {
         position_of(written, findings)
     }
 
-    /// Adds a problem if the configuration gives this UUID to another entry. That entry has it,
-    /// whether it is in this run or not.
+    /// Adds a problem if the configuration gives this UUID to another entry. The other entry
+    /// has it, even if it is not in this run.
     pub(super) fn check_uuid(&self, sync_uuid: Uuid, findings: &mut Findings) {
         if self.claimed.contains(&sync_uuid) {
             findings.required(MAP_UUID, CLAIMED);

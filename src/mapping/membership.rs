@@ -25,7 +25,6 @@ pub(super) enum Target<'m> {
     OutOfScope,
 }
 
-/// Resolves member values.
 pub(super) struct Resolver<'i> {
     pub(super) schema: GroupSchema,
     /// True if the run has every entry in scope, so no look-up is needed.

@@ -51,7 +51,6 @@ pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
     ]
 }
 
-/// The object classes of an entry.
 pub(super) fn object_classes<'a>(
     [classes, ..]: &Values<'a>,
 ) -> impl Iterator<Item = &'a [u8]> + use<'a> {
@@ -187,8 +186,8 @@ pub(super) struct Person<'a> {
 }
 
 impl Person<'_> {
-    /// The end of the account, if it can be closed although the person is held. That needs only a
-    /// valid DN and UUID; everything else stays as it is in Kanidm.
+    /// The end of the account, if it can be closed although the person is held. For this the DN and
+    /// the UUID must be valid; everything else stays as it is in Kanidm.
     pub(super) fn ended(&self, problems: &[EntryProblem]) -> Option<Ended> {
         let is_known =
             !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));

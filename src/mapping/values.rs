@@ -39,8 +39,8 @@ impl<'a> Picked<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'n, const N: usize> {
     names: [&'n str; N],
-    /// A bit mask of names for each first letter. Of fifteen names, an attribute is compared with
-    /// one to three.
+    /// A bit mask of names for each first letter. An attribute is compared with only one to three
+    /// of fifteen names.
     by_letter: [u32; LETTERS],
 }
 
@@ -100,8 +100,8 @@ pub(crate) fn first_text<'a>(attribute: Option<&Picked<'a>>) -> Result<Option<&'
     first.map(str::from_utf8).transpose().map_err(|_| NOT_UTF8)
 }
 
-/// The value that names the entry. Of several values the one in the RDN counts, so that adding or
-/// removing another value renames nobody. If none is in the RDN, the first in the server's order
+/// The value that names the entry. If there are several, the one in the RDN counts, so that adding
+/// or removing another value renames nobody. If none is in the RDN, the first in the server's order
 /// counts.
 ///
 /// # Errors

@@ -1,13 +1,12 @@
-//! The clock, as a trait: what waits or reads the time is tested on a fake one, so that no test
-//! sleeps.
+//! The clock as a trait. Tests use a fake one, so that no test sleeps.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Time to measure with, time to show, and waiting.
+/// Measures time, tells the time of day, and waits.
 pub trait Clock {
-    /// Monotonic: for durations and time-outs; steps of the wall clock do not touch it.
+    /// Monotonic time, for durations and time-outs. Steps of the wall clock do not change it.
     fn now(&self) -> Instant;
-    /// What the machine takes the time of day to be. It may step in both directions.
+    /// The time of day. It may step in both directions.
     fn wall(&self) -> SystemTime;
     /// Blocks for `duration`.
     fn sleep(&self, duration: Duration);

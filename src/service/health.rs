@@ -1,72 +1,73 @@
-//! What is known of the runs, shared between the loop that makes them and whoever asks: the status
-//! listener, the systemd watchdog.
+//! The health of the service. The loop that makes the runs records it; the status listener and the
+//! systemd watchdog read it.
 //!
-//! Only [`Condition::Good`] is good news. It takes a run that finished fully and is recent;
-//! everything unknown is bad news. All instants are monotonic: a step of the wall clock neither
-//! makes a stale state look fresh nor the other way round.
+//! Scope: verdicts and times. Only [`Condition::Good`] is good news: the last run finished
+//! completely and recently. Everything unknown is bad news. All instants are monotonic, so a step
+//! of the wall clock cannot make an old run look recent, or a recent one old.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How a run went, as its exit code says it.
+/// The result of a run, as its exit code says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// 0: everything is synchronised.
     Synchronised,
     /// 1: nothing or only part was sent.
     Failed,
-    /// 3: synchronised, and a few entries need attention.
+    /// 3: synchronised, but a few entries need attention.
     FewHeld,
-    /// 3: synchronised, and many entries need attention.
+    /// 3: synchronised, but many entries need attention.
     Held,
-    /// 4: refused by the deletion guard.
+    /// 4: the deletion guard refused.
     Refused,
-    /// 5: another run had the lock. Says nothing about the state: the verdict before stands.
+    /// 5: another run had the lock. The verdict before stays valid, because this one says nothing
+    /// about the state.
     Busy,
 }
 
-/// What a watcher is told.
+/// The condition that a watcher reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// No run has ended yet.
     Starting,
-    /// The last run finished fully, and recently enough.
+    /// The last run finished completely and recently.
     Good,
-    /// The last run finished fully, but too long ago.
+    /// The last run finished completely, but too long ago.
     Stale,
-    /// A run has not moved for longer than all its time-outs together, or the loop between runs not
-    /// for [`LOOP_PATIENCE`].
+    /// A run gave no sign of life for longer than all its time-outs together. Between runs: the
+    /// loop gave none for [`LOOP_PATIENCE`].
     Hung,
     /// The last run failed.
     Failed,
     /// Many entries of the last run need attention.
     Held,
-    /// The last run was refused by the deletion guard.
+    /// The deletion guard refused the last run.
     Refused,
-    /// Nobody makes runs any more.
+    /// The loop has ended, so no more runs come.
     Gone,
 }
 
-/// The shared record. Clones look at the same one.
+/// The shared record. Clones share one record.
 #[derive(Clone, Debug)]
 pub struct Health(Arc<Mutex<Record>>);
 
 #[derive(Debug)]
 struct Record {
     last: Option<Verdict>,
-    /// Until when a good verdict holds.
+    /// The end of the time for which a good verdict counts.
     good_until: Instant,
-    /// The latest sign of life of the loop, or of the run that it makes. None before the first.
+    /// The last sign of life of the loop or its run; `None` before the first.
     seen: Option<Instant>,
     running: bool,
-    /// How long a run may go without a sign of life.
+    /// Maximum time without a sign of life during a run.
     patience: Duration,
     gone: bool,
 }
 
 impl Health {
-    /// Nothing is known yet. `patience`: how long a run may go without a sign of life, see
+    /// An empty record. `patience` is the maximum time without a sign of life during a run; see
     /// [`Health::set_patience`].
     pub fn new(patience: Duration) -> Health {
         Health(Arc::new(Mutex::new(Record {
@@ -79,8 +80,8 @@ impl Health {
         })))
     }
 
-    /// How long a run may go without [`Health::progress`] before it counts as hung: the sum of a
-    /// run's time-outs, because no single step of it can honestly take longer.
+    /// Sets how long a run may go without [`Health::progress`] before it counts as hung. The value
+    /// is the sum of a run's time-outs, because no single step can take longer.
     pub fn set_patience(&self, patience: Duration) {
         self.record().patience = patience;
     }
@@ -92,13 +93,13 @@ impl Health {
         record.seen = Some(now);
     }
 
-    /// The run is alive: to be called whenever a message came in or a request was answered. Cheap
-    /// enough for every entry. Between runs, the loop calls it each time round.
+    /// A sign of life. A run calls this after each message and each answer, and it is cheap enough
+    /// for every entry. The loop calls it once in each iteration.
     pub fn progress(&self, now: Instant) {
         self.record().seen = Some(now);
     }
 
-    /// The run is over. `good_until`: when the verdict, if good, is too old to be trusted.
+    /// A run has ended. A good verdict counts until `good_until`.
     pub fn run_ended(&self, verdict: Verdict, good_until: Instant) {
         let mut record = self.record();
         record.running = false;
@@ -108,18 +109,18 @@ impl Health {
         }
     }
 
-    /// Another schedule decides when the last verdict, if good, is too old to be trusted.
+    /// Changes the time until which a good verdict counts, because the schedule has changed.
     pub fn set_good_until(&self, good_until: Instant) {
         self.record().good_until = good_until;
     }
 
-    /// Ties the record to whoever makes the runs: when the guard is dropped, by returning or by a
-    /// panic, the condition is [`Condition::Gone`] for good.
+    /// Ties the record to the loop. When the loop returns or panics, it drops the guard, and the
+    /// condition is [`Condition::Gone`] for good.
     pub fn attend(&self) -> Attendance {
         Attendance(self.clone())
     }
 
-    /// What a watcher is told at `now`.
+    /// The condition at `now`.
     pub fn condition(&self, now: Instant) -> Condition {
         let record = self.record();
         match record.last {
@@ -136,14 +137,13 @@ impl Health {
         }
     }
 
-    /// Whether the loop itself works, however the runs went: what a watchdog that restarts the
-    /// process wants to know.
+    /// True if the loop works, whatever the runs did. A watchdog that restarts the process asks
+    /// this.
     pub fn is_alive(&self, now: Instant) -> bool {
         !matches!(self.condition(now), Condition::Hung | Condition::Gone)
     }
 
-    /// A panic elsewhere leaves the record as it was, which is still true: poisoning is of no
-    /// concern.
+    /// A panic elsewhere leaves the record as it was, and still true. So poisoning does not matter.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,11 +156,11 @@ impl Record {
     }
 }
 
-/// How long the loop may go without a sign of life between runs: the longest wait, the longest
-/// reload, and as much again for a busy machine.
+/// Maximum time without a sign of life between runs: the longest wait, the longest reload, and as
+/// much again for a busy machine.
 pub const LOOP_PATIENCE: Duration = Duration::from_secs(90);
 
-/// See [`Health::attend`].
+/// The guard of [`Health::attend`].
 #[derive(Debug)]
 pub struct Attendance(Health);
 

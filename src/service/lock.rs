@@ -1,13 +1,13 @@
-//! One run at a time: an advisory lock on a file that is there already, so that nothing is left
-//! behind on disk.
+//! One run at a time: an advisory lock on an existing file, so that no file remains on disk.
 //!
-//! A user who can open a file can hold its lock. So the lock is taken only on a file that other
-//! users cannot open: the sync config, or else the file of the sync token. If both are open to
-//! others, a run goes on without a lock. Kanidm's state tells two runs apart: the later one fails.
+//! Scope: the lock of one run. A user who can open a file can hold its lock. So the lock is taken
+//! only on a file that other users cannot open: the sync config, else the sync token file. If other
+//! users can open both, the run continues without a lock. Kanidm's state then tells two runs apart,
+//! and the later one fails.
 //!
-//! The lock is taken for a run, not for the life of a service: beside `--schedule` an administrator
-//! can still run `--full-refresh` by hand, and a configuration that was replaced by another file is
-//! locked as that file from the next run on. The kernel drops the lock with the process.
+//! A service does not hold the lock between runs. So an administrator can run `--full-refresh` by
+//! hand next to `--schedule`. If another file replaces the configuration, the next run locks that
+//! file. The kernel drops the lock when the process ends.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -17,16 +17,15 @@ use std::path::{Path, PathBuf};
 
 use crate::file;
 
-/// Held for as long as it lives.
+/// The lock. Dropping it releases the lock.
 #[derive(Debug)]
 pub struct RunLock {
     _file: File,
 }
 
 impl RunLock {
-    /// Takes the lock on the first of the files that is private, or says at once that another run
-    /// has it. Reading rights on the file are enough. None: no file is private, so there is no lock
-    /// to take.
+    /// Takes the lock on the first private file, without waiting for another run. Reading rights on
+    /// the file are enough. Returns `None` if no file is private, so that there is no lock to take.
     ///
     /// # Errors
     /// [`LockError::Busy`] ends a process with exit code 5, [`LockError::Io`] with 1.
@@ -48,8 +47,8 @@ impl RunLock {
     }
 }
 
-/// Users who are neither the owner nor in the group can open the file, to read or to write it.
-/// Either is enough to lock it.
+/// Users other than the owner and the group can open the file for reading or writing. Either is
+/// enough to lock it.
 const OTHERS_OPEN: u32 = 0o006;
 
 /// Why a run may not start.
@@ -64,7 +63,7 @@ pub enum LockError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
@@ -122,8 +121,8 @@ mod tests {
         let second = acquire().unwrap_err();
         assert!(matches!(second, LockError::Busy { .. }), "{second:?}");
         assert!(second.to_string().contains("another run"), "{second}");
-        // Reading the configuration meanwhile, as a reload does, must not drop the lock (a POSIX
-        // record lock would be lost here).
+        // A reload reads the configuration meanwhile, and must not drop the lock. Closing the file
+        // would drop a POSIX record lock.
         fs::read(&path).unwrap();
         assert!(matches!(acquire(), Err(LockError::Busy { .. })));
         drop(first);
@@ -135,7 +134,7 @@ mod tests {
         assert!(missing.to_string().contains("kls-lock-"), "{missing}");
     }
 
-    /// Another user who holds the lock of a file that is open to all.
+    /// Another user holds the lock of a file that everybody can open.
     #[test]
     fn a_file_that_others_can_open_is_not_locked() {
         let (config, token) = (made("lock-config", 0o644), made("lock-token", 0o600));

@@ -1,7 +1,7 @@
-//! What keeps the tool running and watched: [`supervise`] starts runs, [`lock`] keeps them apart,
-//! [`status`], [`signals`] and [`notify`] connect the service with the world.
+//! The service: [`supervise`] starts runs, [`lock`] keeps two runs apart, and [`status`],
+//! [`signals`] and [`notify`] connect to the outside.
 //!
-//! Rule: this room knows neither LDAP, nor SCIM, nor the configuration. A run is a closure that
+//! Scope: this module knows neither LDAP, nor SCIM, nor the configuration. A run is a closure that
 //! returns a verdict.
 
 pub mod clock;

@@ -1,10 +1,10 @@
-//! Telling systemd how the service is: one datagram a message to the socket that `NOTIFY_SOCKET`
-//! names (sd_notify(3)).
+//! Messages to systemd about the state of the service: one datagram each to the socket that
+//! `NOTIFY_SOCKET` names (sd_notify(3)).
 //!
-//! Without systemd nothing is sent. Supervision never holds up a run: no message is waited for. The
-//! socket's queue can be full; then STATUS and WATCHDOG are dropped, because the next ones say as
-//! much. READY and RELOADING are sent later, in their order, and STOPPING is tried for as long as
-//! an end may take.
+//! Scope: sending. Without systemd nothing is sent. A run never waits for a message. If the queue
+//! of the socket is full, STATUS and WATCHDOG are dropped, because the next ones replace them.
+//! READY and RELOADING are sent later, in order. STOPPING is repeated for as long as a stop may
+//! take.
 
 use std::env;
 use std::ffi::OsStr;
@@ -19,11 +19,11 @@ use std::time::{Duration, Instant};
 
 use super::health::Health;
 
-/// Where to tell it. Clones share the socket.
+/// The socket of systemd, if any. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Notifier(Option<Arc<Systemd>>);
 
-/// The socket, and what could not be sent yet.
+/// The socket and the unsent messages.
 #[derive(Debug)]
 struct Systemd {
     socket: UnixDatagram,
@@ -35,21 +35,21 @@ struct Systemd {
 struct Unsent {
     /// READY, RELOADING, or both: at most two.
     messages: Vec<String>,
-    /// A thread tries to send them.
+    /// True while a thread tries to send them.
     is_retried: bool,
-    /// STOPPING was the last word.
+    /// True after STOPPING, the last message.
     is_over: bool,
 }
 
-/// The first pause before a message is sent again. Each is twice as long as the one before.
+/// The first pause before a message is sent again. Each later pause is twice as long.
 const RETRY: Duration = Duration::from_millis(10);
-/// The longest.
+/// The longest pause.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// How long STOPPING is tried: with what the end itself takes, within a second.
+/// How long STOPPING is repeated. With the rest of a stop this takes less than a second.
 const GOODBYE: Duration = Duration::from_millis(600);
 
 impl Notifier {
-    /// The socket systemd named, if any.
+    /// The socket that systemd named, if any.
     pub fn from_environment() -> Notifier {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Notifier::default();
@@ -60,10 +60,10 @@ impl Notifier {
         })
     }
 
-    /// A path, or an abstract name after `@`.
+    /// Sends to a path, or to an abstract name after `@`.
     ///
     /// # Errors
-    /// The name is too long, or there is no socket to be had.
+    /// The name is too long, or no socket can be created.
     pub fn to(name: &OsStr) -> io::Result<Notifier> {
         let address = match name.as_bytes().strip_prefix(b"@") {
             Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
@@ -74,7 +74,7 @@ impl Notifier {
         Ok(Notifier(Some(Arc::new(Systemd { socket, address, unsent: Mutex::default() }))))
     }
 
-    /// The service is up: configuration read, status listener bound.
+    /// The service is up: it has read the configuration and bound the status listener.
     pub fn ready(&self) {
         let Some(systemd) = &self.0 else { return };
         systemd.send_surely(|messages| {
@@ -84,22 +84,22 @@ impl Notifier {
         });
     }
 
-    /// The line `systemctl status` shows.
+    /// The line that `systemctl status` shows.
     pub fn status(&self, text: &str) {
         self.send(&format!("STATUS={}", text.replace(['\n', '\r'], " ")));
     }
 
-    /// The configuration is being read again; [`Notifier::ready`] ends it.
+    /// The service reads its configuration again; [`Notifier::ready`] ends this.
     pub fn reloading(&self) {
         let Some(systemd) = &self.0 else { return };
         let time =
             monotonic_usec().map(|usec| format!("\nMONOTONIC_USEC={usec}")).unwrap_or_default();
-        // READY follows it, and so makes up for one that was not sent yet.
+        // READY follows, so an unsent READY is not needed any more.
         systemd.send_surely(|messages| *messages = vec![format!("RELOADING=1{time}")]);
     }
 
-    /// The service is about to end. Returns when systemd has been told, or has not listened for a
-    /// moment.
+    /// The service is about to end. Returns when systemd has the message, or after a moment if
+    /// systemd does not listen.
     pub fn stopping(&self) {
         let Some(systemd) = &self.0 else { return };
         let begin = Instant::now();
@@ -109,7 +109,7 @@ impl Notifier {
         }
     }
 
-    /// Still alive, see [`watch`].
+    /// The service is alive; see [`watch`].
     pub fn watchdog(&self) {
         self.send("WATCHDOG=1");
     }
@@ -129,8 +129,7 @@ impl Systemd {
         self.socket.send_to_addr(message.as_bytes(), &self.address).map(drop)
     }
 
-    /// Changes the messages that have to arrive, and sends what can be sent now. A thread does the
-    /// rest.
+    /// Changes the messages that must arrive, and sends those that it can. A thread sends the rest.
     fn send_surely(self: &Arc<Self>, change: impl FnOnce(&mut Vec<String>)) {
         let mut unsent = self.unsent();
         if unsent.is_over {
@@ -141,7 +140,7 @@ impl Systemd {
             return;
         }
         let systemd = Arc::clone(self);
-        // Without a thread the next message of this kind tries again.
+        // If no thread starts, the next message of this kind tries again.
         unsent.is_retried =
             thread::Builder::new().name("notify".into()).spawn(move || systemd.retry()).is_ok();
     }
@@ -159,14 +158,14 @@ impl Systemd {
         }
     }
 
-    /// Sends in order, up to the first that cannot be sent. True: none is left.
+    /// Sends in order until a message cannot be sent. True if none is left.
     fn has_sent_all(&self, unsent: &mut Unsent) -> bool {
         let sent = unsent.messages.iter().take_while(|message| self.send(message).is_ok()).count();
         unsent.messages.drain(..sent);
         unsent.messages.is_empty()
     }
 
-    /// Nothing is sent after STOPPING.
+    /// Makes sure that nothing is sent after STOPPING.
     fn end(&self) {
         let mut unsent = self.unsent();
         unsent.is_over = true;
@@ -178,9 +177,9 @@ impl Systemd {
     }
 }
 
-/// Keeps systemd's watchdog (`WatchdogSec=`) quiet while the service is alive, from a thread of its
-/// own, at half the interval systemd asks for. A run that hangs, or a loop that is gone, ends the
-/// messages, and systemd restarts the service. Does nothing where there is no watchdog.
+/// Feeds systemd's watchdog (`WatchdogSec=`) while the service is alive, from a thread of its own,
+/// at half of systemd's interval. If a run hangs or the loop is gone, the messages stop and systemd
+/// restarts the service. Does nothing without a watchdog.
 ///
 /// # Errors
 /// The thread cannot be started.
@@ -203,16 +202,16 @@ pub fn watch(notifier: &Notifier, health: &Health) -> io::Result<()> {
     thread::Builder::new().name("watchdog".into()).spawn(remind).map(drop)
 }
 
-/// Half of what `WATCHDOG_USEC` says, if `WATCHDOG_PID` means us.
+/// Half of `WATCHDOG_USEC`, if `WATCHDOG_PID` is this process.
 fn watchdog_interval(usec: Option<&str>, pid: Option<&str>, own_pid: u32) -> Option<Duration> {
     let usec: u64 = usec?.parse().ok()?;
     let ours = pid.is_none_or(|pid| pid.parse() == Ok(own_pid));
     (ours && usec >= 2).then(|| Duration::from_micros(usec / 2))
 }
 
-/// Microseconds that are not behind CLOCK_MONOTONIC, which safe Rust cannot read as a number.
-/// `/proc/uptime` counts the time suspended as well, so it is never behind but for its resolution
-/// of 10 ms; and systemd only asks whether the message is newer than its own signal.
+/// A time in microseconds that is never before CLOCK_MONOTONIC, which safe Rust cannot read as a
+/// number. `/proc/uptime` also counts suspended time, so it is at most its resolution of 10 ms too
+/// early, which is added. systemd only checks that the message is newer than its own signal.
 fn monotonic_usec() -> Option<u64> {
     parse_uptime(&fs::read_to_string("/proc/uptime").ok()?)
 }
@@ -270,7 +269,7 @@ mod tests {
         let path = env::temp_dir().join(format!("kls-notify-full-{}", std::process::id()));
         let socket = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::to(path.as_os_str()).unwrap();
-        // Far more than the socket's queue takes; a blocking send would never return.
+        // Far more messages than the socket's queue takes. A blocking send would never return.
         (0..10_000).for_each(|_| notifier.watchdog());
         assert_eq!(received(&socket), "WATCHDOG=1");
         drop(socket);
@@ -278,7 +277,7 @@ mod tests {
         notifier.watchdog();
     }
 
-    /// A socket whose queue is full, and how much is in it.
+    /// A socket with a full queue, and the number of messages in it.
     fn full(name: &str) -> (UnixDatagram, Notifier, usize) {
         let name = format!("kls-{name}-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
@@ -304,7 +303,7 @@ mod tests {
         drain(&socket, length);
         assert_eq!(received(&socket), "READY=1");
 
-        // Of two reloads that systemd has not heard of, the second one.
+        // systemd has heard of neither reload: the second one counts.
         let (socket, notifier, length) = full("reload");
         notifier.ready();
         notifier.reloading();

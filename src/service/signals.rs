@@ -1,11 +1,13 @@
-//! Signals. SIGTERM and SIGINT end the process at once, whatever it is doing; SIGHUP and SIGUSR1
-//! become [`Requests`] for the loop.
+//! Signals: SIGTERM and SIGINT end the process at once. SIGHUP and SIGUSR1 become [`Requests`] for
+//! the loop.
 //!
-//! A run spends its time in blocking reads and writes that a flag could not interrupt within a
-//! second. It does not have to: a run that is cut off leaves nothing behind (Kanidm applies a POST
-//! wholly or not at all, and its state moves with the last one), so the signal thread ends the
-//! process itself. Handlers are installed also because the kernel ignores the default action of
-//! these signals for process 1.
+//! Scope: handlers and the thread that serves them. A run spends its time in blocking reads and
+//! writes, which a flag could not interrupt within a second. So the signal thread ends the process
+//! itself. This is safe: Kanidm applies a POST completely or not at all, and its state changes only
+//! with the last one.
+//!
+//! Handlers are also needed because the kernel ignores the default action of these signals for
+//! process 1.
 
 use std::io;
 use std::process;
@@ -21,24 +23,25 @@ use super::notify::Notifier;
 
 /// How the process was started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A single run. SIGTERM and SIGINT end it with exit code 1 (part of it may have been sent, the
-    /// next run repairs it); SIGHUP and SIGUSR1 keep the system's default, which ends it too.
+pub enum ProcessMode {
+    /// A single run. SIGTERM and SIGINT end it with exit code 1: it may have sent a part, which the
+    /// next run repairs. SIGHUP and SIGUSR1 keep the system's default, which ends the process, too.
     OneShot,
-    /// `--schedule`. SIGTERM and SIGINT are how a service ends: exit code 0.
+    /// `--schedule`. SIGTERM and SIGINT end it with exit code 0, because they are the usual end of
+    /// a service.
     Scheduled,
 }
 
-/// Installs the handlers and the thread that serves them. To be called before anything that may
+/// Installs the handlers and starts the thread that serves them. Call it before anything that may
 /// take long.
 ///
 /// # Errors
-/// The handlers cannot be installed or the thread cannot be started.
-pub fn listen(mode: Mode, notifier: Notifier) -> io::Result<Inbox> {
+/// The handlers cannot be installed, or the thread cannot be started.
+pub fn listen(mode: ProcessMode, notifier: Notifier) -> io::Result<Inbox> {
     let inbox = Inbox::default();
     let mut signals = Signals::new(match mode {
-        Mode::OneShot => &[SIGTERM, SIGINT][..],
-        Mode::Scheduled => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1][..],
+        ProcessMode::OneShot => &[SIGTERM, SIGINT][..],
+        ProcessMode::Scheduled => &[SIGTERM, SIGINT, SIGHUP, SIGUSR1][..],
     })?;
     let outbox = inbox.clone();
     let serve = move || {
@@ -54,31 +57,31 @@ pub fn listen(mode: Mode, notifier: Notifier) -> io::Result<Inbox> {
     Ok(inbox)
 }
 
-fn end(signal: i32, mode: Mode, notifier: &Notifier) -> ! {
+fn end(signal: i32, mode: ProcessMode, notifier: &Notifier) -> ! {
     let name = if signal == SIGTERM { "SIGTERM" } else { "SIGINT" };
     notifier.stopping();
-    // Whoever reads our stderr may have stopped doing so, and the run may hold its lock while it
-    // waits for them. Saying goodbye must not keep the process alive, so a thread of its own tries.
+    // The reader of stderr may have stopped reading, while the run holds the lock of stderr and
+    // waits. The farewell must not keep the process alive, so another thread tries it.
     let (said, goodbye) = mpsc::channel();
     let farewell = move || {
         crate::log::progress(None);
         log::info!("{name}: stopping");
-        // The receiver has given up at most.
+        // The receiver may have given up already.
         let _ = said.send(());
     };
     if thread::Builder::new().name("farewell".into()).spawn(farewell).is_ok() {
         let _ = goodbye.recv_timeout(FAREWELL);
     }
     process::exit(match mode {
-        Mode::OneShot => 1,
-        Mode::Scheduled => 0,
+        ProcessMode::OneShot => 1,
+        ProcessMode::Scheduled => 0,
     })
 }
 
-/// Well within the second that a stop may take.
+/// A stop may take a second; this is well below.
 const FAREWELL: Duration = Duration::from_millis(300);
 
-/// What the loop is asked to do. Asking twice before it is done is asking once.
+/// The requests to the loop. A repeated request counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
     /// Read the configuration again (SIGHUP).
@@ -88,16 +91,16 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Nothing is asked for.
+    /// True if there is no request.
     pub const NONE: Requests = Requests { reload: false, run_now: false };
 }
 
-/// Where requests wait until the loop takes them. Clones are the same one.
+/// Keeps requests until the loop takes them. Clones share one inbox.
 #[derive(Clone, Debug, Default)]
 pub struct Inbox(Arc<(Mutex<Requests>, Condvar)>);
 
 impl Inbox {
-    /// Adds to what is asked for and wakes the loop.
+    /// Adds requests and wakes the loop.
     pub fn request(&self, more: Requests) {
         let (pending, changed) = &*self.0;
         let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,7 +109,7 @@ impl Inbox {
         changed.notify_all();
     }
 
-    /// Waits until something is asked for, at most `timeout`, and takes it.
+    /// Waits for a request, at most `timeout`, and takes it.
     pub fn wait(&self, timeout: Duration) -> Requests {
         let (pending, changed) = &*self.0;
         let pending = pending.lock().unwrap_or_else(PoisonError::into_inner);

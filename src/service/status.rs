@@ -1,9 +1,10 @@
-//! The status socket, both ends of it: the listener that answers `Ok\n` or `Err\n`, and `--status`,
+//! Both ends of the status socket: the listener that answers `Ok\n` or `Err\n`, and `--status`,
 //! which asks.
 //!
-//! A monitoring system, a load balancer or an attacker may connect as often as they like. One
-//! thread takes a connection, answers without having read anything, closes it and takes the next:
-//! nothing is kept for a client, and none can make another one, or the run, wait.
+//! Scope: one answer for each connection. A monitoring system, a load balancer or an attacker may
+//! connect at any rate. One thread accepts a connection, answers without reading, closes it, and
+//! accepts the next. It keeps nothing for a client, so no client can make another client or the run
+//! wait.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::health::{Condition, Health};
 
-/// The listener. It answers until it is dropped; then the address is free again.
+/// The listener. It answers until it is dropped, which frees the address.
 #[derive(Debug)]
 pub struct StatusListener {
     address: SocketAddr,
@@ -27,7 +28,7 @@ impl StatusListener {
     /// Binds the address and answers on it from a thread of its own.
     ///
     /// # Errors
-    /// The address cannot be bound: at the start of the service that ends it with exit code 1.
+    /// The address cannot be bound. At its start, the service then ends with exit code 1.
     pub fn start(bind: SocketAddr, health: Health) -> Result<StatusListener, StatusError> {
         let failed = |source| StatusError { bind, source };
         let listener = TcpListener::bind(bind).map_err(failed)?;
@@ -41,7 +42,7 @@ impl StatusListener {
         Ok(StatusListener { address, stop, thread: Some(thread) })
     }
 
-    /// Where it listens: the port is known here even if 0 was asked for.
+    /// The address that it listens on, with the real port if `bind` had port 0.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -50,11 +51,11 @@ impl StatusListener {
 impl Drop for StatusListener {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // accept() knows no other way to be woken. If this fails its queue is full and it wakes by
-        // itself, but that is not worth waiting for.
+        // Only a connection wakes accept(). If connecting fails, the queue is full and accept()
+        // wakes by itself, but then the thread is not joined.
         let woken = TcpStream::connect_timeout(&reachable(self.address), ASK_TIMEOUT).is_ok();
         if let Some(thread) = self.thread.take().filter(|_| woken) {
-            // It only fails if the thread panicked, and then it is gone as well.
+            // Fails only if the thread panicked, so the thread is gone, too.
             let _ = thread.join();
         }
     }
@@ -67,9 +68,9 @@ fn serve(listener: &TcpListener, health: &Health, stop: &AtomicBool) {
             return;
         }
         match accepted {
-            // A client that is gone already is no concern of ours.
+            // A client that has gone does not matter.
             Ok((stream, _)) => drop(answer(stream, health.condition(Instant::now()))),
-            // Out of file descriptors, most likely: the connection stays in the queue, so accept()
+            // Probably out of file descriptors. The connection stays in the queue, so accept()
             // would return at once, again and again.
             Err(error)
                 if !matches!(
@@ -87,14 +88,14 @@ fn serve(listener: &TcpListener, health: &Health, stop: &AtomicBool) {
 /// Pause after a failed accept().
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers one client and closes. Nothing in here can block: the few bytes fit into any send
-/// buffer.
+/// Answers one client and closes the connection. It cannot block, because the few bytes fit into
+/// any send buffer.
 fn answer(mut stream: TcpStream, condition: Condition) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     stream.write_all(if condition == Condition::Good { OK } else { ERR })?;
-    // Closing with unread data resets the connection, which may cost the client its answer. So the
-    // end of the answer goes out first, and what the client has sent by now (an HTTP health check
-    // does send something) is read and thrown away, up to a limit.
+    // Closing with unread data resets the connection, and the client may lose its answer. So the
+    // end of the answer goes out first. Then the bytes that the client has sent, such as an HTTP
+    // health check, are read and dropped, up to a limit.
     stream.shutdown(Shutdown::Write)?;
     let mut sent = [0; 1024];
     for _ in 0..16 {
@@ -112,9 +113,9 @@ const ERR: &[u8] = b"Err\n";
 /// The address cannot be bound.
 #[derive(Debug)]
 pub struct StatusError {
-    /// As configured.
+    /// The address as configured.
     pub bind: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub source: io::Error,
 }
 
@@ -140,24 +141,24 @@ impl std::error::Error for StatusError {
     }
 }
 
-/// What `--status` prints and returns, as a Nagios plugin does.
+/// The output and the exit code of `--status`, in the form of a Nagios plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// 0 OK, 2 CRITICAL, 3 UNKNOWN.
     pub exit_code: u8,
-    /// One line for stdout, without its end.
+    /// One line for stdout, without its line break.
     pub line: String,
 }
 
 impl Probe {
-    /// Whoever cannot even ask says so with this.
+    /// UNKNOWN, because `--status` cannot even ask.
     pub fn unknown(reason: impl fmt::Display) -> Probe {
         Probe { exit_code: 3, line: format!("UNKNOWN - {reason}") }
     }
 }
 
-/// Asks the listener at `status_bind`; where that is all addresses, the loopback one. `timeout` is
-/// for connecting, and again for the answer.
+/// Asks the listener at `status_bind`, or at the loopback address if that is all addresses.
+/// `timeout` applies to connecting and again to the answer.
 pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
     let address = reachable(status_bind);
     match ask_address(address, timeout) {
@@ -173,14 +174,14 @@ pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
     }
 }
 
-/// What `--status` waits: shorter than a monitoring system does.
+/// Time-out of `--status`: shorter than that of a monitoring system.
 pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn ask_address(address: SocketAddr, timeout: Duration) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     let asked = Instant::now();
     let mut answer = Vec::new();
-    // One byte more than the longest answer: enough to tell that it is another one.
+    // One byte more than the longest answer is enough to detect another answer.
     while answer.len() <= ERR.len() {
         let left = timeout.saturating_sub(asked.elapsed());
         if left.is_zero() {
@@ -192,7 +193,7 @@ fn ask_address(address: SocketAddr, timeout: Duration) -> io::Result<Vec<u8>> {
             Ok(0) => break,
             Ok(length) => answer.extend_from_slice(buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // How Linux spells a read time-out.
+            // Linux reports a read time-out like this.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(ErrorKind::TimedOut.into());
             }
@@ -202,7 +203,8 @@ fn ask_address(address: SocketAddr, timeout: Duration) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Listening on all addresses includes the loopback one, and 0.0.0.0 is nothing to connect to.
+/// The address to connect to. A listener on all addresses includes the loopback one, and nobody can
+/// connect to 0.0.0.0.
 fn reachable(bind: SocketAddr) -> SocketAddr {
     let ip = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -216,8 +218,8 @@ fn reachable(bind: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
-    /// A reset after the answer would cost some systems' clients the answer; Linux only shows it to
-    /// one that writes once more.
+    /// On some systems a reset after the answer costs the client its answer. Linux shows the reset
+    /// only to a client that writes once more.
     #[test]
     fn what_a_client_has_sent_does_not_make_the_end_a_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,13 +1,13 @@
-//! The loop of `--schedule`: a run at the start, then by the expression, until a signal ends the
-//! process.
+//! The loop of `--schedule`: one run at the start, then by the cron expression, until a signal ends
+//! the process.
 //!
-//! Runs happen one after the other on the thread that called [`Supervisor::supervise`]. What a run
-//! is, and how configuration is read, are closures; time comes from a [`Clock`], so that a day with
-//! all its mishaps takes no time to test.
+//! Scope: when to run. Runs follow one another on the thread that called [`Supervisor::supervise`].
+//! Closures make a run and read the configuration, and a [`Clock`] gives the time. So a test of a
+//! day with all its mishaps takes no time.
 //!
-//! The expression speaks of the wall clock, which may step. Hence the loop never waits long without
-//! looking at it: set forward over one or more times to run, it runs once; set back, it goes on
-//! from the new time. How old the last run is, is measured with the monotonic clock.
+//! The expression uses the wall clock, which may step. So the loop reads that clock often. If it is
+//! set forward over several times to run, the loop runs once. If it is set back, the loop continues
+//! from the new time. The age of the last run is measured with the monotonic clock.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,31 +22,31 @@ use super::signals::Requests;
 use crate::schedule::CronSchedule;
 use crate::text::utc;
 
-/// What the configuration says about when to run.
+/// The part of the configuration that decides when to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// When a run starts.
     pub schedule: CronSchedule,
-    /// When one starts that ignores the cookie.
+    /// When a run starts that ignores the cookie.
     pub full_refresh_schedule: Option<CronSchedule>,
-    /// The sum of a run's own time-outs: what its status may be late by, and how long it may go
-    /// without a sign of life.
+    /// The sum of a run's time-outs. Its status may be late by this time, and it may go without a
+    /// sign of life for this time.
     pub time_outs: Duration,
 }
 
-/// What kind of run is due.
+/// The kind of run that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunKind {
-    /// Ignore the cookie.
+    /// The run ignores the cookie.
     pub full: bool,
 }
 
 /// The surroundings of the loop.
 #[derive(Clone, Copy, Debug)]
 pub struct Supervisor<'a, C> {
-    /// Where time comes from.
+    /// Gives the time.
     pub clock: &'a C,
-    /// Where the verdicts are recorded.
+    /// Records the verdicts.
     pub health: &'a Health,
     /// systemd, if any.
     pub notifier: &'a Notifier,
@@ -55,13 +55,14 @@ pub struct Supervisor<'a, C> {
 impl<C: Clock> Supervisor<'_, C> {
     /// Makes runs until `wait` returns `None`.
     ///
-    /// - `worker` is handed to `run` and `reload`: the configuration and whatever else they share.
-    /// - `wait` waits for at most the time given and returns what was asked for meanwhile: see
+    /// - `worker` is passed to `run` and `reload`: the configuration and everything else that they
+    ///   share.
+    /// - `wait` waits for at most the given time and returns the requests of that time; see
     ///   [`super::signals::Inbox::wait`].
-    /// - `run` makes a run, logs how it went, and calls [`Health::progress`] on the way. If it
+    /// - `run` makes a run, logs its result, and calls [`Health::progress`] on the way. If it
     ///   panics, that run has failed.
-    /// - `reload` reads and validates the configuration again; on an error `worker` must be as it
-    ///   was. The error is logged here.
+    /// - `reload` reads and validates the configuration again. On an error it must leave `worker`
+    ///   as it was. This function logs the error.
     pub fn supervise<W>(
         &self,
         worker: &mut W,
@@ -98,7 +99,7 @@ impl<C: Clock> Supervisor<'_, C> {
             log::error!("the run ended in a panic, which is a defect of this program: please report it; the service goes on");
             Verdict::Failed
         });
-        // Times to run that passed meanwhile are not made up for.
+        // Times to run that passed during the run are skipped.
         timetable.advance(self.wall());
         let now = self.clock.now();
         timetable.ran(kind, verdict, now);
@@ -141,19 +142,19 @@ impl<C: Clock> Supervisor<'_, C> {
     }
 }
 
-/// The wall clock is looked at this often at least, because it may have been set.
+/// Maximum time between two looks at the wall clock, because somebody may set it.
 /// [`super::health::LOOP_PATIENCE`] is longer.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// When to run, by the wall clock.
+/// The times to run, by the wall clock.
 #[derive(Debug)]
 struct Timetable {
     settings: Timing,
-    /// The wall clock when it was last looked at: what fires up to here is dealt with.
+    /// The wall clock at the last look. Every time up to here is handled.
     seen: DateTime<Utc>,
-    /// A full refresh is due: it stays so until one gets through.
+    /// True if a full refresh is due. It stays true until one succeeds.
     full_due: bool,
-    /// When the last run ended that says how things are: monotonic, and by the wall clock.
+    /// The end of the last run that had the lock: monotonic, and by the wall clock.
     ended: Option<(Instant, DateTime<Utc>)>,
 }
 
@@ -162,8 +163,8 @@ impl Timetable {
         Timetable { settings, seen: wall, full_due: false, ended: None }
     }
 
-    /// Takes notice of the time; true when something fired since it was last done. After the clock
-    /// was set back that is counted from the new time.
+    /// Moves the clock on. True if a schedule fired since the last call. If the clock was set back,
+    /// counting starts at the new time.
     fn advance(&mut self, wall: DateTime<Utc>) -> bool {
         let seen = std::mem::replace(&mut self.seen, wall);
         let fired =
@@ -197,8 +198,8 @@ impl Timetable {
         self.next().map_or(LONGEST_WAIT, |next| span(self.seen, next).min(LONGEST_WAIT))
     }
 
-    /// Until when the last run may be called recent: two periods from its end, that is until the
-    /// time after the next, and what the runs then may take.
+    /// The end of the time in which the last run counts as recent: two periods after its end, plus
+    /// the time that the runs then may take.
     fn good_until(&self) -> Option<Instant> {
         let (ended, wall) = self.ended?;
         let schedule = &self.settings.schedule;
@@ -210,7 +211,7 @@ impl Timetable {
         Some(ended.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(ended))
     }
 
-    /// For `systemctl status`.
+    /// The text for `systemctl status`.
     fn outlook(&self, news: impl fmt::Display) -> String {
         match self.next() {
             Some(next) => format!("{news}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::guard::{Loss, Lost, allowed_losses};
+use super::guard::{AttributeLoss, Lost, allowed_losses};
 use crate::content::changeset::Kind;
 use crate::content::shown::{Mask, Role};
 use crate::kanidm::known::{Memberships, Shown};
@@ -19,7 +19,7 @@ use crate::mapping::Content;
 use crate::mapping::shown::MEMBER_KEY;
 
 /// The losses of a full refresh, for each attribute.
-pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
+pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<AttributeLoss> {
     let mut now: HashMap<Uuid, Option<(Kind, Mask)>> =
         before.holders.values().flat_map(Holders::sample).map(|uuid| (uuid, None)).collect();
     for (uuid, kind, mask) in content.shown() {
@@ -40,13 +40,13 @@ pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<Loss> {
 }
 
 /// The loss of one attribute by every entry that had it.
-pub fn loss_of_all(role: &Role, before: &Shown) -> Loss {
+pub fn loss_of_all(role: &Role, before: &Shown) -> AttributeLoss {
     let had = before.holders.get(&role.stored()).map_or(0, Holders::count);
     loss_of(role, Lost { had, lost: had })
 }
 
-fn loss_of(role: &Role, lost: Lost) -> Loss {
-    Loss { kind: role.kind, attribute: role.attribute.clone(), key: role.key, lost }
+fn loss_of(role: &Role, lost: Lost) -> AttributeLoss {
+    AttributeLoss { kind: role.kind, attribute: role.attribute.clone(), key: role.key, lost }
 }
 
 /// Attributes that entries had and that no entry of an increment shows. The caller searches the

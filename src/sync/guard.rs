@@ -84,7 +84,7 @@ pub struct Plan {
     /// Deletions by kind; one share if the kinds are not known.
     pub shares: Vec<Share>,
     /// Attributes that entries would lose.
-    pub losses: Vec<Loss>,
+    pub losses: Vec<AttributeLoss>,
     /// Lock attributes that the directory hides, each with the number of persons that it locked.
     pub hidden_locks: Vec<(String, u64)>,
     /// Memberships that would no longer resolve, if any.
@@ -117,8 +117,8 @@ pub struct Lost {
 
 /// An attribute that entries had and would lose.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Whether persons or groups lose it.
+pub struct AttributeLoss {
+    /// Persons or groups.
     pub kind: Kind,
     /// The attribute as configured.
     pub attribute: String,
@@ -186,7 +186,7 @@ pub enum GuardReason {
     /// More entries than allowed would lose an attribute.
     Attribute {
         /// The attribute and the numbers.
-        loss: Loss,
+        loss: AttributeLoss,
         /// Maximum number allowed.
         allowed: u64,
     },
@@ -293,7 +293,7 @@ impl GuardRefusal {
     }
 }
 
-impl fmt::Display for Loss {
+impl fmt::Display for AttributeLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (lost, had, entries) = (
             thousands(self.lost.lost),
@@ -486,7 +486,7 @@ mod tests {
             (u64::MAX, u64::MAX, false),
         ] {
             let lost = Lost { had, lost };
-            let loss = Loss {
+            let loss = AttributeLoss {
                 kind: Kind::Person,
                 attribute: "mail".to_owned(),
                 key: "person_attr_mail",
@@ -526,7 +526,7 @@ mod tests {
                 named,
                 ..share(Some(Kind::Person), Deletions::About(1500), Some(2000))
             }],
-            losses: vec![Loss {
+            losses: vec![AttributeLoss {
                 kind: Kind::Person,
                 attribute: "userpassword".to_owned(),
                 key: "person_attr_password",

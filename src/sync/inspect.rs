@@ -131,7 +131,8 @@ fn hides_persons(
     Ok(hidden > allowed_losses(known.persons.count(), config.max_delete_percent))
 }
 
-/// True if slapd is older than an earlier run has read. slapd reports that only when it has changes.
+/// True if slapd is older than an earlier run has read. slapd itself reports that only with
+/// changes.
 fn lags(directory: &mut Directory, start: &Start) -> Result<bool, DirectoryError> {
     let Some(stored) =
         start.cookie.as_ref().filter(|cookie| Cookie::parse(cookie).snapshot().is_some())

@@ -27,12 +27,12 @@ pub struct Listing {
     /// The same for the next run to compare with.
     pub buckets: Buckets,
     /// The difference to the run before.
-    pub change: Change,
+    pub change: ListingChange,
 }
 
 /// How a listing differs from the one before.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum ListingChange {
     /// No entry came or left.
     None,
     /// Entries came or left. Those that came are among these.
@@ -59,16 +59,16 @@ pub fn list(
     }
     let matching = matching(directory, &config.base_dn, &config.filter)?;
     let change = match before.map(|before| before.changed(&matching)) {
-        _ if full => Change::Among(matching.clone()),
-        None => Change::TooMuch(format!(
+        _ if full => ListingChange::Among(matching.clone()),
+        None => ListingChange::TooMuch(format!(
             "the last run did not note who matched {}",
             computed.join(", ")
         )),
-        Some(None) => Change::None,
-        Some(Some(among)) if among.len() > MANY.max(matching.len() / 2) => Change::TooMuch(
+        Some(None) => ListingChange::None,
+        Some(Some(among)) if among.len() > MANY.max(matching.len() / 2) => ListingChange::TooMuch(
             format!("many entries have come into the filter on {}", computed.join(", ")),
         ),
-        Some(Some(among)) => Change::Among(among),
+        Some(Some(among)) => ListingChange::Among(among),
     };
     Ok(Some(Listing { buckets: Buckets::of(&matching), matching, change }))
 }

@@ -1,4 +1,6 @@
-//! What a run reports while it reads. A progress display and the dump of `--proto-dump` listen.
+//! The steps of a reading, for observers: a progress display, and the dump of `--proto-dump`.
+//!
+//! Scope: the type of a step and of an observer.
 
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
@@ -12,5 +14,5 @@ pub enum ReadStep<'a> {
     StartedOver,
 }
 
-/// The run calls it with each step.
+/// Called with each step.
 pub type Observer<'o> = dyn FnMut(ReadStep<'_>) + 'o;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use ldap_content_sync::sync_session::{Cookie, NextCookie, Provider, RefreshOutcome};
 
 use super::inspect;
-use super::listing::{self, Change, Listing};
+use super::listing::{self, Listing, ListingChange};
 use super::lookup::Lookup;
 use super::observe::{Observer, ReadStep};
 use super::report::ReadMode;
@@ -276,7 +276,7 @@ impl<'a> Attempt<'a> {
         let Some(listing) = listing::list(self.directory, config, before, full)? else {
             return Ok(None);
         };
-        if let Change::TooMuch(reason) = listing.change {
+        if let ListingChange::TooMuch(reason) = listing.change {
             info!("reading everything: {reason}");
             return Err(NoReading::StartOver(StartOver::FilterChanged(reason)));
         }
@@ -419,7 +419,7 @@ fn take_listing(
 ) -> Result<Vec<Uuid>, DirectoryError> {
     let gone: Vec<Uuid> =
         mapper.received().filter(|uuid| listing.matching.binary_search(uuid).is_err()).collect();
-    if let Change::Among(among) = &listing.change {
+    if let ListingChange::Among(among) = &listing.change {
         let came: Vec<Uuid> = among.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
         if !came.is_empty() {
             debug!("reading {} entries that may have come into the filter", came.len());
@@ -427,7 +427,7 @@ fn take_listing(
         }
     }
     // A server that does not follow the attribute has a wrong present set, too.
-    if listing.change != Change::None || outcome.present.is_some() {
+    if listing.change != ListingChange::None || outcome.present.is_some() {
         outcome.present = Some(listing.matching.clone());
     }
     Ok(gone)
@@ -488,8 +488,8 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None }
 }
 
-/// Completes an incremental refresh: reads held entries again, groups that name a changed entry, and
-/// the names of members. Returns the entries that only these searches returned.
+/// Completes an incremental refresh: reads held entries, groups that name a changed entry, and the
+/// names of members. Returns the entries that only these searches returned.
 fn complete(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::attributes;
 use super::estimate;
-use super::guard::{self, Deletions, GuardRefusal, Loss, Plan, Share};
+use super::guard::{self, AttributeLoss, Deletions, GuardRefusal, Plan, Share};
 use super::listing;
 use super::lookup::Lookup;
 use super::observe::Observer;
@@ -49,7 +49,7 @@ pub struct Job<'a> {
     pub config: &'a SyncConfig,
     /// The fingerprint of every setting that shapes the content.
     pub fingerprint: &'a str,
-    /// Whether the run ignores the cookie, and who asked for it.
+    /// The reason to ignore the cookie, if any.
     pub full_refresh: FullRefresh,
     /// The deletion guard only warns.
     pub accept_deletes: bool,
@@ -173,7 +173,7 @@ fn guard(
     directory: &mut Directory,
 ) -> Result<Deletions, RunError> {
     let plan = plan(job, start, reading);
-    let vanished: Vec<Loss> =
+    let vanished: Vec<AttributeLoss> =
         plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
     let deletions = plan
         .shares
@@ -470,8 +470,8 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
                 let gone = match retention {
                     Retention::Ignore => Vec::new(),
                     Retention::Delete(uuids) => uuids.clone(),
-                    // A present phase also lists entries that were never sent. That does not make
-                    // them known.
+                    // A present phase also lists entries that were never sent. Its list does not
+                    // make them known.
                     Retention::Retain(uuids) => old.named_missing_from(uuids, usize::MAX),
                 };
                 old.updated(gone, written)

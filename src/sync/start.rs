@@ -11,7 +11,7 @@ use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
 
-/// Who asks to ignore the cookie.
+/// The one who asks to ignore the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FullRefresh {
     /// Nobody.
