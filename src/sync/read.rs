@@ -1,8 +1,7 @@
 //! Reading the directory: the refresh, then the searches that complete it.
 //!
 //! Scope: the order of the steps, and the reasons to start over. [`crate::directory`] speaks the
-//! protocol, [`crate::mapping`] knows the rules of an entry, and [`super::inspect`] checks the
-//! result.
+//! protocol, [`crate::mapping`] knows the rules of an entry, and `inspect` checks the result.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -219,7 +218,8 @@ impl<'a> Attempt<'a> {
         let matched = self.follow_filter(&mut mapper, &mut outcome, &mut void, &mut observer)?;
         let mut earlier = Earlier::default();
         if !self.is_full() {
-            earlier = self.earlier(&mut mapper, &outcome, matched.is_some(), &mut observer)?;
+            earlier =
+                self.complete_increment(&mut mapper, &outcome, matched.is_some(), &mut observer)?;
             come_back(&mut outcome, &mapper, &void);
         }
         void.append(&mut earlier.later);
@@ -287,7 +287,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Completes an incremental refresh, and looks at the entries of earlier runs again.
-    fn earlier(
+    fn complete_increment(
         &mut self,
         mapper: &mut Mapper<'_>,
         outcome: &RefreshOutcome,
@@ -302,7 +302,7 @@ impl<'a> Attempt<'a> {
         let (contested, contested_values) = still_contested(&mut self.lookup(), &sent)?;
         let is_named = |uuid: &Uuid| contested.iter().any(|entry| entry.sync_uuid == *uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
-        let completed = complete(&mut self.lookup(), mapper, &read_again, observer)?;
+        let completed = complete_refresh(&mut self.lookup(), mapper, &read_again, observer)?;
         let unchanged: Vec<Uuid> = start
             .dropped
             .iter()
@@ -490,7 +490,7 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
 
 /// Completes an incremental refresh: reads held entries, groups that name a changed entry, and the
 /// names of members. Returns the entries that only these searches returned.
-fn complete(
+fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
     held: &[Uuid],
