@@ -529,7 +529,7 @@ impl<'c> Mapper<'c> {
     }
 }
 
-/// True if the DN is longer than Kanidm can take, so no copy is kept.
+/// True if the DN is longer than a server accepts. The run keeps no copy of such a DN.
 fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
     entry.dn().len() > rules::MEMBER_DN_LENGTH
         || entry.oversized().is_some_and(|oversized| oversized.without_name)

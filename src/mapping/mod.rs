@@ -58,7 +58,7 @@ pub struct Content {
     pub members_out_of_scope: u64,
     /// The first [`OUT_OF_SCOPE_LISTED`] of them, for the debug log.
     pub out_of_scope: Vec<OutOfScope>,
-    /// Mail addresses that a person in `changes` did not get because another entry has them.
+    /// Mail addresses that a person in `changes` did not get because another entry came first.
     pub claimed: Vec<Claimed>,
     /// Entries in `changes` without a value that another entry has. If the other entry gives it up,
     /// no server reports that. So the next run reads these entries again.

@@ -29,8 +29,8 @@ use crate::mapping::{
     Changed, Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper,
 };
 
-/// Maximum re-reads while 389 keeps changing during an incremental run. Later changes wait for the
-/// next run.
+/// Maximum attempts of an incremental run while 389 keeps changing. Later changes wait for the next
+/// run.
 const MOST_ROUNDS: usize = 3;
 
 /// The mapped answer of the directory.
