@@ -4,7 +4,7 @@
 //! does not matter.
 //!
 //! An expression means the same as in the Rust `cron` crate, which Kanidm's own sync tool uses. The
-//! test `tests/schedule_differential.rs` compares both. The fields are `sec min hour day-of-month
+//! test `tests/service/schedule_differential.rs` compares both. The fields are `sec min hour day-of-month
 //! month day-of-week [year]`. Sunday is 1, and the years are 1970 to 2100. **Both day-of-month and
 //! day-of-week must match**; in Unix cron either is enough.
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::trouble::Trouble;
+use crate::support::trouble::Trouble;
 
 /// Stands for an entry: its values are made of it, and so is its UUID.
 pub type Label = u16;

@@ -2,7 +2,7 @@
 
 use crate::course::{Broken, Change, Course, Event, Label, Run, ServerKind, Value};
 use crate::directory::{HIDEABLE, JUNK, OUTSIDE};
-use crate::trouble::Trouble;
+use crate::support::trouble::Trouble;
 
 /// SplitMix64: small, and the same on every machine.
 struct Random(u64);

@@ -14,8 +14,8 @@ use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::model::Model;
 use crate::support::kanidm::{KanidmEntry, KanidmServer, Mail};
+use crate::support::model::Model;
 
 /// A Kanidm that can be looked into.
 pub trait Kanidm: SyncServer {
@@ -29,7 +29,7 @@ pub trait Kanidm: SyncServer {
 
 impl Kanidm for Model {
     fn entries(&mut self) -> Vec<KanidmEntry> {
-        let entry = |(uuid, entry): (&Uuid, &crate::model::Entry)| {
+        let entry = |(uuid, entry): (&Uuid, &crate::support::model::Entry)| {
             let text = |name: &str| entry.text(name).map(str::to_owned);
             let mail = |m: &Value| Mail {
                 primary: m["primary"] == true,
@@ -69,7 +69,7 @@ impl Kanidm for Model {
     }
 }
 
-fn mails(entry: &crate::model::Entry) -> impl Iterator<Item = &Value> {
+fn mails(entry: &crate::support::model::Entry) -> impl Iterator<Item = &Value> {
     entry.attributes.get("mail").and_then(Value::as_array).into_iter().flatten()
 }
 

@@ -12,28 +12,17 @@
 //! default ones. A course that fails is shrunk and printed as a line for `regressions.jsonl`, whose
 //! lines run every time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests say what they expect by failing"
-)]
+#[path = "../support/mod.rs"]
+mod support;
 
 mod course;
 mod directory;
 mod draw;
 mod kanidm;
-#[allow(dead_code, reason = "what the upload tests look at besides")]
-#[path = "../support/model.rs"]
-mod model;
 mod oracle;
 mod play;
 mod server;
 mod shrink;
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/trouble.rs"]
-mod trouble;
 
 use std::ops::Range;
 

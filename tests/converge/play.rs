@@ -15,12 +15,12 @@ use uuid::Uuid;
 use crate::course::{Change, Course, Event, Label, Run};
 use crate::directory::{BASE, Directory, HIDEABLE};
 use crate::kanidm::Kanidm;
-use crate::model::Model;
 use crate::oracle::{FILTERS, POLICIES, Wanted, compare, let_in};
 use crate::server::Server;
 use crate::support::expect::{Expected, held_by_kanidm};
+use crate::support::model::Model;
 use crate::support::temp::TempDir;
-use crate::trouble::{TestClock, Troubled};
+use crate::support::trouble::{TestClock, Troubled};
 
 /// A label that no drawn one reaches.
 const UNUSED: Label = 1_500;

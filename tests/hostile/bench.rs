@@ -10,14 +10,14 @@ use kanidm_ldap_sync::sync::run::{self, Job, Outcome, RunError};
 use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
 
-use crate::model::{Entry, Model};
+use crate::support::model::{Entry, Model};
 use crate::support::peer::{
     Link, Peer, SLAPD, bind_response, done, entry, id_set, sync_done, sync_entry,
 };
 use crate::support::pki::Pki;
 use crate::support::temp::TempDir;
 use crate::support::tool::ConfigText;
-use crate::trouble::TestClock;
+use crate::support::trouble::TestClock;
 
 /// No healthy conversation takes so long, be the machine ever so busy.
 const AMPLE: Duration = Duration::from_secs(30);

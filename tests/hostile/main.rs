@@ -2,26 +2,12 @@
 //! clear error or in the correct content. Never in a panic, a hang, or a deletion that nobody asked
 //! for.
 //!
-//! What ends a run at each *step* with which words is shown elsewhere: `directory_failures.rs`,
-//! `failures_directory.rs`, `kanidm_client.rs`, `failures_kanidm.rs`. Here a conversation is spoilt
-//! at every message, and within it.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test says what it expects by failing"
-)]
+//! Other programs check which words end a run at each *step*: `directory/failures.rs`,
+//! `sync/failures_directory.rs`, `upload/kanidm_client.rs`, `sync/failures_kanidm.rs`. This one
+//! spoils a conversation at every message, and within it.
 
 #[path = "../support/mod.rs"]
 mod support;
-
-#[allow(dead_code, reason = "made for uploads")]
-#[path = "../support/model.rs"]
-mod model;
-#[allow(dead_code, reason = "made for uploads: only its clock is of use here")]
-#[path = "../support/trouble.rs"]
-mod trouble;
 
 mod answers;
 mod bench;

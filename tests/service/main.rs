@@ -2,13 +2,6 @@
 //! Kanidm engine, its status socket in every state, its signals at every stage, its log. What hangs
 //! here hangs for as long as the test wants it to; nothing waits for a fixed time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test says what it expects by failing"
-)]
-
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -16,6 +9,11 @@ mod hangs;
 mod load;
 mod output;
 mod reload;
+mod schedule_differential;
+mod schedule_parse;
 mod service;
+mod signals;
 mod states;
+mod status_socket;
 mod stops;
+mod supervise;

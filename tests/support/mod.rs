@@ -6,13 +6,7 @@
 //! process id when it goes out of scope, and by `tests/lab/supervise.sh` should the test itself be
 //! killed. Nothing is shared, so tests run in parallel and in any order.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "each test uses a part, and says what it expects by failing"
-)]
+#![allow(dead_code, reason = "each program uses a part")]
 
 pub mod changes;
 pub mod debian_slapd;
@@ -25,6 +19,7 @@ pub mod guide;
 pub mod kanidm;
 pub mod kanidms_tool;
 pub mod ldap;
+pub mod model;
 pub mod peer;
 pub mod pki;
 pub mod ports;
@@ -37,5 +32,6 @@ pub mod server_tls;
 pub mod slapd;
 pub mod temp;
 pub mod tool;
+pub mod trouble;
 pub mod web;
 pub mod world;

@@ -12,8 +12,8 @@ use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, Upload, UploadError, upload
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, RUN, add_group, add_person, done, id, limits, person};
-use crate::model::Model;
-use crate::trouble::{TestClock, Trouble, Troubled};
+use crate::support::model::Model;
+use crate::support::trouble::{TestClock, Trouble, Troubled};
 
 /// A Kanidm that is active and holds these persons.
 pub fn active(persons: &[Account]) -> Model {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::basics::{active, names, stored};
 use crate::jobs::{Account, Job, add_group, add_person, id, person};
-use crate::model::Model;
-use crate::trouble::{Trouble, Troubled};
+use crate::support::model::Model;
+use crate::support::trouble::{Trouble, Troubled};
 
 const OUTSIDE: &str = "outside of this sync account";
 

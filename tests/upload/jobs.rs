@@ -16,7 +16,7 @@ use kanidm_ldap_sync::upload::{
 };
 use uuid::Uuid;
 
-use crate::trouble::TestClock;
+use crate::support::trouble::TestClock;
 
 pub const RUN: Uuid = Uuid::from_u128(0x5ca1_ab1e_0000_4000_8000_0000_0000_0000);
 

@@ -1,25 +1,18 @@
-//! The upload: against a model of Kanidm, and against the real engine.
+//! Kanidm's side: the HTTP client, the upload against a model of Kanidm and against the real engine,
+//! and the test server around that engine.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests say what they expect by failing"
-)]
+#[path = "../support/mod.rs"]
+mod support;
 
 mod basics;
 mod engine;
 mod exchange;
 mod jobs;
+mod kanidm_client;
+mod kanidm_server;
 mod locks;
-#[path = "../support/model.rs"]
-mod model;
 mod outsiders;
 mod refused;
 mod search;
 mod sequences;
-#[path = "../support/mod.rs"]
-mod support;
-#[path = "../support/trouble.rs"]
-mod trouble;
 mod world;

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use crate::basics::{active, names, stored};
 use crate::exchange::{CHANGES, held, rotated};
 use crate::jobs::{Account, Job, add_group, add_person, id, limits, person};
-use crate::model::Model;
-use crate::trouble::Troubled;
+use crate::support::model::Model;
+use crate::support::trouble::Troubled;
 
 /// Names go round among `n`, and `k` more want names of Kanidm's own accounts.
 fn ring_and_locals(n: u32, k: u32) -> (Model, ChangeSet) {
@@ -201,7 +201,7 @@ fn entries_of_the_list_that_are_in_the_recycle_bin_hold_up_no_ring() {
     let (mut model, set) = ring_and_locals(12, 0);
     let mut listed = others(12);
     (1000..1020).for_each(|at| {
-        model.recycled.insert(id(at), crate::model::Entry::default());
+        model.recycled.insert(id(at), crate::support::model::Entry::default());
         listed.extend([id(at), id(at + 1000)]);
     });
     let report = Job { others: &listed, ..Job::new(&set) }.run(&mut model).unwrap();

@@ -9,8 +9,8 @@ use kanidm_ldap_sync::upload::UploadError;
 
 use crate::basics::active;
 use crate::jobs::{Job, add_person, id, limits, person};
-use crate::model::{Entry, Model};
-use crate::trouble::{Trouble, Troubled};
+use crate::support::model::{Entry, Model};
+use crate::support::trouble::{Trouble, Troubled};
 
 fn persons(numbers: impl IntoIterator<Item = u32>) -> ChangeSet {
     let mut set = ChangeSet::default();

@@ -19,8 +19,8 @@ use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, Upload, UploadReport, upload};
 use uuid::Uuid;
 
-use crate::model::Model;
-use crate::trouble::{TestClock, Trouble, Troubled};
+use crate::support::model::Model;
+use crate::support::trouble::{TestClock, Trouble, Troubled};
 use crate::world::{Seen, World};
 
 /// SplitMix64: small, and the same on every machine.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use uuid::Uuid;
 
-use crate::model::Model;
+use crate::support::model::Model;
 
 /// What matters of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub trait World: SyncServer {
 
 impl World for Model {
     fn content(&mut self) -> BTreeMap<Uuid, Seen> {
-        let seen = |entry: &crate::model::Entry| Seen {
+        let seen = |entry: &crate::support::model::Entry| Seen {
             name: entry.text("name").map(str::to_owned),
             external_id: entry.external_id.clone(),
             mail: entry

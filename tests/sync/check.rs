@@ -1,0 +1,376 @@
+//! `--check` against real servers: each step passes or fails on a line of its own, what depends on
+//! a failed one is not tried, and nothing is sent.
+
+use std::net::TcpListener;
+
+use crate::support::kanidm::{KanidmServer, State};
+use crate::support::peer::{Link, Peer, sync_done, sync_entry};
+use crate::support::pki::Pki;
+use crate::support::seed::SUFFIX;
+use crate::support::server_tls::ServerTls;
+use crate::support::slapd::{Slapd, SlapdOptions};
+use crate::support::tool::{ConfigText, Outcome, Tool, run_command};
+use crate::support::world::{ACCOUNT, World};
+
+/// The steps in their order, as far as they are the same for every directory.
+const STEPS: [&str; 16] = [
+    "sync config",
+    "client config",
+    "directory, TLS files",
+    "directory, name resolution",
+    "directory, connection",
+    "directory, TLS",
+    "directory, bind",
+    "directory, content synchronisation",
+    "directory, base and right to synchronise",
+    "directory, filter and entries",
+    "Kanidm, TLS files",
+    "Kanidm, name resolution",
+    "Kanidm, connection",
+    "Kanidm, TLS",
+    "Kanidm, sync token",
+    "Kanidm, state",
+];
+
+fn check(tool: &Tool) -> Outcome {
+    run_command(tool.command().arg("--check").env("LC_ALL", "C.UTF-8"))
+}
+
+/// How each step went: `✓ ` and so on, in the order of [`STEPS`], other lines left out.
+fn marks(outcome: &Outcome) -> String {
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let of = |step: &str| {
+        let line = lines.iter().find_map(|line| {
+            let (mark, rest) = line.split_once(' ')?;
+            let is_step =
+                rest == step || rest.strip_prefix(step).is_some_and(|rest| rest.starts_with(": "));
+            (mark != "!" && is_step).then_some(mark)
+        });
+        line.unwrap_or("?")
+    };
+    STEPS.iter().map(|step| of(step)).collect()
+}
+
+#[track_caller]
+fn line<'o>(outcome: &'o Outcome, start: &str) -> &'o str {
+    outcome
+        .stdout
+        .lines()
+        .find(|line| line.starts_with(start))
+        .unwrap_or_else(|| panic!("no line {start:?} in\n{}", outcome.all()))
+}
+
+#[test]
+fn all_is_well_and_nothing_is_sent() {
+    let world = World::new(SlapdOptions::default());
+    world.kanidm.clear_log();
+    let outcome = check(&world.tool).expect_code(0);
+    assert_eq!(marks(&outcome), "✓✓✓✓✓✓✓✓✓✓✓✓✓✓✓✓", "{}", outcome.all());
+    assert_eq!(world.kanidm.state(ACCOUNT), State::Refresh);
+    assert!(world.kanidm.posts().is_empty());
+
+    assert!(line(&outcome, "✓ sync config").ends_with("ldap-sync, mode 0600"), "{}", outcome.all());
+    for step in ["✓ directory, TLS: ", "✓ Kanidm, TLS: "] {
+        let tls = line(&outcome, step);
+        assert!(
+            tls.starts_with(&format!(
+                "{step}issued by Test CA, for localhost, 127.0.0.1, ::1, valid until "
+            )),
+            "{tls}"
+        );
+        assert!(tls.ends_with(" days)"), "{tls}");
+    }
+    assert!(line(&outcome, "✓ directory, bind").ends_with(&format!(": as cn=sync,{SUFFIX}")));
+    assert!(line(&outcome, "✓ directory, content").ends_with("offered by OpenLDAP slapd"));
+    let count = world.directory().len();
+    let entries = line(&outcome, "✓ directory, filter and entries");
+    assert!(
+        entries.contains(&format!(": {count} match: "))
+            && entries.contains(", 1 held back, 0 skipped"),
+        "{entries}"
+    );
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("1 would be held back for uid: ")
+    );
+    assert!(
+        line(&outcome, "✓ Kanidm, state")
+            .contains("the next run reads everything: Kanidm has no state yet")
+    );
+    assert!(line(&outcome, "– syncprov-checkpoint").contains("cannot read cn=config"));
+
+    world.run(&[], 3);
+    let after = check(&world.tool).expect_code(0);
+    let state = line(&after, "✓ Kanidm, state");
+    assert!(state.contains("reads what has changed") && state.contains("; 1 held back"), "{state}");
+}
+
+#[test]
+fn in_other_locales_and_quietly() {
+    let world = World::new(SlapdOptions::default());
+    let ascii = run_command(world.tool.command().arg("--check").env("LC_ALL", "C")).expect_code(0);
+    assert!(ascii.stdout.is_ascii() || ascii.stdout.contains("zo"), "{}", ascii.stdout);
+    assert!(ascii.stdout.lines().all(|line| line.starts_with('[')), "{}", ascii.stdout);
+    line(&ascii, "[ok] directory, bind");
+    let quiet = run_command(world.tool.command().args(["--check", "--quiet"]).env("LC_ALL", "C"))
+        .expect_code(0);
+    assert!(
+        !quiet.stdout.is_empty() && quiet.stdout.lines().all(|line| line.starts_with("[note]")),
+        "{}",
+        quiet.stdout
+    );
+}
+
+#[test]
+fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
+    let world = World::new(SlapdOptions::default());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let other_ca = Pki::named("Another CA");
+    let set = |key: &str, value: &str| world.config.clone().set(key, value);
+    for (config, code, expected, remedy) in [
+        (set("ldap_ur", "x"), 2, "✗✓??????????????", "did you mean ldap_uri?"),
+        (
+            set("ldap_ca", "/nonexistent/ca.pem"),
+            1,
+            "✓✓✗–––––––✓✓✓✓✓✓",
+            "cannot read /nonexistent/ca.pem",
+        ),
+        (set("ldap_uri", "ldaps://host.invalid"), 1, "✓✓✓✗––––––✓✓✓✓✓✓", "name resolution"),
+        (
+            set("ldap_uri", &format!("ldaps://localhost:{closed}")),
+            1,
+            "✓✓✓✓✗–––––✓✓✓✓✓✓",
+            "is the server running",
+        ),
+        (
+            set("ldap_ca", other_ca.ca().to_str().unwrap()),
+            1,
+            "✓✓✓✓✓✗––––✓✓✓✓✓✓",
+            "add the CA to ldap_ca",
+        ),
+        (
+            set("ldap_sync_pw", "wrong"),
+            1,
+            "✓✓✓✓✓✓✗–––✓✓✓✓✓✓",
+            "check ldap_sync_dn and its password",
+        ),
+        (
+            set("ldap_sync_dn", &format!("cn=noright,{SUFFIX}")),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "read access to the base",
+        ),
+        (
+            set("ldap_sync_dn", &format!("cn=limited,{SUFFIX}")),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "size=unlimited",
+        ),
+        (
+            set("ldap_sync_base_dn", "dc=elsewhere"),
+            1,
+            "✓✓✓✓✓✓✓✓✗–✓✓✓✓✓✓",
+            "check ldap_sync_base_dn",
+        ),
+        (set("ldap_filter", "(uid=nobody)"), 1, "✓✓✓✓✓✓✓✓✓✗✓✓✓✓✓✓", "none matches (uid=nobody)"),
+        (set("ldap_filter", "(ou=*)"), 1, "✓✓✓✓✓✓✓✓✓✗✓✓✓✓✓✓", "check person_objectclass"),
+        (set("sync_token", "abc"), 1, "✓✓✓✓✓✓✓✓✓✓✓✓✓✓✗–", "generate-token"),
+    ] {
+        world.tool.write_sync_config(&config);
+        let outcome = check(&world.tool).expect_code(code);
+        assert_eq!(marks(&outcome), expected, "{remedy}\n{}", outcome.all());
+        assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
+    }
+    world.tool.write_sync_config(&world.config);
+    let client = || ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca());
+    for (client, code, expected, remedy) in [
+        (client().set("ca_path", 1), 2, "✓✗✓✓✓✓✓✓✓✓??????", "must be a string"),
+        (
+            client().set("ca_path", "/nonexistent/ca.pem"),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✗–––––",
+            "cannot read /nonexistent/ca.pem",
+        ),
+        (client().set("uri", "https://host.invalid"), 1, "✓✓✓✓✓✓✓✓✓✓✓✗––––", "check `uri`"),
+        (
+            client().set("uri", format!("https://localhost:{closed}")),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✓✓✗–––",
+            "check `uri`",
+        ),
+        (
+            client().set("ca_path", other_ca.ca().to_str().unwrap()),
+            1,
+            "✓✓✓✓✓✓✓✓✓✓✓✓✓✗––",
+            "check `ca_path`",
+        ),
+    ] {
+        world.tool.write_client_config(&client);
+        let outcome = check(&world.tool).expect_code(code);
+        assert_eq!(marks(&outcome), expected, "{remedy}\n{}", outcome.all());
+        assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
+    }
+    assert!(world.kanidm.posts().is_empty());
+}
+
+/// The names of the steps that a unix socket does not have are not in the list.
+#[test]
+fn over_a_unix_socket() {
+    let world = World::new(SlapdOptions::default());
+    let config = world
+        .config
+        .clone()
+        .set("ldap_uri", world.slapd.ldapi_uri())
+        .without("ldap_sync_dn")
+        .without("ldap_sync_pw");
+    world.tool.write_sync_config(&config.without("ldap_ca"));
+    let outcome = check(&world.tool).expect_code(0);
+    assert_eq!(marks(&outcome), "✓✓??✓?✓✓✓✓✓✓✓✓✓✓", "{}", outcome.all());
+    assert!(line(&outcome, "✓ directory, bind").ends_with("SASL EXTERNAL"));
+}
+
+#[test]
+fn what_works_and_could_be_better() {
+    let pki = Pki::new();
+    let options = SlapdOptions {
+        tls: Some(ServerTls::new(&pki, pki.expiring(5))),
+        // Its own configuration is another database, before the one of the content; who may read it
+        // is told of the checkpoint.
+        extra_global: format!("database config\naccess to * by dn.exact=\"cn=sync,{SUFFIX}\" read"),
+        ..SlapdOptions::default()
+    };
+    let mut world = World::new(options);
+    let outcome = check(&world.tool).expect_code(0);
+    assert!(
+        line(&outcome, "! directory, TLS").contains("expires in 5 days: renew it"),
+        "{}",
+        outcome.all()
+    );
+    assert_eq!(line(&outcome, "✓ syncprov-checkpoint"), "✓ syncprov-checkpoint: set");
+    let sparse = |options: &mut SlapdOptions| {
+        options.syncprov = false;
+        options.extra_database = "overlay syncprov".to_owned();
+        options.extra_global.insert_str(0, "moduleload syncprov\n");
+    };
+    world.slapd.reconfigure(sparse);
+    let outcome = check(&world.tool).expect_code(0);
+    let advice = line(&outcome, "! syncprov-checkpoint");
+    assert!(
+        advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 1"),
+        "{advice}"
+    );
+
+    world.tool.write_sync_config(&world.config.clone().set("ldap_verify_ca", false));
+    std::fs::set_permissions(
+        world.tool.sync_config(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
+    let outcome = check(&world.tool).expect_code(0);
+    assert!(line(&outcome, "✓ sync config").ends_with("mode 0644"));
+    let advice: Vec<&str> =
+        outcome.stdout.lines().filter(|line| line.starts_with("! sync config")).collect();
+    assert!(
+        advice.iter().any(|line| line.contains("chmod o-rw"))
+            && advice.iter().any(|line| line.contains("ldap_verify_ca")),
+        "{advice:?}"
+    );
+    assert!(
+        line(&outcome, "✓ directory, TLS:").ends_with("NOT verified, as configured"),
+        "{}",
+        outcome.all()
+    );
+}
+
+#[test]
+fn without_content_synchronisation() {
+    let slapd = Slapd::start(SlapdOptions { syncprov: false, ..SlapdOptions::default() });
+    let kanidm = KanidmServer::start();
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    let tool = Tool::new(
+        &ConfigText::for_slapd(&slapd).set("sync_token", token),
+        &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()),
+    );
+    let outcome = check(&tool).expect_code(1);
+    assert_eq!(marks(&outcome), "✓✓✓✓✓✓✓✗––✓✓✓✓✓✓", "{}", outcome.all());
+    assert!(line(&outcome, "✗").contains("add the overlay"));
+}
+
+/// A 389 Directory Server with one person who has all that is needed, and two who have not.
+fn ds389(link: &mut Link) {
+    link.begin(&[
+        ("vendorName", &["389 Project"]),
+        ("vendorVersion", &["389-Directory/2.3.1"]),
+        ("supportedControl", &["1.3.6.1.4.1.4203.1.9.1.1"]),
+    ]);
+    let refresh = link.request();
+    assert!(refresh.is_refresh());
+    let person = |n: u128, attributes: &[(&str, &[&str])]| {
+        let attributes: Vec<(&str, &[&str])> = [("objectClass", &["person"][..])]
+            .into_iter()
+            .chain(attributes.iter().copied())
+            .collect();
+        sync_entry(
+            refresh.id,
+            uuid::Uuid::from_u128(n << 64),
+            &format!("uid={n},dc=example"),
+            &attributes,
+        )
+    };
+    link.send(person(1, &[("uid", &["one"]), ("cn", &["One"])]));
+    link.send(person(2, &[("uid", &["two"])]));
+    link.send(person(3, &[]));
+    link.send(sync_done(refresh.id, Some("localhost:636#cn=sync#1"), false));
+    while let Some(request) = link.next_request() {
+        // No more than the end: unbind.
+        assert_eq!(request.tag, 0x42);
+    }
+}
+
+#[test]
+fn a_389_without_full_refreshes_and_entries_that_lack_something() {
+    let pki = Pki::new();
+    let kanidm = KanidmServer::start();
+    let token = kanidm.create_sync_account(ACCOUNT).token;
+    let config = |peer: &Peer| {
+        let config =
+            ConfigText::for_directory(&format!("ldaps://localhost:{}", peer.port), pki.ca())
+                .set("sync_token", token.as_str());
+        config.set("person_objectclass", "person").set("ldap_sync_base_dn", "dc=example")
+    };
+    let peer = Peer::tls(&pki.localhost(), ds389);
+    let tool = Tool::new(&config(&peer), &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()));
+    let outcome = check(&tool).expect_code(0);
+    line(&outcome, "✓ directory, content synchronisation: offered by 389-Directory/2.3.1");
+    assert!(
+        line(&outcome, "! full_refresh_schedule").contains("0 30 2 * * * *"),
+        "{}",
+        outcome.all()
+    );
+    assert!(
+        line(&outcome, "✓ directory, filter and entries")
+            .contains("1 person and 0 groups would be sent, 2 held back")
+    );
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("2 lack a required attribute (cn 2, uid 1)"),
+        "{}",
+        outcome.all()
+    );
+
+    let peer = Peer::tls(&pki.localhost(), ds389);
+    tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily"));
+    let outcome = check(&tool).expect_code(0);
+    assert!(!outcome.stdout.contains("full_refresh_schedule"), "{}", outcome.all());
+
+    // What OpenLDAP does to an inetOrgPerson when the filter asks for persons.
+    let peer = Peer::tls(&pki.localhost(), ds389);
+    tool.write_sync_config(
+        &config(&peer).set("full_refresh_schedule", "@daily").set("person_objectclass", "other"),
+    );
+    let outcome = check(&tool).expect_code(1);
+    assert!(
+        line(&outcome, "! directory, filter and entries")
+            .contains("3 match the filter and are neither person nor group")
+    );
+}

@@ -1,0 +1,34 @@
+//! The whole program, as its users run it: from a directory into the real Kanidm engine.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod beside;
+mod check;
+mod cli;
+mod config;
+mod crash;
+mod crash_matrix;
+mod demo;
+mod end_to_end;
+mod end_to_end_389;
+mod failures_config;
+mod failures_directory;
+mod failures_kanidm;
+mod guard;
+mod held_entries;
+mod hidden_attributes;
+mod insider;
+mod insider_values;
+mod large;
+mod member_of;
+mod migrating;
+mod random_changes;
+mod report_schema;
+mod resources;
+mod secrets;
+mod soak;
+mod terminal;
+mod transports;
+mod words;
