@@ -1,7 +1,7 @@
 //! docs/389-ds.md, step by step, on a new instance of 389-ds.
 
+use crate::guide::{self, Guide};
 use crate::support::ds389::{Ds389, Ds389Options};
-use crate::support::guide::{self, Guide};
 use crate::support::seed::Seed;
 use crate::support::temp::TempDir;
 use crate::support::world::ACCOUNT;

@@ -1,8 +1,8 @@
 //! docs/openldap.md, step by step, on a slapd with the configuration that Debian's package makes.
 //! Needs root, as the guide does.
 
-use crate::support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
-use crate::support::guide::{self, Guide};
+use crate::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
+use crate::guide::{self, Guide};
 use crate::support::world::ACCOUNT;
 
 #[test]

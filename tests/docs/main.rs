@@ -3,6 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod debian_slapd;
+mod guide;
+
 mod architecture;
 mod audit;
 mod examples_commands;

@@ -15,9 +15,9 @@ use kanidm_ldap_sync::service::lock::RunLock;
 use kanidm_ldap_sync::sync::read;
 use kanidm_ldap_sync::sync::start::Start;
 
-use crate::support::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
+use crate::debian_slapd::{ADMIN_PASSWORD, DebianSlapd};
+use crate::guide;
 use crate::support::ds389::{Ds389, Ds389Options};
-use crate::support::guide;
 use crate::support::pki::Pki;
 use crate::support::ports;
 use crate::support::process::run;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::ds389_instance::{Instance, own};
 use super::dse::Dse;
-use super::ldap::{LdapClient, LdapEntry};
+use super::ldap::LdapClient;
 use super::ports;
 use super::process::{Data, Server, run, tail};
 use super::seed::{Flavour, SUFFIX, SYNC_PASSWORD, Seed};
@@ -168,11 +168,6 @@ impl Ds389 {
         self.admin().modify(ldif);
     }
 
-    /// Reads the directory: see [`LdapClient::search`].
-    pub fn search(&self, base: &str, filter: &str, attributes: &[&str]) -> Vec<LdapEntry> {
-        self.admin().search(base, filter, attributes)
-    }
-
     /// Ends the server in good order and keeps the database.
     pub fn stop(&mut self) {
         self.down("TERM");
@@ -187,16 +182,6 @@ impl Ds389 {
     pub fn restart(&mut self) {
         self.down("TERM");
         self.up();
-    }
-
-    /// The server accepts connections and does not answer, until [`resume`](Self::resume).
-    pub fn pause(&mut self) {
-        self.server.as_mut().expect("ns-slapd is up").signal("STOP");
-    }
-
-    /// Ends a [`pause`](Self::pause).
-    pub fn resume(&mut self) {
-        self.server.as_mut().expect("ns-slapd is up").signal("CONT");
     }
 
     /// Ends the server, replaces the database by another seed, starts again. The changelog stays.

@@ -251,11 +251,6 @@ impl KanidmServer {
         &self.pki
     }
 
-    /// A Kanidm client config for this server.
-    pub fn client_config(&self) -> String {
-        format!("uri = \"{}\"\nca_path = \"{}\"\n", self.url(), self.ca().display())
-    }
-
     pub fn pid(&self) -> u32 {
         self.process.child.id()
     }

@@ -8,24 +8,17 @@
 
 #![allow(dead_code, reason = "each program uses a part")]
 
-pub mod changes;
-pub mod debian_slapd;
 pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
 pub mod expect;
-pub mod failure;
-pub mod guide;
 pub mod kanidm;
-pub mod kanidms_tool;
 pub mod ldap;
 pub mod model;
 pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;
-pub mod relay;
-pub mod rules;
 pub mod scripted_https;
 pub mod seed;
 pub mod server_tls;

@@ -4,8 +4,8 @@
 
 use std::fs;
 
+use crate::kanidms_tool;
 use crate::support::expect::GROUPS_OF_NAMES;
-use crate::support::kanidms_tool;
 use crate::support::pki::Pki;
 use crate::support::seed::{Seed, SeedOptions, user_dn};
 use crate::support::slapd::SlapdOptions;

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+use crate::failure::Witness;
+use crate::relay::Relay;
 use crate::support::ds389::Ds389Options;
 use crate::support::expect::{self, GROUPS_OF_NAMES};
-use crate::support::failure::Witness;
 use crate::support::kanidm::{Fault, KanidmOptions, KanidmServer, Moment};
 use crate::support::process::{PATIENCE, is_running};
-use crate::support::relay::Relay;
 use crate::support::seed::{Seed, SeedOptions, group_dn, user_dn, user_ldif};
 use crate::support::slapd::SlapdOptions;
 use crate::support::temp::TempDir;

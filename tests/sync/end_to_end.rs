@@ -1,7 +1,7 @@
 //! From a real slapd into the real Kanidm engine, run by run: after each, everything Kanidm holds
 //! is compared with what `ldapsearch` says.
 
-use crate::support::changes::{self, Leaving};
+use crate::changes::{self, Leaving};
 use crate::support::kanidm::State;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
 use crate::support::slapd::SlapdOptions;

@@ -12,7 +12,7 @@ use kanidm_ldap_sync::sync::observe::ReadStep;
 use kanidm_ldap_sync::sync::read;
 use kanidm_ldap_sync::sync::start::Start;
 
-use crate::support::changes::{self, Leaving};
+use crate::changes::{self, Leaving};
 use crate::support::ds389::Ds389Options;
 use crate::support::kanidm::{Fault, Moment};
 use crate::support::process::PATIENCE;

@@ -6,10 +6,10 @@ use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::{self, Envelope, Opened, SyncState};
 use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
 
-use crate::support::failure::{Witness, assert_failed_run, assert_fails, assert_run_fails};
+use crate::failure::{Witness, assert_failed_run, assert_fails, assert_run_fails};
+use crate::relay::Relay;
 use crate::support::pki::Pki;
 use crate::support::ports;
-use crate::support::relay::Relay;
 use crate::support::seed::{SUFFIX, SYNC_PASSWORD, Seed, SeedOptions, user_dn, user_ldif};
 use crate::support::server_tls::ServerTls;
 use crate::support::slapd::{Slapd, SlapdOptions};

@@ -10,14 +10,14 @@ use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
 use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
 
-use crate::support::failure::{
+use crate::failure::{
     Witness, assert_failed, assert_fails, assert_fails_with_client, assert_run_fails,
 };
+use crate::relay::Relay;
 use crate::support::kanidm::{Fault, KanidmOptions, KanidmServer, Moment};
 use crate::support::pki::Pki;
 use crate::support::ports;
 use crate::support::process::run;
-use crate::support::relay::Relay;
 use crate::support::scripted_https::{ScriptedHttps, response};
 use crate::support::seed::{user_dn, user_ldif};
 use crate::support::slapd::SlapdOptions;

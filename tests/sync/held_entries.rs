@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::rules::{ACCEPTED, Bad, Verdict, bad_entries, good_person, person, person_dn, record};
 use crate::support::expect::{self, GROUPS_OF_NAMES};
 use crate::support::kanidm::{KanidmEntry, State};
 use crate::support::ldap::LdapEntry;
-use crate::support::rules::{
-    ACCEPTED, Bad, Verdict, bad_entries, good_person, person, person_dn, record,
-};
 use crate::support::seed::{self, SUFFIX, Seed, SeedOptions, group_dn, user_dn};
 use crate::support::slapd::SlapdOptions;
 use crate::support::world::{ACCOUNT, Ran, World};

@@ -3,6 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod changes;
+mod failure;
+mod kanidms_tool;
+mod relay;
+mod rules;
+
 mod access;
 mod beside;
 mod check;

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use kanidm_ldap_sync::config::keys::{ENTRY_KEYS, KEYS};
 use uuid::Uuid;
 
+use crate::kanidms_tool;
 use crate::support::ds389::Ds389Options;
 use crate::support::expect::GROUPS_OF_NAMES;
 use crate::support::kanidm::{KanidmEntry, State};
-use crate::support::kanidms_tool;
 use crate::support::ldap::LdapClient;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, user_dn};
 use crate::support::slapd::SlapdOptions;

@@ -1,7 +1,7 @@
 //! Changes drawn by chance, several between two runs, on both servers: after each run Kanidm holds
 //! exactly what the directory does. The seed is printed; `SEED=` repeats a test.
 
-use crate::support::changes::{FILTER, Leaving};
+use crate::changes::{FILTER, Leaving};
 use crate::support::ds389::Ds389Options;
 use crate::support::expect::GROUPS_OF_NAMES;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif};

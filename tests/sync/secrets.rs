@@ -7,11 +7,11 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
+use crate::relay::Relay;
 use crate::support::kanidm::{Fault, Moment};
 use crate::support::pki::{Identity, Pki};
 use crate::support::ports;
 use crate::support::process::PATIENCE;
-use crate::support::relay::Relay;
 use crate::support::scripted_https::{ScriptedHttps, response};
 use crate::support::seed::{SUFFIX, SYNC_PASSWORD, Seed, user_dn, user_ldif};
 use crate::support::slapd::SlapdOptions;

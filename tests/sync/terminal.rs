@@ -3,9 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::relay::Relay;
 use crate::support::kanidm::KanidmServer;
 use crate::support::pki::Pki;
-use crate::support::relay::Relay;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions};
 use crate::support::slapd::{Slapd, SlapdOptions};
 use crate::support::tool::{ConfigText, Outcome, Tool, run_command};

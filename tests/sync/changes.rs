@@ -1,8 +1,8 @@
 //! Every kind of change that an administrator makes, each followed by an incremental run, on either
 //! server.
 
-use super::seed::{SUFFIX, group_dn, user_dn, user_ldif, user_name};
-use super::world::{ACCOUNT, Between};
+use crate::support::seed::{SUFFIX, group_dn, user_dn, user_ldif, user_name};
+use crate::support::world::{ACCOUNT, Between};
 
 /// The filter that [`every_kind`] works with: an employeeType takes an entry out.
 pub const FILTER: &str =

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::expect::GROUPS_OF_NAMES;
-use super::ldap::LdapClient;
-use super::seed::SUFFIX;
-use super::temp::TempDir;
-use super::tool::ConfigText;
-use super::world::{Between, FILTER};
+use crate::support::expect::GROUPS_OF_NAMES;
+use crate::support::ldap::LdapClient;
+use crate::support::seed::SUFFIX;
+use crate::support::temp::TempDir;
+use crate::support::tool::ConfigText;
+use crate::support::world::{Between, FILTER};
 
 /// Whom the tool runs as, in place of a user of its own: any but root.
 pub const USER: &str = "nobody";
@@ -71,7 +71,7 @@ impl Guide {
     pub fn run(&self, block: &str) -> String {
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", block]).current_dir(&self.folder);
-        String::from_utf8(super::process::run(&mut shell)).expect("UTF-8")
+        String::from_utf8(crate::support::process::run(&mut shell)).expect("UTF-8")
     }
 }
 
@@ -106,7 +106,10 @@ pub fn run(world: &Between, what: &str, mode: &str) {
     ));
     let ran = world.run_and_compare(what, mode);
     assert!(
-        world.kanidm.entry(super::world::ACCOUNT, "user1").is_some_and(|user| user.has_password),
+        world
+            .kanidm
+            .entry(crate::support::world::ACCOUNT, "user1")
+            .is_some_and(|user| user.has_password),
         "{}",
         ran.report
     );

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
-use super::process::PATIENCE;
+use crate::support::process::PATIENCE;
 
 /// What happens once the server has said so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

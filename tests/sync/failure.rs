@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::kanidm::{KanidmEntry, State};
-use super::tool::{ConfigText, Outcome, Running};
-use super::world::{ACCOUNT, Between};
+use crate::support::kanidm::{KanidmEntry, State};
+use crate::support::tool::{ConfigText, Outcome, Running};
+use crate::support::world::{ACCOUNT, Between};
 
 /// What Kanidm held before.
 pub struct Witness {

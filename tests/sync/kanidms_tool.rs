@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::tool::{Outcome, Tool, run_command};
+use crate::support::tool::{Outcome, Tool, run_command};
 
 /// Names the program, when it is not where `tests/run` puts it.
 const PROGRAM: &str = "KANIDMS_LDAP_SYNC";

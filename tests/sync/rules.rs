@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::seed::SUFFIX;
+use crate::support::seed::SUFFIX;
 
 /// Who finds an entry at fault, and whether it can be sent without the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ const OWN: &str = "of Kanidm's own";
 const TAKEN: &str = "is taken in Kanidm";
 
 /// Every rule of the table in Kanidm's facts, some in several ways. `user00001` and so on are
-/// generated users (see [`super::seed`]); `kanidm-own` (number 7777, address `own@example.com`) and
+/// generated users (see [`crate::support::seed`]); `kanidm-own` (number 7777, address `own@example.com`) and
 /// the group `kanidm-team` (7778) are expected to be Kanidm's own.
 pub fn bad_entries() -> Vec<Bad> {
     use Verdict::{Kanidm, Optional, Required};
@@ -216,7 +216,7 @@ pub fn person(key: &str, attributes: &[(&str, String)]) -> String {
 
 /// A group of two users as an LDIF record.
 pub fn group(key: &str, attributes: &[(&str, String)]) -> String {
-    let members = [7, 8].map(super::seed::user_dn);
+    let members = [7, 8].map(crate::support::seed::user_dn);
     let fixed = [("ou", key), ("member", members[0].as_str()), ("member", members[1].as_str())];
     record(&group_dn(key), &["groupOfNames", "extensibleObject"], &fixed, attributes)
 }

@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
-use super::ldap::LdapClient;
-use super::ports;
-use super::process::{Server, run};
-use super::seed::SUFFIX;
-use super::temp::TempDir;
+use crate::support::ldap::LdapClient;
+use crate::support::ports;
+use crate::support::process::{Server, run};
+use crate::support::seed::SUFFIX;
+use crate::support::temp::TempDir;
 
 /// The password of `cn=admin`, the rootdn.
 pub const ADMIN_PASSWORD: &str = "Admin-pw-1";
@@ -17,7 +17,7 @@ pub const ADMIN_PASSWORD: &str = "Admin-pw-1";
 /// It ends when dropped. The user that runs the tests has root's rights on `cn=config`.
 pub struct DebianSlapd {
     // Before the folder: it is gone first.
-    server: Server,
+    _server: Server,
     port: u16,
     /// Its own, and for what a test does with it.
     pub folder: TempDir,
@@ -55,7 +55,7 @@ impl DebianSlapd {
             let command = ["slapd", "-F", &path("slapd.d"), "-h", &urls, "-d", "0"];
             let server = Server::start(&folder.path().join("slapd.log"), &[], &command);
             match server.wait_until(|| admin(&folder).answers()) {
-                Ok(()) => return DebianSlapd { server, port, folder },
+                Ok(()) => return DebianSlapd { _server: server, port, folder },
                 // Most likely another process has taken the port meanwhile.
                 Err(log) => complaint = log,
             }
@@ -76,11 +76,6 @@ impl DebianSlapd {
     /// The standard clients as `cn=admin`, who may do anything in the database.
     pub fn admin(&self) -> LdapClient {
         admin(&self.folder)
-    }
-
-    /// The server's process id.
-    pub fn pid(&self) -> u32 {
-        self.server.pid()
     }
 }
 
