@@ -2,32 +2,8 @@
 
 use crate::course::{Broken, Change, Course, Event, Label, Run, ServerKind, Value};
 use crate::directory::{HIDEABLE, JUNK, OUTSIDE};
+use crate::support::random::Random;
 use crate::support::trouble::Trouble;
-
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn of<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 /// What the drawing knows of the directory: enough to choose what there is, more often than not.
 struct Draw {
@@ -40,8 +16,13 @@ struct Draw {
 
 /// The course of a seed.
 pub fn course(seed: u64) -> Course {
-    let mut draw =
-        Draw { random: Random(seed), next: 10, persons: vec![], groups: vec![], gone: vec![] };
+    let mut draw = Draw {
+        random: Random::seeded(seed),
+        next: 10,
+        persons: vec![],
+        groups: vec![],
+        gone: vec![],
+    };
     let server = draw.random.of(&[
         ServerKind::Slapd(Some(100)),
         ServerKind::Slapd(Some(100)),

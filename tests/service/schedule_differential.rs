@@ -3,45 +3,15 @@
 //! repeats a run.
 
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kanidm_ldap_sync::schedule::{CronSchedule, ScheduleErrorKind};
 
-/// xorshift64*: enough to vary input, and the same everywhere for the same seed.
-struct Random(u64);
+use crate::support::random::Random;
 
 impl Random {
-    fn seeded() -> Random {
-        let seed = match std::env::var("SEED") {
-            Ok(seed) => seed.parse().expect("SEED is a number"),
-            Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64 | 1,
-        };
-        println!("SEED={seed}");
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 16) % limit
-    }
-
     fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.below(high - low + 1)
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
-        choices[self.below(choices.len() as u64) as usize]
+        low + self.below((high - low + 1) as usize) as u64
     }
 
     fn instant(&mut self) -> DateTime<Utc> {
@@ -71,7 +41,7 @@ impl Random {
     fn expression(&mut self) -> String {
         if self.one_in(100) {
             return self
-                .pick(&[
+                .of(&[
                     "@yearly",
                     "@monthly",
                     "@weekly",
@@ -149,29 +119,29 @@ impl Random {
             3 => format!("{low}-{high}/{step}"),
             4 => format!("{low}/{step}"),
             5 => format!("*/{step}"),
-            6 => self.pick(names).to_owned(),
+            6 => self.of(names).to_owned(),
             7 => {
-                let start = self.below(names.len() as u64) as usize;
+                let start = self.below(names.len());
                 let end = self.between(start as u64, names.len() as u64 - 1) as usize;
                 format!("{}-{}", names[start], names[end])
             }
-            _ => format!("{}-{}/{step}", self.pick(names), self.pick(names)),
+            _ => format!("{}-{}/{step}", self.of(names), self.of(names)),
         }
     }
 
     /// One character put in, taken out or replaced.
     fn damage(&mut self, text: &mut String) {
-        let at = self.below(text.len() as u64) as usize;
-        let with = self.pick(&[
+        let at = self.below(text.len());
+        let with = self.of(&[
             "", " ", "*", "?", "/", "-", ",", "0", "9", "x", "mon", "@", "\n", "ä", "L", "#",
         ]);
-        text.replace_range(at..at + self.below(2) as usize, with);
+        text.replace_range(at..at + self.below(2), with);
     }
 }
 
 #[test]
 fn accepts_and_fires_as_the_cron_crate_does() {
-    let mut random = Random::seeded();
+    let mut random = Random::from_environment();
     let (mut sound, mut broken, mut fired) = (0, 0, 0);
     for _ in 0..20_000 {
         let text = random.expression();

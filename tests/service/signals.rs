@@ -15,6 +15,8 @@ use kanidm_ldap_sync::service::health::Health;
 use kanidm_ldap_sync::service::notify::{Notifier, watch};
 use kanidm_ldap_sync::service::signals::{ProcessMode, Requests, listen};
 
+use crate::support::temp::TempDir;
+
 /// What a child prints on a line of its own when it is ready.
 const READY: &str = "child is ready";
 
@@ -199,8 +201,8 @@ fn one_shot_runs_keep_the_default_for_the_others() {
 /// A child under a pretended systemd with a watchdog of 2 ms; what it was told until the child
 /// ended.
 fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec<String> {
-    let path =
-        env::temp_dir().join(format!("kls-systemd-{}-{}", std::process::id(), environment.len()));
+    let folder = TempDir::new("systemd");
+    let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let mut environment = environment.to_vec();
     environment.extend([("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "2000")]);
@@ -220,7 +222,6 @@ fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec
     started.end();
     socket.set_nonblocking(true).unwrap();
     while receive(&mut messages) {}
-    fs::remove_file(path).unwrap();
     messages
 }
 

@@ -12,6 +12,9 @@ use kanidm_ldap_sync::service::notify::Notifier;
 use kanidm_ldap_sync::service::signals::Requests;
 use kanidm_ldap_sync::service::supervise::{RunKind, Supervisor, Timing};
 
+use crate::support::random::Random;
+use crate::support::temp::TempDir;
+
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -272,17 +275,8 @@ fn a_clock_that_comes_from_1970_to_today_runs_at_once() {
 /// Any number of steps, anywhere: runs never stop, and never storm.
 #[test]
 fn random_steps_all_day_neither_stop_nor_storm() {
-    let mut seed = std::env::var("SEED").map_or_else(
-        |_| UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 | 1,
-        |seed| seed.parse().unwrap(),
-    );
-    println!("SEED={seed}");
-    let mut below = |limit: u64| {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        seed % limit
-    };
+    let mut random = Random::from_environment();
+    let mut below = |limit: u64| random.below(limit as usize) as u64;
     for _ in 0..50 {
         let mut incidents: Vec<(Duration, Incident)> = (0..40)
             .map(|_| {
@@ -591,7 +585,8 @@ fn a_reload_changes_how_long_the_last_run_is_recent() {
 
 #[test]
 fn systemd_is_told_of_the_start_each_run_and_a_reload() {
-    let path = std::env::temp_dir().join(format!("kls-supervise-{}", std::process::id()));
+    let folder = TempDir::new("supervise");
+    let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let notifier = Notifier::to(path.as_os_str()).unwrap();
     let world = World::new("2026-06-01T02:10:00Z").script(&[(10 * MINUTE, Incident::Ask(RELOAD))]);
@@ -616,7 +611,6 @@ fn systemd_is_told_of_the_start_each_run_and_a_reload() {
     // But for the time of the reload.
     let messages: Vec<String> =
         messages.map(|message| message.lines().next().unwrap().to_owned()).collect();
-    std::fs::remove_file(path).unwrap();
     assert_eq!(
         messages,
         [

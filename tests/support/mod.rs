@@ -19,6 +19,7 @@ pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod random;
 pub mod scripted_https;
 pub mod seed;
 pub mod server_tls;

@@ -16,6 +16,8 @@ use kanidm_ldap_sync::config::sync::{
 use kanidm_ldap_sync::config::{ConfigError, Warning};
 use uuid::Uuid;
 
+use crate::support::temp::TempDir;
+
 const TOKEN: &str = "sync_token = 't'\n";
 const BIND: &str = "ldap_sync_dn = 'cn=sync,dc=x'\nldap_sync_pw = 'p'\n";
 const WHERE: &str =
@@ -23,42 +25,22 @@ const WHERE: &str =
 const UUID: &str = "ac60034b-3498-11ed-a50d-919b4b1a5ec0";
 const UUID_389: &str = "ac60034b-349811ed-a50d919b-4b1a5ec0";
 
-/// A folder of its own for a test, gone with it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir()
-            .join(format!("kanidm-ldap-sync-config-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Folder(path)
-    }
-
-    fn file(&self, name: &str, mode: u32, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+/// A file with this mode.
+fn file(folder: &TempDir, name: &str, mode: u32, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.write(name, text);
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    path
 }
 
 fn load_with(
     text: &str,
     credentials: Option<&Path>,
 ) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let folder = Folder::new(&format!("load-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let folder = TempDir::new("load");
     let env = |name: &str| {
         (name == "CREDENTIALS_DIRECTORY").then(|| credentials.map(OsString::from)).flatten()
     };
-    sync::load(&folder.file("ldap-sync", 0o640, text), &env)
+    sync::load(&file(&folder, "ldap-sync", 0o640, text), &env)
 }
 
 fn load(text: &str) -> Result<(SyncConfig, Vec<Warning>), ConfigError> {
@@ -313,8 +295,8 @@ fn everything_that_is_wrong_is_named_at_once_in_order() {
         places,
         ["7 ldap_timeout", "8 unknown", "9 person_objectclass", "10 max_delete_percent"]
     );
-    let folder = Folder::new("display");
-    let path = folder.file("ldap-sync", 0o600, &text);
+    let folder = TempDir::new("display");
+    let path = file(&folder, "ldap-sync", 0o600, &text);
     let error = sync::load(&path, &|_| None).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 4);
     assert!(
@@ -483,14 +465,14 @@ fn no_two_entries_get_one_uuid() {
 
 #[test]
 fn secrets_come_from_files_and_credentials() {
-    let folder = Folder::new("secrets");
-    let token = folder.file("token", 0o600, "to-ken\n");
-    folder.file("password", 0o400, "pass word \r\n");
+    let folder = TempDir::new("secrets");
+    let token = file(&folder, "token", 0o600, "to-ken\n");
+    file(&folder, "password", 0o400, "pass word \r\n");
     let text = format!(
         "sync_token_file = '{}'\n{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '%d/password'\n",
         token.display()
     );
-    let (config, warnings) = load_with(&text, Some(&folder.0)).unwrap();
+    let (config, warnings) = load_with(&text, Some(folder.path())).unwrap();
     assert_eq!(config.token.expose(), "to-ken");
     assert!(
         matches!(&config.directory.bind, Bind::Simple { password, .. } if password.expose() == "pass word "),
@@ -506,23 +488,23 @@ fn secrets_come_from_files_and_credentials() {
 
 #[test]
 fn secret_files_that_are_not_right_are_refused() {
-    let folder = Folder::new("secret-files");
+    let folder = TempDir::new("secret-files");
     let cases = [
-        (folder.file("open", 0o644, "t"), "mode 0644"),
-        (folder.file("writable", 0o602, "t"), "mode 0602"),
-        (folder.file("empty", 0o600, "\n"), "no token"),
-        (folder.file("lines", 0o600, "a\nb\n"), "white space"),
-        (folder.file("printed", 0o600, "token: eyJhbGci\n"), "begins with the word token"),
-        (folder.file("binary", 0o600, [0xff, 0xfe]), "cannot be read"),
-        (folder.file("large", 0o600, "x".repeat(65 * 1024)), "larger than 65536 bytes"),
-        (folder.0.join("missing"), "cannot be read"),
-        (folder.0.clone(), "directory"),
+        (file(&folder, "open", 0o644, "t"), "mode 0644"),
+        (file(&folder, "writable", 0o602, "t"), "mode 0602"),
+        (file(&folder, "empty", 0o600, "\n"), "no token"),
+        (file(&folder, "lines", 0o600, "a\nb\n"), "white space"),
+        (file(&folder, "printed", 0o600, "token: eyJhbGci\n"), "begins with the word token"),
+        (file(&folder, "binary", 0o600, [0xff, 0xfe]), "cannot be read"),
+        (file(&folder, "large", 0o600, "x".repeat(65 * 1024)), "larger than 65536 bytes"),
+        (folder.path().join("missing"), "cannot be read"),
+        (folder.path().to_owned(), "directory"),
     ];
     for (path, message) in cases {
         let text = format!("{BIND}{WHERE}sync_token_file = '{}'\n", path.display());
         assert_problem(&text, "6 sync_token_file", message);
     }
-    let password = folder.file("no-password", 0o600, "\n");
+    let password = file(&folder, "no-password", 0o600, "\n");
     assert_problem(
         &format!(
             "{TOKEN}{WHERE}ldap_sync_dn = 'cn=a'\nldap_sync_pw_file = '{}'\n",
@@ -546,9 +528,9 @@ fn secret_files_that_are_not_right_are_refused() {
 
 #[test]
 fn what_should_not_stay_so_is_warned_about() {
-    let folder = Folder::new("warnings");
+    let folder = TempDir::new("warnings");
     let warnings = |mode: u32, text: &str| -> Vec<String> {
-        let path = folder.file("ldap-sync", mode, text);
+        let path = file(&folder, "ldap-sync", mode, text);
         sync::load(&path, &|_| None)
             .unwrap_or_else(|e| panic!("{e}"))
             .1
@@ -562,14 +544,14 @@ fn what_should_not_stay_so_is_warned_about() {
         open.len() == 1 && open[0].contains("mode 0644") && open[0].contains("ldap-sync: "),
         "{open:?}"
     );
-    let token = folder.file("token", 0o600, "t");
+    let token = file(&folder, "token", 0o600, "t");
     let no_secret = format!(
         "sync_token_file = '{}'\nldap_uri = 'ldapi://%2Fx'\nldap_sync_base_dn = 'dc=x'\nldap_filter = '(a=b)'\n",
         token.display()
     );
     assert_eq!(warnings(0o644, &no_secret), Vec::<String>::new());
     for (mode, warned) in [(0o640, false), (0o644, true), (0o642, true)] {
-        let key = folder.file("key", mode, "k").display().to_string();
+        let key = file(&folder, "key", mode, "k").display().to_string();
         let said = warnings(
             0o600,
             &minimal(&format!("ldap_client_cert = '/c'\nldap_client_key = '{key}'")),
@@ -596,12 +578,12 @@ fn what_should_not_stay_so_is_warned_about() {
 
 #[test]
 fn files_that_cannot_be_read_are_named() {
-    let folder = Folder::new("unreadable");
+    let folder = TempDir::new("unreadable");
     for (path, message) in [
-        (folder.0.join("missing"), "No such file"),
-        (folder.0.clone(), "directory"),
-        (folder.file("binary", 0o600, [0xff]), "UTF-8"),
-        (folder.file("large", 0o600, vec![b'\n'; 16 * 1024 * 1024 + 1]), "larger than"),
+        (folder.path().join("missing"), "No such file"),
+        (folder.path().to_owned(), "directory"),
+        (file(&folder, "binary", 0o600, [0xff]), "UTF-8"),
+        (file(&folder, "large", 0o600, vec![b'\n'; 16 * 1024 * 1024 + 1]), "larger than"),
     ] {
         let error = sync::load(&path, &|_| None).unwrap_err().to_string();
         assert!(
@@ -779,11 +761,11 @@ fn the_example_holds_every_key_with_its_default() {
         let commented_default = key.default.filter(|_| KEYS.iter().any(|k| k.name == key.name));
         assert!(commented_default.is_none_or(|default| default == value), "{} = {value}", key.name);
     }
-    let credentials = Folder::new("example");
-    credentials.file("sync-token", 0o400, "t\n");
-    credentials.file("ldap-password", 0o400, "p\n");
+    let credentials = TempDir::new("example");
+    file(&credentials, "sync-token", 0o400, "t\n");
+    file(&credentials, "ldap-password", 0o400, "p\n");
     let (config, warnings) =
-        load_with(&example, Some(&credentials.0)).unwrap_or_else(|e| panic!("{e}"));
+        load_with(&example, Some(credentials.path())).unwrap_or_else(|e| panic!("{e}"));
     assert_eq!((config.mapping.entries.len(), warnings), (1, vec![]));
     // Every commented key is one that could be put in force as it stands.
     for line in example.lines().filter(|line| line.starts_with("# ") && line.contains(" = ")) {
@@ -818,10 +800,8 @@ fn load_client(
     instance: Option<&str>,
     env: &[(&str, &str)],
 ) -> Result<(ClientConfig, Vec<Warning>), String> {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let folder = Folder::new(&format!("client-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
-    client::load(Some(&folder.file("config", 0o644, text)), instance, &client_env(env))
+    let folder = TempDir::new("client");
+    client::load(Some(&file(&folder, "config", 0o644, text)), instance, &client_env(env))
         .map_err(|e| e.to_string())
 }
 
@@ -919,7 +899,7 @@ fn client_configs_that_cannot_be_are_refused() {
 #[test]
 fn only_the_default_client_config_may_be_absent() {
     let url = [("KANIDM_URL", "https://a")];
-    let missing = Folder::new("no-client").0.join("config");
+    let missing = TempDir::new("no-client").path().join("config");
     assert!(client::load(Some(&missing), None, &client_env(&url)).is_err());
     // Where the machine has no /etc/kanidm/config.
     if !Path::new(client::DEFAULT_PATH).exists() {

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::support::expect::{self, GROUPS_OF_NAMES};
 use crate::support::kanidm::{Fault, Moment};
 use crate::support::process::PATIENCE;
+use crate::support::random::Random;
 use crate::support::seed::{Seed, SeedOptions, group_dn, user_dn, user_ldif};
 use crate::support::slapd::SlapdOptions;
 use crate::support::world::{ACCOUNT, World};
@@ -23,7 +24,7 @@ const HELD: Duration = Duration::from_millis(400);
 
 #[test]
 fn killed_at_fifty_points_and_always_whole_in_the_end() {
-    let mut random = Random::new();
+    let mut random = Random::from_environment();
     // The same course with 4,000 accounts takes nine minutes: CRASH_USERS=4000.
     let users: usize =
         std::env::var("CRASH_USERS").ok().and_then(|n| n.parse().ok()).unwrap_or(500);
@@ -69,10 +70,10 @@ fn killed_at_fifty_points_and_always_whole_in_the_end() {
 
 /// Starts a run and kills it at a point drawn by chance. Whatever Kanidm had, and the directory has
 /// still, it has afterwards.
-fn killed_somewhere(world: &World, random: &mut Random, requests: u32) {
+fn killed_somewhere(world: &World, random: &mut Random, requests: usize) {
     let before = uuids(world);
-    let moment = [Moment::Received, Moment::Applied, Moment::Committed][random.below(3) as usize];
-    let after = random.below(requests);
+    let moment = random.of(&[Moment::Received, Moment::Applied, Moment::Committed]);
+    let after = u32::try_from(random.below(requests)).unwrap();
     world.kanidm.fault(Fault::delay(moment, HELD).only("POST").after(after));
     let mut run = world.tool.spawn(&["-q"]);
     let begin = Instant::now();
@@ -129,24 +130,4 @@ fn compare(world: &World, what: &str) {
 
 fn uuids(world: &World) -> BTreeSet<Uuid> {
     world.kanidm.entries(ACCOUNT).iter().map(|e| e.uuid).collect()
-}
-
-/// xorshift64*: enough to spread the points, and the seed says which they were.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-        let seed =
-            seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64) | 1;
-        println!("SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, n: u32) -> u32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as u32 % n
-    }
 }

@@ -4,6 +4,7 @@
 use crate::changes::{FILTER, Leaving};
 use crate::support::ds389::Ds389Options;
 use crate::support::expect::GROUPS_OF_NAMES;
+use crate::support::random::Random;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif};
 use crate::support::slapd::SlapdOptions;
 use crate::support::world::{Between, World, World389};
@@ -54,7 +55,7 @@ struct Changes<'w> {
 
 impl Changes<'_> {
     fn new(world: &Between, leaving: Leaving) -> Changes<'_> {
-        Changes { world, leaving, random: Random::new(), next: 1000, left: false }
+        Changes { world, leaving, random: Random::from_environment(), next: 1000, left: false }
     }
 
     fn make(&mut self) {
@@ -167,28 +168,4 @@ fn rdn(dn: &str) -> &str {
 
 fn parent(dn: &str) -> &str {
     dn.split_once(',').expect("a DN without commas in its names").1
-}
-
-/// xorshift64*: enough to draw changes, and the seed says which they were.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok());
-        let seed =
-            seed.unwrap_or_else(|| std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64) | 1;
-        println!("SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit
-    }
-
-    fn of(&mut self, list: &[impl AsRef<str>]) -> String {
-        list[self.below(list.len())].as_ref().to_owned()
-    }
 }

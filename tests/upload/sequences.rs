@@ -20,33 +20,9 @@ use kanidm_ldap_sync::upload::{HeldByKanidm, Limits, Upload, UploadReport, uploa
 use uuid::Uuid;
 
 use crate::support::model::Model;
+use crate::support::random::Random;
 use crate::support::trouble::{TestClock, Trouble, Troubled};
 use crate::world::{Seen, World};
-
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
-        (!from.is_empty()).then(|| from[self.below(from.len())])
-    }
-}
 
 /// An entry of the directory.
 #[derive(Clone, Debug)]
@@ -448,7 +424,7 @@ fn check_finished(
 
 /// Changes and runs, and a clean run at the end.
 pub fn sequence(seed: u64, world: impl World) {
-    let mut r = Random(seed);
+    let mut r = Random::seeded(seed);
     // Names, numbers and UUIDs of their own, should sequences share a Kanidm.
     let mut directory = Directory {
         made: u32::try_from(seed % 1_000_000).unwrap() * 1_000,
