@@ -1,5 +1,5 @@
-//! The directory's side: the LDAP client against scripted peers, real servers' cookies, and the lab
-//! that runs these servers.
+//! The directory's side: the LDAP client against scripted peers, the cookies of real servers, and
+//! the lab that runs these servers.
 
 #[path = "../support/mod.rs"]
 mod support;

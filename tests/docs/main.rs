@@ -1,4 +1,5 @@
-//! Documents and examples say what is true: the tests run or read them.
+//! Documents and examples: the tests follow the guides, run the examples and check each claim that
+//! names a test, a link or a crate.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,4 +1,5 @@
-//! The whole program, as its users run it: from a directory into the real Kanidm engine.
+//! The program as its users run it: command line, configuration, and runs from a directory into
+//! the real Kanidm engine.
 
 #[path = "../support/mod.rs"]
 mod support;

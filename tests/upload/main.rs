@@ -1,5 +1,5 @@
-//! Kanidm's side: the HTTP client, the upload against a model of Kanidm and against the real engine,
-//! and the test server around that engine.
+//! Kanidm's side: the HTTP client, the upload against a model of Kanidm and against the real
+//! engine, and the test server around that engine.
 
 #[path = "../support/mod.rs"]
 mod support;
