@@ -1,10 +1,11 @@
-//! What the integration tests share: real directories ([`slapd`], [`ds389`]) filled with invented
-//! content ([`seed`]), the standard LDAP clients to change and read them ([`ldap`]), and our own
-//! program run as its users run it ([`tool`]).
+//! Code that several test programs use: real directories ([`slapd`], [`ds389`]) filled with
+//! invented content ([`seed`]), the standard LDAP clients to change and read them ([`ldap`]), our
+//! own program run as its users run it ([`tool`]), scripted peers ([`peer`], [`web`]), and a model
+//! of Kanidm ([`model`]).
 //!
-//! Each test starts what it needs and owns it: free ports, a folder of its own, ended by its
-//! process id when it goes out of scope, and by `tests/lab/supervise.sh` should the test itself be
-//! killed. Nothing is shared, so tests run in parallel and in any order.
+//! Each test starts its own servers on free ports, in a folder of its own. A server ends when it
+//! goes out of scope; `tests/lab/supervise.sh` ends it if the test is killed. Tests share nothing,
+//! so they run in parallel and in any order.
 
 #![allow(dead_code, reason = "each program uses a part")]
 
