@@ -51,7 +51,8 @@ fn a_thousand_connections_during_a_run() {
     println!("1,000 connections in {:?}", begin.elapsed());
     let after = held(process);
     drop(silent);
-    assert_eq!(after.0, before.0, "threads");
+    // The run may begin another connection meanwhile, on a thread of its own.
+    assert!(after.0 <= before.0 + 1, "threads: {} before, {} after", before.0, after.0);
     // The last connection may be closed on our side and not yet on the other.
     assert!(after.2 <= before.2 + 1, "open files: {} before, {} after", before.2, after.2);
     assert!(after.1 <= before.1 + 1024, "resident: {} kB before, {} kB after", before.1, after.1);
