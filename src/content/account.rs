@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 
 /// Note about a held person whose account stays open.
 pub const STILL_OPEN: &str = "note: the directory locks this account or limits its time, but while the entry is held Kanidm keeps the state it has";
-/// Note about a held person whose account was closed nevertheless.
+/// Note about a held person whose account was closed nevertheless, and keeps its name.
+pub const CLOSED: &str = "note: the account is locked in Kanidm nevertheless";
+/// Note about a held person whose account was closed nevertheless, and lost its name.
 pub const LOCKED: &str = "note: the account is locked in Kanidm, by a temporary name (tmp-...) until the entry is mended";
 
 /// Seconds since the beginning of 1970, UTC.
@@ -22,6 +24,8 @@ pub const LAST: Seconds = 253_402_300_799;
 /// The data that Kanidm needs to close the account of a held person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
+    /// The name in Kanidm, if the entry has a valid one.
+    pub name: Option<String>,
     /// The display name, or a substitute for it.
     pub displayname: String,
     /// When the account ended, RFC 3339.

@@ -402,7 +402,11 @@ impl<'c> Mapper<'c> {
 
         let sent = findings.settle(person.window.expire.is_some());
         if !sent {
-            findings.ended = person.ended(&findings.problems);
+            findings.ended = person.ended(cfg, &self.buffers.name, &findings.problems);
+            // The report says instead whether the account was closed.
+            if findings.ended.is_some() {
+                findings.problems.retain(|problem| problem.rule != STILL_OPEN);
+            }
             if findings.ended.is_none() && person.window != lock::Window::default() {
                 findings.required("sync_account_lock", STILL_OPEN);
             }

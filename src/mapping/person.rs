@@ -188,13 +188,24 @@ pub(super) struct Person<'a> {
 impl Person<'_> {
     /// The end of the account, if it can be closed although the person is held. For this the DN and
     /// the UUID must be valid; everything else stays as it is in Kanidm.
-    pub(super) fn ended(&self, problems: &[EntryProblem]) -> Option<Ended> {
-        let is_known =
-            !problems.iter().any(|problem| [DN, MAP_UUID].contains(&problem.attribute.as_str()));
+    pub(super) fn ended(
+        &self,
+        cfg: &PersonMapping,
+        name: &str,
+        problems: &[EntryProblem],
+    ) -> Option<Ended> {
+        let concern = |attributes: &[&str]| {
+            problems.iter().any(|problem| attributes.contains(&problem.attribute.as_str()))
+        };
         let account_expire = rfc3339(self.window.expire?);
+        if concern(&[DN, MAP_UUID]) || !has_ended(&account_expire) {
+            return None;
+        }
+        let name = (!concern(&[&cfg.user_name, "map_name"])).then(|| name.to_owned());
+        // Without a display name of its own, the person has the name here, which may be bad.
         let displayname =
-            if self.displayname.is_empty() { "-".to_owned() } else { self.displayname.to_string() };
-        (is_known && has_ended(&account_expire)).then_some(Ended { displayname, account_expire })
+            rules::one_line(&self.displayname).map_or("-".to_owned(), Cow::into_owned);
+        Some(Ended { name, displayname, account_expire })
     }
 }
 

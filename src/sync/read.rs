@@ -227,6 +227,9 @@ impl<'a> Attempt<'a> {
         reading.matched = matched;
         reading.read_again = std::mem::take(&mut earlier.read_again);
         name_again(&mut reading.content, earlier, &void);
+        let contested: HashSet<Uuid> =
+            reading.content.contested.iter().map(|entry| entry.sync_uuid).collect();
+        reading.not_found.retain(|uuid| !contested.contains(uuid));
         twice.retain(|uuid, _| !void.contains(uuid));
         reading.content.hold(
             twice.into_iter().map(|(uuid, dn)| sent_twice(config, uuid, dn)).collect(),

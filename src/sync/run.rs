@@ -280,9 +280,16 @@ fn send(
     progress: &mut dyn FnMut(upload::Progress),
 ) -> Result<UploadReport, RunError> {
     let content = &reading.content;
+    let ended: Vec<EndedPerson<'_>> = content
+        .held
+        .iter()
+        .filter_map(|h| Some(EndedPerson { uuid: h.uuid, dn: &h.dn, ended: h.ended.as_ref()? }))
+        .collect();
     let finish = |held: &[HeldByKanidm]| final_envelope(job, start, reading, held);
+    // An end date may come while the person is held and unchanged.
     if content.changes.is_empty()
         && reading.retention == Retention::Ignore
+        && ended.is_empty()
         && finish(&[]).to_state() == state
     {
         debug!("nothing to do");
@@ -311,11 +318,6 @@ fn send(
     let keeps = |h: &&Held| !job.config.mapping.is_claimed(h.sync_uuid);
     let stubs: Vec<(Uuid, String)> =
         content.held.iter().filter(keeps).map(|h| (h.uuid, h.dn.clone())).collect();
-    let ended: Vec<EndedPerson<'_>> = content
-        .held
-        .iter()
-        .filter_map(|h| Some(EndedPerson { uuid: h.uuid, dn: &h.dn, ended: h.ended.as_ref()? }))
-        .collect();
     let tried_before: HashSet<Uuid> =
         reading.read_again.iter().map(|uuid| job.config.mapping.kanidm_uuid(*uuid)).collect();
     let limits = Limits {

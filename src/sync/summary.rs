@@ -9,7 +9,7 @@ use super::read::Reading;
 use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
 use super::run::Job;
 use super::start::Start;
-use crate::content::account::{LOCKED, STILL_OPEN};
+use crate::content::account::{CLOSED, LOCKED, STILL_OPEN};
 use crate::content::changeset::Kind;
 use crate::mapping::{Content, Held};
 use crate::upload::{HeldByKanidm, UploadReport};
@@ -125,7 +125,11 @@ pub(super) fn held_by_us(content: &Content) -> Vec<HeldEntry> {
 /// The note that tells whether the account of a held person was closed.
 fn note_of_lock(held: &Held, uploaded: &UploadReport) -> Option<ReportProblem> {
     held.ended.as_ref()?;
-    let rule = if uploaded.open.contains(&held.uuid) { STILL_OPEN } else { LOCKED };
+    let rule = match held.uuid {
+        uuid if uploaded.open.contains(&uuid) => STILL_OPEN,
+        uuid if uploaded.renamed.contains(&uuid) => LOCKED,
+        _ => CLOSED,
+    };
     Some(ReportProblem { attribute: Some("sync_account_lock".to_owned()), rule: rule.to_owned() })
 }
 

@@ -118,19 +118,63 @@ impl Writer<'_> {
     }
 
     /// Closes the ended accounts of persons that the mapping holds.
+    ///
+    /// Each account keeps its name if Kanidm accepts that. Otherwise it is closed under a temporary
+    /// name.
     pub(super) fn close_ended(&mut self) -> Result<(), UploadError> {
         self.ended_closed = true;
-        let all = self.input.ended.iter().map(|person| (person.uuid, closing_entry(person)));
-        let (again, new): (Vec<_>, Vec<_>) =
-            all.partition(|(uuid, _)| self.input.tried_before.contains(uuid));
-        if *self.sender.current() == SyncState::Refresh {
-            self.sender.report.open = self.input.ended.iter().map(|person| person.uuid).collect();
+        let ended = self.input.ended;
+        // Without `account_expire`, the entry would only rename the account.
+        if *self.sender.current() == SyncState::Refresh || self.yielded.contains(EXPIRE) {
+            self.sender.report.open = ended.iter().map(|person| person.uuid).collect();
             return Ok(());
         }
-        let mut open = self.close_all(&new, &mut { MAX_SEARCH_POSTS })?;
-        open.extend(self.close_all(&again, &mut { MAX_SEARCH_POSTS_AGAIN })?);
+        let is_absent = |person: &&EndedPerson<'_>| {
+            let known = self.input.base.known.as_ref();
+            known.is_some_and(|known| !known.persons.may_have(person.uuid))
+        };
+        let (absent, there): (Vec<EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_absent);
+        let (mut again, new): (Vec<EndedPerson<'_>>, Vec<_>) =
+            there.into_iter().partition(|person| self.input.tried_before.contains(&person.uuid));
+        // The search among these ends early, so each run begins at another one.
+        let start = self.input.run.as_u128() % again.len().max(1) as u128;
+        again.rotate_left(usize::try_from(start).unwrap_or_default());
+        let mut open: HashSet<Uuid> = absent.iter().map(|person| person.uuid).collect();
+        for (persons, most) in [(new, MAX_SEARCH_POSTS), (again, MAX_SEARCH_POSTS_AGAIN)] {
+            open.extend(self.close(&persons, most)?);
+        }
         self.sender.report.open = open;
         Ok(())
+    }
+
+    /// Closes the accounts of `persons`, and returns those that stay open. Each of the two searches
+    /// takes at most `most` POSTs.
+    fn close(
+        &mut self,
+        persons: &[EndedPerson<'_>],
+        most: usize,
+    ) -> Result<HashSet<Uuid>, UploadError> {
+        let named: Vec<_> = persons
+            .iter()
+            .filter_map(|person| {
+                Some((person.uuid, closing_entry(person, person.ended.name.as_deref()?)))
+            })
+            .collect();
+        let refused = self.close_all(&named, &mut { most })?;
+        if self.yielded.contains(EXPIRE) {
+            return Ok(persons.iter().map(|person| person.uuid).collect());
+        }
+        let closed: HashSet<Uuid> =
+            named.iter().map(|(uuid, _)| *uuid).filter(|uuid| !refused.contains(uuid)).collect();
+        let renamed: Vec<_> = persons
+            .iter()
+            .filter(|person| !closed.contains(&person.uuid))
+            .map(|person| (person.uuid, closing_entry(person, &temporary_name(person.uuid))))
+            .collect();
+        let open = self.close_all(&renamed, &mut { most })?;
+        let renamed = renamed.into_iter().map(|(uuid, _)| uuid).filter(|uuid| !open.contains(uuid));
+        self.sender.report.renamed.extend(renamed);
+        Ok(open)
     }
 
     /// Sends `entries` and returns those that Kanidm refuses. The search ends after `left` POSTs;
@@ -148,9 +192,18 @@ impl Writer<'_> {
         }
         *left = rest;
         let together: Vec<Cow<'_, [u8]>> =
-            entries.iter().map(|(_, entry)| Cow::Borrowed(entry.as_slice())).collect();
+            entries.iter().map(|(_, entry)| Cow::Owned(self.without_yielded(entry))).collect();
         match (self.sender.send_aside(&together.into(), &Retention::Ignore)?, entries) {
             (Sent::Applied(_), _) => Ok(HashSet::new()),
+            (Sent::Refused(refusal), _)
+                if refusal.fault == Fault::Masked && self.learn_yielded()? =>
+            {
+                // Without `account_expire`, the entries would only rename the accounts.
+                if self.yielded.contains(EXPIRE) {
+                    return Ok(entries.iter().map(|(uuid, _)| *uuid).collect());
+                }
+                self.close_all(entries, left)
+            }
             (_, [(uuid, _)]) => Ok(HashSet::from([*uuid])),
             _ => {
                 let (left_half, right_half) = entries.split_at(entries.len() / 2);
@@ -185,13 +238,13 @@ fn under_temporary_name(limit: &[u8], uuid: Uuid) -> Option<Vec<u8>> {
 }
 
 /// The JSON object that closes the account of a person without mapped content.
-fn closing_entry(person: &EndedPerson<'_>) -> Vec<u8> {
+fn closing_entry(person: &EndedPerson<'_>, name: &str) -> Vec<u8> {
     let EndedPerson { uuid, dn, ended } = person;
     let entry = json!({
         "schemas": ACCOUNT,
         "externalId": dn,
         "id": uuid,
-        "name": temporary_name(*uuid),
+        "name": name,
         "displayname": ended.displayname,
         EXPIRE: ended.account_expire,
     });

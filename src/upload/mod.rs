@@ -100,7 +100,7 @@ pub struct EndedPerson<'a> {
     pub uuid: Uuid,
     /// The DN.
     pub dn: &'a str,
-    /// When the account ended, and its display name.
+    /// When the account ended, and its names.
     pub ended: &'a Ended,
 }
 
@@ -155,6 +155,8 @@ pub struct UploadReport {
     pub held: Vec<HeldByKanidm>,
     /// UUIDs in Kanidm of the persons of [`Upload::ended`] whose accounts could not be closed.
     pub open: HashSet<Uuid>,
+    /// UUIDs in Kanidm of the persons of [`Upload::ended`] who are closed under a temporary name.
+    pub renamed: HashSet<Uuid>,
     /// Number of entries that got temporary values before their own ones.
     pub staged: u64,
     /// Attributes that are yielded to Kanidm, as far as this upload knows.
@@ -284,7 +286,14 @@ pub fn upload(
     let mut writer = Writer::new(sender, input, progress);
     writer.timed(UploadStep::Delete, Writer::clear)?;
     let written = writer.timed(UploadStep::Write, Writer::write_all);
-    if matches!(written, Ok(()) | Err(UploadError::TooManyRefused { .. })) {
+    let refusals_ended_it = matches!(
+        written,
+        Err(UploadError::TooManyRefused { .. } | UploadError::EverythingRefused { .. })
+    );
+    if refusals_ended_it {
+        writer.sender.allow_as_many_again();
+    }
+    if written.is_ok() || refusals_ended_it {
         writer.timed(UploadStep::Write, Writer::close_ended)?;
     }
     let written =

@@ -44,6 +44,18 @@ pub(super) enum Together {
     Sorted,
 }
 
+/// How far the exchange of values among many entries came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exchange {
+    Untried,
+    /// It was not possible.
+    Failed,
+    /// It has begun, or it left out entries without asking whether others have what they want.
+    Partial,
+    /// No entry of the run has a value that one of the remaining entries wants.
+    Whole,
+}
+
 /// An upload in progress.
 pub(super) struct Writer<'a> {
     pub(super) sender: Sender<'a>,
@@ -67,10 +79,8 @@ pub(super) struct Writer<'a> {
     pub(super) staged: HashSet<Item>,
     /// True if the next run must be a full refresh.
     pub(super) repeat_in_full: bool,
-    /// True once an exchange of values among many entries was tried.
-    pub(super) exchange_tried: bool,
-    /// True if that exchange was not possible.
-    pub(super) exchange_failed: bool,
+    /// The exchange of values among many entries. An upload tries it once.
+    pub(super) exchange: Exchange,
     /// Groups in the order they were written. Some may need their members again.
     pub(super) written_groups: Vec<Item>,
     /// Held entries of the change set, as in the report.
@@ -135,8 +145,7 @@ impl<'a> Writer<'a> {
             ended_closed: input.ended.is_empty(),
             staged: HashSet::new(),
             repeat_in_full: false,
-            exchange_tried: false,
-            exchange_failed: false,
+            exchange: Exchange::Untried,
             written_groups: Vec::new(),
             held: Vec::new(),
             not_deleted: Vec::new(),
@@ -564,7 +573,7 @@ impl<'a> Writer<'a> {
         let in_full = self.repeat_in_full
             || self.given_back
             || envelope.held.len() > MAX_HELD
-            || is_temporary
+            || (is_temporary && !self.input.full)
             || is_unsent;
         let unfinished = in_full.then(|| self.sender.unfinished());
         Envelope { unfinished, yielded: self.yielded.clone(), ..envelope }

@@ -44,7 +44,8 @@ impl Writer<'_> {
     /// Asks whether the known attributes are still yielded, before the first write. If one is not,
     /// it is sent again, and the next run is a full refresh.
     pub(super) fn ask_for_known_yielded(&mut self) -> Result<(), UploadError> {
-        if self.yielded.is_empty() || self.order.is_empty() {
+        let writes = !self.order.is_empty() || !self.input.ended.is_empty();
+        if self.yielded.is_empty() || !writes {
             return Ok(());
         }
         let known: Vec<Probe> = probes(self.input.run)
@@ -58,6 +59,11 @@ impl Writer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Returns an entry (JSON) without the attributes that are known to be yielded.
+    pub(super) fn without_yielded(&self, entry: &[u8]) -> Vec<u8> {
+        if self.yielded.is_empty() { entry.to_vec() } else { without(&self.yielded, entry) }
     }
 
     /// Returns true if Kanidm refuses one of these attributes.

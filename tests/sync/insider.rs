@@ -211,6 +211,30 @@ fn a_name_keeps_no_account_open() {
     }
 }
 
+/// While Kanidm's administrator keeps the end dates, a lock of a held person cannot arrive. It
+/// arrives with the first run afterwards, though the directory has not changed.
+#[test]
+fn a_lock_of_a_held_person_arrives_as_soon_as_kanidm_accepts_it() {
+    let world = world(|config| config);
+    let uuid = world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().uuid;
+    let entry = |world: &World| {
+        world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap()
+    };
+    world.slapd.modify(&format!(
+        "dn: {}\nchangetype: modrdn\nnewrdn: uid=1st\ndeleteoldrdn: 1\n",
+        user_dn(1)
+    ));
+    world.kanidm.yield_attributes(ACCOUNT, &["account_expire"]);
+    let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), "uid=1st");
+    modify(&world, &dn, "replace: userPassword\nuserPassword: !{SSHA}locked\n");
+    says(&world.run(&[], 3), "Kanidm keeps the state it has");
+    assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
+    world.kanidm.yield_attributes(ACCOUNT, &[]);
+    says(&world.run(&[], 3), "the account is locked in Kanidm");
+    assert!(entry(&world).account_expire.is_some());
+    says(&world.run(&[], 3), "the account is locked in Kanidm");
+}
+
 /// A group without its members would be an empty one.
 #[test]
 fn a_group_larger_than_any_message_keeps_its_members() {

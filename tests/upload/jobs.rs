@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use kanidm_ldap_sync::content::Claimed;
 use kanidm_ldap_sync::content::changeset::{ChangeSet, Member};
 use kanidm_ldap_sync::content::scim::{Schemas, ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::known::Known;
@@ -107,6 +108,8 @@ pub struct Job<'a> {
     pub retention: Retention,
     pub stubs: &'a [(Uuid, String)],
     pub ended: &'a [EndedPerson<'a>],
+    pub claimed: &'a [Claimed],
+    pub run: Uuid,
     pub full: bool,
     pub tried_before: HashSet<Uuid>,
     pub limits: Limits,
@@ -124,6 +127,8 @@ impl<'a> Job<'a> {
             retention: Retention::Ignore,
             stubs: &[],
             ended: &[],
+            claimed: &[],
+            run: RUN,
             full: false,
             tried_before: HashSet::new(),
             limits: limits(1000),
@@ -159,14 +164,14 @@ impl<'a> Job<'a> {
             state,
             base,
             full: self.full,
-            run: RUN,
+            run: self.run,
             retention: self.retention.clone(),
             changes: self.set,
             stubs: self.stubs,
             ended: self.ended,
             tried_before: &self.tried_before,
             yielded,
-            claimed: &[],
+            claimed: self.claimed,
             everyone: &everyone,
             finish: &finish,
             limits: self.limits,

@@ -1,6 +1,6 @@
 //! An account that the directory locks does not stay open because something else of it is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use kanidm_ldap_sync::content::Ended;
 use kanidm_ldap_sync::content::changeset::ChangeSet;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::basics::{active, names, stored};
 use crate::jobs::{Account, Job, add_person, id, limits, person};
+use crate::support::model::Model;
 
 const STILL_OPEN: &str = "while the entry is held Kanidm keeps the state it has";
 
@@ -108,6 +109,7 @@ fn accounts_that_have_ended_are_closed_though_the_mapping_holds_them() {
         add_person(&mut set, &person(1));
         add_person(&mut set, &person(5));
         let gone = Ended {
+            name: None,
             displayname: "User 0".to_owned(),
             account_expire: "2020-01-01T00:00:00Z".to_owned(),
         };
@@ -182,5 +184,134 @@ fn locks_are_applied_where_the_search_was_given_up() {
             Some("1970-01-01T00:00:00Z"),
             "{max_refused}"
         );
+    }
+}
+
+/// Persons whom the mapping holds, and whose accounts have ended. `named`: with their own names.
+fn gone(named: bool) -> impl Fn(u32) -> Ended {
+    move |n| Ended {
+        name: named.then(|| person(n).name),
+        displayname: "-".to_owned(),
+        account_expire: "2020-01-01T00:00:00Z".to_owned(),
+    }
+}
+
+fn is_closed(model: &Model, n: u32) -> bool {
+    model.entries[&id(n)].text("account_expire") == Some("2020-01-01T00:00:00Z")
+}
+
+#[test]
+fn a_closed_account_keeps_its_name_if_kanidm_accepts_it() {
+    let mut model = active(&[person(0), person(1), person(2)]);
+    let dns = [person(0).dn, person(1).dn, person(2).dn];
+    let ended = [
+        gone(true)(0),
+        Ended { name: Some(person(2).name), ..gone(true)(1) },
+        Ended { name: None, ..gone(true)(2) },
+    ];
+    let ended: Vec<EndedPerson<'_>> = (0..)
+        .zip(dns.iter().zip(&ended))
+        .map(|(n, (dn, ended))| EndedPerson { uuid: id(n), dn, ended })
+        .collect();
+    let set = ChangeSet::default();
+    let report = Job { ended: &ended, ..Job::new(&set) }.run(&mut model).unwrap();
+    assert!((0..3).all(|n| is_closed(&model, n)));
+    assert_eq!((report.open, report.renamed), ([].into(), [1, 2].map(id).into()));
+    assert_eq!(model.entries[&id(0)].text("name"), Some("user0"));
+}
+
+#[test]
+fn accounts_are_closed_where_the_search_was_given_up() {
+    let mut set = ChangeSet::default();
+    (10..130).for_each(|n| add_person(&mut set, &Account { bad: true, ..person(n) }));
+    let (dn, ended) = (person(0).dn, gone(true)(0));
+    let ended = [EndedPerson { uuid: id(0), dn: &dn, ended: &ended }];
+    for max_refused in [0, 3, Limits::MAX_REFUSED] {
+        let mut model = active(&[person(0)]);
+        let few = Limits { max_refused, ..limits(1000) };
+        let error =
+            Job { limits: few, ended: &ended, ..Job::new(&set) }.run(&mut model).unwrap_err();
+        let all = max_refused == Limits::MAX_REFUSED;
+        assert_eq!(matches!(error, UploadError::EverythingRefused { .. }), all, "{error}");
+        assert!(is_closed(&model, 0), "{max_refused}");
+    }
+}
+
+/// Kanidm refuses most of them in every run. They must not hide the one that it accepts.
+#[test]
+fn an_account_is_closed_among_many_that_cannot_be() {
+    let held = |n: u32| n == 0 || n >= 100;
+    let persons: Vec<u32> = (0..160).filter(|n| held(*n)).collect();
+    let dns: Vec<String> = persons.iter().map(|n| person(*n).dn).collect();
+    let of_each: Vec<Ended> = persons.iter().map(|n| gone(false)(*n)).collect();
+    let mut ended: Vec<EndedPerson<'_>> = persons
+        .iter()
+        .zip(dns.iter().zip(&of_each))
+        .map(|(n, (dn, ended))| EndedPerson { uuid: id(*n), dn, ended })
+        .collect();
+    ended.rotate_left(30);
+    let set = ChangeSet::default();
+    let tried: HashSet<Uuid> = persons.iter().map(|n| id(*n)).collect();
+
+    // Kanidm is known not to have the others.
+    let mut model = active(&[person(0)]);
+    let job = Job { ended: &ended, tried_before: tried.clone(), ..Job::new(&set) };
+    let report = job.run(&mut model).unwrap();
+    assert_eq!((is_closed(&model, 0), report.open.len()), (true, 60));
+
+    // They belong to another sync account, and each run begins at another one.
+    let mut runs = 0_u128;
+    let mut model = active(&[person(0)]);
+    let mut envelope = stored(&model);
+    envelope.known = None;
+    model.state = Some(envelope.to_bytes());
+    while !is_closed(&model, 0) {
+        runs += 1;
+        assert!(runs < 100, "it is never its turn");
+        model.foreign.extend((100..160).map(id));
+        let run = Uuid::from_u128(runs);
+        let cookie = format!("run {runs}");
+        let job = Job {
+            run,
+            ended: &ended,
+            tried_before: tried.clone(),
+            cookie: &cookie,
+            ..Job::new(&set)
+        };
+        job.run(&mut model).unwrap();
+    }
+}
+
+#[test]
+fn a_yielded_attribute_keeps_no_account_open_and_renames_nobody() {
+    for known in [false, true] {
+        for (attribute, closes) in
+            [("name", true), ("displayname", true), ("account_expire", false)]
+        {
+            let mut model = active(&[person(0), person(1)]);
+            let before = model.entries[&id(0)].clone();
+            model.yielded.insert(attribute.to_owned());
+            if known {
+                let mut envelope = stored(&model);
+                envelope.yielded.insert(attribute.to_owned());
+                model.state = Some(envelope.to_bytes());
+            }
+            let dns = [person(0).dn, person(1).dn];
+            let all = [0, 1].map(gone(false));
+            let ended: Vec<EndedPerson<'_>> = (0..)
+                .zip(dns.iter().zip(&all))
+                .map(|(n, (dn, ended))| EndedPerson { uuid: id(n), dn, ended })
+                .collect();
+            let set = ChangeSet::default();
+            let report = Job { ended: &ended, ..Job::new(&set) }.run(&mut model).unwrap();
+            assert_eq!(
+                (is_closed(&model, 0), report.open.len()),
+                (closes, if closes { 0 } else { 2 })
+            );
+            if attribute != "displayname" {
+                let name = model.entries[&id(0)].text("name");
+                assert_eq!(name, before.text("name"), "{attribute}");
+            }
+        }
     }
 }

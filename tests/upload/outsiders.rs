@@ -301,3 +301,23 @@ fn temporary_values_that_are_left_make_the_next_run_a_full_one() {
         (0, 0, false)
     );
 }
+
+/// They keep their old content. The next run is an increment: a full refresh would find the same.
+#[test]
+fn a_dn_that_cannot_be_had_repeats_no_run_in_full() {
+    for (n, k) in [(12, 1), (60, 20)] {
+        let mut model = active(&(0..n + k + 20).map(person).collect::<Vec<_>>());
+        let mut set = rotated(n, CHANGES[1].1);
+        for at in n..n + k {
+            add_person(&mut set, &Account { dn: person(at + k.min(20)).dn, ..person(at) });
+        }
+        let report = Job { others: &others(n + k), ..Job::new(&set) }.run(&mut model).unwrap();
+        assert_eq!(held(&report), (n..n + k).map(id).collect(), "{:#?}", report.held.first());
+        assert!(!is_to_be_repeated(&model));
+        assert!(report.posts < 300, "{n} and {k}: {}", report.posts);
+        for at in 0..n {
+            let dn = model.entries[&id(at)].external_id.clone();
+            assert_eq!(dn, Some(person((at + 1) % n).dn.to_lowercase()));
+        }
+    }
+}

@@ -15,7 +15,7 @@ use crate::kanidm::error::Fault;
 use crate::upload::UploadError;
 use crate::upload::item::Item;
 use crate::upload::send::Refusal;
-use crate::upload::write::Writer;
+use crate::upload::write::{Exchange, Writer};
 use serde_json::{Value, json};
 
 /// Maximum values of an entry that are asked for one by one: DN, name, number and a few addresses.
@@ -88,11 +88,9 @@ impl Writer<'_> {
             }
         }
         let mut candidate = Candidate::new(item, refusal, values, wants, true);
-        // The exchange has shown that no entry of this run has the value.
-        let holder = if self.exchange_tried && !self.exchange_failed {
-            Holder::Another
-        } else {
-            Holder::Unknown
+        let holder = match self.exchange {
+            Exchange::Whole => Holder::Another,
+            Exchange::Untried | Exchange::Failed | Exchange::Partial => Holder::Unknown,
         };
         candidate.wants.iter_mut().for_each(|(_, of)| *of = holder);
         Ok(candidate)
@@ -131,10 +129,14 @@ impl Writer<'_> {
         let Some(question) = self.question(item, values) else {
             return Ok(Reply::Taken);
         };
-        let entries: Vec<Cow<'_, [u8]>> =
-            [question.to_string().into_bytes(), self.invalid()].map(Cow::Owned).into();
+        let question = self.without_yielded(question.to_string().as_bytes());
+        let entries: Vec<Cow<'_, [u8]>> = [question, self.invalid()].map(Cow::Owned).into();
         Ok(match self.sender.question(&entries.into())? {
             None => Reply::Unasked,
+            // The refusal may be about a yielded attribute, and not about the values.
+            Some(refusal) if refusal.fault == Fault::Masked && self.learn_yielded()? => {
+                self.ask(item, values)?
+            }
             // `Fault::Other` is the refusal of the invalid entry. Any other fault is about the
             // question.
             Some(refusal) if refusal.fault != Fault::Other => Reply::Taken,

@@ -29,7 +29,7 @@ use crate::upload::bisect::{self, Flow};
 use crate::upload::first::temporary_id;
 use crate::upload::item::{Form, Item, stub};
 use crate::upload::send::{Leave, Refusal, Sent};
-use crate::upload::write::{Block, Together, Writer};
+use crate::upload::write::{Block, Exchange, Together, Writer};
 
 /// Maximum entries that are asked one by one whether they have a value that another one wants.
 const MAX_PAIRWISE: usize = 5;
@@ -91,15 +91,17 @@ impl Writer<'_> {
         self.write_again(changed || new)?;
         self.write_waiting()?;
         self.retry_while_it_helps()?;
-        if new && self.collided.len() > MAX_PAIRWISE && !self.exchange_tried {
+        if new && self.collided.len() > MAX_PAIRWISE && self.exchange == Exchange::Untried {
             self.exchange_what_waits()?;
             self.write_waiting()?;
         }
         let waiting = std::mem::take(&mut self.collided);
         let mut candidates = Vec::new();
-        if waiting.len()
-            <= if self.exchange_failed { MAX_PAIRWISE_AFTER_EXCHANGE } else { MAX_PAIRWISE }
-        {
+        let most = match self.exchange {
+            Exchange::Failed => MAX_PAIRWISE_AFTER_EXCHANGE,
+            Exchange::Untried | Exchange::Partial | Exchange::Whole => MAX_PAIRWISE,
+        };
+        if waiting.len() <= most {
             candidates = self.candidates(waiting)?;
             // Entries of earlier runs stay blocked while nothing changes, and questions are
             // expensive.
@@ -145,7 +147,7 @@ impl Writer<'_> {
 
     /// Returns true when many new entries want taken values, for the first time.
     fn is_exchange_due(&self) -> bool {
-        !self.exchange_tried
+        self.exchange == Exchange::Untried
             && self
                 .collided
                 .iter()
@@ -157,7 +159,7 @@ impl Writer<'_> {
     /// Tries an exchange among all entries that want taken values. Entries that earlier runs could
     /// not write may take part.
     fn exchange_what_waits(&mut self) -> Result<(), UploadError> {
-        self.exchange_tried = true;
+        self.exchange = Exchange::Partial;
         self.write_again(true)?;
         let (collided, waiting) =
             (std::mem::take(&mut self.collided), std::mem::take(&mut self.waiting));
@@ -173,7 +175,7 @@ impl Writer<'_> {
             Some(others) => others.iter().try_for_each(|item| self.write_late(&[*item])),
             None => {
                 log::debug!("many values are taken, and it was not found out by whom");
-                self.exchange_failed = true;
+                self.exchange = Exchange::Failed;
                 self.collided.splice(0..0, collided);
                 // The exchange may have written some before it failed.
                 let written: HashSet<usize> = self.sender.report.written.iter().copied().collect();

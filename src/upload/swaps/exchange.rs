@@ -32,8 +32,7 @@ use crate::upload::bisect::{self, Flow};
 use crate::upload::first::temporary_id;
 use crate::upload::item::{Form, Item, stub};
 use crate::upload::send::{Leave, Sent};
-use crate::upload::write::{Together, Writer};
-use crate::upload::yielded;
+use crate::upload::write::{Exchange, Together, Writer};
 
 /// Maximum questions of an exchange. All of them together may take as long as one POST.
 const MAX_EXCHANGE_QUESTIONS: usize = 512;
@@ -95,7 +94,8 @@ impl Writer<'_> {
         others.extend(self.masked_or_foreign(items, first_gid, &mut questions)?);
         let ours: Vec<Item> = items.iter().copied().filter(|item| !others.contains(item)).collect();
         others.extend(self.invalid_entries(&ours, first_gid, &mut questions)?);
-        others.extend(self.settle_dns(&ours)?);
+        others.extend(self.settle_dns(&ours, &mut questions)?);
+        let all_are_asked = others.is_empty();
         let mut part: Vec<Item> =
             items.iter().copied().filter(|item| !others.contains(item)).collect();
         self.estimate_outsiders(&part, &everyone_else, &mut others, &mut questions)?;
@@ -122,6 +122,9 @@ impl Writer<'_> {
         if !part.is_empty() {
             self.give_temporary_values(&part, first_gid)?;
             self.late(true, |this| this.attempt_in_chunks(&part, Form::Full, false))?;
+        }
+        if all_are_asked {
+            self.exchange = Exchange::Whole;
         }
         Ok(items.iter().copied().filter(|item| others.contains(item)).collect())
     }
@@ -248,7 +251,10 @@ impl Writer<'_> {
             return true;
         };
         let listed = [all, deleted].concat();
-        known.count() <= listed.len() as u64 && known.named_missing_from(&listed, 1).is_empty()
+        // The count of a large set is an estimate.
+        let tolerance = if known.is_exact() { 0 } else { known.count() / 10 };
+        known.count() <= (listed.len() as u64).saturating_add(tolerance)
+            && known.named_missing_from(&listed, 1).is_empty()
     }
 
     /// The first temporary gidnumber.
@@ -394,32 +400,71 @@ impl Writer<'_> {
 
     /// Gives each entry its DN, if one of them wants the DN of another. Returns the entries that
     /// cannot have theirs.
-    fn settle_dns(&mut self, items: &[Item]) -> Result<Vec<Item>, ExchangeEnd> {
+    fn settle_dns(
+        &mut self,
+        items: &[Item],
+        questions: &mut Questions,
+    ) -> Result<Vec<Item>, ExchangeEnd> {
         let (mut is_taken, mut rest) = (false, items);
         while !rest.is_empty() && !is_taken {
             let (chunk, more) = rest.split_at(self.fit(rest));
-            let named = chunk.iter().map(|item| item.render(self.input, Form::Named).into_owned());
-            let named: Vec<Cow<'_, [u8]>> = named.chain([self.invalid()]).map(Cow::Owned).collect();
-            is_taken = self
-                .sender
-                .question_once(&named.into(), &Retention::Ignore)?
-                .ok_or(ExchangeEnd::Unknown)?
-                .fault
-                == Fault::Conflict;
+            is_taken = !self.are_dns_free(chunk, questions)?;
             rest = more;
         }
         if !is_taken {
             return Ok(Vec::new());
         }
         self.sender.repair_in_full();
-        self.staged.extend(items);
         let stubs = items
             .iter()
             .map(|item| stub(self.uuid(*item), Some(&temporary_id(self.uuid(*item)))))
             .collect();
         self.send_all(stubs)?;
-        self.attempt_in_chunks(items, Form::Named, false)?;
+        let taken = self.with_taken_dns(items, questions)?;
+        let free: Vec<Item> = items.iter().copied().filter(|item| !taken.contains(item)).collect();
+        self.attempt_in_chunks(&free, Form::Named, false)?;
         Ok(items.iter().copied().filter(|item| !self.has_its_dn(*item)).collect())
+    }
+
+    /// Returns the items whose DN another entry has.
+    fn with_taken_dns(
+        &mut self,
+        items: &[Item],
+        questions: &mut Questions,
+    ) -> Result<HashSet<Item>, ExchangeEnd> {
+        let (mut taken, mut rest) = (HashSet::new(), items);
+        while !rest.is_empty() {
+            let (chunk, more) = rest.split_at(self.fit(rest));
+            let this = RefCell::new((&mut *self, &mut *questions));
+            let is_clean = |range: Range<usize>| {
+                let (this, questions) = &mut *this.borrow_mut();
+                this.are_dns_free(chunk.get(range).unwrap_or_default(), questions)
+            };
+            bisect::culprits(chunk.len(), false, &is_clean, |at, alone| {
+                if alone || !is_clean(at..at.saturating_add(1))? {
+                    taken.extend(chunk.get(at));
+                }
+                Ok::<_, ExchangeEnd>(Flow::Continue(()))
+            })?;
+            rest = more;
+        }
+        Ok(taken)
+    }
+
+    /// Asks whether these entries can have their DNs.
+    fn are_dns_free(
+        &mut self,
+        items: &[Item],
+        questions: &mut Questions,
+    ) -> Result<bool, ExchangeEnd> {
+        self.count_question(questions)?;
+        let named = items.iter().map(|item| item.render(self.input, Form::Named).into_owned());
+        let named: Vec<Cow<'_, [u8]>> = named.chain([self.invalid()]).map(Cow::Owned).collect();
+        let refusal = self
+            .sender
+            .question_once(&named.into(), &Retention::Ignore)?
+            .ok_or(ExchangeEnd::Unknown)?;
+        Ok(refusal.fault != Fault::Conflict)
     }
 
     /// Returns the outsiders of `part`: entries that want a value of an entry that keeps it. The
@@ -498,13 +543,8 @@ impl Writer<'_> {
         let strangers_with = strangers;
         let strangers = (2_u128..).zip(strangers_with).filter_map(|(n, (item, values))| {
             let values: Vec<&Unique> = values.iter().filter(|value| which(value)).collect();
-            let stranger =
-                stranger(Uuid::from_u128(run ^ (n << 16)), item.kind(self.input)?, &values)?;
-            Some(if self.yielded.is_empty() {
-                stranger
-            } else {
-                yielded::without(&self.yielded, &stranger)
-            })
+            let uuid = Uuid::from_u128(run ^ (n << 16));
+            Some(self.without_yielded(&stranger(uuid, item.kind(self.input)?, &values)?))
         });
         let strangers: Vec<Vec<u8>> = strangers.chain([self.invalid()]).collect();
         let entries =
@@ -541,14 +581,21 @@ impl Writer<'_> {
     pub(crate) fn invalid(&self) -> Vec<u8> {
         let uuid = Uuid::from_u128(self.input.run.as_u128() ^ 1);
         let entry = json!({"externalId": format!("tmp-{uuid}"), "schemas": scim::PERSON, "id": uuid, "name": temporary_name(uuid)});
-        entry.to_string().into_bytes()
+        self.without_yielded(entry.to_string().as_bytes())
     }
 
     fn give_temporary_values(&mut self, items: &[Item], first_gid: u32) -> Result<(), ExchangeEnd> {
         // No later increment touches these entries, so they would keep the temporary values.
         self.sender.repair_in_full();
-        self.staged.extend(items);
-        self.send_all(items.iter().map(|item| self.staged(*item, VALUES, first_gid)).collect())?;
+        let mut rest = items;
+        while !rest.is_empty() {
+            let (chunk, more) = rest.split_at(self.fit(rest));
+            let staged = chunk.iter().map(|item| self.staged(*item, VALUES, first_gid)).collect();
+            // A failed send may have applied a part of the chunk.
+            self.staged.extend(chunk);
+            self.send_all(staged)?;
+            rest = more;
+        }
         self.sender.report.staged = self.sender.report.staged.saturating_add(items.len() as u64);
         log::debug!(
             "{} entries have temporary values, because they pass their values round",
