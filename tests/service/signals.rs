@@ -219,7 +219,13 @@ fn told(environment: &[(&str, &str)], enough: impl Fn(&[String]) -> bool) -> Vec
         assert!(receive(&mut messages));
     }
     started.signal("TERM");
-    started.end();
+    // The queue of the socket is short, so somebody must read while the child ends.
+    let end = thread::spawn(move || started.end());
+    socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    while !end.is_finished() {
+        receive(&mut messages);
+    }
+    end.join().unwrap();
     socket.set_nonblocking(true).unwrap();
     while receive(&mut messages) {}
     messages
