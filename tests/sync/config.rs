@@ -761,12 +761,24 @@ fn the_example_holds_every_key_with_its_default() {
         let commented_default = key.default.filter(|_| KEYS.iter().any(|k| k.name == key.name));
         assert!(commented_default.is_none_or(|default| default == value), "{} = {value}", key.name);
     }
-    let credentials = TempDir::new("example");
-    file(&credentials, "sync-token", 0o400, "t\n");
-    file(&credentials, "ldap-password", 0o400, "p\n");
-    let (config, warnings) =
-        load_with(&example, Some(credentials.path())).unwrap_or_else(|e| panic!("{e}"));
-    assert_eq!((config.mapping.entries.len(), warnings), (1, vec![]));
+    let secrets = TempDir::new("example");
+    file(&secrets, "ldap-sync.token", 0o400, "t\n");
+    file(&secrets, "ldap-sync.password", 0o400, "p\n");
+    let here = example.replace("/etc/kanidm", secrets.path().to_str().unwrap());
+    // An administrator may append a key.
+    let (config, warnings) = load_with(&format!("{here}ldap_timeout = 31\n"), None)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((config.directory.timeout, warnings), (Duration::from_secs(31), vec![]));
+    // The tables of single entries, uncommented.
+    let (_, tables) = here.split_once("# ---- Single entries").unwrap();
+    let tables: String = tables
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|line| line.starts_with('[') || line.contains(" = "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let (config, _) = load_with(&(here + &tables), None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(config.mapping.entries.len(), 2);
     // Every commented key is one that could be put in force as it stands.
     for line in example.lines().filter(|line| line.starts_with("# ") && line.contains(" = ")) {
         let setting = line.trim_start_matches("# ");
