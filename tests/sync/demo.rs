@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::process::run;
 use crate::support::temp::TempDir;
 
 /// Builds the demo where that is needed, and runs it as the README says, with `folder` for its
@@ -80,7 +81,23 @@ fn every_step_comes_out() {
         assert!(line.chars().count() <= 80, "wider than a terminal: {line}");
     }
     assert!(!text.contains("{SSHA512}"), "a password hash is shown");
+    assert!(
+        without_digits(&picture(&text)) == without_digits(include_str!("../../docs/demo.svg")),
+        "docs/demo.svg shows another output: examples/demo/picture draws it anew"
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something is left behind");
+}
+
+/// The picture in the README, drawn from this output.
+fn picture(output: &str) -> String {
+    let folder = TempDir::new("picture");
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/demo/picture");
+    String::from_utf8(run(Command::new(program).arg(folder.write("output", output)))).unwrap()
+}
+
+/// The times of two runs differ.
+fn without_digits(text: &str) -> String {
+    text.replace(|c: char| c.is_ascii_digit(), "0")
 }
 
 #[test]
