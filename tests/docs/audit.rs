@@ -77,6 +77,21 @@ fn what_the_sheet_says_of_them_is_so() {
     }
 }
 
+#[test]
+fn every_direct_dependency_has_its_row() {
+    let mut direct = BTreeSet::new();
+    for manifest in [include_str!("../../Cargo.toml"), include_str!("../../proto/Cargo.toml")] {
+        let manifest: toml::Table = toml::from_str(manifest).unwrap();
+        let dependencies = manifest["dependencies"].as_table().unwrap().iter();
+        let foreign = dependencies.filter(|(_, value)| value.get("path").is_none());
+        direct.extend(foreign.map(|(name, _)| name.clone()));
+    }
+    let sheet = fs::read_to_string(SHEET).unwrap();
+    let rows = section(&sheet, "Direct dependencies").lines();
+    let rows = rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<Vec<_>>(), direct.iter().collect::<Vec<_>>());
+}
+
 fn table(crates: &[&Crate]) -> String {
     let mut rows = vec![
         "| crate | version | licence | lines | `unsafe` | C, assembly | runs while it is built |"
