@@ -19,6 +19,7 @@ pub struct DebianSlapd {
     // Before the folder: it is gone first.
     _server: Server,
     port: u16,
+    ldaps_port: u16,
     /// Its own, and for what a test does with it.
     pub folder: TempDir,
 }
@@ -50,12 +51,15 @@ impl DebianSlapd {
             .arg(folder.write("content.ldif", content)));
         let mut complaint = String::new();
         for _ in 0..5 {
-            let [port] = ports::free();
-            let urls = format!("ldap://127.0.0.1:{port}/ {}/", ldapi(&folder));
+            let [port, ldaps_port] = ports::free();
+            let urls = format!(
+                "ldap://127.0.0.1:{port}/ ldaps://127.0.0.1:{ldaps_port}/ {}/",
+                ldapi(&folder)
+            );
             let command = ["slapd", "-F", &path("slapd.d"), "-h", &urls, "-d", "0"];
             let server = Server::start(&folder.path().join("slapd.log"), &[], &command);
             match server.wait_until(|| admin(&folder).answers()) {
-                Ok(()) => return DebianSlapd { _server: server, port, folder },
+                Ok(()) => return DebianSlapd { _server: server, port, ldaps_port, folder },
                 // Most likely another process has taken the port meanwhile.
                 Err(log) => complaint = log,
             }
@@ -71,6 +75,11 @@ impl DebianSlapd {
     /// For StartTLS.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// For TLS from the first byte, once it has a certificate.
+    pub fn ldaps_port(&self) -> u16 {
+        self.ldaps_port
     }
 
     /// The standard clients as `cn=admin`, who may do anything in the database.

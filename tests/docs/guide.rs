@@ -1,20 +1,24 @@
-//! The guides in `docs/`, followed step by step: every fenced block of theirs is run, with the
-//! test's addresses and folders in place of the guide's.
+//! The guides in `docs/` and the README, followed step by step: the tests run every shell block,
+//! with addresses and folders of their own in place of the documents'.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::support::expect::GROUPS_OF_NAMES;
 use crate::support::ldap::LdapClient;
+use crate::support::process;
 use crate::support::seed::SUFFIX;
 use crate::support::temp::TempDir;
 use crate::support::tool::ConfigText;
-use crate::support::world::{Between, FILTER};
+use crate::support::world::{ACCOUNT, Between, FILTER};
 
-/// Whom the tool runs as, in place of a user of its own: any but root.
+/// The README.
+pub const README: &str = include_str!("../../README.md");
+
+/// The program's user outside of the README's steps. Any user but root will do.
 pub const USER: &str = "nobody";
 
-/// A guide, and what stands in the test for what stands there.
+/// A document, and the test's values for those of the document.
 pub struct Guide {
     text: &'static str,
     instead: Vec<(String, String)>,
@@ -22,21 +26,18 @@ pub struct Guide {
 }
 
 impl Guide {
-    /// `folder` takes the place of `/etc`; `instead` is what else is different here, in the order
-    /// in which it is replaced.
+    /// `folder` takes the place of `/etc`. `instead` lists the other differences, in the order of
+    /// replacement.
     pub fn new(text: &'static str, folder: &TempDir, instead: &[(&str, &str)]) -> Guide {
         let etc = |path: &str| format!("{}/{path}", folder.path().display());
         let places = [
+            ("/etc/kanidm/ldap-ca.pem", etc("tls/ca.pem")),
             ("/etc/kanidm", etc("kanidm")),
             ("/etc/ldap/tls", etc("tls")),
             ("/etc/dirsrv/tls", etc("tls")),
         ];
         let user = ["id -u ", "id -g ", "-o "]
             .map(|before| (format!("{before}kanidm-ldap-sync"), format!("{before}{USER}")));
-        // Whose group need not have its name.
-        let user = user
-            .into_iter()
-            .chain([("chown root:kanidm-ldap-sync".to_owned(), format!("chown {USER}"))]);
         let instead = instead.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
         let instead =
             instead.chain(places.map(|(from, to)| (from.to_owned(), to))).chain(user).collect();
@@ -45,56 +46,108 @@ impl Guide {
 
     /// The blocks in this language; exactly `N`, so that none goes unnoticed.
     pub fn blocks<const N: usize>(&self, language: &str) -> [String; N] {
-        let begin = format!("```{language}\n");
-        let blocks: Vec<String> = self
-            .text
-            .split(&begin)
-            .skip(1)
-            .map(|rest| self.here(rest.split("\n```").next().expect("an end")))
-            .collect();
-        let fences = self.text.matches("\n```").count();
-        assert_eq!(
-            fences,
-            2 * (self.text.matches("\n```sh\n").count() + self.text.matches("\n```toml\n").count()),
-            "other fenced blocks"
-        );
-        blocks
-            .try_into()
-            .unwrap_or_else(|blocks: Vec<String>| panic!("{} blocks of {language}", blocks.len()))
+        blocks(self.text, language).map(|block| self.here(block))
+    }
+
+    /// The README's sync config.
+    pub fn readme_config(&self) -> String {
+        let [config] = blocks(README, "toml");
+        self.here(config)
     }
 
     fn here(&self, block: &str) -> String {
         self.instead.iter().fold(block.to_owned(), |text, (from, to)| text.replace(from, to))
     }
 
-    /// Runs a block, all of it; panics when a command fails. What it wrote.
+    /// Runs a block, all of it; panics when a command fails. Returns its output.
     pub fn run(&self, block: &str) -> String {
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", block]).current_dir(&self.folder);
-        String::from_utf8(crate::support::process::run(&mut shell)).expect("UTF-8")
+        String::from_utf8(process::run(&mut shell)).expect("UTF-8")
+    }
+
+    /// The world of the README's configuration, with `more` keys. The program runs as [`USER`].
+    pub fn world(&self, more: &str, admin: LdapClient, uuid_attribute: &'static str) -> Between {
+        self.run(&format!("chown {USER} kanidm/ldap-sync.password"));
+        let config =
+            with(ConfigText::new(), &(self.readme_config() + more)).without("sync_token_file");
+        let mut between = Between::new(config, admin, uuid_attribute, GROUPS_OF_NAMES, FILTER);
+        between.run_as(USER);
+        between
+    }
+
+    /// Steps 3 to 5 of the README, into the Kanidm of `world`, with `more` keys. `uri` is the
+    /// directory's. The commands see copies of `/etc` and `/usr/bin`, where they may do as they
+    /// like. Their umask is the strictest that administrators use.
+    pub fn follow_readme(&self, world: &Between, uri: &str, more: &str) {
+        let [_, _, _, files, look, service] = blocks(README, "sh");
+        let [config] = blocks(README, "toml");
+        assert!(README.contains("`uri = \"https://idm.example.com\"`"), "the client config");
+        let directory = format!("cp {}", self.folder.display());
+        let instead = [
+            ("scp root@ldap.example.com:/etc/ldap", directory.as_str()),
+            ("scp root@ldap.example.com:/etc", &directory),
+            ("target/release/kanidm-ldap-sync", env!("CARGO_BIN_EXE_kanidm-ldap-sync")),
+            ("ldaps://ldap.example.com", uri),
+            // Nothing is booted here.
+            ("systemctl enable --now", "systemctl --quiet enable"),
+        ];
+        let [files, look, config, service] = [files, look, config, service]
+            .map(|text| instead.iter().fold(text.to_owned(), |text, (a, b)| text.replace(a, b)));
+        let (url, ca, token) = (world.kanidm.url(), world.kanidm.ca(), &world.account.token);
+        let script = format!(
+            r#"mount -t tmpfs tmpfs /mnt
+for folder in etc usr/bin; do
+  mkdir -p /mnt/$folder/{{changes,work}}
+  mount -t overlay -o lowerdir=/$folder,upperdir=/mnt/$folder/changes,workdir=/mnt/$folder/work overlay /$folder
+done
+umask 077
+{files}
+install -m 644 {ca} /etc/kanidm/ca.pem
+printf 'uri = "{url}"\nca_path = "/etc/kanidm/ca.pem"\n' >/etc/kanidm/config
+echo '{token}' >/etc/kanidm/ldap-sync.token
+cat >/etc/kanidm/ldap-sync <<'END'
+{config}{more}
+END
+{look}
+{service}
+systemd-analyze verify --man=no /etc/systemd/system/kanidm-ldap-sync.service
+"#,
+            ca = ca.display(),
+        );
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "bash", "-euo", "pipefail", "-c", &script]);
+        process::run(shell.current_dir(env!("CARGO_MANIFEST_DIR")));
+        assert_eq!(world.kanidm.entries(ACCOUNT).len(), 41, "forty persons and a group");
+        assert_eq!(world.kanidm.entry(ACCOUNT, "team").unwrap().member.len(), 2);
     }
 }
 
-/// The world that a guide's first TOML block describes. The tool runs as [`USER`].
-pub fn world(toml: &str, admin: LdapClient, uuid_attribute: &'static str) -> Between {
-    let mut between =
-        Between::new(with(ConfigText::new(), toml), admin, uuid_attribute, GROUPS_OF_NAMES, FILTER);
-    between.run_as(USER);
-    between
+/// The blocks of `text` in this language; exactly `N`.
+pub fn blocks<const N: usize>(text: &'static str, language: &str) -> [&'static str; N] {
+    let begin = format!("\n```{language}\n");
+    let blocks = text.split(&begin).skip(1).map(|rest| rest.split("```").next().expect("an end"));
+    let blocks: Vec<_> = blocks.collect();
+    let found = blocks.len();
+    blocks.try_into().unwrap_or_else(|_| panic!("{found} blocks of {language}"))
 }
 
 /// A configuration with these keys, in place of those that say how to connect and as whom.
 pub fn with(config: ConfigText, toml: &str) -> ConfigText {
     let table: toml::Table = toml.parse().unwrap_or_else(|error| panic!("{error}\n{toml}"));
-    let config = if table.contains_key("ldap_uri") {
-        ["ldap_uri", "ldap_starttls", "ldap_ca", "ldap_client_cert", "ldap_client_key"]
-            .into_iter()
-            .fold(config, ConfigText::without)
-    } else {
-        config
-    };
-    let config =
-        ["ldap_sync_dn", "ldap_sync_pw_file"].into_iter().fold(config, ConfigText::without);
+    let sets = |keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
+    let mut gone: Vec<&str> = Vec::new();
+    if sets(&["ldap_uri"]) {
+        gone.extend(["ldap_uri", "ldap_starttls"]);
+    }
+    let is_local = table.get("ldap_uri").is_some_and(|uri| uri.to_string().contains("ldapi:"));
+    if is_local {
+        gone.extend(["ldap_ca", "ldap_client_cert", "ldap_client_key"]);
+    }
+    if is_local || sets(&["ldap_client_cert"]) {
+        gone.extend(["ldap_sync_dn", "ldap_sync_pw_file"]);
+    }
+    let config = gone.into_iter().fold(config, ConfigText::without);
     table.into_iter().fold(config, |config, (key, value)| config.set(&key, value))
 }
 
@@ -106,16 +159,13 @@ pub fn run(world: &Between, what: &str, mode: &str) {
     ));
     let ran = world.run_and_compare(what, mode);
     assert!(
-        world
-            .kanidm
-            .entry(crate::support::world::ACCOUNT, "user1")
-            .is_some_and(|user| user.has_password),
+        world.kanidm.entry(ACCOUNT, "user1").is_some_and(|user| user.has_password),
         "{}",
         ran.report
     );
 }
 
-/// What the directory holds before anything is done: forty users, one group.
+/// The directory's content before the first step: forty users, one group.
 pub fn content() -> String {
     let mut ldif = format!("dn: {SUFFIX}\nobjectClass: top\nobjectClass: domain\ndc: example\n\n");
     for unit in ["people", "groups"] {
@@ -135,14 +185,6 @@ pub fn content() -> String {
         "dn: cn=team,ou=groups,{SUFFIX}\nobjectClass: groupOfNames\ncn: team\nmember: uid=user1,ou=people,{SUFFIX}\n\
          member: uid=user2,ou=people,{SUFFIX}\n"
     )
-}
-
-/// Where the tool's program lies for [`USER`], and what it is called with: in place of
-/// `kanidm-ldap-sync` in a guide.
-pub fn tool(world: &Between) -> String {
-    let command = world.tool.command();
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_str().expect("UTF-8")).collect::<Vec<_>>().join(" ")
 }
 
 /// Lets everybody look into a folder.

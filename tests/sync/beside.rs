@@ -1,4 +1,4 @@
-//! README.md, "Beside Kanidm's own tool", row by row: Kanidm's own tool and this one in the same
+//! docs/migrating.md, "All differences", row by row: Kanidm's own tool and this one in the same
 //! trouble, on a real slapd, into the real engine. Kanidm's ends with code 0 whatever happens to a
 //! run.
 
