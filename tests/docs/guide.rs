@@ -62,7 +62,9 @@ impl Guide {
     /// Runs a block, all of it; panics when a command fails. Returns its output.
     pub fn run(&self, block: &str) -> String {
         let mut shell = Command::new("bash");
-        shell.args(["-euo", "pipefail", "-c", block]).current_dir(&self.folder);
+        // The strictest umask that administrators use.
+        let block = format!("umask 077\n{block}");
+        shell.args(["-euo", "pipefail", "-c", &block]).current_dir(&self.folder);
         String::from_utf8(process::run(&mut shell)).expect("UTF-8")
     }
 
@@ -77,8 +79,7 @@ impl Guide {
     }
 
     /// Steps 3 to 5 of the README, into the Kanidm of `world`, with `more` keys. `uri` is the
-    /// directory's. The commands see copies of `/etc` and `/usr/bin`, where they may do as they
-    /// like. Their umask is the strictest that administrators use.
+    /// directory's. The commands change copies of `/etc` and `/usr/bin`.
     pub fn follow_readme(&self, world: &Between, uri: &str, more: &str) {
         let [_, _, _, files, look, service] = blocks(README, "sh");
         let [config] = blocks(README, "toml");
