@@ -9,8 +9,9 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::json;
-use super::scim::Schemas;
-use crate::content::shown::Mask;
+use super::scim::{Places, Schemas, ScimGroup, ScimPerson};
+use super::shown::Mask;
+use super::unique::Unique;
 
 /// The kind of an entry in Kanidm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +32,35 @@ pub struct Record {
     pub kind: Kind,
     /// The mapped attributes of the entry that the directory shows: [`crate::content::shown`].
     pub shown: Mask,
+    /// The gidnumber.
+    pub number: Option<u32>,
     schemas: Schemas,
     start: usize,
     len: u32,
     external_id_len: u32,
+    /// From `start`: the text of the name, and the list of mail addresses.
+    name: Span,
+    mail: Span,
+}
+
+/// Offset and length.
+type Span = (u32, u32);
+
+impl Record {
+    fn new(uuid: Uuid, schemas: Schemas, number: Option<u32>, start: usize) -> Record {
+        Record {
+            uuid,
+            kind: schemas.kind(),
+            shown: Mask::default(),
+            number,
+            schemas,
+            start,
+            len: 0,
+            external_id_len: 0,
+            name: (0, 0),
+            mail: (0, 0),
+        }
+    }
 }
 
 /// A member of a group that is being written.
@@ -73,74 +99,68 @@ impl fmt::Debug for ChangeSet {
 }
 
 impl ChangeSet {
-    /// Appends an entry and returns its position. `write` writes a JSON object with at least one
-    /// key, but without `schemas` and `externalId`, which are added.
+    /// Appends a person and returns its position.
     ///
     /// # Errors
     /// See [`PushError`]. Nothing is appended then.
-    pub fn push(
+    pub fn push_person<'a>(
         &mut self,
-        uuid: Uuid,
-        schemas: Schemas,
         external_id: &str,
-        write: impl FnOnce(&mut Vec<u8>),
+        person: ScimPerson<
+            'a,
+            impl Iterator<Item = &'a str>,
+            impl Iterator<Item = (&'a str, &'a str)>,
+        >,
     ) -> Result<usize, PushError> {
-        self.push_group(uuid, schemas, external_id, write, std::iter::empty())
+        let record = Record::new(person.id, person.schemas(), person.gidnumber, self.arena.len());
+        self.push(record, external_id, |out| person.write(out), std::iter::empty())
     }
 
-    /// As [`push`](Self::push), with a `member` list after the other keys. Without members the list
-    /// is omitted: Kanidm refuses an empty one, and clears the members if it is absent.
+    /// Appends a group and returns its position. A group without members has no `member` list:
+    /// Kanidm refuses an empty one, and clears the members if it is absent.
     ///
     /// # Errors
     /// See [`PushError`]. Nothing is appended then.
     pub fn push_group<'m>(
         &mut self,
-        uuid: Uuid,
-        schemas: Schemas,
         external_id: &str,
-        write: impl FnOnce(&mut Vec<u8>),
+        group: &ScimGroup<'_>,
         members: impl Iterator<Item = Member<'m>>,
     ) -> Result<usize, PushError> {
-        let start = self.arena.len();
-        match self.write(start, external_id, write, members) {
-            Ok((len, external_id_len)) => {
-                self.records.push(Record {
-                    uuid,
-                    kind: schemas.kind(),
-                    shown: Mask::default(),
-                    schemas,
-                    start,
-                    len,
-                    external_id_len,
-                });
-                Ok(self.records.len() - 1)
-            }
-            Err(e) => {
-                self.arena.truncate(start);
-                Err(e)
-            }
-        }
+        let record = Record::new(group.id, group.schemas(), group.gidnumber, self.arena.len());
+        self.push(record, external_id, |out| group.write(out), members)
     }
 
-    fn write<'m>(
+    /// Appends an entry. `write` writes a JSON object with at least one key, but without `schemas`
+    /// and `externalId`, which are added.
+    fn push<'m>(
         &mut self,
-        start: usize,
+        mut record: Record,
         external_id: &str,
-        write: impl FnOnce(&mut Vec<u8>),
+        write: impl FnOnce(&mut Vec<u8>) -> Places,
         members: impl Iterator<Item = Member<'m>>,
-    ) -> Result<(u32, u32), PushError> {
+    ) -> Result<usize, PushError> {
+        let start = record.start;
         json::write_text(&mut self.arena, external_id);
         let id_end = self.arena.len();
-        write(&mut self.arena);
+        let places = write(&mut self.arena);
         // The opening brace of the entry becomes the comma after `externalId`. The result is one
         // object, without an intermediate tree.
         if let Some(brace) = self.arena.get_mut(id_end) {
             *brace = b',';
         }
-        self.write_members(members)?;
-        let size =
-            |from: usize, to: usize| u32::try_from(to - from).map_err(|_| PushError::TooLarge);
-        Ok((size(start, self.arena.len())?, size(start, id_end)?))
+        let written = self.write_members(members).and_then(|()| {
+            record.len = span(start..self.arena.len(), start)?.1;
+            record.external_id_len = span(start..id_end, start)?.1;
+            record.name = span(places.name, start)?;
+            record.mail = span(places.mail, start)?;
+            Ok(())
+        });
+        match written {
+            Ok(()) => self.records.push(record),
+            Err(_) => self.arena.truncate(start),
+        }
+        written.map(|()| self.records.len() - 1)
     }
 
     /// Writes `member` over the closing brace of the last entry.
@@ -238,9 +258,42 @@ impl ChangeSet {
         serde_json::from_slice(self.external_id_json(record)).unwrap_or_default()
     }
 
+    /// The name of an entry.
+    pub fn name(&self, record: &Record) -> &str {
+        str::from_utf8(self.span(record, record.name)).unwrap_or_default()
+    }
+
+    /// The mail addresses of an entry. A valid address needs no escapes.
+    pub fn mails(&self, record: &Record) -> impl Iterator<Item = &str> + use<'_> {
+        let list = str::from_utf8(self.span(record, record.mail)).unwrap_or_default();
+        list.split("\"value\":\"").skip(1).filter_map(|rest| rest.split('"').next())
+    }
+
+    /// The values of an entry that no other entry may have.
+    pub(crate) fn unique_values(&self, record: &Record) -> Vec<Unique> {
+        [Unique::dn(&self.external_id(record)), Unique::Name(self.name(record).to_owned())]
+            .into_iter()
+            .chain(record.number.map(Unique::Gid))
+            .chain(self.mails(record).map(|mail| Unique::Mail(mail.to_owned())))
+            .collect()
+    }
+
+    fn span(&self, record: &Record, (offset, len): Span) -> &[u8] {
+        let start = record.start + offset as usize;
+        self.slice(start..start + len as usize)
+    }
+
     fn slice(&self, range: Range<usize>) -> &[u8] {
         // Only `push` makes records, so the range always exists. The empty slice avoids a panic.
         self.arena.get(range).unwrap_or_default()
+    }
+}
+
+fn span(range: Range<usize>, start: usize) -> Result<Span, PushError> {
+    let offset = u32::try_from(range.start.saturating_sub(start));
+    match (offset, u32::try_from(range.len())) {
+        (Ok(offset), Ok(len)) => Ok((offset, len)),
+        _ => Err(PushError::TooLarge),
     }
 }
 
@@ -251,49 +304,71 @@ fn external_id_range(record: &Record) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::json::Object;
-    use crate::content::scim::PERSON;
+    use crate::content::scim::{GROUP, POSIX_PERSON};
     use serde_json::{Value, json};
 
-    fn stub(out: &mut Vec<u8>) {
-        let mut object = Object::begin(out);
-        object.uuid("id", Uuid::from_u128(1));
-        object.end();
+    const ID: Uuid = Uuid::from_u128(1);
+
+    fn person<'a>(
+        mails: &'a [&'a str],
+    ) -> ScimPerson<'a, impl Iterator<Item = &'a str>, std::iter::Empty<(&'a str, &'a str)>> {
+        ScimPerson {
+            id: ID,
+            name: "alice",
+            displayname: "\",\"name\":\"bob",
+            legalname: None,
+            gidnumber: Some(2000),
+            loginshell: None,
+            password_import: None,
+            unix_password_import: None,
+            mail: mails.iter().copied(),
+            ssh_publickey: std::iter::empty(),
+            account_valid_from: None,
+            account_expire: None,
+        }
     }
 
+    const TEAM: ScimGroup<'_> =
+        ScimGroup { id: ID, name: "team", description: Some("\"value\":\"no@x"), gidnumber: None };
+
     #[test]
-    fn entry_is_one_object() {
+    fn an_entry_is_one_object_and_its_values_are_found() {
         let mut set = ChangeSet::default();
-        let at = set.push(Uuid::from_u128(1), Schemas::Person, "cn=\"q\",dc=x", stub).unwrap();
+        for mails in [&[][..], &["a@x"], &["a@x", "b@x"]] {
+            let at = set.push_person("cn=\"Q\",dc=x", person(mails)).unwrap();
+            let record = set.records()[at];
+            let whole: Value = serde_json::from_slice(&set.json(&record)).unwrap();
+            assert_eq!(
+                (&whole["schemas"], &whole["externalId"], &whole["id"]),
+                (&json!(POSIX_PERSON), &json!("cn=\"Q\",dc=x"), &json!(ID))
+            );
+            assert_eq!(set.json_len(&record), set.json(&record).len());
+            assert_eq!(set.external_id_json(&record), br#""cn=\"Q\",dc=x""#);
+            assert_eq!(set.external_id(&record), "cn=\"Q\",dc=x");
+            assert_eq!((set.name(&record), record.number), ("alice", Some(2000)));
+            assert!(set.mails(&record).eq(mails.iter().copied()));
+            let values = set.unique_values(&record);
+            assert_eq!(values[0], Unique::Dn("cn=\"q\",dc=x".to_owned()));
+            assert_eq!(values.len(), 3 + mails.len());
+        }
+        let at = set.push_group("cn=team", &TEAM, std::iter::empty()).unwrap();
         let record = set.records()[at];
-        assert_eq!(
-            std::str::from_utf8(set.rest(&record)).unwrap(),
-            r#""cn=\"q\",dc=x","id":"00000000-0000-0000-0000-000000000001"}"#
-        );
         let whole: Value = serde_json::from_slice(&set.json(&record)).unwrap();
-        assert_eq!(
-            whole,
-            json!({"schemas": PERSON, "externalId": "cn=\"q\",dc=x", "id": Uuid::from_u128(1)})
-        );
-        assert_eq!(set.json_len(&record), set.json(&record).len());
-        assert_eq!(set.external_id_json(&record), br#""cn=\"q\",dc=x""#);
-        assert_eq!(set.external_id(&record), "cn=\"q\",dc=x");
+        assert_eq!(whole["schemas"], json!(GROUP));
+        assert_eq!((set.name(&record), set.mails(&record).count()), ("team", 0));
     }
 
     #[test]
-    fn members_stand_behind_the_entry() {
+    fn members_come_after_the_other_values() {
         let mut set = ChangeSet::default();
-        let id = Uuid::from_u128(1);
-        set.push(id, Schemas::Person, "cn=\"q\"", stub).unwrap();
+        set.push_person("cn=\"q\"", person(&[])).unwrap();
         let mut json = |members: &[Member<'_>]| {
-            let at =
-                set.push_group(id, Schemas::Group, "cn=g", stub, members.iter().copied()).unwrap();
+            let at = set.push_group("cn=g", &TEAM, members.iter().copied()).unwrap();
             String::from_utf8(set.json(&set.records()[at])).unwrap()
         };
-        assert!(json(&[]).ends_with(r#"000001"}"#));
+        assert!(json(&[]).ends_with(r#"no@x"}"#));
         assert!(
-            json(&[Member::Record(0)])
-                .ends_with(r#"000001","member":[{"external_id":"cn=\"q\""}]}"#)
+            json(&[Member::Record(0)]).ends_with(r#"no@x","member":[{"external_id":"cn=\"q\""}]}"#)
         );
         assert!(
             json(&[Member::Dn("a\\b"), Member::Record(0)])
@@ -304,11 +379,10 @@ mod tests {
     #[test]
     fn an_entry_that_is_refused_leaves_no_trace() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Schemas::Person, "a", stub).unwrap();
+        set.push_person("a", person(&[])).unwrap();
         let before = (set.len(), set.byte_len());
         let members = [Member::Record(0), Member::Record(99)];
-        let refused =
-            set.push_group(Uuid::nil(), Schemas::Group, "cn=g", stub, members.into_iter());
+        let refused = set.push_group("cn=g", &TEAM, members.into_iter());
         assert_eq!(refused, Err(PushError::NoSuchMember));
         assert_eq!((set.len(), set.byte_len()), before);
     }
@@ -316,7 +390,7 @@ mod tests {
     #[test]
     fn debug_shows_no_content() {
         let mut set = ChangeSet::default();
-        set.push(Uuid::nil(), Schemas::Person, "marker", stub).unwrap();
-        assert_eq!(format!("{set:?}"), "ChangeSet { entries: 1, bytes: 53 }");
+        set.push_group("marker", &TEAM, std::iter::empty()).unwrap();
+        assert!(format!("{set:?}").starts_with("ChangeSet { entries: 1, bytes: "));
     }
 }

@@ -5,6 +5,8 @@
 //! escapes. A loop that the compiler turns into vector instructions finds these texts, and they are
 //! copied whole. Only the others go to serde_json.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 /// Writes a text with its quotes.
@@ -18,6 +20,13 @@ pub fn write_text(out: &mut Vec<u8>, text: &str) {
     } else {
         write_plain(out, text.as_bytes());
     }
+}
+
+/// A text with its quotes.
+pub fn text(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len().saturating_add(2));
+    write_text(&mut out, text);
+    out
 }
 
 fn write_plain(out: &mut Vec<u8>, text: &[u8]) {
@@ -39,9 +48,12 @@ impl<'o> Object<'o> {
         Object { out, empty: true }
     }
 
-    /// Writes a text.
-    pub fn text(&mut self, key: &'static str, value: &str) {
-        write_text(self.key(key), value);
+    /// Writes a text, and returns its place in the buffer, without the quotes.
+    pub fn text(&mut self, key: &'static str, value: &str) -> Range<usize> {
+        let out = self.key(key);
+        let start = out.len() + 1;
+        write_text(out, value);
+        start..out.len() - 1
     }
 
     /// Writes a text, or nothing for `None`.
@@ -89,17 +101,18 @@ impl<'o> Object<'o> {
         out.push(b']');
     }
 
-    /// Writes a list, or nothing if it has no items.
+    /// Writes a list, or nothing if it has no items. Returns its place in the buffer.
     pub fn optional_list<T>(
         &mut self,
         key: &'static str,
         items: impl Iterator<Item = T>,
         write: impl FnMut(&mut Vec<u8>, T),
-    ) {
-        let mut items = items.peekable();
+    ) -> Range<usize> {
+        let (mut items, start) = (items.peekable(), self.out.len());
         if items.peek().is_some() {
             self.list(key, items, write);
         }
+        start..self.out.len()
     }
 
     /// Ends the object.

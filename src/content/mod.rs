@@ -3,8 +3,10 @@
 //! Rule: only this room knows the JSON form of an entry. It uses no other room, only plain helpers.
 
 pub mod account;
+pub mod body;
 pub mod changeset;
 pub mod json;
+pub mod members;
 pub mod rules;
 pub mod scim;
 pub mod shown;

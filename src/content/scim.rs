@@ -5,6 +5,8 @@
 //! and `externalId`. Many entries share the same `schemas`. The arena writes `externalId` first,
 //! where it can be found again without parsing.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 use super::changeset::Kind;
@@ -71,6 +73,15 @@ impl Schemas {
     }
 }
 
+/// The places of an entry's values in the buffer that it was written to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The text of the name. A valid name needs no escapes.
+    pub name: Range<usize>,
+    /// The list of mail addresses. Empty if there are none.
+    pub mail: Range<usize>,
+}
+
 /// A person, without `schemas` and `externalId`. Values that are `None` or empty are left out.
 /// Kanidm then clears the attribute, with the exceptions below. The type has no `Debug`, because it
 /// holds password hashes.
@@ -105,11 +116,16 @@ pub struct ScimPerson<'a, M, K> {
 }
 
 impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> ScimPerson<'a, M, K> {
+    /// The `schemas` of the person.
+    pub fn schemas(&self) -> Schemas {
+        if self.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person }
+    }
+
     /// Writes the person as a JSON object.
-    pub fn write(self, out: &mut Vec<u8>) {
+    pub fn write(self, out: &mut Vec<u8>) -> Places {
         let mut object = Object::begin(out);
         object.uuid("id", self.id);
-        object.text("name", self.name);
+        let name = object.text("name", self.name);
         object.text("displayname", self.displayname);
         object.optional_text("legalname", self.legalname);
         object.optional_number("gidnumber", self.gidnumber);
@@ -117,7 +133,7 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
         object.optional_text("password_import", self.password_import);
         object.optional_text("unix_password_import", self.unix_password_import);
         // Kanidm refuses empty lists.
-        object.optional_list("mail", self.mail.enumerate(), |out, (at, address)| {
+        let mail = object.optional_list("mail", self.mail.enumerate(), |out, (at, address)| {
             let mut mail = Object::begin(out);
             if at == 0 {
                 mail.yes("primary");
@@ -134,6 +150,7 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
         object.optional_text("account_valid_from", self.account_valid_from);
         object.optional_text("account_expire", self.account_expire);
         object.end();
+        Places { name, mail }
     }
 }
 
@@ -152,14 +169,20 @@ pub struct ScimGroup<'a> {
 }
 
 impl ScimGroup<'_> {
+    /// The `schemas` of the group.
+    pub fn schemas(&self) -> Schemas {
+        if self.gidnumber.is_some() { Schemas::PosixGroup } else { Schemas::Group }
+    }
+
     /// Writes the group as a JSON object.
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) -> Places {
         let mut object = Object::begin(out);
         object.uuid("id", self.id);
-        object.text("name", self.name);
+        let name = object.text("name", self.name);
         object.optional_text("description", self.description);
         object.optional_number("gidnumber", self.gidnumber);
         object.end();
+        Places { name, mail: 0..0 }
     }
 }
 

@@ -1,8 +1,7 @@
 //! Unique values: those that no two entries of Kanidm may share.
 //!
-//! Scope: reading them from an entry, and making temporary ones.
+//! Scope: what they are, and temporary ones.
 
-use serde::Deserialize;
 use uuid::Uuid;
 
 /// A value that no two entries may have.
@@ -15,6 +14,11 @@ pub(crate) enum Unique {
 }
 
 impl Unique {
+    /// A DN. Kanidm compares DNs in lower case.
+    pub(crate) fn dn(dn: &str) -> Unique {
+        Unique::Dn(dn.to_lowercase())
+    }
+
     pub(crate) fn words(&self) -> String {
         match self {
             Unique::Dn(dn) => format!("the DN {dn:?}"),
@@ -64,37 +68,6 @@ pub struct Claimed {
     pub owner: Uuid,
     /// The address.
     pub address: String,
-}
-
-/// The unique values of an entry (JSON).
-pub(crate) fn values(entry: &[u8]) -> Vec<Unique> {
-    let Ok(values) = serde_json::from_slice::<Values>(entry) else {
-        return Vec::new();
-    };
-    let mails = values.mail.into_iter().map(|m| Unique::Mail(m.value));
-    let gid = values.gidnumber.map(Unique::Gid);
-    // Kanidm compares DNs in lower case.
-    [Unique::Dn(values.external_id.to_lowercase())]
-        .into_iter()
-        .chain(values.name.map(Unique::Name))
-        .chain(gid)
-        .chain(mails)
-        .collect()
-}
-
-#[derive(Deserialize)]
-struct Values {
-    #[serde(rename = "externalId")]
-    external_id: String,
-    name: Option<String>,
-    gidnumber: Option<u32>,
-    #[serde(default)]
-    mail: Vec<Address>,
-}
-
-#[derive(Deserialize)]
-struct Address {
-    value: String,
 }
 
 /// A valid name that no other entry has.

@@ -20,7 +20,7 @@ use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATT
 use crate::content::changeset::{self, Member};
 use crate::content::rules;
 use crate::content::rules::Rule;
-use crate::content::scim::{Schemas, ScimGroup};
+use crate::content::scim::ScimGroup;
 use crate::content::shown::Mask;
 
 /// A received group. Its member values are in one buffer.
@@ -193,7 +193,6 @@ impl Mapper<'_> {
         let targets = self.resolve_members(&draft, &dn);
         let uuid = self.cfg.kanidm_uuid(draft.sync_uuid);
         let Mapper { index, content, .. } = self;
-        let schemas = if draft.gidnumber.is_some() { Schemas::PosixGroup } else { Schemas::Group };
         let scim = ScimGroup {
             id: uuid,
             name: index.text(draft.entry).map_or("", |(_, name)| name),
@@ -201,8 +200,7 @@ impl Mapper<'_> {
             gidnumber: draft.gidnumber,
         };
         let members = targets.into_iter().filter_map(|target| member(index, target));
-        let written =
-            content.changes.push_group(uuid, schemas, &dn, |out| scim.write(out), members);
+        let written = content.changes.push_group(&dn, &scim, members);
         match position_of(written, &mut draft.findings) {
             Some(_) => {
                 self.content.changes.mark_last(draft.shown);

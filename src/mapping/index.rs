@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::positions::Positions;
 use super::prepared;
-use crate::content::changeset::ChangeSet;
+use crate::content::changeset::{ChangeSet, Record};
 
 /// The fate of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -253,8 +253,8 @@ impl Index {
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
         let has_mail = |e: &IndexEntry| {
-            self.json(changes, e)
-                .is_some_and(|json| string_at(json, b"\"value\":\"", mail.as_bytes()))
+            record(changes, e)
+                .is_some_and(|record| changes.mails(record).any(|other| other == mail))
         };
         let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
         self.by_mail
@@ -354,7 +354,7 @@ impl Index {
     fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &IndexEntry) -> &'s str {
         match entry.place {
             Place::Text(at) => self.texts.get(at as usize).map_or("", |texts| &texts.name),
-            Place::Record(_) => self.json(changes, entry).and_then(name_in).unwrap_or_default(),
+            Place::Record(_) => record(changes, entry).map_or("", |record| changes.name(record)),
         }
     }
 
@@ -371,15 +371,6 @@ impl Index {
         let mut of_entry = String::new();
         self.comparison_form(&dn, &mut of_entry);
         of_entry == form
-    }
-
-    fn json<'s>(&self, changes: &'s ChangeSet, entry: &IndexEntry) -> Option<&'s [u8]> {
-        match entry.place {
-            Place::Record(at) => {
-                changes.records().get(at as usize).map(|record| changes.rest(record))
-            }
-            Place::Text(_) => None,
-        }
     }
 
     /// Hashes the octets in one call. [`std::hash::Hash`] also hashes the borders between key
@@ -409,24 +400,11 @@ fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// The value of `"name":"…"` in a serialised entry. A JSON string has a backslash before every
-/// quote, so the key cannot occur inside one. A sent name needs no escape.
-fn name_in(json: &[u8]) -> Option<&str> {
-    const KEY: &[u8] = b",\"name\":\"";
-    let start = json.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
-    let rest = json.get(start..)?;
-    let end = rest.iter().position(|b| *b == b'"')?;
-    str::from_utf8(rest.get(..end)?).ok()
-}
-
-/// True if `value` follows `key` somewhere. `key` ends with the opening quote, and `value` needs no
-/// escape.
-fn string_at(json: &[u8], key: &[u8], value: &[u8]) -> bool {
-    json.windows(key.len())
-        .enumerate()
-        .filter(|(_, window)| *window == key)
-        .filter_map(|(at, _)| json.get(at + key.len()..))
-        .any(|rest| rest.strip_prefix(value).is_some_and(|rest| rest.starts_with(b"\"")))
+fn record<'s>(changes: &'s ChangeSet, entry: &IndexEntry) -> Option<&'s Record> {
+    match entry.place {
+        Place::Record(at) => changes.records().get(at as usize),
+        Place::Text(_) => None,
+    }
 }
 
 #[cfg(test)]
@@ -512,20 +490,5 @@ mod tests {
         assert_eq!(index.find_name(&changes, "one", |_| true), Some(held));
         assert_eq!(index.find_gidnumber(2000, |e| e.state == State::Owner), Some(owner));
         assert_eq!(index.find_name(&changes, "one", |e| e.state == State::Owner), Some(owner));
-    }
-
-    #[test]
-    fn names_are_found_in_json() {
-        let json = br#"{"externalId":",\"name\":\"x\"","id":"1","name":"alice","displayname":"\",\"name\":\"bob"}"#;
-        assert_eq!(name_in(json), Some("alice"));
-        assert_eq!(name_in(b"{}"), None);
-    }
-
-    #[test]
-    fn values_are_found_in_json() {
-        let json = br#"{"displayname":"\"value\":\"no@x","mail":[{"primary":true,"value":"a@x"},{"value":"b@x"}]}"#;
-        let has = |mail: &str| string_at(json, b"\"value\":\"", mail.as_bytes());
-        assert!(has("a@x") && has("b@x"));
-        assert!(!has("no@x") && !has("a@") && !has("a@xy"));
     }
 }

@@ -27,7 +27,7 @@ use crate::content::Claimed;
 use crate::content::account::{STILL_OPEN, rfc3339};
 use crate::content::changeset::{self, PushError};
 use crate::content::rules;
-use crate::content::scim::{Schemas, ScimPerson};
+use crate::content::scim::ScimPerson;
 use crate::content::shown::Mask;
 
 const OBJECT_CLASS: &str = "objectClass";
@@ -466,8 +466,6 @@ impl<'c> Mapper<'c> {
         let valid_from = person.window.valid_from.map(rfc3339);
         let expire = person.window.expire.map(rfc3339);
         let password = Some(password.as_str()).filter(|password| !password.is_empty());
-        let schemas =
-            if person.gidnumber.is_some() { Schemas::PosixPerson } else { Schemas::Person };
         let scim = ScimPerson {
             id: uuid,
             name,
@@ -485,7 +483,7 @@ impl<'c> Mapper<'c> {
             account_valid_from: valid_from.as_deref(),
             account_expire: expire.as_deref(),
         };
-        let written = self.content.changes.push(uuid, schemas, dn, |out| scim.write(out));
+        let written = self.content.changes.push_person(dn, scim);
         position_of(written, findings)
     }
 

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::guard::{Deletions, Gone};
 use super::read::Reading;
 use crate::content::changeset::Kind;
+use crate::content::members::external_ids;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
@@ -61,14 +61,10 @@ pub fn going(reading: &Reading, known: Option<&Known>) -> Vec<(Option<Kind>, Uui
 fn writes(reading: &Reading, lines: &mut Vec<String>) {
     let changes = &reading.content.changes;
     for record in changes.records() {
-        // Our own serialisation always parses.
-        let entry: Value = serde_json::from_slice(&changes.json(record)).unwrap_or_default();
-        let text =
-            |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (dn, name) = (text("externalId"), text("name"));
+        let (dn, name) = (changes.external_id(record), changes.name(record));
         lines.push(match record.kind {
             Kind::Group => {
-                let members = entry.get("member").and_then(Value::as_array).map_or(0, Vec::len);
+                let members = external_ids(&changes.json(record)).count();
                 format!("write group  {dn} -> {name}, members {members}")
             }
             Kind::Person => format!("write person {dn} -> {name}"),

@@ -2,61 +2,72 @@
 //!
 //! Scope: the POSTs that delete entries which are gone from the directory.
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use uuid::Uuid;
 
+use super::bisect::{self, Flow};
 use super::send::{Leave, Sent, failed};
-use super::write::Writer;
+use super::work::Work;
 use super::{HeldByKanidm, UploadError};
 use crate::kanidm::error::Fault;
 use crate::kanidm::request::{Entries, Retention};
 
+const DELETING: &str = "deleting in Kanidm what is gone from the directory";
 const NOT_DELETED: &str = "it is gone from the directory but is not deleted: in Kanidm it does not belong to this sync account";
 
-impl Writer<'_> {
-    /// Deletes in separate POSTs that do not move the cookie.
-    pub(super) fn delete(&mut self) -> Result<(), UploadError> {
-        match &self.input.retention {
-            Retention::Ignore => Ok(()),
-            Retention::Retain(_) => match self.sender.send_whole(
-                &Entries::none(),
-                &self.input.retention,
-                Leave::Interim,
-            )? {
+/// Deletes in separate POSTs that do not move the cookie.
+pub(super) fn delete(work: &mut Work<'_>) -> Result<(), UploadError> {
+    match &work.input.retention {
+        Retention::Ignore => Ok(()),
+        Retention::Retain(_) => {
+            match work.sender.send_whole(&Entries::none(), &work.input.retention, Leave::Interim)? {
                 Sent::Applied(_) => Ok(()),
-                other => Err(failed("deleting in Kanidm what is gone from the directory", other)),
-            },
-            Retention::Delete(uuids) => uuids
-                .chunks(self.input.limits.max_entries.max(1))
-                .try_for_each(|chunk| self.delete_list(chunk)),
+                other => Err(failed(DELETING, other)),
+            }
         }
+        Retention::Delete(uuids) => uuids
+            .chunks(work.input.limits.max_entries.max(1))
+            .try_for_each(|chunk| delete_list(work, chunk)),
     }
+}
 
-    /// Deletes `uuids`, and halves the list if Kanidm refuses it. One UUID of another sync account
-    /// makes Kanidm refuse the whole list.
-    fn delete_list(&mut self, uuids: &[Uuid]) -> Result<(), UploadError> {
-        let list = Retention::Delete(uuids.to_vec());
-        let sent = match uuids {
-            [_] => self.sender.send_whole(&Entries::none(), &list, Leave::Interim)?,
-            _ => self.sender.send(&Entries::none(), &list, Leave::Interim)?,
+/// Deletes `uuids`, in parts if Kanidm refuses the list. One UUID of another sync account makes
+/// Kanidm refuse it.
+fn delete_list(work: &mut Work<'_>, uuids: &[Uuid]) -> Result<(), UploadError> {
+    let refused = RefCell::new((work, None));
+    let deletes = |range: Range<usize>| {
+        let (work, refused) = &mut *refused.borrow_mut();
+        let part = uuids.get(range).unwrap_or_default();
+        let list = Retention::Delete(part.to_vec());
+        let sent = match part {
+            [_] => work.sender.send_whole(&Entries::none(), &list, Leave::Interim)?,
+            _ => work.sender.send(&Entries::none(), &list, Leave::Interim)?,
         };
-        match (sent, uuids) {
-            (Sent::Applied(_), _) => Ok(()),
-            (Sent::Refused(refusal), [uuid]) if refusal.fault == Fault::Foreign => {
-                self.not_deleted.push(HeldByKanidm {
+        let is_applied = matches!(sent, Sent::Applied(_));
+        *refused = Some(sent);
+        Ok(is_applied)
+    };
+    bisect::culprits(uuids.len(), false, &deletes, |at, alone| {
+        if !alone && deletes(at..at.saturating_add(1))? {
+            return Ok(Flow::Continue(()));
+        }
+        let (work, refused) = &mut *refused.borrow_mut();
+        match (refused.take(), uuids.get(at)) {
+            (Some(Sent::Refused(refusal)), Some(uuid)) if refusal.fault == Fault::Foreign => {
+                work.ledger.not_deleted.push(HeldByKanidm {
                     uuid: *uuid,
                     dn: String::new(),
                     reason: NOT_DELETED.to_owned(),
                     is_absent: true,
                     is_partial: false,
                 });
-                Ok(())
+                Ok(Flow::Continue(()))
             }
-            (Sent::Refused(_) | Sent::TooMuch(_), [_, _, ..]) => {
-                let (left, right) = uuids.split_at(uuids.len() / 2);
-                self.delete_list(left)?;
-                self.delete_list(right)
-            }
-            (other, _) => Err(failed("deleting in Kanidm what is gone from the directory", other)),
+            (Some(sent), _) => Err(failed(DELETING, sent)),
+            (None, _) => Ok(Flow::Continue(())),
         }
-    }
+    })
+    .map(|_| ())
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Upload;
 use crate::content::changeset::{Kind, Record};
+use crate::content::json;
 use crate::kanidm::request::COMMA;
 
 /// An item to send, by its position in the change set or in the list of held entries.
@@ -93,7 +94,7 @@ impl Item {
         let dn = match self.record(input) {
             Some(record) if form == Form::Full => return Cow::Owned(input.changes.json(record)),
             Some(record) => Cow::Borrowed(input.changes.external_id_json(record)),
-            None => Cow::Owned(serde_json::to_vec(&self.dn(input)).unwrap_or_default()),
+            None => Cow::Owned(json::text(&self.dn(input))),
         };
         Cow::Owned(stub(self.uuid(input), (form != Form::Bare).then_some(&dn)))
     }

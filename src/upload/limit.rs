@@ -13,240 +13,199 @@
 //! Kanidm cannot be read, and the owner can no longer log in with it.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::item::{Form, Item};
+use super::bisect::{self, Flow};
+use super::item::Item;
 use super::send::Sent;
-use super::write::Writer;
+use super::work::Work;
+use super::yielded::learn_yielded;
 use super::{EndedPerson, UploadError};
-use crate::content::account::{LOCKED, STILL_OPEN, has_ended};
+use crate::content::account::{LOCKED, STILL_OPEN};
+use crate::content::body::{Body, EXPIRE};
 use crate::content::changeset::Kind;
-use crate::content::scim::ACCOUNT;
 use crate::content::unique::temporary_name;
 use crate::kanidm::error::Fault;
 use crate::kanidm::request::Retention;
 use crate::kanidm::state::SyncState;
 
-const LIMITS: [&str; 2] = [EXPIRE, "account_valid_from"];
-const EXPIRE: &str = "account_expire";
-const REQUIRED: [&str; 4] = ["externalId", "id", "name", "displayname"];
 /// Maximum POSTs of a search for accounts that cannot be closed. Most of these are persons that
 /// Kanidm does not have.
 const MAX_SEARCH_POSTS: usize = 4_000;
 /// The same maximum for accounts that an earlier run searched and that have not changed since.
 const MAX_SEARCH_POSTS_AGAIN: usize = 10;
 
-impl Writer<'_> {
-    /// Sends the lock or time limit of a person that is held because of `fault`. Returns a note for
-    /// the report, if there is something to say.
-    ///
-    /// Nothing is sent in the state Refresh, where the POST would delete every other entry. Nothing
-    /// is sent for [`Fault::Foreign`]: Kanidm refuses every change to such an entry.
-    pub(super) fn send_limit(
-        &mut self,
-        item: Item,
-        fault: Fault,
-    ) -> Result<Option<&'static str>, UploadError> {
-        // A deleted person cannot log in.
-        if item.kind(self.input) != Some(Kind::Person) || fault == Fault::Masked {
-            return Ok(None);
-        }
-        let Some(limit) = only_limits(&self.rendered(item, Form::Full)) else {
-            return Ok(None);
-        };
-        if fault == Fault::Foreign || *self.sender.current() == SyncState::Refresh {
-            return Ok(Some(STILL_OPEN));
-        }
-        let closed = under_temporary_name(&limit, self.uuid(item));
-        let dn = self.dn(item);
-        match (self.sender.send_aside(&vec![Cow::Owned(limit)].into(), &Retention::Ignore)?, closed)
-        {
-            (Sent::Applied(_), _) => {
-                log::debug!("{dn}: held, but its lock or its limit in time is sent");
-                Ok(None)
-            }
-            (Sent::Refused(refusal), Some(closed)) if refusal.fault == Fault::Conflict => {
-                let sent =
-                    self.sender.send_aside(&vec![Cow::Owned(closed)].into(), &Retention::Ignore)?;
-                Ok(Some(if matches!(sent, Sent::Applied(_)) { LOCKED } else { STILL_OPEN }))
-            }
-            _ => Ok(Some(STILL_OPEN)),
-        }
+/// Sends the lock or time limit of a person that is held because of `fault`. Returns a note for the
+/// report, if there is something to say.
+///
+/// Nothing is sent in the state Refresh, where the POST would delete every other entry. Nothing is
+/// sent for [`Fault::Foreign`]: Kanidm refuses every change to such an entry.
+pub(super) fn send_limit(
+    work: &mut Work<'_>,
+    item: Item,
+    fault: Fault,
+) -> Result<Option<&'static str>, UploadError> {
+    // A deleted person cannot log in.
+    if item.kind(work.input) != Some(Kind::Person) || fault == Fault::Masked {
+        return Ok(None);
     }
-
-    /// Sends the limits of several held persons together. Returns a note for each person who needs
-    /// one.
-    pub(super) fn send_limits(
-        &mut self,
-        items: &[Item],
-    ) -> Result<Vec<(Uuid, &'static str)>, UploadError> {
-        let of =
-            |item: &Item| Some((self.uuid(*item), only_limits(&self.rendered(*item, Form::Full))?));
-        let limits: Vec<(Uuid, Vec<u8>)> = items.iter().filter_map(of).collect();
-        let together: Vec<Cow<'_, [u8]>> =
-            limits.iter().map(|(_, limit)| Cow::Borrowed(limit.as_slice())).collect();
-        let waits = |limits: Vec<(Uuid, Vec<u8>)>| {
-            limits.into_iter().map(|(uuid, _)| (uuid, STILL_OPEN)).collect()
-        };
-        if limits.is_empty() || *self.sender.current() == SyncState::Refresh {
-            return Ok(waits(limits));
-        }
-        if let Sent::Applied(_) = self.sender.send_aside(&together.into(), &Retention::Ignore)? {
-            return Ok(Vec::new());
-        }
-        let refused = self.close_all(&limits, &mut { MAX_SEARCH_POSTS_AGAIN })?;
-        let limits: Vec<(Uuid, Vec<u8>)> =
-            limits.into_iter().filter(|(uuid, _)| refused.contains(uuid)).collect();
-        let closed: Vec<(Uuid, Vec<u8>)> = limits
-            .iter()
-            .filter_map(|(uuid, limit)| Some((*uuid, under_temporary_name(limit, *uuid)?)))
-            .collect();
-        let mut open: HashSet<Uuid> = limits.into_iter().map(|(uuid, _)| uuid).collect();
-        closed.iter().for_each(|(uuid, _)| {
-            open.remove(uuid);
-        });
-        let refused = self.close_all(&closed, &mut { MAX_SEARCH_POSTS_AGAIN })?;
-        let note = |uuid: Uuid| (uuid, if refused.contains(&uuid) { STILL_OPEN } else { LOCKED });
-        Ok(open
-            .into_iter()
-            .map(|uuid| (uuid, STILL_OPEN))
-            .chain(closed.into_iter().map(|(uuid, _)| note(uuid)))
-            .collect())
+    let Some(limit) = work.outgoing.adapted(item).only_limits() else {
+        return Ok(None);
+    };
+    if fault == Fault::Foreign || *work.sender.current() == SyncState::Refresh {
+        return Ok(Some(STILL_OPEN));
     }
-
-    /// Closes the ended accounts of persons that the mapping holds.
-    ///
-    /// Each account keeps its name if Kanidm accepts that. Otherwise it is closed under a temporary
-    /// name.
-    pub(super) fn close_ended(&mut self) -> Result<(), UploadError> {
-        self.ended_closed = true;
-        let ended = self.input.ended;
-        // Without `account_expire`, the entry would only rename the account.
-        if *self.sender.current() == SyncState::Refresh || self.yielded.contains(EXPIRE) {
-            self.sender.report.open = ended.iter().map(|person| person.uuid).collect();
-            return Ok(());
+    let uuid = work.uuid(item);
+    Ok(match send_alone(work, &limit)? {
+        Sent::Applied(_) => {
+            log::debug!("{}: held, but its lock or its limit in time is sent", work.dn(item));
+            None
         }
-        let is_absent = |person: &&EndedPerson<'_>| {
-            let known = self.input.base.known.as_ref();
-            known.is_some_and(|known| !known.persons.may_have(person.uuid))
-        };
-        let (absent, there): (Vec<EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_absent);
-        let (mut again, new): (Vec<EndedPerson<'_>>, Vec<_>) =
-            there.into_iter().partition(|person| self.input.tried_before.contains(&person.uuid));
-        // The search among these ends early, so each run begins at another one.
-        let start = self.input.run.as_u128() % again.len().max(1) as u128;
-        again.rotate_left(usize::try_from(start).unwrap_or_default());
-        let mut open: HashSet<Uuid> = absent.iter().map(|person| person.uuid).collect();
-        for (persons, most) in [(new, MAX_SEARCH_POSTS), (again, MAX_SEARCH_POSTS_AGAIN)] {
-            open.extend(self.close(&persons, most)?);
-        }
-        self.sender.report.open = open;
-        Ok(())
-    }
-
-    /// Closes the accounts of `persons`, and returns those that stay open. Each of the two searches
-    /// takes at most `most` POSTs.
-    fn close(
-        &mut self,
-        persons: &[EndedPerson<'_>],
-        most: usize,
-    ) -> Result<HashSet<Uuid>, UploadError> {
-        let named: Vec<_> = persons
-            .iter()
-            .filter_map(|person| {
-                Some((person.uuid, closing_entry(person, person.ended.name.as_deref()?)))
-            })
-            .collect();
-        let refused = self.close_all(&named, &mut { most })?;
-        if self.yielded.contains(EXPIRE) {
-            return Ok(persons.iter().map(|person| person.uuid).collect());
-        }
-        let closed: HashSet<Uuid> =
-            named.iter().map(|(uuid, _)| *uuid).filter(|uuid| !refused.contains(uuid)).collect();
-        let renamed: Vec<_> = persons
-            .iter()
-            .filter(|person| !closed.contains(&person.uuid))
-            .map(|person| (person.uuid, closing_entry(person, &temporary_name(person.uuid))))
-            .collect();
-        let open = self.close_all(&renamed, &mut { most })?;
-        let renamed = renamed.into_iter().map(|(uuid, _)| uuid).filter(|uuid| !open.contains(uuid));
-        self.sender.report.renamed.extend(renamed);
-        Ok(open)
-    }
-
-    /// Sends `entries` and returns those that Kanidm refuses. The search ends after `left` POSTs;
-    /// the remaining entries then count as refused.
-    fn close_all(
-        &mut self,
-        entries: &[(Uuid, Vec<u8>)],
-        left: &mut usize,
-    ) -> Result<HashSet<Uuid>, UploadError> {
-        let Some(rest) = left.checked_sub(1) else {
-            return Ok(entries.iter().map(|(uuid, _)| *uuid).collect());
-        };
-        if entries.is_empty() {
-            return Ok(HashSet::new());
-        }
-        *left = rest;
-        let together: Vec<Cow<'_, [u8]>> =
-            entries.iter().map(|(_, entry)| Cow::Owned(self.without_yielded(entry))).collect();
-        match (self.sender.send_aside(&together.into(), &Retention::Ignore)?, entries) {
-            (Sent::Applied(_), _) => Ok(HashSet::new()),
-            (Sent::Refused(refusal), _)
-                if refusal.fault == Fault::Masked && self.learn_yielded()? =>
-            {
-                // Without `account_expire`, the entries would only rename the accounts.
-                if self.yielded.contains(EXPIRE) {
-                    return Ok(entries.iter().map(|(uuid, _)| *uuid).collect());
-                }
-                self.close_all(entries, left)
-            }
-            (_, [(uuid, _)]) => Ok(HashSet::from([*uuid])),
-            _ => {
-                let (left_half, right_half) = entries.split_at(entries.len() / 2);
-                let mut open = self.close_all(left_half, left)?;
-                open.extend(self.close_all(right_half, left)?);
-                Ok(open)
+        Sent::Refused(refusal) if refusal.fault == Fault::Conflict && limit.has_ended() => {
+            match send_alone(work, &limit.with_name(&temporary_name(uuid)))? {
+                Sent::Applied(_) => Some(LOCKED),
+                _ => Some(STILL_OPEN),
             }
         }
-    }
+        _ => Some(STILL_OPEN),
+    })
 }
 
-/// Reduces a person (JSON) to its time limits and the attributes that Kanidm requires with them.
-/// `None` if the person has no limit.
-fn only_limits(entry: &[u8]) -> Option<Vec<u8>> {
-    let mut entry: Map<String, Value> = serde_json::from_slice(entry).ok()?;
-    if !LIMITS.iter().any(|key| entry.contains_key(*key)) {
-        return None;
-    }
-    entry.retain(|key, _| LIMITS.contains(&key.as_str()) || REQUIRED.contains(&key.as_str()));
-    entry.insert("schemas".to_owned(), ACCOUNT.into());
-    serde_json::to_vec(&entry).ok()
+fn send_alone(work: &mut Work<'_>, body: &Body) -> Result<Sent, UploadError> {
+    let entry: Vec<Cow<'_, [u8]>> = vec![Cow::Owned(body.to_bytes())];
+    work.sender.send_aside(&entry.into(), &Retention::Ignore)
 }
 
-/// Gives the result of [`only_limits`] a temporary name. `None` if the account has not ended.
-fn under_temporary_name(limit: &[u8], uuid: Uuid) -> Option<Vec<u8>> {
-    let mut entry: Map<String, Value> = serde_json::from_slice(limit).ok()?;
-    if !entry.get(EXPIRE).and_then(Value::as_str).is_some_and(has_ended) {
-        return None;
+/// Sends the limits of several held persons together. Returns a note for each person who needs one.
+pub(super) fn send_limits(
+    work: &mut Work<'_>,
+    items: &[Item],
+) -> Result<HashMap<Uuid, &'static str>, UploadError> {
+    let limit = |item: &Item| Some((work.uuid(*item), work.outgoing.adapted(*item).only_limits()?));
+    let limits: Vec<(Uuid, Body)> = items.iter().filter_map(limit).collect();
+    if *work.sender.current() == SyncState::Refresh {
+        return Ok(limits.into_iter().map(|(uuid, _)| (uuid, STILL_OPEN)).collect());
     }
-    entry.insert("name".to_owned(), temporary_name(uuid).into());
-    serde_json::to_vec(&entry).ok()
+    let closed = close(work, &limits, MAX_SEARCH_POSTS_AGAIN)?;
+    let open = closed.open.into_iter().map(|uuid| (uuid, STILL_OPEN));
+    Ok(open.chain(closed.renamed.into_iter().map(|uuid| (uuid, LOCKED))).collect())
 }
 
-/// The JSON object that closes the account of a person without mapped content.
-fn closing_entry(person: &EndedPerson<'_>, name: &str) -> Vec<u8> {
+/// Closes the ended accounts of persons that the mapping holds.
+pub(super) fn close_ended(work: &mut Work<'_>) -> Result<(), UploadError> {
+    work.ledger.ended_closed = true;
+    let ended = work.input.ended;
+    // Without `account_expire`, the entry would only rename the account.
+    if *work.sender.current() == SyncState::Refresh || work.outgoing.yielded.contains(EXPIRE) {
+        work.ledger.open = ended.iter().map(|person| person.uuid).collect();
+        return Ok(());
+    }
+    let is_absent = |person: &&EndedPerson<'_>| {
+        let known = work.input.base.known.as_ref();
+        known.is_some_and(|known| !known.persons.may_have(person.uuid))
+    };
+    let (absent, there): (Vec<&EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_absent);
+    let (mut again, new): (Vec<&EndedPerson<'_>>, Vec<_>) =
+        there.into_iter().partition(|person| work.input.tried_before.contains(&person.uuid));
+    // The search among these ends early, so each run begins at another one.
+    let start = work.input.run.as_u128() % again.len().max(1) as u128;
+    again.rotate_left(usize::try_from(start).unwrap_or_default());
+    work.ledger.open = absent.iter().map(|person| person.uuid).collect();
+    for (persons, most) in [(new, MAX_SEARCH_POSTS), (again, MAX_SEARCH_POSTS_AGAIN)] {
+        let bodies: Vec<(Uuid, Body)> =
+            persons.iter().map(|person| (person.uuid, closing_body(person))).collect();
+        let closed = close(work, &bodies, most)?;
+        let nameless = persons.iter().filter(|person| person.ended.name.is_none());
+        let renamed = nameless.map(|person| person.uuid).filter(|uuid| !closed.open.contains(uuid));
+        work.ledger.renamed.extend(renamed.chain(closed.renamed));
+        work.ledger.open.extend(closed.open);
+    }
+    Ok(())
+}
+
+fn closing_body(person: &EndedPerson<'_>) -> Body {
     let EndedPerson { uuid, dn, ended } = person;
-    let entry = json!({
-        "schemas": ACCOUNT,
-        "externalId": dn,
-        "id": uuid,
-        "name": name,
-        "displayname": ended.displayname,
-        EXPIRE: ended.account_expire,
-    });
-    entry.to_string().into_bytes()
+    match &ended.name {
+        Some(name) => Body::closed(*uuid, dn, name, ended),
+        None => Body::closed(*uuid, dn, &temporary_name(*uuid), ended),
+    }
+}
+
+/// What became of accounts that were to be closed or limited.
+struct Closed {
+    /// Those that Kanidm does not close.
+    open: HashSet<Uuid>,
+    /// Those that are closed under a temporary name, because their own is not available.
+    renamed: HashSet<Uuid>,
+}
+
+/// Closes accounts, under their names if Kanidm accepts that. Each of the two searches for those
+/// that it refuses takes at most `most` POSTs.
+fn close(work: &mut Work<'_>, bodies: &[(Uuid, Body)], most: usize) -> Result<Closed, UploadError> {
+    let mut open = refused(work, bodies, most)?;
+    if work.outgoing.yielded.contains(EXPIRE) {
+        return Ok(Closed { open, renamed: HashSet::new() });
+    }
+    let may_be_renamed =
+        bodies.iter().filter(|(uuid, body)| open.contains(uuid) && body.has_ended());
+    let rename =
+        |(uuid, body): &(Uuid, Body)| (*uuid, body.clone().with_name(&temporary_name(*uuid)));
+    let bodies: Vec<(Uuid, Body)> = may_be_renamed.map(rename).collect();
+    let refused = refused(work, &bodies, most)?;
+    let renamed: HashSet<Uuid> =
+        bodies.iter().map(|(uuid, _)| *uuid).filter(|uuid| !refused.contains(uuid)).collect();
+    open.retain(|uuid| !renamed.contains(uuid));
+    Ok(Closed { open, renamed })
+}
+
+/// Sends entries and returns those that Kanidm refuses. The search ends after `most` POSTs; the
+/// entries that are left then count as refused.
+fn refused(
+    work: &mut Work<'_>,
+    bodies: &[(Uuid, Body)],
+    most: usize,
+) -> Result<HashSet<Uuid>, UploadError> {
+    let mut applied = HashSet::new();
+    let search = RefCell::new((work, most, &mut applied));
+    let is_applied = |range: Range<usize>| {
+        let (work, left, applied) = &mut *search.borrow_mut();
+        let part = bodies.get(range).unwrap_or_default();
+        // Without this POST, the part counts as refused.
+        let Some(rest) = left.checked_sub(1) else { return Ok(false) };
+        *left = rest;
+        let is_applied = send_bodies(work, part)?;
+        applied.extend(part.iter().map(|(uuid, _)| *uuid).filter(|_| is_applied));
+        Ok::<_, UploadError>(is_applied)
+    };
+    bisect::culprits(bodies.len(), false, &is_applied, |at, alone| {
+        if !alone {
+            is_applied(at..at.saturating_add(1))?;
+        }
+        Ok(if search.borrow().1 == 0 { Flow::Break(()) } else { Flow::Continue(()) })
+    })?;
+    Ok(bodies.iter().map(|(uuid, _)| *uuid).filter(|uuid| !applied.contains(uuid)).collect())
+}
+
+/// True if Kanidm accepts the entries, without yielded attributes. Without `account_expire` they
+/// would only rename the accounts, so they are not sent.
+fn send_bodies(work: &mut Work<'_>, bodies: &[(Uuid, Body)]) -> Result<bool, UploadError> {
+    let would_rename = || bodies.iter().any(|(_, body)| body.has_ended());
+    if work.outgoing.yielded.contains(EXPIRE) && would_rename() {
+        return Ok(false);
+    }
+    let render = |(_, body): &(Uuid, Body)| {
+        Cow::Owned(work.outgoing.without_yielded(body.clone()).to_bytes())
+    };
+    let entries: Vec<Cow<'_, [u8]>> = bodies.iter().map(render).collect();
+    match work.sender.send_aside(&entries.into(), &Retention::Ignore)? {
+        Sent::Applied(_) => Ok(true),
+        Sent::Refused(refusal) if refusal.fault == Fault::Masked && learn_yielded(work)? => {
+            send_bodies(work, bodies)
+        }
+        Sent::Refused(_) | Sent::TooMuch(_) => Ok(false),
+    }
 }

@@ -12,109 +12,84 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
 use super::item::{Form, Item};
 use super::send::{Leave, Sent, failed};
-use super::write::Writer;
+use super::work::Work;
+use super::write::attempt_in_chunks;
 use super::{Upload, UploadError};
 use crate::content::changeset::Kind;
+use crate::content::members::{external_ids, retain};
 use crate::kanidm::request::Retention;
 
-/// The members of a group. Other keys pass through unchanged.
-#[derive(Deserialize, Serialize)]
-struct GroupContent {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    member: Vec<Member>,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Member {
-    external_id: String,
-}
-
-impl GroupContent {
-    fn names_one_of(&self, dns: &BTreeSet<String>) -> bool {
-        self.member.iter().any(|m| dns.contains(&m.external_id.to_lowercase()))
-    }
-}
+/// DNs in lower case, as Kanidm compares them.
+type Dns = BTreeSet<String>;
 
 /// Returns the held entries that a group of this run names.
 pub(super) fn held_and_named(input: &Upload<'_>) -> Vec<Item> {
     if input.stubs.is_empty() {
         return Vec::new();
     }
-    let groups = input.changes.records().iter().filter(|r| r.kind == Kind::Group);
-    let contents =
-        groups.filter_map(|r| serde_json::from_slice::<GroupContent>(&input.changes.json(r)).ok());
-    let named: BTreeSet<String> =
-        contents.flat_map(|g| g.member).map(|m| m.external_id.to_lowercase()).collect();
+    let mut named = Dns::new();
+    for record in input.changes.records().iter().filter(|record| record.kind == Kind::Group) {
+        add_members(&mut named, &input.changes.json(record));
+    }
     (0..input.stubs.len())
         .map(Item::Held)
         .filter(|item| named.contains(&item.dn(input).to_lowercase()))
         .collect()
 }
 
-impl Writer<'_> {
-    /// Sends groups again that name held members. `groups` are written already. Members without
-    /// their DN in Kanidm get it first. If Kanidm refuses the DN, the group is sent without that
-    /// member.
-    pub(super) fn settle_held_members(&mut self, groups: &[Item]) -> Result<(), UploadError> {
-        let stubs =
-            (0..self.input.stubs.len()).map(Item::Held).filter(|item| !self.has_its_dn(*item));
-        let mut held: Vec<Item> = self.held.iter().copied().chain(stubs).collect();
-        if held.is_empty() || groups.is_empty() {
-            return Ok(());
-        }
-        let mut contents: Vec<(Item, GroupContent)> = Vec::new();
-        for group in groups {
-            if let Ok(content) =
-                serde_json::from_slice::<GroupContent>(&self.rendered(*group, Form::Full))
-            {
-                contents.push((*group, content));
-            }
-        }
-        let named: BTreeSet<String> = contents
-            .iter()
-            .flat_map(|(_, g)| &g.member)
-            .map(|m| m.external_id.to_lowercase())
-            .collect();
-        held.retain(|item| named.contains(&self.dn(*item).to_lowercase()));
-        if held.is_empty() {
-            return Ok(());
-        }
-        self.attempt_in_chunks(&held, Form::Named, false)?;
-        let dns: BTreeSet<String> = held.iter().map(|item| self.dn(*item).to_lowercase()).collect();
-        let missing: BTreeSet<String> = held
-            .iter()
-            .filter(|item| !self.has_its_dn(**item))
-            .map(|item| self.dn(*item).to_lowercase())
-            .collect();
-        for (group, mut content) in
-            contents.into_iter().filter(|(_, content)| content.names_one_of(&dns))
-        {
-            if content.names_one_of(&missing) {
-                log::debug!(
-                    "{}: members that are held, and whose DN Kanidm does not take, are left out for now",
-                    self.dn(group)
-                );
-                content.member.retain(|m| !missing.contains(&m.external_id.to_lowercase()));
-            }
-            let entry = serde_json::to_vec(&content).unwrap_or_default();
-            match self.sender.send_whole(
-                &vec![Cow::Owned(entry)].into(),
-                &Retention::Ignore,
-                Leave::Interim,
-            )? {
-                Sent::Applied(_) => {}
-                other => {
-                    return Err(failed("writing a group without members that are held", other));
-                }
-            }
-        }
-        Ok(())
+fn add_members(named: &mut Dns, group: &[u8]) {
+    named.extend(external_ids(group).map(|id| id.to_lowercase()));
+}
+
+/// Sends groups again that name held members. `groups` are written already. Members without their
+/// DN in Kanidm get it first. If Kanidm refuses the DN, the group is sent without that member.
+pub(super) fn settle_held_members(work: &mut Work<'_>, groups: &[Item]) -> Result<(), UploadError> {
+    let stubs = (0..work.input.stubs.len()).map(Item::Held).filter(|item| !work.has_its_dn(*item));
+    let mut held: Vec<Item> = work.ledger.held_items.iter().copied().chain(stubs).collect();
+    if held.is_empty() || groups.is_empty() {
+        return Ok(());
+    }
+    let mut named = Dns::new();
+    for group in groups {
+        add_members(&mut named, &work.outgoing.rendered(*group, Form::Full));
+    }
+    held.retain(|item| named.contains(&work.dn(*item).to_lowercase()));
+    if held.is_empty() {
+        return Ok(());
+    }
+    attempt_in_chunks(work, &held, Form::Named, false)?;
+    let dn = |item: &Item| work.dn(*item).to_lowercase();
+    let dns: Dns = held.iter().map(dn).collect();
+    let missing: Dns = held.iter().filter(|item| !work.has_its_dn(**item)).map(dn).collect();
+    groups.iter().try_for_each(|group| send_without(work, *group, &dns, &missing))
+}
+
+/// Sends a group that names one of `held`, without the members in `missing`.
+fn send_without(
+    work: &mut Work<'_>,
+    group: Item,
+    held: &Dns,
+    missing: &Dns,
+) -> Result<(), UploadError> {
+    let content = work.outgoing.rendered(group, Form::Full);
+    let names_one_of =
+        |dns: &Dns| external_ids(&content).any(|id| dns.contains(&id.to_lowercase()));
+    if !names_one_of(held) {
+        return Ok(());
+    }
+    let content = if names_one_of(missing) {
+        log::debug!(
+            "{}: members that are held, and whose DN Kanidm does not take, are left out for now",
+            work.dn(group)
+        );
+        Cow::Owned(retain(&content, |id| !missing.contains(&id.to_lowercase())))
+    } else {
+        content
+    };
+    match work.sender.send_whole(&vec![content].into(), &Retention::Ignore, Leave::Interim)? {
+        Sent::Applied(_) => Ok(()),
+        other => Err(failed("writing a group without members that are held", other)),
     }
 }

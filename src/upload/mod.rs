@@ -1,14 +1,15 @@
 //! Uploads one run to Kanidm: which POSTs, in which order.
 //!
 //! Scope: order and safety. The modules:
-//! - `send`: one POST, repeated where that is safe.
-//! - `first`: leaving the state Refresh with several POSTs.
-//! - `delete`: deletions.
-//! - `write`: chunks, and the search for the entries at fault.
-//! - `bisect`: the search for few items among many.
-//! - `swaps`: values that are taken. `collide` solves small cases, `exchange` large ones, and `ask`
-//!   finds out who has a value.
-//! - `again`: entries that earlier runs could not write.
+//! - `work`: what every step needs, `ledger`: what is done and left, `item` and `outgoing`: what an
+//!   entry looks like when it is sent.
+//! - `send`: one POST, repeated where that is safe. `batch`: its size.
+//! - The steps: `delete`, `first` (leaving the state Refresh with several POSTs), `claimed`,
+//!   `write`, `limit` (locks of held persons), `swaps` (values that are taken), `again` (entries
+//!   that earlier runs could not write), `late` and `members` (groups that need their members
+//!   again), `finish`.
+//! - `bisect`: the search for few items among many. `hold`: entries that Kanidm does not accept.
+//! - `yielded`: attributes that an administrator took over.
 //!
 //! The rules:
 //! 1. Deletions go first. If the run writes anything, they have their own POSTs, so that writes can
@@ -30,12 +31,18 @@ mod batch;
 mod bisect;
 mod claimed;
 mod delete;
+mod finish;
 mod first;
+mod hold;
 mod item;
+mod late;
+mod ledger;
 mod limit;
 mod members;
+mod outgoing;
 mod send;
 mod swaps;
+mod work;
 mod write;
 pub mod yielded;
 
@@ -45,8 +52,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use self::finish::finish;
+use self::late::repair_after_giving_up;
+use self::limit::close_ended;
 use self::send::Sender;
-use self::write::Writer;
+use self::swaps::collide::resolve_collisions;
+use self::work::Work;
+use self::write::{clear, write_all};
 use crate::content::changeset::ChangeSet;
 use crate::content::{Claimed, Ended};
 use crate::kanidm::error::KanidmError;
@@ -283,28 +295,28 @@ pub fn upload(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<UploadReport, UploadError> {
     let sender = Sender::new(server, clock, input);
-    let mut writer = Writer::new(sender, input, progress);
-    writer.timed(UploadStep::Delete, Writer::clear)?;
-    let written = writer.timed(UploadStep::Write, Writer::write_all);
+    let mut work = Work::new(sender, input, progress);
+    work.timed(UploadStep::Delete, clear)?;
+    let written = work.timed(UploadStep::Write, write_all);
     let refusals_ended_it = matches!(
         written,
         Err(UploadError::TooManyRefused { .. } | UploadError::EverythingRefused { .. })
     );
     if refusals_ended_it {
-        writer.sender.allow_as_many_again();
+        work.sender.allow_as_many_again();
     }
     if written.is_ok() || refusals_ended_it {
-        writer.timed(UploadStep::Write, Writer::close_ended)?;
+        work.timed(UploadStep::Write, close_ended)?;
     }
-    let written =
-        written.and_then(|()| writer.timed(UploadStep::Collisions, Writer::resolve_collisions));
-    if let Err(error @ UploadError::TooManyRefused { .. }) = written {
-        writer.timed(UploadStep::Collisions, Writer::repair_after_giving_up)?;
-        return Err(error);
+    let written = written.and_then(|()| work.timed(UploadStep::Collisions, resolve_collisions));
+    if let Err(UploadError::TooManyRefused { posts, .. }) = written {
+        let held = work.ledger.held.clone();
+        work.timed(UploadStep::Collisions, repair_after_giving_up)?;
+        return Err(UploadError::TooManyRefused { posts, held });
     }
     written?;
-    writer.timed(UploadStep::Finish, Writer::finish)?;
-    Ok(writer.into_report())
+    work.timed(UploadStep::Finish, finish)?;
+    Ok(work.into_report())
 }
 
 #[cfg(test)]

@@ -327,7 +327,8 @@ impl<'a> Sender<'a> {
         if self.refused_for_data > self.max_refused {
             return Err(UploadError::TooManyRefused {
                 posts: self.refused_for_data,
-                held: self.report.held.clone(),
+                // The caller knows them.
+                held: Vec::new(),
             });
         }
         match error {

@@ -1,10 +1,12 @@
-//! The rooms of the house, and the only direction in which they use one another: `docs/architecture.md` says why.
+//! The rooms of the house, and the direction in which they use one another.
+//! `docs/architecture.md` says why.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// From the ground up. A room may use the rooms of the lines above its own, and of its own line only itself.
+/// From the ground up. A room may use the rooms of the lines above its own, and on its own line only
+/// itself.
 const FLOORS: &[&[&str]] = &[
     &["env", "exit", "heartbeat", "text", "within"],
     &["file", "terminal"],
@@ -53,6 +55,18 @@ fn an_arrow_that_runs_up_or_beside_is_found() {
     ] {
         assert_eq!(wrong_arrows(&files(text)), [format!("mapping uses {room}")]);
     }
+}
+
+/// The layout of an entry is known to `content`. `kanidm` reads answers and states, and `sync` and
+/// `app` write the dump and the report.
+#[test]
+fn entries_are_json_in_one_room_only() {
+    let mut files = Vec::new();
+    read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), "", &mut files);
+    let code = |text: &str| text.split("#[cfg(test)]").next().unwrap().contains("serde_json");
+    let rooms: BTreeSet<&str> =
+        files.iter().filter(|(_, text)| code(text)).map(|(room, _)| room.as_str()).collect();
+    assert_eq!(rooms, BTreeSet::from(["app", "content", "kanidm", "sync"]));
 }
 
 /// Which rooms use which others and must not.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use kanidm_ldap_sync::content::changeset::ChangeSet;
-use kanidm_ldap_sync::content::scim::{Schemas, ScimPerson};
+use kanidm_ldap_sync::content::scim::ScimPerson;
 use kanidm_ldap_sync::kanidm::request::Retention;
 use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
@@ -365,7 +365,7 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
         account_valid_from: None,
         account_expire: None,
     };
-    set.push(id(1), Schemas::Person, &person(1).dn, |out| no_number.write(out)).unwrap();
+    set.push_person(&person(1).dn, no_number).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();
     assert_eq!(report.held.len(), 2, "{:#?}", report.held);
     assert!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kanidm_ldap_sync::content::Claimed;
 use kanidm_ldap_sync::content::changeset::{ChangeSet, Member};
-use kanidm_ldap_sync::content::scim::{Schemas, ScimGroup, ScimPerson};
+use kanidm_ldap_sync::content::scim::{ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
@@ -66,20 +66,14 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
         account_valid_from: None,
         account_expire: p.locked.then_some("1970-01-01T00:00:00Z"),
     };
-    set.push(id(p.n), Schemas::PosixPerson, &p.dn, |out| entry.write(out)).unwrap();
+    set.push_person(&p.dn, entry).unwrap();
 }
 
 pub fn add_group(set: &mut ChangeSet, n: u32, members: &[String]) {
     let name = format!("group{n}");
     let entry = ScimGroup { id: id(n), name: &name, description: None, gidnumber: None };
-    set.push_group(
-        id(n),
-        Schemas::Group,
-        &format!("cn=group{n},dc=x"),
-        |out| entry.write(out),
-        members.iter().map(|m| Member::Dn(m)),
-    )
-    .unwrap();
+    let members = members.iter().map(|m| Member::Dn(m));
+    set.push_group(&format!("cn=group{n},dc=x"), &entry, members).unwrap();
 }
 
 pub fn limits(max_entries: usize) -> Limits {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use kanidm_ldap_sync::content::changeset::{ChangeSet, Member};
-use kanidm_ldap_sync::content::scim::{Schemas, ScimGroup, ScimPerson};
+use kanidm_ldap_sync::content::scim::{ScimGroup, ScimPerson};
 use kanidm_ldap_sync::kanidm::known::Known;
 use kanidm_ldap_sync::kanidm::request::Retention;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
@@ -277,12 +277,12 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
             account_valid_from: None,
             account_expire: None,
         };
-        set.push(uuid, Schemas::PosixPerson, &e.dn, |out| entry.write(out)).unwrap();
+        set.push_person(&e.dn, entry).unwrap();
     } else {
         let members =
             e.members.iter().filter_map(|m| directory.entries.get(m)).map(|m| Member::Dn(&m.dn));
         let entry = ScimGroup { id: uuid, name: &e.name, description: None, gidnumber: None };
-        set.push_group(uuid, Schemas::Group, &e.dn, |out| entry.write(out), members).unwrap();
+        set.push_group(&e.dn, &entry, members).unwrap();
     }
 }
 
