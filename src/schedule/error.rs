@@ -24,6 +24,10 @@ pub enum ScheduleErrorKind {
     Shorthand,
     /// The expression ends before this field.
     Missing,
+    /// Five fields, as in a crontab: the seconds are missing.
+    NoSeconds,
+    /// An eighth field.
+    TooMany,
     /// A character that the grammar does not allow here.
     Syntax {
         /// The character.
@@ -64,6 +68,14 @@ impl ScheduleError {
         ScheduleError { field: None, column: 1, kind: ScheduleErrorKind::Shorthand }
     }
 
+    pub(super) fn too_many(column: usize) -> Self {
+        ScheduleError { field: None, column, kind: ScheduleErrorKind::TooMany }
+    }
+
+    pub(super) fn no_seconds(column: usize) -> Self {
+        ScheduleError { field: None, column, kind: ScheduleErrorKind::NoSeconds }
+    }
+
     pub(super) fn never_fires() -> Self {
         ScheduleError { field: None, column: 1, kind: ScheduleErrorKind::NeverFires }
     }
@@ -71,7 +83,14 @@ impl ScheduleError {
 
 impl fmt::Display for ScheduleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(unit) = self.field else { return write!(f, "{}", self.kind) };
+        let Some(unit) = self.field else {
+            self.kind.fmt(f)?;
+            return match self.kind {
+                ScheduleErrorKind::TooMany => write!(f, " (column {}). {FIELDS}", self.column),
+                ScheduleErrorKind::NoSeconds => write!(f, ". {FIELDS}"),
+                _ => Ok(()),
+            };
+        };
         let (name, number) = unit.label();
         write!(f, "{name} (field {number}, column {}): {}", self.column, self.kind)?;
         match &self.kind {
@@ -79,13 +98,16 @@ impl fmt::Display for ScheduleError {
             _ => write!(f, "; allowed are {}", unit.allowed()),
         }?;
         match &self.kind {
-            ScheduleErrorKind::Missing | ScheduleErrorKind::Syntax { .. } => f.write_str(
-                ", *, lists (1,2), ranges (1-5), steps (*/5); the fields are: second minute hour day-of-month month day-of-week [year]",
-            ),
+            ScheduleErrorKind::Missing | ScheduleErrorKind::Syntax { .. } => {
+                write!(f, ", *, lists (1,2), ranges (1-5), steps (*/5). {FIELDS}")
+            }
             _ => Ok(()),
         }
     }
 }
+
+/// The fields, as the last sentence of a message.
+const FIELDS: &str = "The fields are: second minute hour day-of-month month day-of-week [year]";
 
 impl fmt::Display for ScheduleErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,11 +116,16 @@ impl fmt::Display for ScheduleErrorKind {
                 "unknown shorthand; allowed are @yearly, @monthly, @weekly, @daily, @hourly",
             ),
             ScheduleErrorKind::Missing => f.write_str("the expression ends here"),
-            ScheduleErrorKind::Syntax { found } => write!(f, "{found:?} cannot stand here"),
+            ScheduleErrorKind::Syntax { found } => write!(f, "unexpected {found:?}"),
+            ScheduleErrorKind::NoSeconds => f.write_str(
+                "five fields, as in a crontab, but the first field here is the second: put 0 in front, \
+                 and count the days of the week from 1 (Sunday)",
+            ),
+            ScheduleErrorKind::TooMany => f.write_str("an eighth field: remove it"),
             ScheduleErrorKind::OutOfRange { value } => write!(f, "{value} is out of range"),
             ScheduleErrorKind::Name { name } => write!(f, "the name \"{name}\" is not known"),
             ScheduleErrorKind::Backwards { start, end } => {
-                write!(f, "the range {start}-{end} runs backwards")
+                write!(f, "the range {start}-{end} runs backwards: write the lower end first")
             }
             ScheduleErrorKind::Step { value } => write!(f, "a step of {value} is out of range"),
             ScheduleErrorKind::NeverFires => f.write_str(

@@ -52,8 +52,10 @@ fn fields(cursor: &mut Cursor<'_>) -> Result<Fields, ScheduleError> {
     };
     match cursor.at_end() {
         true => Ok(fields),
-        // The rest cannot begin a field (`5-` or `mon/2`), or it is an eighth field. The error
-        // names the last field in both cases.
+        false if cursor.is_after_white_space() => {
+            Err(ScheduleError::too_many(cursor.column(cursor.position)))
+        }
+        // The rest belongs to the seventh field, such as the `x` in `2020x`.
         false => Err(cursor.unexpected(Unit::Year)),
     }
 }
@@ -211,8 +213,15 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn is_after_white_space(&self) -> bool {
+        self.text.get(..self.position).is_some_and(|before| before.ends_with(WHITE_SPACE))
+    }
+
     /// The error for the next character.
     fn unexpected(&self, unit: Unit) -> ScheduleError {
+        if unit == Unit::DayOfWeek && self.at_end() && self.text.split_whitespace().count() == 5 {
+            return ScheduleError::no_seconds(self.column(self.position));
+        }
         ScheduleError::new(
             unit,
             self.column(self.position),

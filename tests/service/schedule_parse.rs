@@ -75,14 +75,15 @@ fn times_by_example() {
 #[test]
 fn errors_point_at_the_field() {
     use ScheduleErrorKind::{
-        Backwards, Missing, Name, NeverFires, OutOfRange, Shorthand, Step, Syntax,
+        Backwards, Missing, Name, NeverFires, NoSeconds, OutOfRange, Shorthand, Step, Syntax,
+        TooMany,
     };
     let number = |text: &str| OutOfRange { value: text.to_owned() };
     for (expression, field, column, kind) in [
         ("", Some(Unit::Second), 1, Missing),
         ("0", Some(Unit::Minute), 2, Missing),
         // The five fields of Unix cron.
-        ("*/5 * * * *", Some(Unit::DayOfWeek), 12, Missing),
+        ("*/5 * * * *", None, 12, NoSeconds),
         ("0 60 * * * *", Some(Unit::Minute), 3, number("60")),
         ("0 0 24 * * *", Some(Unit::Hour), 5, number("24")),
         ("0 0 0 0 * *", Some(Unit::DayOfMonth), 7, number("0")),
@@ -105,7 +106,11 @@ fn errors_point_at_the_field() {
         ("0 1, * * * *", Some(Unit::Minute), 6, Syntax { found: '*' }),
         ("0 ? * * * *", Some(Unit::Minute), 3, Syntax { found: '?' }),
         ("0 ünf * * * *", Some(Unit::Minute), 3, Syntax { found: 'ü' }),
-        ("0 0 0 * * * * *", Some(Unit::Year), 15, Syntax { found: '*' }),
+        ("0 0 0 1 1 ", None, 11, NoSeconds),
+        ("0 0 0 1", Some(Unit::Month), 8, Missing),
+        ("0 0 0 * * * * *", None, 15, TooMany),
+        ("0 0 0 * * * 2030 5", None, 18, TooMany),
+        ("0 0 0 * * * 2030x", Some(Unit::Year), 17, Syntax { found: 'x' }),
         ("@daily x", None, 1, Shorthand),
         ("@reboot", None, 1, Shorthand),
         ("0 0 0 30 2 *", None, 1, NeverFires),
@@ -136,12 +141,30 @@ fn errors_read_well() {
         message("0 */90 * * * *"),
         "minute (field 2, column 5): a step of 90 is out of range; allowed are 1 to 59"
     );
+    let fields = "The fields are: second minute hour day-of-month month day-of-week [year]";
     assert_eq!(
         message("*/5 * * * *"),
-        "day of week (field 6, column 12): the expression ends here; allowed are 1 (Sunday) to 7, SUN to SAT, or ?, *, lists (1,2), \
-         ranges (1-5), steps (*/5); the fields are: second minute hour day-of-month month day-of-week [year]"
+        format!(
+            "five fields, as in a crontab, but the first field here is the second: put 0 in front, \
+             and count the days of the week from 1 (Sunday). {fields}"
+        )
     );
-    // However long, it stays a line.
+    assert_eq!(
+        message("0 0 0 * * * * *"),
+        format!("an eighth field: remove it (column 15). {fields}")
+    );
+    assert_eq!(
+        message("0 0 0 L- * *"),
+        "day of month (field 4, column 7): the name \"L\" is not known; allowed are 1 to 31 or ?"
+    );
+    assert_eq!(
+        message("0 ; * * * *"),
+        format!(
+            "minute (field 2, column 3): unexpected ';'; allowed are 0 to 59, *, lists (1,2), \
+             ranges (1-5), steps (*/5). {fields}"
+        )
+    );
+    // Long input is cut.
     assert!(message(&"9".repeat(10_000)).len() < 200);
 }
 
