@@ -4,7 +4,6 @@
 //! Scope: the order of the steps. They use the code of a run, so a step that passes here passes in
 //! a run.
 
-mod certificate;
 mod directory;
 mod kanidm;
 mod list;
@@ -17,7 +16,6 @@ use std::time::SystemTime;
 
 use rustls::pki_types::CertificateDer;
 
-use self::certificate::Certificate;
 use self::list::Checklist;
 use crate::cli::Cli;
 use crate::config::client::{self, ClientConfig};
@@ -26,6 +24,7 @@ use crate::config::sync::{self, SyncConfig};
 use crate::config::{ConfigError, Warning};
 use crate::env::Env;
 use crate::exit::ExitCode;
+use crate::net::certificate::Certificate;
 use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::settings::Settings;

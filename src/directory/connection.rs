@@ -230,7 +230,7 @@ fn open_tls(
     limits: &Limits,
     heartbeat: &Heartbeat,
 ) -> Result<(Socket, TlsSession, FrameBuffer), DirectoryProblem> {
-    let config = client_config(&TlsOptions {
+    let client = client_config(&TlsOptions {
         roots: cfg.ca.as_deref().map_or(Roots::System, Roots::Bundle),
         verify_ca: cfg.verify_ca,
         verify_hostnames: true,
@@ -259,11 +259,14 @@ fn open_tls(
         heartbeat.beat();
     }
     let mut frames = FrameBuffer::default();
-    let tls =
-        TlsSession::handshake(config, name, &mut socket, &mut frames, &Deadline::step(cfg.timeout))
-            .map_err(|error| {
-                DirectoryProblem::from_wire(error, DirectoryStage::Handshake, cfg.timeout)
-            })?;
+    let tls = TlsSession::handshake(
+        &client,
+        name,
+        &mut socket,
+        &mut frames,
+        &Deadline::step(cfg.timeout),
+    )
+    .map_err(|error| DirectoryProblem::from_wire(error, DirectoryStage::Handshake, cfg.timeout))?;
     Ok((socket, tls, frames))
 }
 

@@ -6,7 +6,6 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::unbuffered::{
@@ -17,6 +16,7 @@ use super::connection::WireError;
 use super::frame_buffer::FrameBuffer;
 use crate::net::deadline::Deadline;
 use crate::net::socket::Socket;
+use crate::net::tls::TlsClient;
 
 /// Size of the buffer for records. It also bounds a handshake message, which must fit whole. The
 /// size is twice the maximum that rustls accepts.
@@ -37,13 +37,14 @@ pub(super) struct TlsSession {
 impl TlsSession {
     /// Performs the handshake. Application data that arrives with it goes to `plain`.
     pub(super) fn handshake(
-        config: Arc<ClientConfig>,
+        client: &TlsClient,
         name: ServerName<'static>,
         socket: &mut Socket,
         plain: &mut FrameBuffer,
         deadline: &Deadline,
     ) -> Result<Self, WireError> {
-        let tls = UnbufferedClientConnection::new(config, name).map_err(WireError::Tls)?;
+        let tls = UnbufferedClientConnection::new(Arc::clone(&client.config), name)
+            .map_err(WireError::Tls)?;
         let mut session = TlsSession {
             tls,
             incoming: vec![0; INCOMING],
@@ -52,10 +53,14 @@ impl TlsSession {
             outgoing: Vec::new(),
             peer_closed: false,
         };
-        while session.process(socket, plain, deadline)? == Progress::InHandshake {
-            session.receive(socket, deadline)?;
+        loop {
+            match session.process(socket, plain, deadline) {
+                Ok(Progress::InHandshake) => session.receive(socket, deadline)?,
+                Ok(Progress::Established) => return Ok(session),
+                Err(WireError::Tls(error)) => return Err(WireError::Tls(client.with_names(error))),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(session)
     }
 
     /// The peer's certificate chain, leaf first.

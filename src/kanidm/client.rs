@@ -6,7 +6,6 @@
 
 use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -22,6 +21,7 @@ use super::state::SyncState;
 use super::transport::SyncServer;
 use crate::config::client::ClientConfig;
 use crate::config::secret::Secret;
+use crate::net::tls::{TlsClient, explain};
 
 /// Maximum bytes of an answer that are read. A state with 10,000 held entries has 0.3 MB.
 const MAX_ANSWER: u64 = 1024 * 1024;
@@ -48,12 +48,7 @@ impl fmt::Debug for KanidmClient {
 impl KanidmClient {
     /// `timeout` is the limit for a whole request, and `tls` decides which certificates are
     /// trusted. Connects at the first request.
-    pub fn new(
-        config: &ClientConfig,
-        token: Secret,
-        timeout: Duration,
-        tls: Arc<rustls::ClientConfig>,
-    ) -> Self {
+    pub fn new(config: &ClientConfig, token: Secret, timeout: Duration, tls: TlsClient) -> Self {
         let settings = Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -143,7 +138,7 @@ impl KanidmClient {
             }
             ureq::Error::HostNotFound => (Stage::Resolve, "host not found".to_owned()),
             ureq::Error::Other(e) => match e.downcast_ref::<TlsFailed>() {
-                Some(TlsFailed(tls)) => (Stage::Tls, crate::net::tls::explain(tls, "ca_path")),
+                Some(TlsFailed(tls)) => (Stage::Tls, explain(tls, "ca_path")),
                 None if e.is::<ResolveFailed>() => (Stage::Resolve, e.to_string()),
                 None => (Stage::Exchange, e.to_string()),
             },

@@ -12,7 +12,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use rustls::{ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -23,6 +23,7 @@ use ureq::unversioned::transport::{
     TransportAdapter,
 };
 
+use crate::net::tls::TlsClient;
 use crate::within::within;
 
 /// The reason why TLS failed. [`Error::Other`] carries it.
@@ -74,7 +75,7 @@ impl Resolver for SystemResolver {
 
 /// Wraps a TCP connection in TLS if the URI says https.
 pub struct TlsConnector {
-    config: Arc<ClientConfig>,
+    client: TlsClient,
     chain: PeerChain,
 }
 
@@ -100,10 +101,10 @@ impl PeerChain {
 }
 
 impl TlsConnector {
-    /// `config` decides what is trusted and verified. `chain` receives the certificates of the
+    /// `client` decides what is trusted and verified. `chain` receives the certificates of the
     /// server.
-    pub fn new(config: Arc<ClientConfig>, chain: PeerChain) -> Self {
-        TlsConnector { config, chain }
+    pub fn new(client: TlsClient, chain: PeerChain) -> Self {
+        TlsConnector { client, chain }
     }
 }
 
@@ -129,16 +130,19 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Error::Tls("the host in the URI is neither a DNS name nor an address"))?;
-        let mut tls = ClientConnection::new(Arc::clone(&self.config), name)
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Error::Tls(
+                "the host is neither a DNS name nor an address; check `uri` in the client config",
+            )
+        })?;
+        let mut tls = ClientConnection::new(Arc::clone(&self.client.config), name)
             .map_err(|e| Error::Other(Box::new(TlsFailed(e))))?;
         let mut socket = TransportAdapter::new(
             Box::new(tcp) as Box<dyn Transport>,
             Arc::clone(&details.current_time),
         );
         socket.set_timeout(details.timeout);
-        tls.complete_io(&mut socket).map_err(handshake_error)?;
+        tls.complete_io(&mut socket).map_err(|error| handshake_error(error, &self.client))?;
         self.chain.set(&tls);
         let buffers = LazyBuffers::new(
             details.config.input_buffer_size(),
@@ -153,9 +157,9 @@ impl<In: Transport> Connector<In> for TlsConnector {
 }
 
 /// Separates a TLS failure from a connection that breaks during the handshake.
-fn handshake_error(error: io::Error) -> Error {
+fn handshake_error(error: io::Error, client: &TlsClient) -> Error {
     match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-        Some(tls) => Error::Other(Box::new(TlsFailed(tls.clone()))),
+        Some(tls) => Error::Other(Box::new(TlsFailed(client.with_names(tls.clone())))),
         None if error.kind() == io::ErrorKind::UnexpectedEof => {
             // The port may not speak TLS, or the server is being stopped. The second is worth a
             // retry.

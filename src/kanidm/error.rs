@@ -294,6 +294,10 @@ impl fmt::Display for Answer {
 impl fmt::Display for KanidmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // The reason contains the remedy: a wrong name needs another one than a wrong CA.
+            KanidmError::Transport { stage: Stage::Tls, reason } => {
+                write!(f, "{} failed: {reason}", Stage::Tls.words())
+            }
             KanidmError::Transport { stage, reason } => {
                 write!(f, "{} failed: {reason}; {}", stage.words(), stage.remedy())
             }
@@ -414,6 +418,16 @@ mod tests {
         );
         let text = KanidmError::Refused(answer(401, r#""notauthenticated""#)).to_string();
         assert!(text.contains("generate-token"), "{text}");
+    }
+
+    #[test]
+    fn only_a_failure_of_tls_has_its_remedy_in_the_reason() {
+        let transport =
+            |stage| KanidmError::Transport { stage, reason: "why; what to do".to_owned() };
+        let text = transport(Stage::Tls).to_string();
+        assert_eq!(text, "setting up TLS with Kanidm failed: why; what to do");
+        let text = transport(Stage::Connect).to_string();
+        assert!(text.ends_with("; check `uri` in the client config, and that Kanidm runs and can be reached"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Scope: sockets, TLS, deadlines, and their errors as text. No LDAP, no HTTP, no configuration.
 
+pub mod certificate;
 pub mod deadline;
 pub mod socket;
 pub mod tls;

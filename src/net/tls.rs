@@ -7,7 +7,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,10 +15,11 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme,
 };
 
-pub use super::tls_error::{TlsError, explain};
+pub use super::tls_error::{TlsError, UntrustedChain, explain};
 use crate::file;
 
 /// Trust, verification and client certificate of a TLS client.
@@ -48,18 +49,54 @@ pub enum Roots<'a> {
     SystemPlus(&'a Path),
 }
 
-/// Builds the configuration.
+/// A TLS client: its configuration, and the chain that its verifier has rejected.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    /// The configuration for rustls.
+    pub config: Arc<ClientConfig>,
+    rejected: RejectedChain,
+}
+
+/// The latest chain without a trusted issuer. The verifier writes it. rustls forgets a chain that
+/// it rejects, and its own error does not name the certificates.
+#[derive(Clone, Debug, Default)]
+struct RejectedChain(Arc<Mutex<Option<UntrustedChain>>>);
+
+impl RejectedChain {
+    fn set(&self, chain: Option<UntrustedChain>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain;
+    }
+
+    fn take(&self) -> Option<UntrustedChain> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl TlsClient {
+    /// Adds the names of the rejected certificates to an error of the handshake.
+    pub fn with_names(&self, error: rustls::Error) -> rustls::Error {
+        match (error, self.rejected.take()) {
+            (rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer), Some(chain)) => {
+                CertificateError::Other(OtherError(Arc::new(chain))).into()
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+/// Builds the client.
 ///
 /// # Errors
 /// A file that cannot be read, contains no certificate or no usable key, or a key that does not
 /// match the certificate. Each error names the path.
-pub fn client_config(options: &TlsOptions<'_>) -> Result<Arc<ClientConfig>, TlsError> {
+pub fn client_config(options: &TlsOptions<'_>) -> Result<TlsClient, TlsError> {
+    let rejected = RejectedChain::default();
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|e| TlsError::Setup { reason: e.to_string() })?
         .dangerous()
-        .with_custom_certificate_verifier(verifier(options, provider)?);
+        .with_custom_certificate_verifier(verifier(options, provider, rejected.clone())?);
     let config = match options.client_cert {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
@@ -70,12 +107,13 @@ pub fn client_config(options: &TlsOptions<'_>) -> Result<Arc<ClientConfig>, TlsE
                 .map_err(|e| TlsError::from_client_auth(certificate, key, &e))?
         }
     };
-    Ok(Arc::new(config))
+    Ok(TlsClient { config: Arc::new(config), rejected })
 }
 
 fn verifier(
     options: &TlsOptions<'_>,
     provider: Arc<CryptoProvider>,
+    rejected: RejectedChain,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     if !options.verify_ca {
         return Ok(Arc::new(AnyCertificate(provider)));
@@ -84,7 +122,7 @@ fn verifier(
     let chain = WebPkiServerVerifier::builder_with_provider(roots, provider)
         .build()
         .map_err(|e| TlsError::Setup { reason: e.to_string() })?;
-    Ok(if options.verify_hostnames { chain } else { Arc::new(AnyName(chain)) })
+    Ok(Arc::new(TrustedChain { chain, any_name: !options.verify_hostnames, rejected }))
 }
 
 fn root_store(roots: Roots<'_>) -> Result<RootCertStore, TlsError> {
@@ -233,13 +271,17 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Verifier for `verify_hostnames = false`: checks chain, dates and usage, and ignores only a
+/// Verifier of chain, dates, usage and name. `any_name` (`verify_hostnames = false`) ignores only a
 /// mismatch of the name. webpki checks the name last, so a name mismatch means that all other
 /// checks passed.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct TrustedChain {
+    chain: Arc<WebPkiServerVerifier>,
+    any_name: bool,
+    rejected: RejectedChain,
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for TrustedChain {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -248,11 +290,21 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-        {
+        let verdict = self.chain.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match verdict {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+            )) if self.any_name => Ok(ServerCertVerified::assertion()),
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                self.rejected.set(UntrustedChain::read(end_entity, intermediates));
+                verdict
+            }
             verdict => verdict,
         }
     }
@@ -263,7 +315,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.chain.verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -272,10 +324,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.chain.verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.chain.supported_verify_schemes()
     }
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::{error, fmt, io};
 
 use chrono::DateTime;
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{
     AlertDescription, CertificateError, InconsistentKeys, InvalidMessage, PeerIncompatible,
 };
+
+use super::certificate::Certificate;
 
 /// An unusable TLS configuration. Every variant about a file names its path.
 #[derive(Debug)]
@@ -153,17 +155,69 @@ impl error::Error for TlsError {
     }
 }
 
+/// A server's certificate chain that no trusted CA has issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UntrustedChain {
+    subject: String,
+    issuer: String,
+    /// Issuer of the last certificate of the chain.
+    last_issuer: String,
+    /// True if the server sent no intermediate certificates.
+    is_alone: bool,
+}
+
+impl UntrustedChain {
+    /// `None` if a certificate cannot be read.
+    pub(super) fn read(
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Option<UntrustedChain> {
+        const NAMELESS: &str = "(no name)";
+        let last = Certificate::read(intermediates.last().unwrap_or(own))?;
+        let own = Certificate::read(own)?;
+        let name = |name: Option<String>| name.unwrap_or_else(|| NAMELESS.to_owned());
+        Some(UntrustedChain {
+            // Modern certificates may have host names only.
+            subject: name(own.subject.or_else(|| own.names.into_iter().next())),
+            issuer: name(own.issuer),
+            last_issuer: name(last.issuer),
+            is_alone: intermediates.is_empty(),
+        })
+    }
+
+    fn explain(&self, ca_key: &str) -> String {
+        let UntrustedChain { subject, issuer, last_issuer, is_alone } = self;
+        let intermediates =
+            if *is_alone { ", or let the server send its intermediate certificates" } else { "" };
+        format!(
+            "the server's certificate (subject {subject:?}, issuer {issuer:?}) is issued by a CA that is not trusted here; \
+             add the certificate of the CA {last_issuer:?} to {ca_key}{intermediates}"
+        )
+    }
+}
+
+impl fmt::Display for UntrustedChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.explain("the trusted CAs"))
+    }
+}
+
+impl error::Error for UntrustedChain {}
+
 /// Describes a TLS failure of the peer or its certificate, and the remedy. `ca_key` is the
 /// configuration key for the CA: `ldap_ca`, or `ca_path` for Kanidm.
 pub fn explain(error: &rustls::Error, ca_key: &str) -> String {
     match error {
         rustls::Error::InvalidCertificate(certificate) => explain_certificate(certificate, ca_key),
-        rustls::Error::AlertReceived(alert) => explain_alert(*alert),
+        rustls::Error::AlertReceived(alert) => explain_alert(*alert, ca_key == "ldap_ca"),
         rustls::Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => "the answer is not TLS: the port speaks something else, perhaps plain LDAP".into(),
+        ) => {
+            "the answer is not TLS: the port speaks something else, perhaps plain LDAP; check the port"
+                .into()
+        }
         rustls::Error::PeerIncompatible(reason) => explain_incompatible(reason),
-        other => format!("TLS failed: {other}"),
+        other => format!("TLS failed: {other}; see the server's log"),
     }
 }
 
@@ -171,16 +225,19 @@ fn explain_certificate(error: &CertificateError, ca_key: &str) -> String {
     match error {
         CertificateError::UnknownIssuer => format!(
             "the server's certificate is issued by a CA that is not trusted here; add the CA to {ca_key}, \
-             and have the server send its intermediate certificates"
+             and let the server send its intermediate certificates"
         ),
+        CertificateError::Other(other) if other.0.is::<UntrustedChain>() => {
+            other.0.downcast_ref::<UntrustedChain>().map_or_else(String::new, |c| c.explain(ca_key))
+        }
         CertificateError::ExpiredContext { time, not_after } => format!(
-            "a certificate of the server's chain expired on {}, now it is {}; renew it on the server, or mend this machine's clock",
+            "a certificate of the server's chain expired on {}, now it is {}; renew it on the server, or correct this machine's clock",
             date(*not_after),
             date(*time)
         ),
         CertificateError::Expired => "a certificate of the server's chain has expired; renew it on the server".into(),
         CertificateError::NotValidYetContext { time, not_before } => format!(
-            "a certificate of the server's chain is only valid from {}, now it is {}; mend the clock of this machine or of the issuer",
+            "a certificate of the server's chain is only valid from {}, now it is {}; correct the clock of this machine or of the issuer",
             date(*not_before),
             date(*time)
         ),
@@ -196,21 +253,21 @@ fn explain_certificate(error: &CertificateError, ca_key: &str) -> String {
             )
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-            "the server's certificate may not be used by a TLS server: its extendedKeyUsage lacks serverAuth".into()
+            "the server's certificate may not be used by a TLS server: its extendedKeyUsage lacks serverAuth; issue another one".into()
         }
         CertificateError::BadSignature => {
-            format!("a certificate of the server's chain is not signed by the CA it names; is there an older CA of that name in {ca_key}?")
+            format!("a certificate of the server's chain is not signed by the CA it names: {ca_key} may hold an older CA of that name; replace it")
         }
         // rustls wraps webpki's error in an opaque type. Only its Debug text tells the cases apart.
         CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            "the server uses a CA certificate as its own (basicConstraints CA:TRUE, what `openssl req -x509` makes by default); \
+            "the server uses a CA certificate as its own (basicConstraints CA:TRUE, the default of `openssl req -x509`); \
              give the server a certificate with CA:FALSE, signed by that CA"
                 .into()
         }
         CertificateError::Other(other) if format!("{other:?}").contains("UnsupportedCertVersion") => {
             "the server's certificate is of X.509 version 1, which cannot name hosts; issue one of version 3 with a subjectAltName".into()
         }
-        other => format!("the server's certificate is not acceptable: {other}"),
+        other => format!("the server's certificate is not acceptable: {other}; issue another one"),
     }
 }
 
@@ -221,8 +278,11 @@ fn plain_name(presented: &str) -> &str {
     inner.trim_matches('"')
 }
 
-fn explain_alert(alert: AlertDescription) -> String {
+fn explain_alert(alert: AlertDescription, is_directory: bool) -> String {
     match alert {
+        AlertDescription::CertificateRequired if !is_directory => {
+            "the server asks for a client certificate, and there is none for Kanidm; check `uri`, and any proxy in front of Kanidm".into()
+        }
         AlertDescription::CertificateRequired => {
             "the server asks for a client certificate; set ldap_client_cert and ldap_client_key"
                 .into()
@@ -238,22 +298,24 @@ fn explain_alert(alert: AlertDescription) -> String {
                 "the server does not accept our client certificate (TLS alert {alert:?}); see ldap_client_cert, and the CA that the server trusts"
             )
         }
-        AlertDescription::ProtocolVersion => "the server speaks neither TLS 1.2 nor TLS 1.3".into(),
+        AlertDescription::ProtocolVersion => "the server speaks neither TLS 1.2 nor TLS 1.3; allow one of them on the server".into(),
         AlertDescription::HandshakeFailure => {
             "the server found no TLS parameters in common, or asks for a client certificate \
-             (TLS alert HandshakeFailure); TLS 1.2 with ECDHE and TLS 1.3 are spoken here"
+             (TLS alert HandshakeFailure); allow TLS 1.2 with ECDHE, or TLS 1.3, on the server"
                 .into()
         }
-        other => format!("the server ended TLS with the alert {other:?}"),
+        other => format!("the server ended TLS with the alert {other:?}; see the server's log"),
     }
 }
 
 fn explain_incompatible(reason: &PeerIncompatible) -> String {
     match reason {
         PeerIncompatible::ServerDoesNotSupportTls12Or13 => {
-            "the server speaks neither TLS 1.2 nor TLS 1.3".into()
+            "the server speaks neither TLS 1.2 nor TLS 1.3; allow one of them on the server".into()
         }
-        other => format!("the server's TLS has nothing in common with ours: {other:?}"),
+        other => format!(
+            "the server's TLS has nothing in common with ours: {other:?}; allow TLS 1.2 with ECDHE, or TLS 1.3, on the server"
+        ),
     }
 }
 

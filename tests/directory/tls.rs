@@ -60,15 +60,17 @@ fn an_unknown_authority_is_named_as_the_cause() {
     let (pki, folder) = (Pki::new(), TempDir::new("others"));
     let error = refused(&pki.localhost(), &self_signed(&folder, "Another CA").certificate);
     assert!(
-        error.contains("issued by a CA that is not trusted")
-            && error.contains("add the CA to ldap_ca"),
+        error.ends_with(
+            "the server's certificate (subject \"Test server\", issuer \"Test CA\") is issued by a CA that is not trusted here; \
+             add the certificate of the CA \"Test CA\" to ldap_ca, or let the server send its intermediate certificates"
+        ),
         "{error}"
     );
     // The authority was made anew under its old name.
     let error = refused(&pki.localhost(), Pki::new().ca());
     assert!(
         error.contains(
-            "not signed by the CA it names; is there an older CA of that name in ldap_ca"
+            "not signed by the CA it names: ldap_ca may hold an older CA of that name; replace it"
         ),
         "{error}"
     );
@@ -173,7 +175,8 @@ fn system_roots_are_joined_by_the_bundle() {
 fn handshake(options: &TlsOptions<'_>, identity: &Identity) -> Result<(), std::io::Error> {
     let peer = Peer::tls(identity, |link| drop(link.next_request()));
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = rustls::ClientConnection::new(client_config(options).unwrap(), name).unwrap();
+    let mut client =
+        rustls::ClientConnection::new(client_config(options).unwrap().config, name).unwrap();
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", peer.port)).unwrap();
     client.complete_io(&mut stream).map(drop)
 }

@@ -87,7 +87,10 @@ fn what_is_wrong_with_the_connection_is_named() {
         (
             "certificate of another host",
             strangers.host(&["idm.example.net"]),
-            ["is not for localhost", "it is for idm.example.net"],
+            [
+                "is not for localhost; it is for idm.example.net",
+                "or add localhost to the certificate",
+            ],
         ),
     ] {
         let other = KanidmServer::start_with(KanidmOptions {

@@ -180,7 +180,7 @@ fn every_way_in(world: &Between, ways: &Ways, pki: &Pki, other: &Pki) {
     let bundle =
         folder.write("bundle.pem", format!("The other one first\n{theirs}\nand then\n{ours}"));
     works(world, "several authorities", |config| with_ca(config, &bundle));
-    let untrusted = "issued by a CA that is not trusted here; add the CA to ldap_ca";
+    let untrusted = "is issued by a CA that is not trusted here; add the certificate of the CA \"Test CA\" to ldap_ca";
     fails(world, "the wrong authority", |config| with_ca(config, other.ca()), &[untrusted]);
     fails(
         world,

@@ -1,7 +1,8 @@
-//! The certificate facts that `--check` prints: issuer, names, end of validity.
+//! The certificate facts that messages show: subject, issuer, names, end of validity.
 //!
-//! Scope: reads these three facts from the DER of an X.509 certificate (RFC 5280 §4.1). It verifies
-//! nothing, because rustls has done that. It leaves out what it cannot read.
+//! Scope: reads these facts from the DER of an X.509 certificate (RFC 5280 §4.1). It verifies
+//! nothing, because rustls does that. It leaves out what it cannot read. The certificate may come
+//! from a stranger, so each name is cut.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,6 +14,8 @@ use ldap_content_sync::ber::{BOOLEAN, INTEGER, OCTET_STRING, Reader, SEQUENCE, S
 /// The facts about a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
+    /// The subject's common name, else its organisation.
+    pub subject: Option<String>,
     /// The issuer's common name, else its organisation.
     pub issuer: Option<String>,
     /// DNS names and addresses of the subjectAltName.
@@ -73,7 +76,7 @@ fn read(der: &[u8]) -> Result<Certificate, DecodeError> {
     let mut validity = tbs.expect(SEQUENCE, "validity")?.reader();
     validity.element("notBefore")?;
     let end = validity.element("notAfter")?;
-    tbs.expect(SEQUENCE, "subject")?;
+    let subject = name(tbs.expect(SEQUENCE, "subject")?.reader())?;
     tbs.expect(SEQUENCE, "subjectPublicKeyInfo")?;
     let mut names = Vec::new();
     while !tbs.is_empty() {
@@ -82,8 +85,11 @@ fn read(der: &[u8]) -> Result<Certificate, DecodeError> {
             names = alternative_names(element.reader())?;
         }
     }
-    Ok(Certificate { issuer, names, not_after: time(end.tag, end.contents) })
+    Ok(Certificate { subject, issuer, names, not_after: time(end.tag, end.contents) })
 }
+
+/// Maximum characters of a name that a message shows.
+const LONGEST_NAME: usize = 100;
 
 /// Name: a SEQUENCE of SETs of type-value pairs. Returns the common name, else the organisation.
 fn name(mut name: Reader<'_>) -> Result<Option<String>, DecodeError> {
@@ -93,7 +99,8 @@ fn name(mut name: Reader<'_>) -> Result<Option<String>, DecodeError> {
         while !set.is_empty() {
             let mut pair = set.expect(SEQUENCE, "AttributeTypeAndValue")?.reader();
             let kind = pair.expect(OID, "type")?.contents;
-            let value = String::from_utf8_lossy(pair.element("value")?.contents).into_owned();
+            let value = String::from_utf8_lossy(pair.element("value")?.contents);
+            let value = value.chars().take(LONGEST_NAME).collect();
             match kind {
                 COMMON_NAME => common_name = Some(value),
                 ORGANISATION => organisation = Some(value),
@@ -200,6 +207,13 @@ mod tests {
             "issued by Example CA, for ldap.example.com, 192.0.2.1, 2001:db8::1, valid until 2027-02-28 (2 days)"
         );
         assert_eq!(certificate.days_left(day("2027-03-03T00:00:00Z")), Some(-3));
+    }
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let long = "x".repeat(5000);
+        let der = certificate(&[(DnType::CommonName, &long)], &["a"], 2027);
+        assert_eq!(Certificate::read(&der).unwrap().issuer, Some("x".repeat(LONGEST_NAME)));
     }
 
     #[test]
