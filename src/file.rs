@@ -1,17 +1,22 @@
 //! Opens the files that an administrator names: configuration, secrets, certificates and keys.
 
+mod denied;
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+pub(crate) use denied::{Access, explain as explain_denied};
+
 /// The number on x86, Arm, RISC-V, POWER and s390x.
 const O_NONBLOCK: i32 = 0o4000;
 
 /// Opens a regular file for reading. Refuses anything else at once, because a FIFO or a device can
-/// block for ever.
+/// block for ever. If the system denies access, the error names the user and the remedy.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path);
+    let file = file.map_err(|error| denied(path, error))?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
@@ -21,6 +26,16 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     Ok(file)
+}
+
+fn denied(path: &Path, error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => match explain_denied(path, Access::Read) {
+            Some(text) => io::Error::new(io::ErrorKind::PermissionDenied, text),
+            None => error,
+        },
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -232,13 +232,19 @@ impl<'d> Section<'d> {
         tables
     }
 
-    /// Reports every key that was not taken as unknown.
+    /// Reports every key that was not taken. A table is reported with `table_problem`, another key
+    /// as unknown.
     pub fn refuse_rest<'k>(
         self,
         known: impl Iterator<Item = &'k str> + Clone,
+        table_problem: Option<&str>,
         problems: &mut Problems,
     ) {
         for (key, at) in &self.values {
+            if let (true, Some(problem)) = (at.value.is_table(), table_problem) {
+                problems.add(at, problem);
+                continue;
+            }
             let hint = match suggest(key, known.clone()) {
                 Some(known) => format!("; did you mean {known}?"),
                 None if self.name.is_some() => {

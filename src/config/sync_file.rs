@@ -26,6 +26,10 @@ const MIN_UPLOAD_BYTES: u64 = 64 * 1024;
 /// Minimum of the limit for LDAP messages. `max_ber_size` can only raise it.
 const MIN_MESSAGE: usize = 64 * 1024 * 1024;
 
+/// A table with another name belongs to no entry.
+const NO_UUID: &str = "malformed UUID: each table is named for one entry, by its entryUUID (8-4-4-4-12 hexadecimal digits), \
+                       on 389 by its nsUniqueId (8-8-8-8). Copy it from the directory";
+
 /// Parses the text of a sync config and reads the secret files that it names.
 pub(super) fn parse(
     path: &Path,
@@ -45,7 +49,7 @@ pub(super) fn parse(
     };
     reader.warn_of_open_secrets(file);
     let config = reader.config();
-    reader.keys.refuse_rest(KEYS.iter().map(|key| key.name), &mut reader.problems);
+    reader.keys.refuse_rest(KEYS.iter().map(|key| key.name), Some(NO_UUID), &mut reader.problems);
     match (config, reader.problems.into_list()) {
         (Some(config), problems) if problems.is_empty() => Ok((config, reader.warnings)),
         (_, problems) => Err(error(problems)),
@@ -285,8 +289,7 @@ impl<'d> Reader<'d> {
         })
     }
 
-    /// The entry tables by sync UUID. A table with another name stays and is reported as an unknown
-    /// key.
+    /// The entry tables by sync UUID. A table with another name stays and is reported.
     fn entries(&mut self) -> HashMap<Uuid, EntryConfig> {
         let mut entries = HashMap::new();
         let mut mapped: BTreeMap<Uuid, usize> = BTreeMap::new();
@@ -314,7 +317,11 @@ impl<'d> Reader<'d> {
                 map_gidnumber: map_gidnumber.map(|at| at.value),
             };
             let at = At { key: table.key, line: table.line, value: () };
-            table.value.refuse_rest(ENTRY_KEYS.iter().map(|key| key.name), &mut self.problems);
+            table.value.refuse_rest(
+                ENTRY_KEYS.iter().map(|key| key.name),
+                None,
+                &mut self.problems,
+            );
             if entries.insert(uuid, entry).is_some() {
                 self.problems.add(&at, "is the second table of this entry: the other spelling of a UUID is the same UUID");
             }
@@ -336,7 +343,7 @@ impl<'d> Reader<'d> {
         let secret = match (given, inline, file) {
             ([false, false], ..) => return Given::No,
             ([true, true], _, Some(file)) => {
-                self.problems.add(&file, format!("stands beside {key}: keep one of them"));
+                self.problems.add(&file, format!("{key} is set as well: keep one of them"));
                 None
             }
             (_, Some(inline), None) => inline.try_map(&mut self.problems, check),

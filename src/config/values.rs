@@ -108,9 +108,9 @@ pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str
 pub(super) fn token(text: &str) -> Result<Secret, &'static str> {
     match text {
         "" => Err("holds no token"),
-        _ if text.starts_with("token:") => Err(
-            "begins with the word token, as kanidm prints it: leave in only what stands behind it",
-        ),
+        _ if text.starts_with("token:") => {
+            Err("begins with the word token, as kanidm prints it: keep only the part after it")
+        }
         _ if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Secret::new(text.to_owned())),
         _ => Err("holds white space or other characters that no token has"),
     }

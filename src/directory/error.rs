@@ -4,11 +4,12 @@
 //! from the server is quoted with control characters removed.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{error, fmt, io};
 
 use ldap_content_sync::{DecodeError, DecodeErrorKind, ResultCode};
+use rustls::pki_types::CertificateDer;
 
 use super::advice::{
     BEHIND_IN_FULL, bind_advice, end_advice, external_advice, notice_advice, search_advice,
@@ -16,6 +17,7 @@ use super::advice::{
 };
 use super::connection::WireError;
 use crate::config::sync::LdapUri;
+use crate::file::{Access, explain_denied};
 use crate::net::tls_error::{TlsError, explain};
 
 /// A failure and the directory it concerns.
@@ -25,6 +27,9 @@ pub struct DirectoryError {
     pub uri: String,
     /// The failure. Boxed to keep results small.
     pub problem: Box<DirectoryProblem>,
+    /// The server's certificate chain, leaf first. Empty if the failure came before the end of the
+    /// TLS handshake, or after the start of the run.
+    pub peer_certificates: Vec<CertificateDer<'static>>,
 }
 
 /// Kinds of failures of the directory.
@@ -209,7 +214,7 @@ pub enum DirectoryStage {
 impl DirectoryProblem {
     /// Adds the directory to the failure.
     pub(super) fn at(self, uri: &LdapUri) -> DirectoryError {
-        DirectoryError { uri: spell(uri), problem: Box::new(self) }
+        DirectoryError { uri: spell(uri), problem: Box::new(self), peer_certificates: Vec::new() }
     }
 
     /// Converts a failure of the connection.
@@ -339,7 +344,7 @@ impl fmt::Display for DirectoryProblem {
                 f.write_str("; nothing was sent in clear; set up TLS on the server, or use ldaps://")
             }
             DirectoryProblem::StartTlsInjection => f.write_str(
-                "unencrypted data came behind the answer to StartTLS: somebody on the path may be trying to slip in answers; \
+                "unencrypted data came after the answer to StartTLS: somebody on the path may be trying to slip in answers; \
                  the connection was given up; use ldaps:// and examine the network",
             ),
             DirectoryProblem::Disconnected { stage, code, diagnostic } => {
@@ -415,18 +420,22 @@ fn fmt_attempts(
             _ => write!(f, "{separator}{address}: {reason}")?,
         }
     }
-    f.write_str("; is the server running, is the port right, does a firewall stand between?")
+    f.write_str("; is the server running, is the port right, does a firewall block it?")
 }
 
-fn fmt_unix(f: &mut fmt::Formatter<'_>, path: &std::path::Path, reason: &io::Error) -> fmt::Result {
-    let path = path.display();
+fn fmt_unix(f: &mut fmt::Formatter<'_>, file: &Path, reason: &io::Error) -> fmt::Result {
+    let path = file.display();
     match reason.kind() {
         io::ErrorKind::NotFound => write!(
             f,
             "there is no socket {path}; is the server running, and does it listen on ldapi?"
         ),
         io::ErrorKind::PermissionDenied => {
-            write!(f, "no permission to connect to the socket {path}")
+            write!(f, "no permission to connect to the socket {path}")?;
+            match explain_denied(file, Access::Connect) {
+                Some(why) => write!(f, ": {why}"),
+                None => f.write_str("; check the rights of the socket and of its folder"),
+            }
         }
         io::ErrorKind::ConnectionRefused => {
             write!(f, "nobody listens on the socket {path}; is the server running?")

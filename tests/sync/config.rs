@@ -326,11 +326,11 @@ fn unknown_keys_are_refused_with_a_suggestion() {
         &format!("8 [{UUID}] zebra"),
         "exclude, map_uuid, map_name, map_gidnumber",
     );
-    assert_problem(&minimal("[person]\nx = 1"), "7 person", "unknown key");
+    assert_problem(&minimal("[person]\nx = 1"), "7 person", "malformed UUID");
     assert_problem(
         &minimal("[ac60034b-3498-11ed-a50d-919b4b1a5ec]"),
         "7 ac60034b-3498-11ed-a50d-919b4b1a5ec",
-        "unknown key",
+        "malformed UUID: each table is named for one entry",
     );
     assert_problem(&minimal(&format!("{UUID} = true")), &format!("7 {UUID}"), "unknown key");
     assert_problem(&minimal("\"two words\" = 1"), "7 (not a key name)", "unknown key");
@@ -518,11 +518,15 @@ fn secret_files_that_are_not_right_are_refused() {
         "6 ldap_sync_pw",
         "empty",
     );
-    assert_problem(&minimal("sync_token_file = '/x'"), "7 sync_token_file", "beside sync_token");
+    assert_problem(
+        &minimal("sync_token_file = '/x'"),
+        "7 sync_token_file",
+        "sync_token is set as well: keep one",
+    );
     assert_problem(
         &minimal("ldap_sync_pw_file = '/x'"),
         "7 ldap_sync_pw_file",
-        "beside ldap_sync_pw",
+        "ldap_sync_pw is set as well: keep one",
     );
 }
 

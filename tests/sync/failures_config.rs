@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -130,7 +131,9 @@ fn wrong_sync_configs_are_named_by_file_line_and_key() {
             &format!(":8: [{UUID}] map_uuid: "),
             "UUID",
         ),
-        (more("[ac60034b]\nexclude = true"), ":7: ac60034b: ", "unknown key"),
+        (more("[ac60034b]\nexclude = true"), ":7: ac60034b: ", "malformed UUID"),
+        (more(&format!("[{}]", &UUID[1..])), &format!(":7: {}: ", &UUID[1..]), "malformed UUID"),
+        (more(&format!("[{UUID}]\nnick = 'x'")), &format!(":8: [{UUID}] nick: "), "unknown key"),
         (more("ldap_timeout = 5\nldap_timeout = 5"), ":8: ", "not TOML"),
         (more("ldap_timeout"), ":7: ", "not TOML"),
     ];
@@ -228,6 +231,62 @@ fn files_that_cannot_be_read_are_named() {
     tool.write_sync_config(&sync_config());
     std::fs::remove_file(folder.join("config")).unwrap();
     assert_refused(&tool, "config", ": cannot be read: ", "No such file");
+}
+
+/// Only root can become another user.
+#[test]
+fn a_denied_file_is_named_with_the_user_and_the_command() {
+    if !is_root() {
+        return;
+    }
+    let tool = Tool::new(&sync_config(), &client_config());
+    let folder = tool.dir().path();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(folder, 0o755);
+    let program = folder.join("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_kanidm-ldap-sync"), &program).unwrap();
+    allow(&program, 0o755);
+    let as_daemon = || {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=1", "--regid=1", "--clear-groups"]).arg(&program);
+        command.arg("-i").arg(tool.sync_config()).arg("-c").arg(tool.client_config());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        run_command(&mut command).expect_code(2).stderr
+    };
+    let (config, client) = (tool.sync_config().display(), tool.client_config());
+    allow(tool.sync_config(), 0o600);
+    allow(client, 0o644);
+    let denied = |path: &dyn std::fmt::Display| {
+        format!(
+            "user daemon (uid 1) may not read {path} (mode 0600, root:root). \
+             Run as root: chgrp daemon {path} && chmod g+r {path}"
+        )
+    };
+    let said = as_daemon();
+    assert!(said.contains(&format!("{config}: cannot be read: {}", denied(&config))), "{said}");
+
+    let token = tool.dir().write("token", "t");
+    allow(&token, 0o600);
+    tool.write_sync_config(
+        &sync_config().without("sync_token").set("sync_token_file", token.to_str().unwrap()),
+    );
+    allow(tool.sync_config(), 0o644);
+    let said = as_daemon();
+    let words = format!("sync_token_file: the file cannot be read: {}", denied(&token.display()));
+    assert!(said.contains(&words), "{said}");
+
+    std::fs::create_dir(folder.join("closed")).unwrap();
+    allow(&folder.join("closed"), 0o700);
+    let hidden = folder.join("closed/secret");
+    tool.write_sync_config(
+        &sync_config().without("sync_token").set("sync_token_file", hidden.to_str().unwrap()),
+    );
+    allow(tool.sync_config(), 0o644);
+    let said = as_daemon();
+    let words = format!("may not enter the folder {}/closed (mode 0700", folder.display());
+    assert!(said.contains(&words) && !said.contains("closed/secret"), "{said}");
 }
 
 /// A file that somebody has replaced by a FIFO does not make the program wait for a writer.
