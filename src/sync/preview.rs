@@ -82,13 +82,16 @@ fn deletes(
     let going = going(reading, known);
     match (&reading.retention, known) {
         (Retention::Retain(uuids), None) => {
-            let n = thousands(uuids.len() as u64);
-            lines.push(format!("delete every entry of this sync account in Kanidm that is not one of the {n} in the directory"));
+            let kept = thousands(uuids.len() as u64);
+            lines.push(format!(
+                "delete every entry that this sync account has in Kanidm, except {kept} that the directory shows; \
+                 the deleted ones cannot be named, because no earlier run left a list of them"
+            ));
         }
         (Retention::Retain(_) | Retention::Delete(_), Some(known))
             if !known.is_exact() && deletions != Deletions::Exactly(0) =>
         {
-            lines.push(format!("delete {deletions} in all, of which are known by name:"));
+            lines.push(format!("delete {deletions} in all; the names of these are known:"));
         }
         _ => {}
     }
