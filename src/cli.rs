@@ -39,8 +39,8 @@ pub struct Cli {
     pub verbosity: Verbosity,
     /// Allow root.
     pub skip_root_check: bool,
-    /// The width of terminals (`COLUMNS`).
-    pub columns: usize,
+    /// The width of terminals (`COLUMNS`), if it is known.
+    pub columns: Option<usize>,
 }
 
 /// The mode of the program.

@@ -5,7 +5,7 @@
 //!
 //! For the journal of systemd, a line starts with the priority (`<6>`, sd-daemon(3)) and has no
 //! time, because the journal adds it. On a terminal a line starts with its level, except for
-//! information, and a long line is wrapped and indented. In any other output a line starts with the
+//! information. If `COLUMNS` tells its width, a long line is wrapped and indented. In any other output a line starts with the
 //! time (RFC 3339, UTC) and the level.
 //!
 //! Control characters in a message may come from a directory, so they are escaped. One record is
@@ -50,9 +50,9 @@ pub enum Style {
     Journal,
     /// With time and level, for files.
     Plain,
-    /// With the level as a word, for a person at a terminal of this many columns. There are no
-    /// colours, so `NO_COLOR` has nothing to turn off.
-    Terminal(usize),
+    /// With the level as a word, for a person at a terminal of this many columns, if they are known.
+    /// There are no colours, so `NO_COLOR` has nothing to turn off.
+    Terminal(Option<usize>),
 }
 
 impl Style {
@@ -85,7 +85,7 @@ pub fn line(style: Style, level: Level, now: SystemTime, message: &str) -> Strin
     match style {
         Style::Journal => format!("<{}>{message}\n", priority(level)),
         Style::Plain => format!("{} {level:<5} {message}\n", timestamp(now)),
-        Style::Terminal(columns) => terminal::wrapped(word(level), &message, INDENT, Some(columns)),
+        Style::Terminal(columns) => terminal::wrapped(word(level), &message, INDENT, columns),
     }
 }
 
@@ -229,10 +229,10 @@ mod tests {
             (Level::Debug, "debug: x\n"),
         ];
         for (level, expected) in words {
-            assert_eq!(line(Style::Terminal(80), level, noon, "x"), expected);
+            assert_eq!(line(Style::Terminal(Some(80)), level, noon, "x"), expected);
         }
         assert_eq!(
-            line(Style::Terminal(12), Level::Error, noon, "one two three"),
+            line(Style::Terminal(Some(12)), Level::Error, noon, "one two three"),
             "error: one\n  two three\n"
         );
     }

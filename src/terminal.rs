@@ -1,5 +1,5 @@
-//! Text for a terminal, with line breaks between words. Any other output (a pipe, a file, cron)
-//! gets one line for each message, which suits grep.
+//! Text for a terminal of a known width, with line breaks between words. Any other output (a pipe,
+//! a file, cron) gets one line for each message, which suits grep.
 //!
 //! Scope: the width of a terminal, line breaks, and writing. There are no colours.
 
@@ -8,19 +8,18 @@ use std::iter::repeat_n;
 
 use crate::env::Env;
 
-/// The width of a terminal that does not tell.
-const COLUMNS: usize = 80;
-
-/// The width of terminals: `COLUMNS` if it is a number. Asking the terminal (`TIOCGWINSZ`) takes
-/// unsafe code or another crate. Without it, long lines are only harder to read.
-pub fn columns(env: Env<'_>) -> usize {
+/// The width of terminals: `COLUMNS` if it is a number above 0. Otherwise it is unknown: asking the
+/// terminal (`TIOCGWINSZ`) takes unsafe code or another crate. The terminal then breaks the lines
+/// itself, at its real width.
+pub fn columns(env: Env<'_>) -> Option<usize> {
     let set = env("COLUMNS").and_then(|text| text.to_str()?.parse().ok());
-    set.filter(|columns| *columns > 0).unwrap_or(COLUMNS)
+    set.filter(|columns| *columns > 0)
 }
 
-/// The width of standard output, or `None` if it is no terminal, where lines may have any length.
-pub fn of_stdout(columns: usize) -> Option<usize> {
-    stdout().is_terminal().then_some(columns)
+/// The width of standard output, or `None` if it is unknown, or no terminal, where lines may have
+/// any length.
+pub fn of_stdout(columns: Option<usize>) -> Option<usize> {
+    columns.filter(|_| stdout().is_terminal())
 }
 
 /// Writes to standard output. A reader that closes its end of a pipe wants no more, so that is no
@@ -90,8 +89,8 @@ mod tests {
         let with = |value: &str| columns(&|name| (name == "COLUMNS").then(|| value.into()));
         assert_eq!(
             (with("132"), with("0"), with("-1"), with("wide"), with("")),
-            (132, 80, 80, 80, 80)
+            (Some(132), None, None, None, None)
         );
-        assert_eq!(columns(&|_| None), 80);
+        assert_eq!(columns(&|_| None), None);
     }
 }

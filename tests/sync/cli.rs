@@ -32,7 +32,7 @@ fn nothing_given_is_one_run_with_the_default_files() {
             json: false,
             verbosity: Verbosity::Normal,
             skip_root_check: false,
-            columns: 80,
+            columns: None,
         }
     );
 }
