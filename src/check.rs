@@ -5,6 +5,7 @@
 //! a run.
 
 mod directory;
+mod extra_values;
 mod kanidm;
 mod list;
 
@@ -51,6 +52,7 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
         }
         None => list.not_tried(&["Kanidm"]),
     }
+    list.verdict();
     let code = match (usable, list.has_failed()) {
         (false, _) => ExitCode::Usage,
         (true, true) => ExitCode::Failure,

@@ -6,7 +6,9 @@ use std::fmt;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 use ldap_content_sync::sync_session::Provider;
+use rustls::pki_types::CertificateDer;
 
+use super::extra_values::ExtraValues;
 use super::list::Checklist;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
 use crate::content::changeset::Kind;
@@ -15,7 +17,7 @@ use crate::directory::client::Directory;
 use crate::directory::computed::computed_attributes;
 use crate::directory::error::{DirectoryProblem, DirectoryStage};
 use crate::mapping::shown::roles;
-use crate::mapping::{Content, MISSING};
+use crate::mapping::{Content, Held, MISSING};
 use crate::sync::read::{self, Reading};
 use crate::sync::run::remarks;
 use crate::sync::start::Start;
@@ -55,7 +57,10 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
     let steps = if matches!(config.directory.uri, LdapUri::Unix(_)) { OVER_UNIX } else { OVER_TCP };
     match Directory::connect(&config.directory) {
         Ok(mut directory) => {
-            steps.iter().for_each(|step| passed(list, *step, &config.directory, Some(&directory)));
+            let chain = directory.peer_certificates().to_vec();
+            steps
+                .iter()
+                .for_each(|step| passed(list, *step, &config.directory, &chain, Some(&directory)));
             let provider = directory.provider();
             if provider == Provider::Ds389 && config.full_refresh_schedule.is_none() {
                 recommend_full_refresh(list);
@@ -66,10 +71,9 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
         }
         Err(error) => {
             let failed = failed_step(&error.problem);
-            steps
-                .iter()
-                .filter(|step| **step < failed)
-                .for_each(|step| passed(list, *step, &config.directory, None));
+            steps.iter().filter(|step| **step < failed).for_each(|step| {
+                passed(list, *step, &config.directory, &error.peer_certificates, None)
+            });
             list.failed(failed, &error);
             list.not_tried(
                 &steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>(),
@@ -84,6 +88,7 @@ fn passed(
     list: &Checklist,
     step: DirectoryStep,
     config: &DirectoryConfig,
+    chain: &[CertificateDer<'static>],
     directory: Option<&Directory>,
 ) {
     let detail = match (step, &config.uri) {
@@ -95,7 +100,6 @@ fn passed(
         (DirectoryStep::Connection, LdapUri::Tls { port, .. }) => format!("port {port}"),
         (DirectoryStep::Connection, LdapUri::Unix(path)) => path.display().to_string(),
         (DirectoryStep::Tls, _) => {
-            let chain = directory.map(Directory::peer_certificates).unwrap_or_default();
             return super::tls(list, step, chain, config.verify_ca);
         }
         (DirectoryStep::Bind, _) => match &config.bind {
@@ -160,7 +164,10 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
 /// Reads and maps a full refresh. Returns false if it failed, because the connection is then
 /// unusable.
 fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
-    match read::read_from(directory, config, &Start::full("--check"), &mut |_| {}) {
+    let roles = roles(&config.mapping);
+    let mut extra = ExtraValues::new(&roles);
+    let start = Start::full("--check");
+    match read::read_from(directory, config, &start, &mut |step| extra.step(&step)) {
         Err(error) => {
             list.failed(DirectoryStep::Refresh, &error);
             list.not_tried(&[DirectoryStep::Entries]);
@@ -168,14 +175,14 @@ fn content(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory)
         }
         Ok(reading) => {
             list.passed(DirectoryStep::Refresh, &config.directory.base_dn);
-            entries(list, config, &reading);
+            entries(list, config, &reading, &extra);
             filter(list, config, &reading);
             true
         }
     }
 }
 
-fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
+fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading, extra: &ExtraValues<'_>) {
     let content = &reading.content;
     if reading.read == 0 {
         let filter = &config.directory.filter_text;
@@ -193,32 +200,49 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading) {
         thousands(content.held.len() as u64),
         thousands(content.skipped.len() as u64)
     );
-    if persons + groups == 0 {
-        list.failed(
-            DirectoryStep::Entries,
-            format_args!("{text}; nothing can be synchronised: check person_objectclass, group_objectclass and ldap_filter"),
-        );
-    } else {
-        list.passed(DirectoryStep::Entries, text);
-        if persons == 0 {
-            list.advice(
-                DirectoryStep::Entries,
-                "none is a person: check person_objectclass and ldap_filter",
-            );
+    let nobody = (persons == 0).then(|| no_person(config, content));
+    match &nobody {
+        Some(why) if groups == 0 => {
+            list.failed(DirectoryStep::Entries, format_args!("{text}; {why}"));
         }
-        held(list, reading);
-        attributes(list, config, content);
+        _ => list.passed(DirectoryStep::Entries, text),
     }
+    if let (Some(why), true) = (nobody, groups > 0) {
+        list.advice(DirectoryStep::Entries, why);
+    }
+    held(list, reading);
+    attributes(list, config, content, extra);
     remarks(config, reading).iter().for_each(|remark| list.advice(DirectoryStep::Entries, remark));
     if let Some(text) = content.of_other_classes() {
         list.advice(DirectoryStep::Entries, text);
     }
 }
 
-/// The number of entries that show each mapped attribute. If it is 0, the attribute is hidden or
-/// misspelled.
-fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
+/// Why no person would be sent, and what to do.
+fn no_person(config: &SyncConfig, content: &Content) -> String {
+    let name = &config.mapping.person.user_name;
+    let held: Vec<_> = content.held.iter().filter(|held| held.kind == Kind::Person).collect();
+    let lacks_name = |held: &&Held| {
+        let mut problems = held.problems.iter();
+        problems.any(|problem| problem.rule == MISSING && problem.attribute == *name)
+    };
+    let n = count(held.len() as u64, "person");
+    if held.is_empty() {
+        "none is a person: check person_objectclass and ldap_filter".to_owned()
+    } else if held.iter().all(|held| lacks_name(held)) {
+        format!(
+            "{n} held back, because none shows {name}: check person_attr_user_name, and that the account may read {name}"
+        )
+    } else {
+        format!("{n} held back, and no other person: correct what the notes below name")
+    }
+}
+
+/// The number of entries that show each mapped attribute, and the number of values if it is larger.
+/// An attribute with 0 is hidden or misspelled.
+fn attributes(list: &Checklist, config: &SyncConfig, content: &Content, extra: &ExtraValues<'_>) {
     let roles = roles(&config.mapping);
+    let extra = extra.totals(content, |uuid| config.mapping.kanidm_uuid(uuid));
     for (kind, step) in
         [(Kind::Person, DirectoryStep::Persons), (Kind::Group, DirectoryStep::Groups)]
     {
@@ -227,10 +251,17 @@ fn attributes(list: &Checklist, config: &SyncConfig, content: &Content) {
             content.shown().filter(|(_, other, mask)| *other == kind && mask.has(role)).count()
                 as u64
         };
-        let shown = roles
-            .iter()
-            .filter(|role| role.kind == kind)
-            .map(|role| format!("{} {}", role.attribute, thousands(shown(role))));
+        let of_kind = roles.iter().zip(&extra).filter(|(role, _)| role.kind == kind);
+        let shown = of_kind.map(|(role, extra)| {
+            let entries = shown(role);
+            let values = match extra {
+                // A lock attribute counts by its effect.
+                0 => String::new(),
+                _ if role.is_lock => String::new(),
+                extra => format!(" ({} values)", thousands(entries + extra)),
+            };
+            format!("{} {}{values}", role.attribute, thousands(entries))
+        });
         if all > 0 {
             list.passed(
                 step,
@@ -258,7 +289,11 @@ fn filter(list: &Checklist, config: &SyncConfig, reading: &Reading) {
     }
 }
 
-/// The reasons to hold entries or to leave out values, with numbers. `--dry-run` names the entries.
+/// Names every entry. A dry run without `--full-refresh` may be incremental, and then it names only
+/// the entries that it reads.
+const NAMES: &str = "--dry-run --full-refresh";
+
+/// The reasons to hold entries or to leave out values, with numbers.
 fn held(list: &Checklist, reading: &Reading) {
     let mut missing: BTreeMap<&str, u64> = BTreeMap::new();
     let mut broken: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -280,7 +315,7 @@ fn held(list: &Checklist, reading: &Reading) {
         list.advice(
             DirectoryStep::Entries,
             format_args!(
-                "{} lack a required attribute ({names}); --dry-run names them",
+                "{} lack a required attribute ({names}); {NAMES} names them",
                 thousands(lacking)
             ),
         );
@@ -289,7 +324,7 @@ fn held(list: &Checklist, reading: &Reading) {
         list.advice(
             DirectoryStep::Entries,
             format_args!(
-                "{} would be held back for {attribute}: {rule}; --dry-run names them",
+                "{} would be held back for {attribute}: {rule}; {NAMES} names them",
                 thousands(n)
             ),
         );
@@ -303,7 +338,7 @@ fn held(list: &Checklist, reading: &Reading) {
         list.advice(
             DirectoryStep::Entries,
             format_args!(
-                "{values} of {attribute} would be left out: {rule}; --dry-run names the entries"
+                "{values} of {attribute} would be left out: {rule}; {NAMES} names the entries"
             ),
         );
     }

@@ -38,29 +38,27 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
         .into_iter()
         .filter(|step| *step != KanidmStep::Tls || settings.client.uri.starts_with("https:"))
         .collect();
-    let fail = |list: &mut Checklist, failed: KanidmStep, error: &dyn fmt::Display| {
-        steps
-            .iter()
-            .filter(|step| **step < failed)
-            .for_each(|step| passed(list, *step, settings, &[]));
-        list.failed(failed, error);
-        list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
-    };
     let mut server = match settings::kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return fail(list, KanidmStep::TlsFiles, &error),
+        Err(error) => return fail(list, &steps, KanidmStep::TlsFiles, &error),
     };
-    match server.state() {
-        Err(error) => fail(list, failed_step(&error), &error),
-        Ok(stored) => {
-            let chain = server.peer_certificates();
-            steps
-                .iter()
-                .filter(|step| **step < KanidmStep::State)
-                .for_each(|step| passed(list, *step, settings, &chain));
-            state(list, &stored, &settings.fingerprint);
-        }
+    let answer = server.state();
+    let chain = server.peer_certificates();
+    let failed = answer.as_ref().map_or_else(failed_step, |_| KanidmStep::State);
+    steps
+        .iter()
+        .filter(|step| **step < failed)
+        .for_each(|step| passed(list, *step, settings, &chain));
+    match answer {
+        Err(error) => fail(list, &steps, failed, &error),
+        Ok(stored) => state(list, &stored, &settings.fingerprint),
     }
+}
+
+/// Fails a step. The later ones are not tried.
+fn fail(list: &mut Checklist, steps: &[KanidmStep], failed: KanidmStep, error: &dyn fmt::Display) {
+    list.failed(failed, error);
+    list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
 }
 
 fn passed(

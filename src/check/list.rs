@@ -1,7 +1,7 @@
 //! The list that `--check` prints: one line for each step, as soon as it is done. A terminal wraps
 //! long lines.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
@@ -10,6 +10,7 @@ use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::log::{self, Verbosity};
 use crate::terminal;
+use crate::text::count;
 
 /// The facts about the printed lines that matter at the end.
 #[derive(Debug)]
@@ -19,7 +20,9 @@ pub struct Checklist {
     quiet: bool,
     /// Maximum width of a line, at a terminal.
     columns: Option<usize>,
-    failed: bool,
+    failed: u64,
+    advised: Cell<u64>,
+    untried: Cell<u64>,
     /// The error of the first line that could not be written.
     unwritten: RefCell<Option<io::Error>>,
 }
@@ -44,7 +47,9 @@ impl Checklist {
             marks: if is_utf8(env) { &UNICODE } else { &ASCII },
             quiet: verbosity == Verbosity::Quiet,
             columns: terminal::of_stdout(terminal::columns(env)),
-            failed: false,
+            failed: 0,
+            advised: Cell::default(),
+            untried: Cell::default(),
             unwritten: RefCell::default(),
         }
     }
@@ -58,12 +63,13 @@ impl Checklist {
 
     /// A step that failed, with the reason and the remedy.
     pub fn failed(&mut self, step: impl Display, remedy: impl Display) {
-        self.failed = true;
+        self.failed += 1;
         self.line(self.marks.failed, step, remedy);
     }
 
     /// Advice on a step that works.
     pub fn advice(&self, step: impl Display, what: impl Display) {
+        self.advised.set(self.advised.get() + 1);
         self.line(self.marks.advice, step, what);
     }
 
@@ -76,12 +82,35 @@ impl Checklist {
 
     /// Steps that depend on a failed one.
     pub fn not_tried(&self, steps: &[impl Display]) {
+        self.untried.set(self.untried.get() + steps.len() as u64);
         steps.iter().for_each(|step| self.skipped(step, "not tried"));
     }
 
     /// True if any step failed.
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.failed > 0
+    }
+
+    /// The last line: whether a run can work, and the next command.
+    pub fn verdict(&self) {
+        if self.failed > 0 {
+            let untried = match self.untried.get() {
+                0 => String::new(),
+                n => format!(", {} not tried", count(n, "step")),
+            };
+            let text = format!(
+                "{}{untried}. Do what the lines with {} say, then repeat --check",
+                count(self.failed, "problem"),
+                self.marks.failed
+            );
+            return self.line(self.marks.failed, "not ready", text);
+        }
+        let advice = match self.advised.get() {
+            0 => String::new(),
+            n => format!(", with {} above ({})", count(n, "note"), self.marks.advice),
+        };
+        let next = "kanidm-ldap-sync --dry-run --full-refresh";
+        self.passed("ready", format_args!("every step passed{advice}. Next: {next}"));
     }
 
     /// A failure if a line could not be written. Logs it.

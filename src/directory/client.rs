@@ -71,15 +71,20 @@ impl Directory {
         cfg: &DirectoryConfig,
         heartbeat: Heartbeat,
     ) -> Result<Directory, DirectoryError> {
-        Self::establish(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))
+        let mut directory = Self::open(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))?;
+        match directory.authenticate(cfg) {
+            Ok(()) => Ok(directory),
+            Err(problem) => {
+                let peer_certificates = directory.peer_certificates().to_vec();
+                Err(DirectoryError { peer_certificates, ..problem.at(&cfg.uri) })
+            }
+        }
     }
 
-    fn establish(
-        cfg: &DirectoryConfig,
-        heartbeat: Heartbeat,
-    ) -> Result<Directory, DirectoryProblem> {
+    /// Connects, with TLS.
+    fn open(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryProblem> {
         let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
-        let mut directory = Directory {
+        Ok(Directory {
             connection: Connection::open(cfg, limits, heartbeat)?,
             limits,
             uri: cfg.uri.clone(),
@@ -87,17 +92,21 @@ impl Directory {
             filter: cfg.filter.clone(),
             root_dse: RootDse::default(),
             bound_as: None,
-        };
-        directory.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
-        directory.bound_as = match &cfg.bind {
+        })
+    }
+
+    /// Binds and reads the root DSE.
+    fn authenticate(&mut self, cfg: &DirectoryConfig) -> Result<(), DirectoryProblem> {
+        self.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
+        self.bound_as = match &cfg.bind {
             Bind::Simple { dn, .. } => Some(dn.clone()),
-            Bind::External => directory.who_am_i()?,
+            Bind::External => self.who_am_i()?,
         };
-        directory.root_dse = directory.read_root_dse()?;
-        if !directory.root_dse.offers_content_sync() {
+        self.root_dse = self.read_root_dse()?;
+        if !self.root_dse.offers_content_sync() {
             return Err(DirectoryProblem::NoContentSync);
         }
-        Ok(directory)
+        Ok(())
     }
 
     /// The server's dialect of RFC 4533.

@@ -4,6 +4,7 @@
 use std::net::TcpListener;
 
 use crate::support::kanidm::{KanidmServer, State};
+use crate::support::ldap::LdapEntry;
 use crate::support::peer::{Link, Peer, sync_done, sync_entry};
 use crate::support::pki::Pki;
 use crate::support::seed::SUFFIX;
@@ -82,6 +83,11 @@ fn all_is_well_and_nothing_is_sent() {
     }
     assert!(line(&outcome, "✓ directory, bind").ends_with(&format!(": as cn=sync,{SUFFIX}")));
     assert!(line(&outcome, "✓ directory, content").ends_with("offered by OpenLDAP slapd"));
+    let last = outcome.stdout.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "✓ ready: every step passed, with 1 note above (!). Next: kanidm-ldap-sync --dry-run --full-refresh"
+    );
     let count = world.directory().len();
     let entries = line(&outcome, "✓ directory, filter and entries");
     assert!(
@@ -146,7 +152,7 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
             set("ldap_ca", other_ca.ca().to_str().unwrap()),
             1,
             "✓✓✓✓✓✗––––✓✓✓✓✓✓",
-            "add the CA to ldap_ca",
+            "(subject \"Test server\", issuer \"Test CA\") is issued by a CA that is not trusted here",
         ),
         (
             set("ldap_sync_pw", "wrong"),
@@ -180,6 +186,15 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
         let outcome = check(&world.tool).expect_code(code);
         assert_eq!(marks(&outcome), expected, "{remedy}\n{}", outcome.all());
         assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
+        let verdict = outcome.stdout.lines().last().unwrap();
+        assert!(verdict.starts_with("✗ not ready: 1 problem"), "{verdict}");
+        // The certificate was good, whatever failed after it.
+        if expected.starts_with("✓✓✓✓✓✓") {
+            line(&outcome, "✓ directory, TLS: issued by Test CA, for localhost");
+        }
+        if code == 1 {
+            line(&outcome, "✓ Kanidm, TLS: issued by Test CA, for localhost");
+        }
     }
     world.tool.write_sync_config(&world.config);
     let client = || ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca());
@@ -202,7 +217,7 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
             client().set("ca_path", other_ca.ca().to_str().unwrap()),
             1,
             "✓✓✓✓✓✓✓✓✓✓✓✓✓✗––",
-            "check `ca_path`",
+            "add the certificate of the CA \"Test CA\" to ca_path",
         ),
     ] {
         world.tool.write_client_config(&client);
@@ -211,6 +226,50 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
         assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
     }
     assert!(world.kanidm.posts().is_empty());
+}
+
+#[test]
+fn persons_without_the_attribute_of_the_user_name_are_persons() {
+    let world = World::new(SlapdOptions::default());
+    world
+        .tool
+        .write_sync_config(&world.config.clone().set("person_attr_user_name", "employeeType"));
+    let outcome = check(&world.tool).expect_code(0);
+    let note = line(&outcome, "! directory, filter and entries: ");
+    assert!(
+        note.contains(
+            "persons held back, because none shows employeeType: check person_attr_user_name"
+        ),
+        "{}",
+        outcome.all()
+    );
+    assert!(!outcome.stdout.contains("none is a person"), "{}", outcome.all());
+    assert!(outcome.stdout.contains("; --dry-run --full-refresh names them"), "{}", outcome.all());
+}
+
+#[test]
+fn attributes_with_several_values_are_counted_by_value() {
+    let world = World::new(SlapdOptions::default());
+    let total = |class: &str, attribute: &str| {
+        let is_of_class = |entry: &LdapEntry| {
+            entry.texts("objectClass").iter().any(|text| text.eq_ignore_ascii_case(class))
+        };
+        let entries = world.directory();
+        let of_class = entries.iter().filter(|entry| is_of_class(entry));
+        let counts: Vec<usize> =
+            of_class.map(|entry| entry.values(attribute).len()).filter(|n| *n > 0).collect();
+        (counts.len(), counts.iter().sum::<usize>())
+    };
+    let outcome = check(&world.tool).expect_code(0);
+    for (step, class, attribute) in [
+        ("✓ directory, attributes of persons: ", "person", "mail"),
+        ("✓ directory, attributes of groups: ", "groupOfNames", "member"),
+    ] {
+        let (entries, values) = total(class, attribute);
+        assert!(values > entries, "{class} {attribute}");
+        let expected = format!(", {attribute} {entries} ({values} values)");
+        assert!(line(&outcome, step).contains(&expected), "{expected}\n{}", outcome.all());
+    }
 }
 
 /// The names of the steps that a unix socket does not have are not in the list.
