@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Scope: one table of options. Parsing, `--help`, the manual page and the completions use this
-//! table.
+//! Scope: one table of options for parsing and `--help`. A test compares the manual page and the
+//! completions (`packaging/manual`) with it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
