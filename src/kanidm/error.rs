@@ -427,7 +427,9 @@ mod tests {
         let text = transport(Stage::Tls).to_string();
         assert_eq!(text, "setting up TLS with Kanidm failed: why; what to do");
         let text = transport(Stage::Connect).to_string();
-        assert!(text.ends_with("; check `uri` in the client config, and that Kanidm runs and can be reached"));
+        assert!(text.ends_with(
+            "; check `uri` in the client config, and that Kanidm runs and can be reached"
+        ));
     }
 
     #[test]
