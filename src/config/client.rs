@@ -91,8 +91,8 @@ pub fn load(
 }
 
 fn warnings(config: &ClientConfig) -> impl Iterator<Item = &'static str> {
-    let verify_ca = "verify_ca = false: whoever answers in Kanidm's place gets the sync token and every password hash";
-    let verify_hostnames = "verify_hostnames = false: whoever has any trusted certificate can answer in Kanidm's place";
+    let verify_ca = "verify_ca = false: an attacker on the network can pose as Kanidm and get the sync token and every password hash. Put Kanidm's CA into ca_path instead";
+    let verify_hostnames = "verify_hostnames = false: the owner of any trusted certificate can pose as Kanidm. Use a name of Kanidm's certificate in uri instead";
     [(config.verify_ca, verify_ca), (config.verify_hostnames, verify_hostnames)]
         .into_iter()
         .filter(|(on, _)| !on)
@@ -133,7 +133,7 @@ impl Settings {
                     .unwrap_or_default();
                 Err(ConfigError::whole(
                     path,
-                    format!("has no table [{name}] for the instance of that name{hint}"),
+                    format!("has no table [{name}] for that instance{hint}"),
                 ))
             }
         }

@@ -54,7 +54,7 @@ pub(super) fn read_secret(path: &Path) -> Result<Zeroizing<String>, String> {
     if file.open_to_others() {
         let (path, mode) = (path.display(), file.mode);
         return Err(format!(
-            "{path} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"
+            "{path} has mode {mode:04o}: other users can read or write it. Run: chmod o-rw {path}"
         ));
     }
     let secret = file.text.strip_suffix('\n').unwrap_or(&file.text);
@@ -71,9 +71,9 @@ pub(super) fn expand(path: &str, env: Env<'_>) -> Result<PathBuf, &'static str> 
     let directory = env("CREDENTIALS_DIRECTORY").filter(|directory| !directory.is_empty());
     match directory {
         Some(directory) if !credential.is_empty() => Ok(Path::new(&directory).join(credential)),
-        Some(_) => Err("names no file in %d, the credentials directory"),
+        Some(_) => Err("needs the name of a credential after %d, such as %d/sync-token"),
         None => Err(
-            "%d is systemd's credentials directory, but CREDENTIALS_DIRECTORY is not set: the service needs LoadCredential=",
+            "%d is systemd's credentials directory, and CREDENTIALS_DIRECTORY is not set. Add LoadCredential= to the unit, or write the whole path",
         ),
     }
 }

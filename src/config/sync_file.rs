@@ -94,7 +94,7 @@ impl<'d> Reader<'d> {
         if token == Given::No {
             self.problems.missing(
                 "sync_token",
-                "is required (or sync_token_file): make one with kanidm system sync generate-token",
+                "is required (or sync_token_file). Make a token: kanidm system sync generate-token",
             );
         }
         let schedule = self.schedule("schedule");
@@ -128,7 +128,7 @@ impl<'d> Reader<'d> {
         let verify_ca = self.keys.flag("ldap_verify_ca", &mut self.problems);
         if verify_ca.as_ref().is_some_and(|at| !at.value) {
             self.warn(
-                "ldap_verify_ca = false: whoever answers in the directory's place gets the bind password and decides who has which account",
+                "ldap_verify_ca = false: an attacker on the network can pose as the directory, get the bind password and decide who has which account. Put the directory's CA into ldap_ca instead",
             );
         }
         let client_cert = self.client_cert();
@@ -260,7 +260,7 @@ impl<'d> Reader<'d> {
             self.choice("user_private_groups", &[("skip", false), ("sync", true)]);
         if schema == Some(GroupSchema::Rfc2307) && !member_given {
             self.warn(
-                "group_attr_schema = \"rfc2307\" keeps member names in memberUid, but group_attr_member is not set: groups stay empty",
+                "group_attr_schema = \"rfc2307\" keeps member names in memberUid, but group_attr_member is not set, so groups stay empty. Set group_attr_member = \"memberuid\"",
             );
         }
         Some(GroupMapping {
@@ -308,7 +308,7 @@ impl<'d> Reader<'d> {
             if let Some(at) = &map_uuid
                 && let Some(line) = mapped.insert(at.value, at.line)
             {
-                self.problems.add(at, format!("is the map_uuid of another table too, in line {line}: no two entries can have one UUID"));
+                self.problems.add(at, format!("is the map_uuid of another table too, in line {line}. Change one: no two entries can have one UUID"));
             }
             let entry = EntryConfig {
                 exclude: exclude.is_some_and(|at| at.value),
@@ -323,7 +323,7 @@ impl<'d> Reader<'d> {
                 &mut self.problems,
             );
             if entries.insert(uuid, entry).is_some() {
-                self.problems.add(&at, "is the second table of this entry: the other spelling of a UUID is the same UUID");
+                self.problems.add(&at, "is the second table of this entry, whose UUID is the same in another spelling. Merge the two tables");
             }
         }
         entries
@@ -441,7 +441,7 @@ impl<'d> Reader<'d> {
         if file.open_to_others() && (self.keys.has("sync_token") || self.keys.has("ldap_sync_pw")) {
             let (path, mode) = (self.path.display(), file.mode);
             self.warn(&format!(
-                "holds a secret, but has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {path}"
+                "holds a secret, but has mode {mode:04o}: other users can read or write it. Run: chmod o-rw {path}"
             ));
         }
     }
@@ -451,7 +451,7 @@ impl<'d> Reader<'d> {
         if let Some(mode) = files::mode_for_others(key) {
             let key = key.display();
             self.warn(&format!(
-                "ldap_client_key: {key} has mode {mode:04o}: other users can read or write it; change it with: chmod o-rw {key}"
+                "ldap_client_key: {key} has mode {mode:04o}: other users can read or write it. Run: chmod o-rw {key}"
             ));
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn ldap(uri: &str, starttls: bool) -> Result<LdapUri, &'static str> {
     let (scheme, authority, rest) =
         split(uri).ok_or("must begin with ldaps://, ldap:// or ldapi://")?;
     if !matches!(rest, "" | "/") {
-        return Err("must end after host and port: base and filter have keys of their own");
+        return Err("must end after host and port: base and filter have their own keys");
     }
     match (scheme.as_str(), starttls) {
         ("ldaps", true) => {
@@ -45,7 +45,7 @@ pub(super) fn ldap(uri: &str, starttls: bool) -> Result<LdapUri, &'static str> {
 pub(super) fn kanidm(uri: &str) -> Result<String, &'static str> {
     let (scheme, authority, rest) = split(uri).ok_or("must begin with https://")?;
     if !matches!(rest, "" | "/") {
-        return Err("must end after host and port: Kanidm answers at the root of its host");
+        return Err("must end after host and port, because Kanidm answers at the root of its host");
     }
     let (host, port) = host_and_port(authority)?;
     match scheme.as_str() {
@@ -73,12 +73,12 @@ fn split(uri: &str) -> Option<(String, &str, &str)> {
 /// Parses `host [":" port]`. An IPv6 address must be in brackets; the result has none.
 fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
     const HOST: &str =
-        "needs a host name or address (an IPv6 address in brackets), and nothing else but a port";
+        "needs a host name or an address (IPv6 in brackets), and at most a port after it";
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (literal, rest) = rest.split_once(']').ok_or(HOST)?;
             let address: Ipv6Addr =
-                literal.parse().map_err(|_| "has no valid IPv6 address between its brackets")?;
+                literal.parse().map_err(|_| "needs a valid IPv6 address between its brackets")?;
             (address.to_string(), rest)
         }
         None => {

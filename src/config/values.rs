@@ -107,12 +107,14 @@ pub(super) fn object_classes(names: &[&str]) -> Result<Vec<String>, &'static str
 /// Checks that a sync token is valid in an HTTP header.
 pub(super) fn token(text: &str) -> Result<Secret, &'static str> {
     match text {
-        "" => Err("holds no token"),
+        "" => Err("holds no token. Make one: kanidm system sync generate-token"),
         _ if text.starts_with("token:") => {
             Err("begins with the word token, as kanidm prints it: keep only the part after it")
         }
         _ if text.bytes().all(|b| b.is_ascii_graphic()) => Ok(Secret::new(text.to_owned())),
-        _ => Err("holds white space or other characters that no token has"),
+        _ => Err(
+            "holds white space or other characters that no token has. Copy the token alone, on one line",
+        ),
     }
 }
 
@@ -131,7 +133,9 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, &'static str> {
     let mut addresses = text
         .to_socket_addrs()
         .map_err(|_| "must be an address and a port, such as 127.0.0.1:12345 or [::1]:12345")?;
-    addresses.next().ok_or("is a name without an address")
+    addresses
+        .next()
+        .ok_or("is a name without an address. Write an address, such as 127.0.0.1:12345")
 }
 
 /// Parses a sync UUID: an entryUUID, or an nsUniqueId of 389, which has other dashes.
@@ -151,7 +155,7 @@ pub(super) fn kanidm_uuid(text: &str) -> Result<Uuid, &'static str> {
     let uuid = Uuid::try_parse(text).map_err(|_| "must be a UUID")?;
     // Kanidm reserves 00000000-0000-0000-… for its own entries.
     if uuid.as_u128() >> 64 == 0 {
-        Err("is a UUID that Kanidm keeps for its own entries")
+        Err("is a UUID that Kanidm keeps for its own entries. Choose another one")
     } else {
         Ok(uuid)
     }

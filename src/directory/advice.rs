@@ -10,18 +10,16 @@ use super::error::DirectoryStage;
 pub(super) fn silence_advice(stage: DirectoryStage) -> &'static str {
     match stage {
         DirectoryStage::Handshake => {
-            "; does this port speak TLS? a plain LDAP port waits for a request and never answers a handshake"
+            "; does this port speak TLS? A plain LDAP port never answers a handshake: use port 636, or ldap_starttls"
         }
         DirectoryStage::Refresh => {
-            "; if the server only needs longer, raise ldap_timeout; 389 Directory Server never answers a sync request \
-             that it does not understand: see its error log, and try once with --full-refresh"
+            "; if the server only needs longer, raise ldap_timeout. 389 Directory Server never answers a sync request \
+             that it does not understand: see its error log, and run once with --full-refresh"
         }
         DirectoryStage::Search | DirectoryStage::RootDse => {
             "; if the server only needs longer, raise ldap_timeout"
         }
-        DirectoryStage::StartTls | DirectoryStage::Bind => {
-            "; is this an LDAP server, and is it well?"
-        }
+        DirectoryStage::StartTls | DirectoryStage::Bind => "; is this an LDAP server? See its log",
     }
 }
 
@@ -32,13 +30,15 @@ pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
             "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true"
         }
         DirectoryStage::Refresh => {
-            " before its end (no SearchResultDone), so what was read is void; was the server stopped? the next run starts again"
+            " before its end (no SearchResultDone), so what was read is void; see the server's log; the next run starts again"
         }
         // GnuTLS, and so Debian's slapd, hangs up on a client without a required certificate.
         DirectoryStage::Bind => {
-            "; was the server stopped, or does it demand a client certificate (ldap_client_cert, ldap_client_key)? see its log"
+            "; see the server's log: it was stopped, or it demands a client certificate (ldap_client_cert, ldap_client_key)"
         }
-        DirectoryStage::Search | DirectoryStage::RootDse => "; was the server stopped? see its log",
+        DirectoryStage::Search | DirectoryStage::RootDse => {
+            "; see the server's log: was it stopped?"
+        }
     }
 }
 
@@ -56,20 +56,20 @@ pub(super) fn bind_advice(code: ResultCode) -> &'static str {
         ResultCode::INVALID_CREDENTIALS => {
             "; check ldap_sync_dn and its password (servers do not tell a wrong password from an account that does not exist)"
         }
-        ResultCode::NO_SUCH_OBJECT => "; there is no entry with the DN of ldap_sync_dn",
-        ResultCode::INVALID_DN_SYNTAX => "; ldap_sync_dn is not a DN to this server",
+        ResultCode::NO_SUCH_OBJECT => "; there is no entry with the DN of ldap_sync_dn: correct it",
+        ResultCode::INVALID_DN_SYNTAX => "; ldap_sync_dn is not a DN to this server: correct it",
         ResultCode::AUTH_METHOD_NOT_SUPPORTED | ResultCode::INAPPROPRIATE_AUTHENTICATION => {
             "; SASL EXTERNAL needs ldapi:// or a client certificate that the server asks for and maps to an entry \
              (ldap_client_cert); a simple bind needs ldap_sync_dn and ldap_sync_pw, and an entry that has a password"
         }
         ResultCode::CONSTRAINT_VIOLATION => {
-            "; the account may be locked after too many failed binds"
+            "; the account may be locked after too many failed binds: unlock it in the directory"
         }
         ResultCode::UNWILLING_TO_PERFORM => {
-            "; the account may be inactivated, or the server may not allow this kind of bind"
+            "; the account may be inactivated, or the server may not allow this kind of bind: see its log"
         }
         ResultCode::STRONGER_AUTH_REQUIRED | ResultCode::CONFIDENTIALITY_REQUIRED => {
-            "; the server's security settings ask for more than this connection offers"
+            "; the server's security settings ask for more than this connection offers: check olcSecurity, on 389 nsslapd-minssf"
         }
         ResultCode::BUSY | ResultCode::UNAVAILABLE => {
             "; the server takes no requests at the moment; the next run tries again"
@@ -93,15 +93,15 @@ pub(super) fn external_advice(code: ResultCode) -> &'static str {
 }
 
 /// Counterpart of the search_advice text for UNWILLING_TO_PERFORM, after a full refresh.
-pub(super) const BEHIND_IN_FULL: &str = ": the directory is older than what was synchronised before; it was restored from a backup, lost its latest \
-     changes in a crash, or lags behind its replication partners; nothing was changed in Kanidm, because what the directory lacks would be \
-     deleted there; bring the directory up to date and the next run goes on by itself; \
-     if it is meant to be as it is, or if the configuration names another directory now, run once with --full-refresh";
+pub(super) const BEHIND_IN_FULL: &str = ": the directory is older than what was synchronised before: it was restored from a backup, \
+     lost its latest changes, or waits for its replication partners; nothing was changed in Kanidm. \
+     Bring the directory up to date, and the next run continues. If this state is intended, or if it is another directory, \
+     run once with --full-refresh";
 
 pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static str {
     match code {
         ResultCode::NO_SUCH_OBJECT => {
-            ": the base does not exist, or this account may not see it, which the server does not tell apart; \
+            ": the base does not exist, or this account may not see it; \
              check ldap_sync_base_dn, and that the sync account has read access to the base and everything below it"
         }
         ResultCode::INVALID_DN_SYNTAX => {
@@ -113,7 +113,7 @@ pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static
              (an ACI on oid=1.3.6.1.4.1.4203.1.9.1.1,cn=features,cn=config)"
         }
         ResultCode::SIZE_LIMIT_EXCEEDED => {
-            "; the server lets this account read only so many entries, and part of a directory is no ground for a sync; \
+            "; the server limits the number of entries for this account, and a run needs all of them; \
              OpenLDAP: add to the database `limits dn.exact=\"<ldap_sync_dn>\" size=unlimited time=unlimited`; \
              389 Directory Server: set nsSizeLimit: -1 and nsLookThroughLimit: -1 on the account's entry"
         }
@@ -122,15 +122,13 @@ pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static
              389 Directory Server: set nsTimeLimit: -1 on the account's entry"
         }
         ResultCode::ADMIN_LIMIT_EXCEEDED => {
-            "; the search goes through more entries than the server allows this account; index the attributes of ldap_filter; \
+            "; the search has to look at more entries than the server allows this account; index the attributes of ldap_filter; \
              389 Directory Server: set nsLookThroughLimit: -1 on the account's entry"
         }
         ResultCode::UNWILLING_TO_PERFORM if stage == DirectoryStage::Refresh => {
-            ": the directory is older than what was synchronised before; it was restored from a backup, emptied, \
-             or lost its latest changes in a crash; nothing was changed in Kanidm, and no full refresh was made, \
-             because it would delete from Kanidm what the directory has lost; \
-             bring the directory up to date (restore, or let it catch up with its replication partners) and the next run goes on by itself; \
-             if it is meant to stay as it is, run once with --full-refresh"
+            ": the directory is older than what was synchronised before: it was restored from a backup, emptied, \
+             or lost its latest changes; nothing was changed in Kanidm. \
+             Bring the directory up to date, and the next run continues. If this state is intended, run once with --full-refresh"
         }
         ResultCode::UNAVAILABLE_CRITICAL_EXTENSION => {
             "; content synchronisation is not available below this base; OpenLDAP: the overlay syncprov has to be on the database that \
@@ -143,7 +141,7 @@ pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static
             "; the server takes no requests at the moment; the next run tries again"
         }
         ResultCode::SYNC_REFRESH_REQUIRED => {
-            "; the server asks for a refresh in full although this is one; see its log"
+            "; the server asks for a full refresh although this is one; see its log"
         }
         _ => "; see the server's log",
     }

@@ -306,7 +306,7 @@ impl fmt::Display for DirectoryProblem {
         match self {
             DirectoryProblem::Tls(reason) => reason.fmt(f),
             DirectoryProblem::BadHostName { host } => {
-                write!(f, "{host:?} is neither a DNS name nor an IP address, so no certificate can be for it; check ldap_uri")
+                write!(f, "{host:?} is neither a DNS name nor an IP address, so no certificate can name it; check ldap_uri")
             }
             DirectoryProblem::HostNotFound { host, reason } => {
                 write!(f, "host {host} not found: {reason}; check the host in ldap_uri and this machine's name resolution")
@@ -320,8 +320,8 @@ impl fmt::Display for DirectoryProblem {
             DirectoryProblem::NoUnixSocket { path, reason } => fmt_unix(f, path, reason),
             DirectoryProblem::TimedOut { stage, timeout, trickling: true } => write!(
                 f,
-                "{stage} timed out: a message was still incomplete after ten times {}; the connection is too slow, \
-                 or something on the path holds data back; ldap_timeout sets the time",
+                "{stage} timed out: a message was still incomplete after ten times {} (ldap_timeout); the connection is too slow, \
+                 or a device on the path holds data back: check the MTU",
                 seconds(*timeout)
             ),
             DirectoryProblem::TimedOut { stage, timeout, .. } => {
@@ -345,7 +345,7 @@ impl fmt::Display for DirectoryProblem {
             }
             DirectoryProblem::StartTlsInjection => f.write_str(
                 "unencrypted data came after the answer to StartTLS: somebody on the path may be trying to slip in answers; \
-                 the connection was given up; use ldaps:// and examine the network",
+                 use ldaps:// and examine the network",
             ),
             DirectoryProblem::Disconnected { stage, code, diagnostic } => {
                 write!(f, "the server ended the connection during {stage}, giving as its reason: {}", said(*code, diagnostic))?;
@@ -366,8 +366,8 @@ impl fmt::Display for DirectoryProblem {
             }
             DirectoryProblem::CertificateRejected { certificate } => write!(
                 f,
-                "the server ended the connection during the bind, as some do that do not accept the client certificate; \
-                 is the one in {} expired, or issued by a CA that the server does not trust? the server's log may say so",
+                "the server ended the connection during the bind: it may not accept the client certificate in {}, \
+                 because it is expired, or issued by a CA that the server does not trust; see the server's log",
                 certificate.display()
             ),
             DirectoryProblem::SearchFailed { stage, base, code, diagnostic } => {
@@ -375,7 +375,7 @@ impl fmt::Display for DirectoryProblem {
                 f.write_str(search_advice(*code, *stage))
             }
             DirectoryProblem::TooManyEntries { stage, base, most: 1 } => {
-                write!(f, "{stage} of the single entry {base:?} was answered with several entries: the server breaks the protocol")
+                write!(f, "{stage} of the single entry {base:?} was answered with several entries, so the server breaks the protocol; check ldap_uri")
             }
             DirectoryProblem::TooManyEntries { stage, base, most } => write!(
                 f,
@@ -391,7 +391,7 @@ impl fmt::Display for DirectoryProblem {
                 "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \
                  OpenLDAP: load the module syncprov and add the overlay to the database; \
                  389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\" and restart it; \
-                 and the sync account has to be allowed to read the root DSE",
+                 if that is done, let the sync account read the root DSE",
             ),
             DirectoryProblem::UuidHidden { dn, attribute } => write!(
                 f,

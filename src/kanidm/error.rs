@@ -181,7 +181,7 @@ impl Answer {
             (403, _) if self.operation_id.is_none() => NOT_FROM_KANIDM,
             (_, "invalidsyncstate") => "the sync state has moved on",
             (_, "invalidentrystate") => {
-                "the UUID belongs to a deleted entry, in the recycle bin or forgotten by it"
+                "the UUID belongs to a deleted entry, which may be in the recycle bin"
             }
             (_, "modifyassertionfailed") => "the entry does not belong to this sync account",
             (_, "accessdenied") => "not a sync token, or an entry of another authority",
@@ -202,13 +202,13 @@ impl Answer {
             (502..=504, _) => "Kanidm is not available",
             (500, DATABASE_BUSY) => "Kanidm was busy with something else",
             (301..=308, _) => {
-                "a redirect, which is not followed: `uri` in the client config has to name Kanidm itself"
+                "a redirect, which is not followed: write the address of Kanidm itself into `uri` in the client config"
             }
             (_, code) if SERVER_CODES.contains(&code) => {
-                "Kanidm has trouble of its own, which its log tells about"
+                "Kanidm has trouble of its own: see its log"
             }
             (_, "") if self.operation_id.is_none() => NOT_FROM_KANIDM,
-            _ => "for a reason that is not known here, see its log",
+            _ => "for a reason that this program does not know: see Kanidm's log",
         };
         match self.detail.as_str() {
             "" => words.to_owned(),
@@ -313,7 +313,9 @@ impl fmt::Display for KanidmError {
             KanidmError::Refused(answer) => {
                 write!(f, "Kanidm refused: {answer}")?;
                 if answer.class() == Class::Auth {
-                    f.write_str("; `sync_token` has to be one made with `kanidm system sync generate-token`")?;
+                    f.write_str(
+                        "; make a new token for `sync_token`: kanidm system sync generate-token",
+                    )?;
                 }
                 Ok(())
             }

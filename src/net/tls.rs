@@ -210,10 +210,15 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 /// hold a key.
 fn pem_reason(error: &pem::Error) -> String {
     match error {
-        pem::Error::MissingSectionEnd { .. } => "a section has no END line".into(),
-        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed".into(),
-        pem::Error::Base64Decode(_) => "a section is not base64".into(),
-        _ => "it is not PEM".into(),
+        pem::Error::MissingSectionEnd { .. } => {
+            "a section has no END line; copy the whole file again".into()
+        }
+        pem::Error::IllegalSectionStart { .. } => {
+            "a BEGIN line is malformed; copy the file again".into()
+        }
+        pem::Error::Base64Decode(_) => "a section is not base64; copy the file again".into(),
+        _ => "it is not PEM; if it is DER, convert it: openssl x509 -inform der -in OLD -out NEW"
+            .into(),
     }
 }
 

@@ -103,27 +103,31 @@ impl fmt::Display for TlsError {
             TlsError::NoCertificate { path } => {
                 write!(
                     f,
-                    "{} holds no certificate in PEM form (a section \"-----BEGIN CERTIFICATE-----\")",
+                    "{} holds no certificate in PEM form (a section \"-----BEGIN CERTIFICATE-----\"); check the path",
                     path.display()
                 )
             }
             TlsError::BadCertificate { path, reason } => {
-                write!(f, "{}: no certificate in it is usable as a CA: {reason}", path.display())
+                write!(
+                    f,
+                    "{}: no certificate in it is usable as a CA: {reason}; put the CA that issued the server's certificate into it",
+                    path.display()
+                )
             }
             TlsError::NoKey { path } => write!(
                 f,
-                "{} holds no private key in PEM form (a section \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\")",
+                "{} holds no private key in PEM form (a section \"PRIVATE KEY\", \"RSA PRIVATE KEY\" or \"EC PRIVATE KEY\"); check the path",
                 path.display()
             ),
             TlsError::EncryptedKey { path } => write!(
                 f,
-                "the private key in {} is protected by a pass phrase, which cannot be asked for here; store it without one: \
+                "the private key in {} is protected by a pass phrase, and a service cannot ask for it; store the key without one: \
                  openssl pkey -in OLD -out NEW, readable by this service alone",
                 path.display()
             ),
             TlsError::KeyMismatch { certificate, key } => write!(
                 f,
-                "the private key in {} does not belong to the first certificate in {}; the client's own certificate has to come first",
+                "the private key in {} does not belong to the first certificate in {}; put the client's own certificate first",
                 key.display(),
                 certificate.display()
             ),

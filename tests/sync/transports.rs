@@ -39,7 +39,7 @@ fn into_slapd() {
     );
     let refused = [
         "accept the client certificate",
-        ".crt expired, or issued by a CA that the server does not trust?",
+        ".crt, because it is expired, or issued by a CA that the server does not trust",
     ];
     fails(
         &world,
