@@ -4,6 +4,7 @@
 //! Scope: the order of the steps. They use the code of a run, so a step that passes here passes in
 //! a run.
 
+mod content;
 mod directory;
 mod extra_values;
 mod kanidm;
