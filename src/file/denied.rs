@@ -135,7 +135,9 @@ fn remedy(user: &Id, group: &Id, path: &str, found: &Owned, access: Access) -> S
     let by_group = has(3) && found.group.number != 0;
     let owner = found.group.word();
     match (&user.name, by_group) {
-        (Some(user), true) => format!("Run as root: usermod -aG {owner} {user}"),
+        (Some(user), true) => {
+            format!("Run this as a user of that group, or run as root: usermod -aG {owner} {user}")
+        }
         (Some(_), false) => {
             let group = group.word();
             format!("Run as root: chgrp {group} {path} && chmod g+{letter} {path}")
@@ -192,7 +194,7 @@ mod tests {
                 0o640,
                 Access::Read,
                 "user sync (uid 990) may not read /a/b (mode 0640, root:keys). \
-                 Run as root: usermod -aG keys sync",
+                 Run this as a user of that group, or run as root: usermod -aG keys sync",
             ),
             (
                 &sync,

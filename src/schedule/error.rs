@@ -118,7 +118,7 @@ impl fmt::Display for ScheduleErrorKind {
             ScheduleErrorKind::Missing => f.write_str("the expression ends here"),
             ScheduleErrorKind::Syntax { found } => write!(f, "unexpected {found:?}"),
             ScheduleErrorKind::NoSeconds => f.write_str(
-                "five fields, as in a crontab, but the first field here is the second: put 0 in front, \
+                "five fields, as in a crontab, but a schedule begins with the seconds: put 0 in front, \
                  and count the days of the week from 1 (Sunday)",
             ),
             ScheduleErrorKind::TooMany => f.write_str("an eighth field: remove it"),

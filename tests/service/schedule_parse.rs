@@ -145,7 +145,7 @@ fn errors_read_well() {
     assert_eq!(
         message("*/5 * * * *"),
         format!(
-            "five fields, as in a crontab, but the first field here is the second: put 0 in front, \
+            "five fields, as in a crontab, but a schedule begins with the seconds: put 0 in front, \
              and count the days of the week from 1 (Sunday). {fields}"
         )
     );
