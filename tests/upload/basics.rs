@@ -372,7 +372,7 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
         report
             .held
             .iter()
-            .any(|h| h.reason.contains("the gidnumber 10001 is that of uid=user1,dc=x")),
+            .any(|h| h.reason.contains("the gidnumber 10001 belongs to uid=user1,dc=x")),
         "{:#?}",
         report.held
     );

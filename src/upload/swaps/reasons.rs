@@ -119,12 +119,12 @@ fn describe_value(
     if let Some(candidate) = candidate.filter(|c| !c.gives_up(value)) {
         let dn = work.dn(candidate.item);
         return format!(
-            "{words} is that of {dn}, which is to have none, and Kanidm takes it from nobody who gets no other"
+            "{words} belongs to {dn}, and Kanidm cannot remove it; give that entry another value first"
         );
     }
     let remedy = remedy(value);
     match candidate.map(|c| c.item).or_else(|| owners.get(value).copied()) {
-        Some(item) => format!("{words} is already that of {}", work.dn(item)),
+        Some(item) => format!("{words} belongs to {}: {remedy}", work.dn(item)),
         None if is_built_in_name(value) => {
             format!("{words} is that of an account or group of Kanidm's own: {remedy}")
         }
