@@ -45,6 +45,12 @@ fn delete_list(work: &mut Work<'_>, uuids: &[Uuid]) -> Result<(), UploadError> {
             [_] => work.sender.send_whole(&Entries::none(), &list, Leave::Interim)?,
             _ => work.sender.send(&Entries::none(), &list, Leave::Interim)?,
         };
+        if let (Sent::TooMuch(_), [_, _, ..]) = (&sent, part) {
+            let (left, right) = part.split_at(part.len() / 2);
+            delete_list(work, left)?;
+            delete_list(work, right)?;
+            return Ok(true);
+        }
         let is_applied = matches!(sent, Sent::Applied(_));
         *refused = Some(sent);
         Ok(is_applied)

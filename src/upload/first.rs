@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -58,6 +59,7 @@ fn listed<'a>(work: &Work<'a>) -> Entries<'a> {
 fn leave_out(work: &mut Work<'_>, why: &Refusal) -> Result<(), UploadError> {
     let all = Rc::clone(&work.order);
     let found = at_fault(work, &all, why.fault)?;
+    let at_fault: HashSet<Item> = found.iter().copied().collect();
     if found.is_empty() {
         let error = KanidmError::Refused(why.answer.clone());
         return Err(UploadError::Kanidm {
@@ -65,7 +67,7 @@ fn leave_out(work: &mut Work<'_>, why: &Refusal) -> Result<(), UploadError> {
             error,
         });
     }
-    work.order = work.order.iter().copied().filter(|item| !found.contains(item)).collect();
+    work.order = work.order.iter().copied().filter(|item| !at_fault.contains(item)).collect();
     for item in found.iter().copied() {
         let reason = words(work, item, why);
         hold(work, item, Form::Full, reason, why.fault)?;

@@ -36,8 +36,9 @@ use crate::kanidm::state::SyncState;
 /// Maximum POSTs of a search for accounts that cannot be closed. Most of these are persons that
 /// Kanidm does not have.
 const MAX_SEARCH_POSTS: usize = 4_000;
-/// The same maximum for accounts that an earlier run searched and that have not changed since.
-const MAX_SEARCH_POSTS_AGAIN: usize = 10;
+/// The same maximum for accounts that an earlier run searched and that have not changed since, and
+/// for persons that Kanidm probably does not have.
+const MAX_SEARCH_POSTS_AGAIN: usize = 200;
 
 /// Sends the lock or time limit of a person that is held because of `fault`. Returns a note for the
 /// report, if there is something to say.
@@ -104,22 +105,28 @@ pub(super) fn close_ended(work: &mut Work<'_>) -> Result<(), UploadError> {
         work.ledger.open = ended.iter().map(|person| person.uuid).collect();
         return Ok(());
     }
-    let is_absent = |person: &&EndedPerson<'_>| {
+    // Kanidm may have a person that is not known: one that an administrator brought back.
+    let is_absent = |person: &EndedPerson<'_>| {
         let known = work.input.base.known.as_ref();
-        known.is_some_and(|known| !known.persons.may_have(person.uuid))
+        known.is_some_and(|known| {
+            !known.persons.may_have(person.uuid) && !known.groups.may_have(person.uuid)
+        })
     };
-    let (absent, there): (Vec<&EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_absent);
-    let (mut again, new): (Vec<&EndedPerson<'_>>, Vec<_>) =
-        there.into_iter().partition(|person| work.input.tried_before.contains(&person.uuid));
+    let is_old = |person: &&EndedPerson<'_>| {
+        is_absent(person) || work.input.tried_before.contains(&person.uuid)
+    };
+    let (mut again, new): (Vec<&EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_old);
+    // The others come first. A search that ends early has then tried them.
     // The search among these ends early, so each run begins at another one.
     let start = work.input.run.as_u128() % again.len().max(1) as u128;
     again.rotate_left(usize::try_from(start).unwrap_or_default());
-    work.ledger.open = absent.iter().map(|person| person.uuid).collect();
+    again.sort_by_key(|person| is_absent(person));
     for (persons, most) in [(new, MAX_SEARCH_POSTS), (again, MAX_SEARCH_POSTS_AGAIN)] {
         let bodies: Vec<(Uuid, Body)> =
             persons.iter().map(|person| (person.uuid, closing_body(person))).collect();
         let closed = close(work, &bodies, most)?;
-        let nameless = persons.iter().filter(|person| person.ended.name.is_none());
+        let keep_names = work.outgoing.yielded.contains("name");
+        let nameless = persons.iter().filter(|person| person.ended.name.is_none() && !keep_names);
         let renamed = nameless.map(|person| person.uuid).filter(|uuid| !closed.open.contains(uuid));
         work.ledger.renamed.extend(renamed.chain(closed.renamed));
         work.ledger.open.extend(closed.open);
@@ -156,9 +163,10 @@ fn close(work: &mut Work<'_>, bodies: &[(Uuid, Body)], most: usize) -> Result<Cl
         |(uuid, body): &(Uuid, Body)| (*uuid, body.clone().with_name(&temporary_name(*uuid)));
     let bodies: Vec<(Uuid, Body)> = may_be_renamed.map(rename).collect();
     let refused = refused(work, &bodies, most)?;
-    let renamed: HashSet<Uuid> =
+    let closed: HashSet<Uuid> =
         bodies.iter().map(|(uuid, _)| *uuid).filter(|uuid| !refused.contains(uuid)).collect();
-    open.retain(|uuid| !renamed.contains(uuid));
+    open.retain(|uuid| !closed.contains(uuid));
+    let renamed = if work.outgoing.yielded.contains("name") { HashSet::new() } else { closed };
     Ok(Closed { open, renamed })
 }
 
@@ -169,14 +177,31 @@ fn refused(
     bodies: &[(Uuid, Body)],
     most: usize,
 ) -> Result<HashSet<Uuid>, UploadError> {
+    let mut refused = HashSet::new();
+    let (mut rest, mut left) = (bodies, most);
+    while !rest.is_empty() {
+        let sizes = rest.iter().map(|(_, body)| body.to_bytes().len());
+        let (chunk, more) = rest.split_at(work.batch.fit(sizes).clamp(1, rest.len()));
+        refused.extend(refused_in(work, chunk, &mut left)?);
+        rest = more;
+    }
+    Ok(refused)
+}
+
+/// As [`refused`], in one POST if Kanidm accepts all. `left`: how many POSTs are left.
+fn refused_in(
+    work: &mut Work<'_>,
+    bodies: &[(Uuid, Body)],
+    left: &mut usize,
+) -> Result<HashSet<Uuid>, UploadError> {
     let mut applied = HashSet::new();
-    let search = RefCell::new((work, most, &mut applied));
+    let search = RefCell::new((work, left, &mut applied));
     let is_applied = |range: Range<usize>| {
         let (work, left, applied) = &mut *search.borrow_mut();
         let part = bodies.get(range).unwrap_or_default();
         // Without this POST, the part counts as refused.
         let Some(rest) = left.checked_sub(1) else { return Ok(false) };
-        *left = rest;
+        **left = rest;
         let is_applied = send_bodies(work, part)?;
         applied.extend(part.iter().map(|(uuid, _)| *uuid).filter(|_| is_applied));
         Ok::<_, UploadError>(is_applied)
@@ -185,7 +210,7 @@ fn refused(
         if !alone {
             is_applied(at..at.saturating_add(1))?;
         }
-        Ok(if search.borrow().1 == 0 { Flow::Break(()) } else { Flow::Continue(()) })
+        Ok(if *search.borrow().1 == 0 { Flow::Break(()) } else { Flow::Continue(()) })
     })?;
     Ok(bodies.iter().map(|(uuid, _)| *uuid).filter(|uuid| !applied.contains(uuid)).collect())
 }

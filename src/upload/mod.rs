@@ -296,6 +296,16 @@ pub fn upload(
 ) -> Result<UploadReport, UploadError> {
     let sender = Sender::new(server, clock, input);
     let mut work = Work::new(sender, input, progress);
+    match steps(&mut work) {
+        Ok(()) => Ok(work.into_report()),
+        Err(UploadError::TooManyRefused { posts, .. }) => {
+            Err(UploadError::TooManyRefused { posts, held: work.ledger.held })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn steps(work: &mut Work<'_>) -> Result<(), UploadError> {
     work.timed(UploadStep::Delete, clear)?;
     let written = work.timed(UploadStep::Write, write_all);
     let refusals_ended_it = matches!(
@@ -309,14 +319,11 @@ pub fn upload(
         work.timed(UploadStep::Write, close_ended)?;
     }
     let written = written.and_then(|()| work.timed(UploadStep::Collisions, resolve_collisions));
-    if let Err(UploadError::TooManyRefused { posts, .. }) = written {
-        let held = work.ledger.held.clone();
+    if let Err(UploadError::TooManyRefused { .. }) = written {
         work.timed(UploadStep::Collisions, repair_after_giving_up)?;
-        return Err(UploadError::TooManyRefused { posts, held });
     }
     written?;
-    work.timed(UploadStep::Finish, finish)?;
-    Ok(work.into_report())
+    work.timed(UploadStep::Finish, finish)
 }
 
 #[cfg(test)]

@@ -47,7 +47,13 @@ impl<'a> Outgoing<'a> {
     /// One entry as JSON.
     pub(super) fn rendered(&self, item: Item, form: Form) -> Cow<'a, [u8]> {
         let entry = item.render(self.input, form);
-        if self.is_as_mapped(form) { entry } else { Cow::Owned(self.adapted(item).to_bytes()) }
+        let is_unchanged =
+            self.yielded.is_empty() && !self.mails.contains_key(&item.uuid(self.input));
+        if is_unchanged || self.is_as_mapped(form) {
+            entry
+        } else {
+            Cow::Owned(self.adapted(item).to_bytes())
+        }
     }
 
     /// The values of an entry that no other entry may have.

@@ -118,9 +118,6 @@ pub(super) fn together(
     if items.is_empty() {
         return Ok(Together::Applied);
     }
-    if form == Form::Full {
-        name_groups(work, items)?;
-    }
     match send(work, items, form, last)? {
         Part::Applied => Ok(Together::Applied),
         Part::Sorted => Ok(Together::Sorted),
@@ -141,6 +138,9 @@ enum Part {
 }
 
 fn send(work: &mut Work<'_>, items: &[Item], form: Form, last: bool) -> Result<Part, UploadError> {
+    if form == Form::Full {
+        name_groups(work, items)?;
+    }
     match work.post(items, form, last)? {
         Sent::Applied(took) => {
             work.applied(items, form);
@@ -187,7 +187,7 @@ fn isolate(
                 *is_plain = false;
                 Ok(true)
             }
-            Part::Refused(refusal) if is_taken(form, &refusal) && part.len() > 1 => {
+            Part::Refused(refusal) if is_taken(form, &refusal) => {
                 *is_plain = false;
                 wait(work, part);
                 Ok(true)

@@ -5,6 +5,7 @@
 mod support;
 
 mod basics;
+mod bounds;
 mod engine;
 mod exchange;
 mod jobs;

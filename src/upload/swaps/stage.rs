@@ -75,7 +75,8 @@ pub(crate) fn staged(
         Attribute::Gid => body.with_other_number(item.temporary_gid(first_gid)),
         Attribute::Mail => body.with_mails(&[]),
     };
-    attributes.iter().fold(work.outgoing.adapted(item), with_temporary).to_bytes()
+    let staged = attributes.iter().fold(work.outgoing.adapted(item), with_temporary);
+    work.outgoing.without_yielded(staged).to_bytes()
 }
 
 /// Returns sets of candidates in which each wanted value is held inside the set, and no two
