@@ -14,23 +14,12 @@ const USERS: usize = 10_000;
 
 /// 10,000 accounts into an empty Kanidm, then nothing, then one change: once each.
 pub fn measure(document: &mut Document) {
-    let seed =
-        SeedOptions { users: USERS, groups: USERS / 50, specials: false, ..SeedOptions::default() };
-    let slapd = Slapd::start(SlapdOptions {
-        seed: Seed::Generated(seed),
-        sessionlog: Some(10_000),
-        ..SlapdOptions::default()
+    let place = Place::new(SeedOptions {
+        users: USERS,
+        groups: USERS / 50,
+        specials: false,
+        ..SeedOptions::default()
     });
-    let kanidm = KanidmServer::start();
-    let token = kanidm.create_sync_account("ldap").token;
-    let files = TempDir::new("engine");
-    let client = files.write("config", ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()).text());
-    let sync = files
-        .write("ldap-sync", ConfigText::for_slapd(&slapd).set("sync_token", token.as_str()).text());
-    let path = |path: &std::path::Path| path.to_str().expect("a UTF-8 path").to_owned();
-    let program = Program::new(ours(), &["-c", &path(&client), "-i", &path(&sync), "-s", "--json"]);
-    let meter = Meter::new();
-
     let mut table = Table::new(&[
         "run",
         "wall",
@@ -39,18 +28,115 @@ pub fn measure(document: &mut Document) {
         "our CPU",
     ]);
     let mut run = |what: &str| {
-        let (sample, report) = meter.run_and_read(&program);
+        let (sample, report) = place.run();
         eprintln!("{what}: {sample:?}");
         table.row(&row(what, sample, &report));
     };
     run("first run");
     run("nothing to do");
-    slapd.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: displayName\ndisplayName: Changed\n",
-        user_dn(1)
-    ));
+    place.change(1, 0);
     run("one account changed");
     document.put("ENGINE", table.text());
+}
+
+/// One account changes, in directories of different sizes, with and without a group of everybody.
+pub fn one_change(document: &mut Document) {
+    let mut table = Table::new(&[
+        "persons",
+        "group of everybody",
+        "wall",
+        "of it waiting for the directory, and mapping",
+        "of it waiting for Kanidm",
+        "groups sent",
+    ]);
+    for users in [1_000, 5_000, 20_000] {
+        for big_group in [0, users] {
+            let seed = SeedOptions {
+                users,
+                groups: 1,
+                big_group,
+                specials: false,
+                ..SeedOptions::default()
+            };
+            let place = Place::new(seed);
+            place.run();
+            let samples: Vec<[f64; 4]> = (0..CHANGES)
+                .map(|n| {
+                    place.change(n + 1, n);
+                    let (sample, report) = place.run();
+                    let report: serde_json::Value =
+                        serde_json::from_str(&report).expect("a report");
+                    let figure = |value: &serde_json::Value| value.as_f64().expect("a number");
+                    [
+                        sample.wall,
+                        figure(&report["seconds"]["ldap"]),
+                        figure(&report["seconds"]["kanidm"]),
+                        figure(&report["written"]["groups"]),
+                    ]
+                })
+                .collect();
+            let [wall, ldap, kanidm, groups] = [0, 1, 2, 3].map(|at| median(&samples, at));
+            table.row(&[
+                users.to_string(),
+                if big_group > 0 { "yes" } else { "no" }.to_owned(),
+                seconds(wall),
+                seconds(ldap),
+                seconds(kanidm),
+                groups.to_string(),
+            ]);
+            eprintln!("{users} persons, group of {big_group}: {wall:.3} s");
+        }
+    }
+    document.put("CHANGE", table.text());
+}
+
+const CHANGES: usize = 11;
+
+fn median(samples: &[[f64; 4]], at: usize) -> f64 {
+    let mut values: Vec<f64> = samples.iter().map(|sample| sample[at]).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A slapd, the engine, and our tool between them.
+struct Place {
+    slapd: Slapd,
+    program: Program,
+    meter: Meter,
+    _kanidm: KanidmServer,
+    _files: TempDir,
+}
+
+impl Place {
+    fn new(seed: SeedOptions) -> Place {
+        let slapd = Slapd::start(SlapdOptions {
+            seed: Seed::Generated(seed),
+            sessionlog: Some(10_000),
+            ..SlapdOptions::default()
+        });
+        let kanidm = KanidmServer::start();
+        let token = kanidm.create_sync_account("ldap").token;
+        let files = TempDir::new("engine");
+        let client =
+            files.write("config", ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()).text());
+        let sync = ConfigText::for_slapd(&slapd).set("sync_token", token.as_str()).text();
+        let sync = files.write("ldap-sync", sync);
+        let path = |path: &std::path::Path| path.to_str().expect("a UTF-8 path").to_owned();
+        let program =
+            Program::new(ours(), &["-c", &path(&client), "-i", &path(&sync), "-s", "--json"]);
+        Place { slapd, program, meter: Meter::new(), _kanidm: kanidm, _files: files }
+    }
+
+    fn run(&self) -> (Sample, String) {
+        self.meter.run_and_read(&self.program)
+    }
+
+    fn change(&self, user: usize, value: usize) {
+        self.slapd.modify(&format!(
+            "dn: {}\nchangetype: modify\nreplace: displayName\ndisplayName: Changed {value}\n",
+            user_dn(user)
+        ));
+    }
 }
 
 fn row(what: &str, sample: Sample, report: &str) -> [String; 5] {

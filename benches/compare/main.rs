@@ -5,7 +5,7 @@
 //! nothing else. It needs slapd, ldap-utils and GNU time (Debian packages of these names), and
 //! builds Kanidm's own tool and the test server once, unless `KANIDM_LDAP_SYNC` and
 //! `KANIDM_TEST_SERVER` name them. A part of it: `cargo bench --bench compare -- slapd`, or
-//! `group`, `growth`, `engine`, `decode`; such a run prints its tables and leaves the document
+//! `group`, `growth`, `engine`, `change`, `decode`; such a run prints its tables and leaves the document
 //! alone.
 
 #![allow(
@@ -35,11 +35,12 @@ use crate::document::Document;
 type Part = fn(&mut Document);
 
 /// What can be measured by itself, in the order of the document.
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("slapd", slapd::first_and_later_runs),
     ("group", slapd::large_group),
     ("growth", growth::measure),
     ("engine", engine::measure),
+    ("change", engine::one_change),
     ("decode", decode::measure),
 ];
 

@@ -32,6 +32,8 @@ pub struct Record {
     pub kind: Kind,
     /// The mapped attributes of the entry that the directory shows: [`crate::content::shown`].
     pub shown: Mask,
+    /// The mark of its names: [`crate::content::names`].
+    pub names: u16,
     /// The gidnumber.
     pub number: Option<u32>,
     schemas: Schemas,
@@ -52,6 +54,7 @@ impl Record {
             uuid,
             kind: schemas.kind(),
             shown: Mask::default(),
+            names: 0,
             number,
             schemas,
             start,
@@ -194,10 +197,12 @@ impl ChangeSet {
         Ok(())
     }
 
-    /// Stores which attributes the directory shows of the last appended entry.
-    pub fn mark_last(&mut self, shown: Mask) {
+    /// Stores which attributes the directory shows of the last appended entry, and the mark of its
+    /// names.
+    pub fn mark_last(&mut self, shown: Mask, names: u16) {
         if let Some(record) = self.records.last_mut() {
             record.shown = shown;
+            record.names = names;
         }
     }
 

@@ -7,6 +7,7 @@ pub mod body;
 pub mod changeset;
 pub mod json;
 pub mod members;
+pub mod names;
 pub mod rules;
 pub mod scim;
 pub mod shown;

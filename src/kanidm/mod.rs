@@ -12,6 +12,7 @@ mod connector;
 pub mod error;
 pub mod known;
 pub mod request;
+pub mod roster;
 pub mod sketch;
 pub mod state;
 pub mod transport;

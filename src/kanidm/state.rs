@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
+use super::roster::Roster;
 use super::sketch::{BottomK, Sketch};
 
 /// base64url: written without padding, read with or without it.
@@ -100,6 +101,8 @@ pub struct Envelope {
     /// The entries that Kanidm holds for this sync account. `None` if that is not known, after a
     /// run took over the cookie of another tool.
     pub known: Option<Known>,
+    /// The same entries with their names, if there are not too many.
+    pub roster: Option<Roster>,
     /// The same without kinds, as version 1 of the envelope kept it. `None` if `known` is set.
     pub known_of_version_1: Option<Sketch>,
     /// The entries that showed each attribute, at the last run that wrote them.
@@ -193,6 +196,8 @@ struct Wire {
     persons: Option<WireSketch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     groups: Option<WireSketch>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roster: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     shown: BTreeMap<String, WireSketch>,
     #[serde(default)]
@@ -252,6 +257,10 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
             }),
             _ => None,
         },
+        roster: wire
+            .roster
+            .map(|rows| unpack_roster(&rows).ok_or(StateError::Damaged { part: "roster" }))
+            .transpose()?,
         known_of_version_1: wire
             .known
             .map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" }))
@@ -279,6 +288,7 @@ impl Envelope {
             known: self.known_of_version_1.as_ref().map(pack_sketch),
             persons: self.known.as_ref().map(|known| pack_sketch(&known.persons)),
             groups: self.known.as_ref().map(|known| pack_sketch(&known.groups)),
+            roster: self.roster.as_ref().map(|roster| BASE64.encode(roster.to_bytes())),
             shown: self
                 .shown
                 .holders
@@ -323,6 +333,10 @@ fn unpack_shown(wire: BTreeMap<String, WireSketch>, memberships: Memberships) ->
     few.then_some(Shown { holders, memberships })
 }
 
+fn unpack_roster(packed: &str) -> Option<Roster> {
+    Roster::from_bytes(&BASE64.decode(packed).ok()?)
+}
+
 fn unpack_buckets(packed: &str) -> Option<Buckets> {
     Buckets::from_bytes(&BASE64.decode(packed).ok()?)
 }
@@ -355,6 +369,7 @@ mod tests {
                 persons: Sketch::of((0..100_000).map(Uuid::from_u128)),
                 groups: Sketch::of((200_000..201_000).map(Uuid::from_u128)),
             }),
+            roster: Roster::of((0..Roster::MAX as u128).map(|n| (Uuid::from_u128(n), 7))),
             known_of_version_1: None,
             shown: Shown {
                 holders: (0..20)
@@ -392,9 +407,10 @@ mod tests {
 
     #[test]
     fn an_envelope_stays_small() {
-        assert!(full().to_bytes().len() < 510_000, "{}", full().to_bytes().len());
+        assert!(full().to_bytes().len() < 910_000, "{}", full().to_bytes().len());
         let usual =
-            Envelope { held: vec![], dropped: vec![], matched: None, ..full() }.to_bytes().len();
+            Envelope { held: vec![], dropped: vec![], matched: None, roster: None, ..full() };
+        let usual = usual.to_bytes().len();
         assert!(usual < 45_000, "{usual}");
     }
 
@@ -473,6 +489,7 @@ mod tests {
             held: vec![Uuid::from_u128(1)],
             dropped: vec![Uuid::from_u128(2)],
             known: None,
+            roster: Roster::of([(Uuid::from_u128(3), 4)]),
             shown: Shown::default(),
             matched: None,
             ..full()

@@ -18,6 +18,7 @@ use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, values};
 use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATTRIBUTES};
 use crate::content::changeset::{self, Member};
+use crate::content::names;
 use crate::content::rules;
 use crate::content::rules::Rule;
 use crate::content::scim::ScimGroup;
@@ -203,7 +204,8 @@ impl Mapper<'_> {
         let written = content.changes.push_group(&dn, &scim, members);
         match position_of(written, &mut draft.findings) {
             Some(_) => {
-                self.content.changes.mark_last(draft.shown);
+                let names = names::mark(changeset::Kind::Group, &dn, std::iter::empty());
+                self.content.changes.mark_last(draft.shown, names);
                 self.content.groups += 1;
             }
             None => self.set_state(draft.entry, State::Held),

@@ -253,7 +253,7 @@ impl Index {
     /// The entry with a mail address.
     pub(crate) fn find_mail(&self, changes: &ChangeSet, mail: &str) -> Option<u32> {
         let has_mail = |e: &IndexEntry| {
-            record(changes, e)
+            self.record_of(changes, e)
                 .is_some_and(|record| changes.mails(record).any(|other| other == mail))
         };
         let known = || self.known_mails.get(mail).copied().filter(|p| self.current(*p).is_some());
@@ -354,7 +354,9 @@ impl Index {
     fn name_of<'s>(&'s self, changes: &'s ChangeSet, entry: &IndexEntry) -> &'s str {
         match entry.place {
             Place::Text(at) => self.texts.get(at as usize).map_or("", |texts| &texts.name),
-            Place::Record(_) => record(changes, entry).map_or("", |record| changes.name(record)),
+            Place::Record(_) => {
+                self.record_of(changes, entry).map_or("", |record| changes.name(record))
+            }
         }
     }
 
@@ -371,6 +373,18 @@ impl Index {
         let mut of_entry = String::new();
         self.comparison_form(&dn, &mut of_entry);
         of_entry == form
+    }
+
+    /// The record of an entry that is sent.
+    pub(crate) fn record_of<'s>(
+        &self,
+        changes: &'s ChangeSet,
+        entry: &IndexEntry,
+    ) -> Option<&'s Record> {
+        match entry.place {
+            Place::Record(at) => changes.records().get(at as usize),
+            Place::Text(_) => None,
+        }
     }
 
     /// Hashes the octets in one call. [`std::hash::Hash`] also hashes the borders between key
@@ -398,13 +412,6 @@ pub(crate) fn comparison_form(dn: &str, form: &mut String) {
 /// enough.
 fn position(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
-}
-
-fn record<'s>(changes: &'s ChangeSet, entry: &IndexEntry) -> Option<&'s Record> {
-    match entry.place {
-        Place::Record(at) => changes.records().get(at as usize),
-        Place::Text(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
 use crate::content::Claimed;
 use crate::content::account::{STILL_OPEN, rfc3339};
 use crate::content::changeset::{self, PushError};
+use crate::content::names;
 use crate::content::rules;
 use crate::content::scim::ScimPerson;
 use crate::content::shown::Mask;
@@ -269,8 +270,16 @@ impl<'c> Mapper<'c> {
         };
         self.index.iter().filter(move |(_, entry)| counts(entry.state)).map(|(position, entry)| {
             let person = entry.kind == EntryKind::Person;
+            let dn = self.index.dn(changes, position).into_owned();
+            let of_group = || names::mark(changeset::Kind::Group, &dn, std::iter::empty());
             Changed {
-                dn: self.index.dn(changes, position).into_owned(),
+                uuid: self.cfg.kanidm_uuid(entry.sync_uuid),
+                names: match entry.state {
+                    State::Sent => self.index.record_of(changes, entry).map(|record| record.names),
+                    State::Draft => Some(of_group()),
+                    _ => None,
+                },
+                dn,
                 user_names: if person {
                     self.index.user_names(changes, position)
                 } else {
@@ -433,7 +442,9 @@ impl<'c> Mapper<'c> {
         );
         person::user_names(values).for_each(|name| self.index.add_user_name(position, name));
         if record.is_some() {
-            self.content.changes.mark_last(shown);
+            let user_names = person::user_names(values).chain([user_name.as_str()]);
+            let names = names::mark(changeset::Kind::Person, dn, user_names);
+            self.content.changes.mark_last(shown, names);
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
             self.note_claims(sync_uuid, &findings);

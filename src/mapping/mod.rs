@@ -284,6 +284,10 @@ impl Questions {
 /// A received entry, with everything by which a group may name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
+    /// The UUID in Kanidm.
+    pub uuid: Uuid,
+    /// The mark of its names ([`crate::content::names`]). `None` for a held entry.
+    pub names: Option<u16>,
     /// The DN as the server spells it.
     pub dn: String,
     /// All user names of a person in the directory, in lower case.

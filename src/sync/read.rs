@@ -25,6 +25,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
+use crate::kanidm::roster::Roster;
 use crate::mapping::{
     Changed, Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper,
 };
@@ -305,7 +306,8 @@ impl<'a> Attempt<'a> {
         let (contested, contested_values) = still_contested(&mut self.lookup(), &sent)?;
         let is_named = |uuid: &Uuid| contested.iter().any(|entry| entry.sync_uuid == *uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
-        let completed = complete_refresh(&mut self.lookup(), mapper, &read_again, observer)?;
+        let completed =
+            complete_refresh(&mut self.lookup(), mapper, start.roster(), &read_again, observer)?;
         let unchanged: Vec<Uuid> = start
             .dropped
             .iter()
@@ -496,6 +498,7 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
 fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
+    roster: Option<&Roster>,
     held: &[Uuid],
     observer: &mut Observer<'_>,
 ) -> Result<HashSet<Uuid>, DirectoryError> {
@@ -510,6 +513,7 @@ fn complete_refresh(
     let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
     changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
     let known: HashSet<Uuid> = mapper.received().collect();
+    changed.retain(|entry| !has_all_groups(roster, entry));
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
     }
@@ -563,6 +567,14 @@ fn changed_since(
             Ok(uuids)
         }
         Refresh::Required { reason } => Err(NoReading::StartOver(StartOver::CookieRefused(reason))),
+    }
+}
+
+/// True if Kanidm has the entry under its present names, so that no group lacks it.
+fn has_all_groups(roster: Option<&Roster>, entry: &Changed) -> bool {
+    match (roster, entry.names) {
+        (Some(roster), Some(names)) => roster.has(entry.uuid, names),
+        _ => false,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
+use crate::kanidm::roster::Roster;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, MAX_HELD, StateError, SyncState};
@@ -306,6 +307,7 @@ fn send(
         cookie: cookie.clone(),
         fingerprint: start.stored_fingerprint.clone().unwrap_or_default(),
         known: start.known.clone(),
+        roster: start.stored_roster.clone(),
         known_of_version_1: start.known_of_version_1.clone(),
         shown: start.shown.clone(),
         matched: start.matched.clone(),
@@ -386,6 +388,7 @@ fn final_envelope(
 ) -> Envelope {
     let mapping = &job.config.mapping;
     let known = known_after(start, reading, refused);
+    let roster = roster_after(start, reading, refused);
     let ours =
         reading.content.held.iter().map(|h| h.sync_uuid).chain(reading.not_found.iter().copied());
     let mut held: Vec<Uuid> =
@@ -423,6 +426,7 @@ fn final_envelope(
         cookie,
         fingerprint,
         known,
+        roster,
         known_of_version_1,
         shown,
         matched,
@@ -482,6 +486,26 @@ fn known_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Op
     };
     let is_known = start.known.is_some() || reading.is_full();
     is_known.then(|| Known { persons: of_kind(Kind::Person), groups: of_kind(Kind::Group) })
+}
+
+/// The entries that Kanidm has under their present names after the run has sent everything except
+/// `refused`.
+fn roster_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> Option<Roster> {
+    let refused: HashSet<Uuid> =
+        refused.iter().filter(|held| !held.is_partial).map(|held| held.uuid).collect();
+    let records = reading.content.changes.records().iter();
+    let written = records.filter(|record| !refused.contains(&record.uuid));
+    let written = written.map(|record| (record.uuid, record.names));
+    if reading.is_full() {
+        return Roster::of(written);
+    }
+    let old = start.stored_roster.as_ref()?;
+    let written: Vec<(Uuid, u16)> = written.collect();
+    match &reading.retention {
+        Retention::Ignore => old.updated(None, &[], &written),
+        Retention::Delete(uuids) => old.updated(None, uuids, &written),
+        Retention::Retain(uuids) => old.updated(Some(uuids), &[], &written),
+    }
 }
 
 /// Distinguishes this run from any other. Not a secret.

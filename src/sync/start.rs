@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::known::{Known, Shown};
+use crate::kanidm::roster::Roster;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
@@ -48,6 +49,10 @@ pub struct Start {
     pub unusable_hash: Option<String>,
     /// The entries that Kanidm is known to hold; `None` if not known.
     pub known: Option<Known>,
+    /// The same with their names, as stored.
+    pub stored_roster: Option<Roster>,
+    /// True if the stored content is that of a finished run.
+    pub is_settled: bool,
     /// The same without kinds, stored by an older version.
     pub known_of_version_1: Option<Sketch>,
     /// The entries that showed each attribute.
@@ -60,6 +65,12 @@ impl Start {
     /// A full refresh that knows of no earlier run.
     pub fn full(why: &str) -> Start {
         Start { full_because: Some(why.to_owned()), ..Start::default() }
+    }
+
+    /// The entries that no group lacks as members. An interrupted run may have written an entry and
+    /// not yet its groups.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.stored_roster.as_ref().filter(|_| self.is_settled)
     }
 }
 
@@ -87,6 +98,8 @@ pub fn decide(
                 start.dropped = envelope.dropped;
                 start.yielded = envelope.yielded;
                 start.known = envelope.known;
+                start.stored_roster = envelope.roster;
+                start.is_settled = envelope.unfinished.is_none();
                 start.known_of_version_1 = envelope.known_of_version_1;
                 start.shown = envelope.shown;
                 start.matched = envelope.matched;

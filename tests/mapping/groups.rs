@@ -246,11 +246,36 @@ fn changed_entries_are_named_as_groups_name_them() {
     }
     answer(&mut mapper, &person(5, "known"));
     let changed: Vec<Changed> = mapper.changed(false).collect();
-    let person =
-        |name: &str, user: &str| Changed { dn: dn(name), user_names: vec![user.to_string()] };
-    let team =
-        Changed { dn: "cn=team,ou=groups,dc=example,dc=com".to_string(), user_names: Vec::new() };
-    assert_eq!(changed, [person("Alice", "alice"), team, person("Bob", "bob")]);
+    let changed: Vec<(&str, Vec<&str>)> = changed
+        .iter()
+        .map(|entry| {
+            (entry.dn.as_str(), entry.user_names.iter().map(String::as_str).collect::<Vec<_>>())
+        })
+        .collect();
+    let (alice, bob) = (dn("Alice"), dn("Bob"));
+    let team = "cn=team,ou=groups,dc=example,dc=com";
+    assert_eq!(changed, [(&*alice, vec!["alice"]), (team, vec![]), (&*bob, vec!["bob"])]);
+}
+
+/// A change of any other value leaves the mark as it is, in an increment and in a full refresh.
+#[test]
+fn a_mark_tells_whether_groups_may_name_an_entry_otherwise() {
+    let cfg = config();
+    let mark = |entry: &TestEntry| {
+        let mut mapper = Mapper::new(&cfg, false);
+        feed(&mut mapper, entry);
+        let mark = mapper.changed(false).next().unwrap().names.unwrap();
+        let content = map(&cfg, std::slice::from_ref(entry));
+        assert_eq!(content.changes.records()[0].names, mark);
+        mark
+    };
+    let alice = || person(1, "alice").with("uidNumber", "20000");
+    let team = || group(3, "team").with("gidNumber", "5000");
+    assert_eq!(mark(&alice()), mark(&alice().with("mail", "a@example.com")));
+    assert_eq!(mark(&team()), mark(&team().with("description", "all")));
+    let others = [alice(), person(1, "alicia"), alice().with("uid", "alicia"), team()];
+    let marks: std::collections::HashSet<u16> = others.iter().map(mark).collect();
+    assert_eq!(marks.len(), others.len());
 }
 
 /// A user-private group as useradd makes it, and its user.

@@ -59,7 +59,12 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
         "dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Name\n-\ndelete: mail\n",
         user_dn(3)
     ));
-    world.run_and_compare("modify", "incremental");
+    let ran = world.run_and_compare("modify", "incremental");
+    assert_eq!(
+        (&ran.report["written"]["persons"], &ran.report["written"]["groups"]),
+        (&1.into(), &0.into()),
+        "no group lacks a person whom Kanidm has"
+    );
 
     modify(&format!(
         "dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed5\ndeleteoldrdn: 1\n",

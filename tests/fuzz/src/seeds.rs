@@ -5,6 +5,7 @@
 use crate::sync_config::MARKER;
 use kanidm_ldap_sync::kanidm::buckets::Buckets;
 use kanidm_ldap_sync::kanidm::known::Known;
+use kanidm_ldap_sync::kanidm::roster::Roster;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, SyncState, Unfinished};
@@ -267,6 +268,7 @@ fn envelopes() -> Vec<Vec<u8>> {
             persons: Sketch::of((0..5).map(id)),
             groups: Sketch::of((5..7).map(id)),
         }),
+        roster: Roster::of((0..7).map(|n| (id(n), 1))),
         held: (0..3).map(id).collect(),
         dropped: (3..5).map(id).collect(),
         matched: Some(Buckets::of(&(0..5).map(id).collect::<Vec<_>>())),

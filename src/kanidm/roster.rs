@@ -1,0 +1,166 @@
+//! The entries that Kanidm has, each with the names that groups use for it.
+//!
+//! Scope: a set small enough for the envelope. If Kanidm has an entry under its present names, no
+//! group lacks it as a member. An incremental run then needs none of the groups that name it. For
+//! any other entry it reads and sends these groups, because Kanidm silently drops a member that it
+//! does not know.
+//!
+//! Each entry takes six octets: 32 bits of a hash of its UUID in Kanidm, and 16 bits of a hash of
+//! its names. Among 50,000 entries, a new one is taken for a known one once in 5,000 million times.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::sketch::hash;
+
+/// Entries with their names. At most [`Roster::MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Sorted: the hash of the UUID in bits 16 to 47, that of the names below. A `u64` for each.
+    rows: Vec<u64>,
+}
+
+/// The size of an entry in the stored form.
+const ROW: usize = 6;
+const NAMES: u32 = u16::BITS;
+
+impl Roster {
+    /// Maximum number of entries. More would make every request large.
+    pub const MAX: usize = 50_000;
+
+    /// The roster of these entries: UUID in Kanidm, and the mark of the
+    /// names ([`crate::content::names`]). `None` if there are
+    /// more than [`Roster::MAX`].
+    pub fn of(entries: impl IntoIterator<Item = (Uuid, u16)>) -> Option<Roster> {
+        let most = entries.into_iter().take(Self::MAX.saturating_add(1));
+        Roster::sorted(most.map(|(uuid, names)| row(uuid, names)).collect())
+    }
+
+    /// True if Kanidm has the entry under these names.
+    pub fn has(&self, uuid: Uuid, names: u16) -> bool {
+        self.rows.binary_search(&row(uuid, names)).is_ok()
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// True without entries.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The roster after a run. `None` if it becomes too large.
+    ///
+    /// - `stay`: the entries that the run keeps. `None` keeps all.
+    /// - `gone`: entries that the run deletes.
+    /// - `written`: entries that it writes, with their names.
+    pub fn updated(
+        &self,
+        stay: Option<&[Uuid]>,
+        gone: &[Uuid],
+        written: &[(Uuid, u16)],
+    ) -> Option<Roster> {
+        let ids = |uuids: &[Uuid]| uuids.iter().map(|uuid| id(*uuid)).collect::<HashSet<u64>>();
+        let stay = stay.map(ids);
+        let mut replaced = ids(gone);
+        replaced.extend(written.iter().map(|(uuid, _)| id(*uuid)));
+        let stays = |row: &&u64| {
+            let id = **row >> NAMES;
+            !replaced.contains(&id) && stay.as_ref().is_none_or(|stay| stay.contains(&id))
+        };
+        let kept = self.rows.iter().filter(stays).copied();
+        Roster::sorted(kept.chain(written.iter().map(|(uuid, names)| row(*uuid, *names))).collect())
+    }
+
+    /// The stored form.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let octets = |row: &u64| {
+            let [_, _, octets @ ..] = row.to_be_bytes();
+            octets
+        };
+        self.rows.iter().flat_map(octets).collect()
+    }
+
+    /// Reads the stored form. `None` if it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Roster> {
+        let (rows, rest) = bytes.as_chunks::<ROW>();
+        let row =
+            |[a, b, c, d, e, f]: &[u8; ROW]| u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
+        let rows: Vec<u64> = rows.iter().map(row).collect();
+        (rest.is_empty() && rows.len() <= Self::MAX && rows.is_sorted()).then_some(Roster { rows })
+    }
+
+    fn sorted(mut rows: Vec<u64>) -> Option<Roster> {
+        rows.sort_unstable();
+        rows.dedup();
+        (rows.len() <= Self::MAX).then_some(Roster { rows })
+    }
+}
+
+fn row(uuid: Uuid, names: u16) -> u64 {
+    (id(uuid) << NAMES) | u64::from(names)
+}
+
+/// 32 bits of the hash of a UUID.
+fn id(uuid: Uuid) -> u64 {
+    hash(uuid) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u16 = 1;
+    const B: u16 = 2;
+
+    fn uuid(n: usize) -> Uuid {
+        Uuid::from_u128(n as u128)
+    }
+
+    fn of(count: usize) -> Option<Roster> {
+        Roster::of((0..count).map(|n| (uuid(n), A)))
+    }
+
+    #[test]
+    fn an_entry_is_known_by_its_uuid_and_its_names() {
+        let roster = of(3).unwrap();
+        assert!(roster.has(uuid(2), A));
+        assert!(!roster.has(uuid(2), B) && !roster.has(uuid(3), A));
+    }
+
+    #[test]
+    fn a_run_replaces_removes_and_adds() {
+        let roster = of(4).unwrap();
+        let after = roster.updated(None, &[uuid(0)], &[(uuid(1), B), (uuid(9), A)]).unwrap();
+        let known = |n, names| after.has(uuid(n), names);
+        assert!(!known(0, A) && !known(1, A));
+        assert!(known(1, B) && known(2, A) && known(3, A) && known(9, A));
+        let after = roster.updated(Some(&[uuid(2)]), &[], &[(uuid(9), A)]).unwrap();
+        assert_eq!(after.len(), 2);
+        assert!(after.has(uuid(2), A) && after.has(uuid(9), A));
+    }
+
+    #[test]
+    fn it_comes_back_as_it_was() {
+        let roster = of(1_000).unwrap();
+        let bytes = roster.to_bytes();
+        assert_eq!(bytes.len(), 6_000);
+        assert_eq!(Roster::from_bytes(&bytes), Some(roster));
+        assert_eq!(Roster::from_bytes(&[]), Some(Roster::default()));
+        for damaged in [&bytes[..5_999], &[bytes[6..].to_vec(), bytes[..6].to_vec()].concat()] {
+            assert_eq!(Roster::from_bytes(damaged), None);
+        }
+    }
+
+    #[test]
+    fn too_many_entries_have_no_roster() {
+        let most = of(Roster::MAX).unwrap();
+        assert!(of(Roster::MAX + 1).is_none());
+        assert!(most.updated(None, &[], &[(uuid(Roster::MAX), A)]).is_none());
+        assert!(most.updated(None, &[uuid(0)], &[(uuid(Roster::MAX), A)]).is_some());
+        assert_eq!(Roster::from_bytes(&vec![0; (Roster::MAX + 1) * ROW]), None);
+    }
+}
