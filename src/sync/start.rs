@@ -172,6 +172,21 @@ mod tests {
         assert!(start.known.is_some());
     }
 
+    /// It may have written a person, and not yet the groups that name the person.
+    #[test]
+    fn the_roster_of_an_interrupted_run_is_kept_and_not_trusted() {
+        let roster = Roster::of([(Uuid::from_u128(1), 2)]);
+        let cookie = b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec();
+        let finished = Envelope { roster: roster.clone(), cookie: Some(cookie), ..envelope() };
+        let mark = Unfinished { run: Uuid::nil(), seq: 1, full: false };
+        let interrupted = Envelope { unfinished: Some(mark), ..finished.clone() };
+        for (envelope, is_trusted) in [(finished, true), (interrupted, false)] {
+            let start = decide(&active(&envelope), "f", FullRefresh::No).unwrap();
+            assert_eq!((start.roster().is_some(), &start.stored_roster), (is_trusted, &roster));
+            assert!(start.full_because.is_none());
+        }
+    }
+
     #[test]
     fn what_makes_a_run_full_is_said_and_takes_no_cookie() {
         use FullRefresh::{AskedFor, No, Scheduled};
