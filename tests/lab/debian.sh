@@ -6,6 +6,7 @@
 # that no test changes it.
 
 debian_release=bookworm
+namespaces="" control_group=${control_group:-kanidm-ldap-sync-$$} at_end=()
 
 # Prints the folder of a Debian with certificates and these packages.
 debian_tree() {
@@ -94,7 +95,7 @@ use_proxy_of_apt() {
 # Runs a command in namespaces of its own: files, processes, network. However this script ends,
 # the processes end with it, and with them go the mounts.
 in_namespaces() {
-  export control_group=kanidm-ldap-sync-$$
+  export control_group
   trap leave_namespaces EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
@@ -103,10 +104,18 @@ in_namespaces() {
   wait "$namespaces"
 }
 
+# A folder that goes with the namespaces.
+remove_at_end() {
+  at_end+=("$1")
+  trap leave_namespaces EXIT
+}
+
 leave_namespaces() {
   local status=$?
-  kill -KILL "$namespaces" 2>/dev/null || true
-  wait "$namespaces" 2>/dev/null || true
+  if [ -n "$namespaces" ]; then
+    kill -KILL "$namespaces" 2>/dev/null || true
+    wait "$namespaces" 2>/dev/null || true
+  fi
   # A group can go when its last process has gone.
   unshare --mount -- sh -euc '
     mount -t cgroup2 cgroup2 /mnt
@@ -116,6 +125,7 @@ leave_namespaces() {
       sleep 0.1
     done
     ! [ -d "/mnt/$1" ]' sh "$control_group" || echo "the control group $control_group is left" >&2
+  if [ ${#at_end[@]} -gt 0 ]; then rm -rf --one-file-system "${at_end[@]}"; fi
   exit "$status"
 }
 
