@@ -92,14 +92,19 @@ use_proxy_of_apt() {
   if [ -n "$proxy" ]; then export http_proxy=$proxy; fi
 }
 
-# Runs a command in namespaces of its own: files, processes, network. However this script ends,
-# the processes end with it, and with them go the mounts.
+# Runs a command in namespaces of its own: files, processes, and the network unless $1 is --online.
+# However this script ends, the processes end with it, and with them go the mounts.
 in_namespaces() {
+  local net=--net
+  if [ "$1" = --online ]; then
+    net=""
+    shift
+  fi
   export control_group
   trap leave_namespaces EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  setpriv --pdeathsig KILL -- unshare --mount --pid --mount-proc --net --fork --kill-child -- "$@" &
+  setpriv --pdeathsig KILL -- unshare --mount --pid --mount-proc $net --fork --kill-child -- "$@" &
   namespaces=$!
   wait "$namespaces"
 }
