@@ -1,9 +1,15 @@
-//! The shipped Containerfile has what it copies. The container itself is not built here: that takes
-//! an engine and base images.
+//! The shipped Containerfile has what it copies, and the manifests fit the image. `tests/container`
+//! builds and runs the image: that takes root and base images.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use kanidm_ldap_sync::cli::{Cli, Mode};
+use kanidm_ldap_sync::config::{client, sync};
+use serde::Deserialize;
+use serde_yaml_ng::Value;
 
 use crate::support::process::run;
 use crate::support::temp::TempDir;
@@ -75,4 +81,101 @@ fn the_program_is_taken_from_where_it_is_built() {
         format!("--from=build {folder}/target/release/kanidm-ldap-sync {program}")
     );
     assert_eq!(instructions("ENTRYPOINT"), [format!("[\"{program}\"]")]);
+}
+
+/// What the program makes of these arguments.
+fn cli(arguments: &Value) -> Cli {
+    let arguments = arguments.as_sequence().unwrap().iter().map(|one| one.as_str().unwrap().into());
+    Cli::parse(arguments, &|_| None).unwrap()
+}
+
+/// The arguments of a command that begins with the program in the image.
+fn of_the_program(command: &Value) -> Value {
+    let (program, arguments) = command.as_sequence().unwrap().split_first().unwrap();
+    assert_eq!(instructions("ENTRYPOINT"), [format!("[\"{}\"]", program.as_str().unwrap())]);
+    Value::Sequence(arguments.to_vec())
+}
+
+#[test]
+fn the_compose_file_runs_the_image_with_no_right_that_it_does_not_need() {
+    let compose: Value = serde_yaml_ng::from_str(&container("compose.yaml")).unwrap();
+    let service = &compose["services"]["ldap-sync"];
+    let build = &service["build"];
+    let root = Path::new(ROOT).join("examples/container").join(build["context"].as_str().unwrap());
+    assert!(root.join(build["dockerfile"].as_str().unwrap()).is_file());
+    assert_eq!(cli(&service["command"]).mode, Mode::Schedule);
+    assert_eq!(vec![service["user"].as_str().unwrap()], instructions("USER"));
+    assert_eq!(service["read_only"], Value::Bool(true));
+    assert_eq!(service["cap_drop"][0], "ALL");
+    assert_eq!(service["security_opt"][0], "no-new-privileges:true");
+    assert!(service["volumes"][0].as_str().unwrap().ends_with(":/etc/kanidm:ro"));
+    // The health check of the image, option by option.
+    let check = &service["healthcheck"];
+    let test = check["test"].as_sequence().unwrap();
+    assert_eq!(test[0], "CMD");
+    assert_eq!(cli(&of_the_program(&Value::Sequence(test[1..].to_vec()))).mode, Mode::Status);
+    for option in ["interval", "timeout", "start_period", "retries"] {
+        let value = serde_yaml_ng::to_string(&check[option]).unwrap();
+        let spelled = format!("--{}={}", option.replace('_', "-"), value.trim());
+        assert!(instructions("HEALTHCHECK")[0].contains(&spelled), "{spelled}");
+    }
+}
+
+#[test]
+fn the_kubernetes_manifest_runs_the_image_with_no_right_that_it_does_not_need() {
+    let text = container("kubernetes.yaml");
+    let documents: Vec<Value> = serde_yaml_ng::Deserializer::from_str(&text)
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect();
+    let of_kind = |kind: &str| documents.iter().find(|one| one["kind"] == kind).expect(kind);
+    let deployment = &of_kind("Deployment")["spec"];
+    assert_eq!(deployment["replicas"], 1);
+    assert_eq!(deployment["strategy"]["type"], "Recreate");
+    let labels = &deployment["template"]["metadata"]["labels"];
+    assert_eq!(&deployment["selector"]["matchLabels"], labels);
+
+    let pod = &deployment["template"]["spec"];
+    let user = instructions("USER")[0].split_once(':').unwrap().0.parse::<u64>().unwrap();
+    for id in ["runAsUser", "runAsGroup", "fsGroup"] {
+        assert_eq!(pod["securityContext"][id], user, "{id}");
+    }
+    let [container] = &pod["containers"].as_sequence().unwrap()[..] else {
+        panic!("one container")
+    };
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["capabilities"]["drop"][0], "ALL");
+    assert_eq!(cli(&container["args"]).mode, Mode::Schedule);
+    let probe = &container["readinessProbe"]["exec"]["command"];
+    assert_eq!(cli(&of_the_program(probe)).mode, Mode::Status);
+    assert!(container.get("livenessProbe").is_none());
+
+    // The files as the Pod has them, and both configurations.
+    let folder = TempDir::new("pod");
+    for volume in pod["volumes"].as_sequence().unwrap() {
+        let (source, values, name) = match volume.get("secret") {
+            Some(secret) => (of_kind("Secret"), "stringData", &secret["secretName"]),
+            None => (of_kind("ConfigMap"), "data", &volume["configMap"]["name"]),
+        };
+        assert_eq!(&source["metadata"]["name"], name);
+        let mounts = container["volumeMounts"].as_sequence().unwrap();
+        let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).unwrap();
+        assert_eq!(mount["readOnly"], true);
+        let place = folder.path().join(&mount["mountPath"].as_str().unwrap()[1..]);
+        fs::create_dir_all(&place).unwrap();
+        // Kubernetes' own default, unless the manifest says otherwise.
+        let mode = volume.get("secret").and_then(|secret| secret["defaultMode"].as_u64());
+        let mode = Permissions::from_mode(mode.map_or(0o644, |mode| mode.try_into().unwrap()));
+        let etc = format!("{}/etc/", folder.path().display());
+        for (file, value) in source[values].as_mapping().unwrap() {
+            let file = place.join(file.as_str().unwrap());
+            fs::write(&file, value.as_str().unwrap().replace("/etc/", &etc)).unwrap();
+            fs::set_permissions(&file, mode.clone()).unwrap();
+        }
+    }
+    let (config, _) = sync::load(&folder.path().join("etc/kanidm/ldap-sync"), &|_| None).unwrap();
+    assert!(config.status_bind.is_some(), "the probe needs it");
+    client::load(Some(&folder.path().join("etc/kanidm/config")), None, &|_| None).unwrap();
+    let ca = fs::read_to_string(folder.path().join("etc/kanidm/ldap-ca.pem")).unwrap();
+    assert!(ca.starts_with("-----BEGIN CERTIFICATE-----"));
 }
