@@ -14,6 +14,7 @@ mod examples_container;
 mod examples_systemd;
 mod guide_389;
 mod guide_openldap;
+mod licences;
 mod links;
 mod manual;
 mod readme;
