@@ -14,6 +14,8 @@ use std::fmt;
 
 /// Tag of searchResEntry.
 pub(crate) const ENTRY: u8 = 0x64;
+/// Tag of the controls of a message.
+pub(crate) const CONTROLS: u8 = 0xa0;
 
 /// A message from a server. It borrows the decoded bytes.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ impl<'a> LdapMessage<'a> {
             let message_id = reader.integer("LDAPMessage.messageID")?;
             let at = reader.offset();
             let op = ProtocolOp::decode(reader.element("LDAPMessage.protocolOp")?, at)?;
-            let controls = match reader.optional(0xa0, "LDAPMessage.controls")? {
+            let controls = match reader.optional(CONTROLS, "LDAPMessage.controls")? {
                 Some(list) => Controls::decode(list, limits)?,
                 None => Controls::default(),
             };

@@ -5,13 +5,17 @@
 //! [`LdapMessage::decode`] does. It keeps the message ID, the name, the controls, and each
 //! attribute of at most 1/64 of the limit. The result is an [`Oversized`] entry.
 
+mod attributes;
+
 use std::fmt;
+
+use attributes::Attributes;
 
 use crate::ber::{
     DecodeError, DecodeErrorKind, Header, HeaderState, INTEGER, OCTET_STRING, Reader, SEQUENCE,
     SET, header,
 };
-use crate::message::ENTRY;
+use crate::message::{CONTROLS, ENTRY};
 use crate::{LdapMessage, Limits};
 
 /// Maximum bytes of an objectName that is kept. slapd accepts names of up to 8 KiB.
@@ -21,10 +25,6 @@ const MAX_DESCRIPTION: usize = 64 << 10;
 /// Maximum bytes of all controls together. The largest part is the cookie in the Sync State
 /// control.
 const MAX_CONTROLS: usize = 256 << 10;
-/// Maximum number of attributes that the reader distinguishes, and maximum bytes of their
-/// descriptions.
-const MAX_ATTRIBUTES: usize = 64;
-const MAX_ATTRIBUTE_NAME: usize = 256;
 
 /// An entry above the size limit, without its large attributes.
 #[derive(Clone, PartialEq, Eq)]
@@ -102,8 +102,7 @@ pub struct OversizedReader {
     /// Index of the current attribute in `attributes`, if its values are kept.
     current: Option<usize>,
     values: Vec<u8>,
-    attributes: Vec<Attribute>,
-    more: bool,
+    attributes: Attributes,
     controls: Vec<u8>,
 }
 
@@ -142,13 +141,23 @@ enum Target {
     Controls,
 }
 
-/// All parts of one attribute.
-struct Attribute {
-    name: String,
-    /// Encoded parts in the order received. Empty once they exceed the limit.
-    parts: Vec<u8>,
-    size: usize,
-    left_out: bool,
+impl Step {
+    /// Tag and production of the next element. The controls are copied as a whole, and the end has
+    /// no element.
+    fn element(self) -> (u8, &'static str) {
+        match self {
+            Step::Message => (SEQUENCE, "LDAPMessage"),
+            Step::Id => (INTEGER, "LDAPMessage.messageID"),
+            Step::Operation => (ENTRY, "LDAPMessage.protocolOp"),
+            Step::Name => (OCTET_STRING, "SearchResultEntry.objectName"),
+            Step::Attributes => (SEQUENCE, "SearchResultEntry.attributes"),
+            Step::Attribute => (SEQUENCE, "PartialAttribute"),
+            Step::Description => (OCTET_STRING, "PartialAttribute.type"),
+            Step::Values => (SET, "PartialAttribute.vals"),
+            Step::Value => (OCTET_STRING, "AttributeValue"),
+            Step::Controls | Step::End => (CONTROLS, "LDAPMessage.controls"),
+        }
+    }
 }
 
 impl fmt::Debug for OversizedReader {
@@ -177,8 +186,7 @@ impl OversizedReader {
             description: Vec::new(),
             current: None,
             values: Vec::new(),
-            attributes: Vec::new(),
-            more: false,
+            attributes: Attributes::new(limit),
             controls: Vec::new(),
         }
     }
@@ -238,12 +246,7 @@ impl OversizedReader {
             Step::Controls if self.at == self.ends.message => self.step = Step::End,
             Step::Controls => {
                 let size = self.ends.message.saturating_sub(self.at);
-                if size > MAX_CONTROLS {
-                    return Err(self.error(
-                        "LDAPMessage.controls",
-                        DecodeErrorKind::TooLong { size, max: MAX_CONTROLS },
-                    ));
-                }
+                self.check_size(size, MAX_CONTROLS)?;
                 self.expect(size, Target::Controls, Step::End);
             }
             _ => {
@@ -298,122 +301,87 @@ impl OversizedReader {
 
     /// Handles the header of the next element and moves to the next step.
     fn enter(&mut self, header: Header) -> Result<(), DecodeError> {
+        if self.step == Step::Operation {
+            self.check_operation(header)?;
+        }
+        self.check(header)?;
         let end = self.at.saturating_add(header.contents);
-        let Ends { message, operation, attributes, attribute } = self.ends;
         match self.step {
             Step::Message => {
-                self.check(header, SEQUENCE, end)?;
                 self.ends.message = end;
                 self.step = Step::Id;
             }
             Step::Id => {
-                self.check(header, INTEGER, message)?;
-                let length = u8::try_from(header.contents).ok().filter(|length| *length <= 4);
-                let length = length.ok_or_else(|| {
-                    self.error(self.production(), DecodeErrorKind::InvalidInteger)
-                })?;
-                self.id = vec![INTEGER, length];
+                self.id = vec![INTEGER, self.id_length(header)?];
                 self.expect(header.contents, Target::Id, Step::Operation);
             }
             Step::Operation => {
-                Reader::new(&self.id).integer("LDAPMessage.messageID")?;
-                if header.tag != ENTRY {
-                    let kind = DecodeErrorKind::MessageTooLarge { size: message, max: self.limit };
-                    return Err(DecodeError::new(0, "LDAPMessage", kind));
-                }
-                self.check(header, ENTRY, message)?;
                 self.ends.operation = end;
                 self.step = Step::Name;
             }
             Step::Name => {
-                self.check(header, OCTET_STRING, operation)?;
                 self.without_name = header.contents > MAX_NAME;
                 let target = if self.without_name { Target::Nothing } else { Target::Name };
                 self.expect(header.contents, target, Step::Attributes);
             }
             Step::Attributes => {
-                self.check(header, SEQUENCE, operation)?;
-                self.check_last(end, operation, "SearchResultEntry")?;
+                self.check_last(end, "SearchResultEntry")?;
                 self.ends.attributes = end;
                 self.step = Step::Attribute;
             }
             Step::Attribute => {
-                self.check(header, SEQUENCE, attributes)?;
                 self.ends.attribute = end;
                 self.description.clear();
                 self.step = Step::Description;
             }
             Step::Description => {
-                self.check(header, OCTET_STRING, attribute)?;
-                if header.contents > MAX_DESCRIPTION {
-                    let kind =
-                        DecodeErrorKind::TooLong { size: header.contents, max: MAX_DESCRIPTION };
-                    return Err(self.error(self.production(), kind));
-                }
+                self.check_size(header.contents, MAX_DESCRIPTION)?;
                 self.expect(header.contents, Target::Description, Step::Values);
             }
             Step::Values => {
-                self.check(header, SET, attribute)?;
-                self.check_last(end, attribute, "PartialAttribute")?;
+                self.check_last(end, "PartialAttribute")?;
                 self.current = self.choose(header.contents)?;
                 self.step = Step::Value;
             }
             Step::Value => {
-                self.check(header, OCTET_STRING, attribute)?;
-                let target = if self.current.is_some() { Target::Values } else { Target::Nothing };
+                let mut target = Target::Nothing;
                 if self.current.is_some() {
                     write_header(OCTET_STRING, header.contents, &mut self.values);
+                    target = Target::Values;
                 }
                 self.expect(header.contents, target, Step::Value);
             }
-            // The controls are copied as a whole, and the end has no header.
+            // These steps read no header.
             Step::Controls | Step::End => {}
         }
         Ok(())
     }
 
-    /// Returns the index of the attribute if its values are kept. An attribute with options is
-    /// dropped, because searches request attributes without options.
+    fn id_length(&self, header: Header) -> Result<u8, DecodeError> {
+        let length = u8::try_from(header.contents).ok().filter(|length| *length <= 4);
+        length.ok_or_else(|| self.error(self.production(), DecodeErrorKind::InvalidInteger))
+    }
+
+    /// Only an entry may exceed the limit.
+    fn check_operation(&self, header: Header) -> Result<(), DecodeError> {
+        Reader::new(&self.id).integer("LDAPMessage.messageID")?;
+        if header.tag == ENTRY {
+            return Ok(());
+        }
+        let kind = DecodeErrorKind::MessageTooLarge { size: self.ends.message, max: self.limit };
+        Err(DecodeError::new(0, "LDAPMessage", kind))
+    }
+
+    /// Returns the index of the current attribute if its values are kept.
     fn choose(&mut self, size: usize) -> Result<Option<usize>, DecodeError> {
         let invalid = |_| self.error("PartialAttribute.type", DecodeErrorKind::InvalidUtf8);
         let name = std::str::from_utf8(&self.description).map_err(invalid)?;
-        if name.contains(';') {
-            return Ok(None);
-        }
-        let known =
-            self.attributes.iter().position(|attribute| attribute.name.eq_ignore_ascii_case(name));
-        if known.is_none()
-            && (self.attributes.len() == MAX_ATTRIBUTES || name.len() > MAX_ATTRIBUTE_NAME)
-        {
-            self.more = true;
-            return Ok(None);
-        }
-        let place = known.unwrap_or_else(|| {
-            self.attributes.push(Attribute {
-                name: name.to_owned(),
-                parts: Vec::new(),
-                size: 0,
-                left_out: false,
-            });
-            self.attributes.len().saturating_sub(1)
-        });
-        let most = self.limit / MAX_ATTRIBUTES;
-        Ok(self.attributes.get_mut(place).and_then(|attribute| {
-            attribute.size = attribute.size.saturating_add(size).saturating_add(name.len());
-            if attribute.size > most {
-                attribute.left_out = true;
-                attribute.parts = Vec::new();
-            }
-            (!attribute.left_out).then_some(place)
-        }))
+        Ok(self.attributes.choose(name, size))
     }
 
     fn end_attribute(&mut self) {
-        if let Some(attribute) =
-            self.current.take().and_then(|place| self.attributes.get_mut(place))
-        {
-            let part = [element(OCTET_STRING, &[&self.description]), element(SET, &[&self.values])];
-            attribute.parts.extend_from_slice(&element(SEQUENCE, &[&part.concat()]));
+        if let Some(index) = self.current.take() {
+            self.attributes.add(index, &self.description, &self.values);
         }
         self.values.clear();
     }
@@ -422,33 +390,32 @@ impl OversizedReader {
         (self.left, self.target, self.step) = (contents, target, then);
     }
 
-    fn check(
-        &self,
-        header: Header,
-        expected: u8,
-        end_of_container: usize,
-    ) -> Result<(), DecodeError> {
+    /// Checks the tag of the next element, and that the element ends in its container.
+    fn check(&self, header: Header) -> Result<(), DecodeError> {
+        let (expected, production) = self.step.element();
         if header.tag != expected {
             let kind = DecodeErrorKind::UnexpectedTag { expected, found: header.tag };
-            return Err(self.error(self.production(), kind));
+            return Err(self.error(production, kind));
         }
         match self.at.checked_add(header.contents) {
-            Some(end) if end <= end_of_container => Ok(()),
-            _ => Err(self.error(self.production(), DecodeErrorKind::Truncated)),
+            Some(end) if end <= self.container() => Ok(()),
+            _ => Err(self.error(production, DecodeErrorKind::Truncated)),
         }
     }
 
-    fn check_last(
-        &self,
-        end: usize,
-        end_of_container: usize,
-        production: &'static str,
-    ) -> Result<(), DecodeError> {
-        if end == end_of_container {
-            Ok(())
-        } else {
-            Err(self.error(production, DecodeErrorKind::TrailingData))
+    /// Checks that the next element is the last one of its container.
+    fn check_last(&self, end: usize, container: &'static str) -> Result<(), DecodeError> {
+        if end == self.container() {
+            return Ok(());
         }
+        Err(self.error(container, DecodeErrorKind::TrailingData))
+    }
+
+    fn check_size(&self, size: usize, max: usize) -> Result<(), DecodeError> {
+        if size <= max {
+            return Ok(());
+        }
+        Err(self.error(self.production(), DecodeErrorKind::TooLong { size, max }))
     }
 
     fn error(&self, production: &'static str, kind: DecodeErrorKind) -> DecodeError {
@@ -456,37 +423,21 @@ impl OversizedReader {
     }
 
     fn production(&self) -> &'static str {
-        match self.step {
-            Step::Message => "LDAPMessage",
-            Step::Id => "LDAPMessage.messageID",
-            Step::Operation => "LDAPMessage.protocolOp",
-            Step::Name => "SearchResultEntry.objectName",
-            Step::Attributes => "SearchResultEntry.attributes",
-            Step::Attribute => "PartialAttribute",
-            Step::Description => "PartialAttribute.type",
-            Step::Values => "PartialAttribute.vals",
-            Step::Value => "AttributeValue",
-            Step::Controls | Step::End => "LDAPMessage.controls",
-        }
+        self.step.element().1
     }
 
     fn entry(&mut self) -> Oversized {
-        let attributes = std::mem::take(&mut self.attributes);
-        let parts: Vec<&[u8]> =
-            attributes.iter().map(|attribute| attribute.parts.as_slice()).collect();
+        let attributes = std::mem::replace(&mut self.attributes, Attributes::new(self.limit));
         let operation =
-            element(ENTRY, &[&element(OCTET_STRING, &[&self.name]), &element(SEQUENCE, &parts)]);
+            element(ENTRY, &[&element(OCTET_STRING, &[&self.name]), &attributes.encode()]);
+        let (left_out, more) = attributes.into_left_out();
         Oversized {
             size: self.ends.message,
             limit: self.limit,
             without_name: self.without_name,
+            left_out,
+            more,
             message: element(SEQUENCE, &[&self.id, &operation, &self.controls]),
-            left_out: attributes
-                .into_iter()
-                .filter(|attribute| attribute.left_out)
-                .map(|attribute| attribute.name)
-                .collect(),
-            more: self.more,
         }
     }
 }
