@@ -4,47 +4,29 @@
 //! contain unread responses, so connect again. Only a search that the server refused leaves it
 //! usable.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{NextCookie, Provider, cookie_of_context};
-use ldap_content_sync::{
-    LdapMessage, LdapResult, Limits, ProtocolOp, ResultCode, SearchResultEntry,
-};
+use ldap_content_sync::{Limits, SearchResultEntry};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
+use super::bind::bind;
 use super::connection::Connection;
-use super::error::{DirectoryError, DirectoryProblem, DirectoryStage, quote};
+use super::error::{DirectoryError, DirectoryProblem, DirectoryStage};
 use super::flavour::{self, has_moved_on};
 use super::refresh::{self, Refresh};
 use super::root_dse::{self, RootDse};
-use crate::config::sync::{Bind, DirectoryConfig, LdapUri};
+use super::search::{self, NO_ENTRY, NO_SUCH_ENTRY, ordinary};
+use crate::config::sync::{DirectoryConfig, LdapUri};
 use crate::heartbeat::Heartbeat;
-
-/// Maximum number of concurrent searches in [`Directory::search_each`]. slapd queues 1000 requests
-/// of an authenticated connection.
-const WINDOW: usize = 64;
-
-/// Result codes for an entry that does not exist.
-const NO_SUCH_ENTRY: [ResultCode; 2] = [ResultCode::NO_SUCH_OBJECT, ResultCode::INVALID_DN_SYNTAX];
-
-/// Result codes for an entry that does not exist, belongs to another server, or is invisible to the
-/// account.
-const NO_ENTRY: [ResultCode; 4] = [
-    ResultCode::NO_SUCH_OBJECT,
-    ResultCode::INVALID_DN_SYNTAX,
-    ResultCode::REFERRAL,
-    ResultCode::INSUFFICIENT_ACCESS_RIGHTS,
-];
 
 /// A connected directory. Dropping it unbinds.
 pub struct Directory {
     pub(super) connection: Connection,
-    pub(super) limits: Limits,
     uri: LdapUri,
     pub(super) base: String,
     pub(super) filter: Filter,
@@ -86,7 +68,6 @@ impl Directory {
         let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
         Ok(Directory {
             connection: Connection::open(cfg, limits, heartbeat)?,
-            limits,
             uri: cfg.uri.clone(),
             base: cfg.base_dn.clone(),
             filter: cfg.filter.clone(),
@@ -97,11 +78,7 @@ impl Directory {
 
     /// Binds and reads the root DSE.
     fn authenticate(&mut self, cfg: &DirectoryConfig) -> Result<(), DirectoryProblem> {
-        self.bind(&cfg.bind).map_err(|problem| blame_certificate(problem, cfg))?;
-        self.bound_as = match &cfg.bind {
-            Bind::Simple { dn, .. } => Some(dn.clone()),
-            Bind::External => self.who_am_i()?,
-        };
+        self.bound_as = bind(&mut self.connection, cfg)?;
         self.root_dse = self.read_root_dse()?;
         if !self.root_dse.offers_content_sync() {
             return Err(DirectoryProblem::NoContentSync);
@@ -253,7 +230,7 @@ impl Directory {
     ) -> Result<(), DirectoryError> {
         let search =
             SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
-        self.run_search(DirectoryStage::Search, &search, on_entry)
+        search::one(&mut self.connection, DirectoryStage::Search, &search, on_entry)
             .map_err(|problem| problem.at(&self.uri))
     }
 
@@ -277,7 +254,7 @@ impl Directory {
         let mut note = |entry: &SearchResultEntry<'_>| {
             types.extend(entry.attributes().map(|found| found.description().to_ascii_lowercase()))
         };
-        self.run_search(DirectoryStage::Search, &search, &mut note)
+        search::one(&mut self.connection, DirectoryStage::Search, &search, &mut note)
             .map_err(|problem| problem.at(&self.uri))?;
         Ok(types)
     }
@@ -313,7 +290,7 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        self.windowed(searches, attributes, &NO_ENTRY, on_entry)
+        search::many(&mut self.connection, searches, attributes, &NO_ENTRY, on_entry)
             .map_err(|problem| problem.at(&self.uri))
     }
 
@@ -325,51 +302,7 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryProblem> {
-        self.windowed(searches, attributes, &NO_SUCH_ENTRY, on_entry)
-    }
-
-    fn windowed(
-        &mut self,
-        searches: &[(String, Scope, &Filter)],
-        attributes: &[&str],
-        no_entry: &[ResultCode],
-        on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
-    ) -> Result<(), DirectoryProblem> {
-        let mut waiting = searches.iter().enumerate();
-        let mut under_way: HashMap<u32, (usize, Answered)> = HashMap::with_capacity(WINDOW);
-        loop {
-            while under_way.len() < WINDOW
-                && let Some((index, (base, scope, filter))) = waiting.next()
-            {
-                let search = ordinary(base, *scope, filter, attributes);
-                let id = self
-                    .connection
-                    .request(DirectoryStage::Search, |id| request::search(id, &search))?;
-                under_way.insert(id, (index, Answered::of(&search, &self.limits)));
-            }
-            if under_way.is_empty() {
-                return Ok(());
-            }
-            let message = self.connection.message(DirectoryStage::Search)?;
-            let Some((index, answered)) = under_way.get_mut(&message.message_id) else {
-                ignore_unsolicited(&message, DirectoryStage::Search)?;
-                continue;
-            };
-            let base = searches.get(*index).map_or("", |(base, ..)| base.as_str());
-            match search_answer(&message, DirectoryStage::Search)? {
-                SearchAnswer::Entry(entry) => {
-                    answered.count(DirectoryStage::Search, base)?;
-                    on_entry(*index, entry);
-                }
-                SearchAnswer::Ignored => {}
-                SearchAnswer::Done(result) => {
-                    if !no_entry.contains(&result.code) {
-                        succeeded(result, DirectoryStage::Search, base)?;
-                    }
-                    under_way.remove(&message.message_id);
-                }
-            }
-        }
+        search::many(&mut self.connection, searches, attributes, &NO_SUCH_ENTRY, on_entry)
     }
 
     pub(super) fn one_search(
@@ -381,91 +314,8 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
     ) -> Result<(), DirectoryProblem> {
-        self.run_search(stage, &ordinary(base, scope, filter, attributes), on_entry)
-    }
-
-    fn run_search(
-        &mut self,
-        stage: DirectoryStage,
-        search: &SearchRequest<'_>,
-        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
-    ) -> Result<(), DirectoryProblem> {
-        let id = self.connection.request(stage, |id| request::search(id, search))?;
-        let mut answered = Answered::of(search, &self.limits);
-        loop {
-            let message = self.connection.message(stage)?;
-            if message.message_id != id {
-                ignore_unsolicited(&message, stage)?;
-                continue;
-            }
-            match search_answer(&message, stage)? {
-                SearchAnswer::Entry(entry) => {
-                    if answered.count(stage, search.base)? {
-                        on_entry(entry);
-                    }
-                }
-                SearchAnswer::Ignored => {}
-                // The size limit of the request was reached.
-                SearchAnswer::Done(result)
-                    if search.size_limit > 0 && result.code == ResultCode::SIZE_LIMIT_EXCEEDED =>
-                {
-                    return Ok(());
-                }
-                SearchAnswer::Done(result) => return succeeded(result, stage, search.base),
-            }
-        }
-    }
-
-    fn bind(&mut self, bind: &Bind) -> Result<(), DirectoryProblem> {
-        let id = self.connection.request(DirectoryStage::Bind, |id| match bind {
-            Bind::Simple { dn, password } => {
-                request::bind_simple(id, dn, password.expose().as_bytes())
-            }
-            Bind::External => request::bind_external(id),
-        })?;
-        loop {
-            let message = self.connection.message(DirectoryStage::Bind)?;
-            if message.message_id != id {
-                ignore_unsolicited(&message, DirectoryStage::Bind)?;
-                continue;
-            }
-            return match &message.op {
-                ProtocolOp::BindResponse(answer) if answer.result.code == ResultCode::SUCCESS => {
-                    Ok(())
-                }
-                ProtocolOp::BindResponse(answer) => Err(DirectoryProblem::BindRefused {
-                    dn: match bind {
-                        Bind::Simple { dn, .. } => Some(dn.clone()),
-                        Bind::External => None,
-                    },
-                    code: answer.result.code,
-                    diagnostic: quote(&answer.result.diagnostic),
-                }),
-                other => Err(out_of_place(&message, other, DirectoryStage::Bind)),
-            };
-        }
-    }
-
-    /// The DN of an account that bound without naming it. `None` if the server does not support the
-    /// operation.
-    fn who_am_i(&mut self) -> Result<Option<String>, DirectoryProblem> {
-        let id = self.connection.request(DirectoryStage::Bind, request::who_am_i)?;
-        loop {
-            let message = self.connection.message(DirectoryStage::Bind)?;
-            if message.message_id != id {
-                ignore_unsolicited(&message, DirectoryStage::Bind)?;
-                continue;
-            }
-            return match &message.op {
-                ProtocolOp::ExtendedResponse(answer) => {
-                    let identity = answer.value.and_then(|value| str::from_utf8(value).ok());
-                    Ok(identity
-                        .and_then(|identity| identity.strip_prefix("dn:"))
-                        .map(str::to_owned))
-                }
-                other => Err(out_of_place(&message, other, DirectoryStage::Bind)),
-            };
-        }
+        let search = ordinary(base, scope, filter, attributes);
+        search::one(&mut self.connection, stage, &search, on_entry)
     }
 
     pub(super) fn read_root_dse(&mut self) -> Result<RootDse, DirectoryProblem> {
@@ -495,149 +345,5 @@ impl fmt::Debug for Directory {
             .field("uri", &self.uri)
             .field("provider", &self.provider())
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts the entries of a search. A server that sends entries without end would fill the memory.
-struct Answered {
-    entries: usize,
-    most: usize,
-    /// The size limit of the request. A server may ignore it.
-    wanted: usize,
-}
-
-impl Answered {
-    fn of(search: &SearchRequest<'_>, limits: &Limits) -> Self {
-        let wanted = usize::try_from(search.size_limit)
-            .ok()
-            .filter(|limit| *limit > 0)
-            .unwrap_or(usize::MAX);
-        Answered {
-            entries: 0,
-            most: if search.scope == Scope::Base { 1 } else { limits.max_uuids },
-            wanted,
-        }
-    }
-
-    /// Counts one entry. Returns true if it is within the size limit.
-    fn count(&mut self, stage: DirectoryStage, base: &str) -> Result<bool, DirectoryProblem> {
-        if self.entries == self.most {
-            return Err(DirectoryProblem::TooManyEntries {
-                stage,
-                base: base.to_owned(),
-                most: self.most,
-            });
-        }
-        self.entries += 1;
-        Ok(self.entries <= self.wanted)
-    }
-}
-
-/// A search without size or time limit.
-fn ordinary<'a>(
-    base: &'a str,
-    scope: Scope,
-    filter: &'a Filter,
-    attributes: &'a [&'a str],
-) -> SearchRequest<'a> {
-    SearchRequest {
-        base,
-        scope,
-        filter,
-        attributes,
-        size_limit: 0,
-        time_limit: 0,
-        types_only: false,
-        sync: None,
-    }
-}
-
-/// Replaces the error of a closed connection by one about the client certificate, if there is one.
-/// In TLS 1.3 the client finishes the handshake before the server checks its certificate. The
-/// server may reject it with an alert or just hang up (slapd with GnuTLS). The client sees this
-/// only while it waits for its first response.
-fn blame_certificate(problem: DirectoryProblem, cfg: &DirectoryConfig) -> DirectoryProblem {
-    match (problem, &cfg.client_cert) {
-        (
-            DirectoryProblem::Closed { .. } | DirectoryProblem::Lost { .. },
-            Some((certificate, _)),
-        ) => DirectoryProblem::CertificateRejected { certificate: certificate.clone() },
-        (problem, _) => problem,
-    }
-}
-
-/// Meaning of a message for a plain search.
-enum SearchAnswer<'m, 'a> {
-    Entry(&'m SearchResultEntry<'a>),
-    /// A reference, or an unrequested intermediate response.
-    Ignored,
-    Done(&'m LdapResult<'a>),
-}
-
-fn search_answer<'m, 'a>(
-    message: &'m LdapMessage<'a>,
-    stage: DirectoryStage,
-) -> Result<SearchAnswer<'m, 'a>, DirectoryProblem> {
-    match &message.op {
-        ProtocolOp::SearchResultEntry(entry) => Ok(SearchAnswer::Entry(entry)),
-        ProtocolOp::SearchResultReference(reference) => {
-            log::debug!(
-                "not following the reference to {}",
-                reference.uris().map(quote).collect::<Vec<_>>().join(" or ")
-            );
-            Ok(SearchAnswer::Ignored)
-        }
-        ProtocolOp::IntermediateResponse(_) => Ok(SearchAnswer::Ignored),
-        ProtocolOp::SearchResultDone(result) => Ok(SearchAnswer::Done(result)),
-        other => Err(out_of_place(message, other, stage)),
-    }
-}
-
-fn succeeded(
-    result: &LdapResult<'_>,
-    stage: DirectoryStage,
-    base: &str,
-) -> Result<(), DirectoryProblem> {
-    match result.code {
-        ResultCode::SUCCESS => Ok(()),
-        code => Err(DirectoryProblem::SearchFailed {
-            stage,
-            base: base.to_owned(),
-            code,
-            diagnostic: quote(&result.diagnostic),
-        }),
-    }
-}
-
-/// Handles a message that answers no request. Unsolicited notifications (RFC 4511 §4.4) are
-/// ignored, except the Notice of Disconnection. Anything else is an error.
-fn ignore_unsolicited(
-    message: &LdapMessage<'_>,
-    stage: DirectoryStage,
-) -> Result<(), DirectoryProblem> {
-    match &message.op {
-        ProtocolOp::ExtendedResponse(notice)
-            if message.message_id == 0 && notice.is_notice_of_disconnection() =>
-        {
-            let (code, diagnostic) = (notice.result.code, quote(&notice.result.diagnostic));
-            Err(DirectoryProblem::Disconnected { stage, code, diagnostic })
-        }
-        ProtocolOp::ExtendedResponse(_) if message.message_id == 0 => Ok(()),
-        other => Err(out_of_place(message, other, stage)),
-    }
-}
-
-fn out_of_place(
-    message: &LdapMessage<'_>,
-    op: &ProtocolOp<'_>,
-    stage: DirectoryStage,
-) -> DirectoryProblem {
-    DirectoryProblem::Protocol {
-        stage,
-        reason: format!(
-            "{} with message ID {} answers no request of ours",
-            op.name(),
-            message.message_id
-        ),
     }
 }

@@ -40,7 +40,7 @@ pub(super) struct Connection {
     /// The last message, if it was an entry above the size limit.
     oversized: Option<Oversized>,
     timeout: Duration,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// ID of the last request. ID 1 is reserved for StartTLS.
     last_id: u32,
     /// Beats for every piece of data that is read.
@@ -135,6 +135,23 @@ impl Connection {
             None => LdapMessage::decode(self.frames.take(len), &limits),
         };
         message.map_err(|error| DirectoryProblem::from_decode(error, stage))
+    }
+
+    /// Reads the answers to one request until `take` returns a result.
+    pub(super) fn answers<T>(
+        &mut self,
+        id: u32,
+        stage: DirectoryStage,
+        mut take: impl FnMut(&LdapMessage<'_>) -> Result<Option<T>, DirectoryProblem>,
+    ) -> Result<T, DirectoryProblem> {
+        loop {
+            let message = self.message(stage)?;
+            if message.message_id != id {
+                ignore_unsolicited(&message, stage)?;
+            } else if let Some(result) = take(&message)? {
+                return Ok(result);
+            }
+        }
     }
 
     /// The server's certificate chain, leaf first. Empty on a unix socket.
@@ -326,5 +343,35 @@ fn start_tls(
             );
             Err(DirectoryProblem::Protocol { stage: DirectoryStage::StartTls, reason })
         }
+    }
+}
+
+/// Handles a message that answers no request. Unsolicited notifications (RFC 4511 §4.4) are
+/// ignored, except the Notice of Disconnection. Anything else is an error.
+pub(super) fn ignore_unsolicited(
+    message: &LdapMessage<'_>,
+    stage: DirectoryStage,
+) -> Result<(), DirectoryProblem> {
+    match &message.op {
+        ProtocolOp::ExtendedResponse(notice)
+            if message.message_id == 0 && notice.is_notice_of_disconnection() =>
+        {
+            let (code, diagnostic) = (notice.result.code, quote(&notice.result.diagnostic));
+            Err(DirectoryProblem::Disconnected { stage, code, diagnostic })
+        }
+        ProtocolOp::ExtendedResponse(_) if message.message_id == 0 => Ok(()),
+        _ => Err(out_of_place(message, stage)),
+    }
+}
+
+/// Error for a message that is no answer to the request.
+pub(super) fn out_of_place(message: &LdapMessage<'_>, stage: DirectoryStage) -> DirectoryProblem {
+    DirectoryProblem::Protocol {
+        stage,
+        reason: format!(
+            "{} with message ID {} answers no request of ours",
+            message.op.name(),
+            message.message_id
+        ),
     }
 }

@@ -303,103 +303,174 @@ impl fmt::Display for DirectoryStage {
 
 impl fmt::Display for DirectoryProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_failure(f)?;
+        f.write_str(self.advice())
+    }
+}
+
+impl DirectoryProblem {
+    /// What failed and why.
+    fn fmt_failure(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            DirectoryProblem::Tls(reason) => reason.fmt(f),
-            DirectoryProblem::BadHostName { host } => {
-                write!(f, "{host:?} is neither a DNS name nor an IP address, so no certificate can name it; check ldap_uri")
-            }
-            DirectoryProblem::HostNotFound { host, reason } => {
-                write!(f, "host {host} not found: {reason}; check the host in ldap_uri and this machine's name resolution")
-            }
-            DirectoryProblem::ResolverSilent { host, timeout } => write!(
+            Self::Tls(reason) => write!(f, "{reason}"),
+            Self::BadHostName { host } => write!(
                 f,
-                "looking up host {host} got no answer within {}; check this machine's name resolution (/etc/resolv.conf)",
-                seconds(*timeout)
+                "{host:?} is neither a DNS name nor an IP address, so no certificate can name it"
             ),
-            DirectoryProblem::NotConnected { attempts, timeout } => fmt_attempts(f, attempts, *timeout),
-            DirectoryProblem::NoUnixSocket { path, reason } => fmt_unix(f, path, reason),
-            DirectoryProblem::TimedOut { stage, timeout, trickling: true } => write!(
-                f,
-                "{stage} timed out: a message was still incomplete after ten times {} (ldap_timeout); the connection is too slow, \
-                 or a device on the path holds data back: check the MTU",
-                seconds(*timeout)
-            ),
-            DirectoryProblem::TimedOut { stage, timeout, .. } => {
-                write!(f, "{stage} timed out: the server was silent for {} (ldap_timeout)", seconds(*timeout))?;
-                f.write_str(silence_advice(*stage))
+            Self::HostNotFound { host, reason } => write!(f, "host {host} not found: {reason}"),
+            Self::ResolverSilent { host, timeout } => {
+                write!(f, "looking up host {host} got no answer within {}", seconds(*timeout))
             }
-            DirectoryProblem::Closed { stage, announced } => {
-                let how = if *announced { "closed the connection" } else { "cut the connection off" };
-                write!(f, "the server {how} during {stage}")?;
-                f.write_str(end_advice(*stage))
+            Self::NotConnected { attempts, timeout } => fmt_attempts(f, attempts, *timeout),
+            Self::NoUnixSocket { path, reason } => fmt_unix(f, path, reason),
+            Self::TimedOut { stage, timeout, trickling } => {
+                fmt_timed_out(f, *stage, *timeout, *trickling)
             }
-            DirectoryProblem::Lost { stage, reason } => {
-                write!(f, "the connection broke during {stage}: {reason}")?;
-                f.write_str(end_advice(*stage))
+            Self::Closed { stage, announced: true } => {
+                write!(f, "the server closed the connection during {stage}")
             }
-            DirectoryProblem::TlsFailed { stage: DirectoryStage::Handshake, reason } => f.write_str(reason),
-            DirectoryProblem::TlsFailed { stage, reason } => write!(f, "during {stage}: {reason}"),
-            DirectoryProblem::StartTlsRefused { code, diagnostic } => {
-                write!(f, "the server does not agree to StartTLS: {}", said(*code, diagnostic))?;
-                f.write_str("; nothing was sent in clear; set up TLS on the server, or use ldaps://")
+            Self::Closed { stage, announced: false } => {
+                write!(f, "the server cut the connection off during {stage}")
             }
-            DirectoryProblem::StartTlsInjection => f.write_str(
-                "unencrypted data came after the answer to StartTLS: somebody on the path may be trying to slip in answers; \
-                 use ldaps:// and examine the network",
-            ),
-            DirectoryProblem::Disconnected { stage, code, diagnostic } => {
-                write!(f, "the server ended the connection during {stage}, giving as its reason: {}", said(*code, diagnostic))?;
-                f.write_str(notice_advice(*stage))
+            Self::Lost { stage, reason } => {
+                write!(f, "the connection broke during {stage}: {reason}")
             }
-            DirectoryProblem::MessageTooLarge { size, limit } => write!(
-                f,
-                "a message of {size} bytes exceeds the limit of {limit} bytes, and is no entry: raise max_ber_size to more than {size}"
-            ),
-            DirectoryProblem::Malformed { stage, reason } => {
-                write!(f, "during {stage} the server sent what is not LDAP: {reason}; is this an LDAP server?")
+            Self::TlsFailed { stage: DirectoryStage::Handshake, reason } => f.write_str(reason),
+            Self::TlsFailed { stage, reason } => write!(f, "during {stage}: {reason}"),
+            Self::StartTlsRefused { code, diagnostic } => {
+                write!(f, "the server does not agree to StartTLS: {}", said(*code, diagnostic))
             }
-            DirectoryProblem::Protocol { stage, reason } => write!(f, "during {stage} the server broke the protocol: {reason}"),
-            DirectoryProblem::BindRefused { dn, code, diagnostic } => {
+            Self::StartTlsInjection => f.write_str(START_TLS_INJECTION),
+            Self::Disconnected { stage, code, diagnostic } => {
+                let said = said(*code, diagnostic);
+                write!(
+                    f,
+                    "the server ended the connection during {stage}, giving as its reason: {said}"
+                )
+            }
+            Self::MessageTooLarge { size, limit } => fmt_too_large(f, *size, *limit),
+            Self::Malformed { stage, reason } => {
+                write!(f, "during {stage} the server sent what is not LDAP: {reason}")
+            }
+            Self::Protocol { stage, reason } => {
+                write!(f, "during {stage} the server broke the protocol: {reason}")
+            }
+            Self::BindRefused { dn, code, diagnostic } => {
                 let who = dn.as_deref().unwrap_or("SASL EXTERNAL");
-                write!(f, "the bind as {who} was refused: {}", said(*code, diagnostic))?;
-                f.write_str(if dn.is_some() { bind_advice(*code) } else { external_advice(*code) })
+                write!(f, "the bind as {who} was refused: {}", said(*code, diagnostic))
             }
-            DirectoryProblem::CertificateRejected { certificate } => write!(
-                f,
-                "the server ended the connection during the bind: it may not accept the client certificate in {}, \
-                 because it is expired, or issued by a CA that the server does not trust; see the server's log",
-                certificate.display()
-            ),
-            DirectoryProblem::SearchFailed { stage, base, code, diagnostic } => {
-                write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))?;
-                f.write_str(search_advice(*code, *stage))
+            Self::CertificateRejected { certificate } => fmt_certificate(f, certificate),
+            Self::SearchFailed { stage, base, code, diagnostic } => {
+                write!(f, "{stage} below {base:?} failed: {}", said(*code, diagnostic))
             }
-            DirectoryProblem::TooManyEntries { stage, base, most: 1 } => {
-                write!(f, "{stage} of the single entry {base:?} was answered with several entries, so the server breaks the protocol; check ldap_uri")
-            }
-            DirectoryProblem::TooManyEntries { stage, base, most } => write!(
-                f,
-                "{stage} below {base:?} was answered with more than {most} entries, the limit of this tool. \
-                 Check that ldap_uri names the right server, or narrow ldap_sync_base_dn"
-            ),
-            DirectoryProblem::Behind { base, full } => {
-                let refresh = if *full { "full refresh" } else { "refresh" };
-                write!(f, "the {refresh} below {base:?} showed an older state than an earlier run has read")?;
-                f.write_str(if *full { BEHIND_IN_FULL } else { search_advice(ResultCode::UNWILLING_TO_PERFORM, DirectoryStage::Refresh) })
-            }
-            DirectoryProblem::NoContentSync => f.write_str(
-                "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \
-                 OpenLDAP: load the module syncprov and add the overlay to the database; \
-                 389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\" and restart it; \
-                 if that is done, let the sync account read the root DSE",
-            ),
-            DirectoryProblem::UuidHidden { dn, attribute } => write!(
-                f,
-                "the entry {dn:?} cannot be found by its {attribute}: give the sync account the rights to search and to read \
-                 {attribute} on every entry below the base"
-            ),
+            Self::TooManyEntries { stage, base, most } => fmt_too_many(f, *stage, base, *most),
+            Self::Behind { base, full } => fmt_behind(f, base, *full),
+            Self::NoContentSync => f.write_str(NO_CONTENT_SYNC),
+            Self::UuidHidden { dn, attribute } => fmt_uuid_hidden(f, dn, attribute),
         }
     }
+
+    /// What to do, where the text of the failure does not say it.
+    fn advice(&self) -> &'static str {
+        match self {
+            Self::BadHostName { .. } => "; check ldap_uri",
+            Self::HostNotFound { .. } => {
+                "; check the host in ldap_uri and this machine's name resolution"
+            }
+            Self::ResolverSilent { .. } => {
+                "; check this machine's name resolution (/etc/resolv.conf)"
+            }
+            Self::TimedOut { stage, trickling: false, .. } => silence_advice(*stage),
+            Self::Closed { stage, .. } | Self::Lost { stage, .. } => end_advice(*stage),
+            Self::StartTlsRefused { .. } => {
+                "; nothing was sent in clear; set up TLS on the server, or use ldaps://"
+            }
+            Self::Disconnected { stage, .. } => notice_advice(*stage),
+            Self::Malformed { .. } => "; is this an LDAP server?",
+            Self::BindRefused { dn: Some(_), code, .. } => bind_advice(*code),
+            Self::BindRefused { dn: None, code, .. } => external_advice(*code),
+            Self::SearchFailed { stage, code, .. } => search_advice(*code, *stage),
+            Self::Behind { full: true, .. } => BEHIND_IN_FULL,
+            Self::Behind { full: false, .. } => {
+                search_advice(ResultCode::UNWILLING_TO_PERFORM, DirectoryStage::Refresh)
+            }
+            _ => "",
+        }
+    }
+}
+
+const START_TLS_INJECTION: &str = "unencrypted data came after the answer to StartTLS: somebody on the path may be trying to slip in answers; \
+     use ldaps:// and examine the network";
+
+const NO_CONTENT_SYNC: &str = "the server does not offer content synchronisation (RFC 4533, control 1.3.6.1.4.1.4203.1.9.1.1); \
+     OpenLDAP: load the module syncprov and add the overlay to the database; \
+     389 Directory Server: enable the plugins \"Retro Changelog\" and \"Content Synchronization\" and restart it; \
+     if that is done, let the sync account read the root DSE";
+
+fn fmt_timed_out(
+    f: &mut fmt::Formatter<'_>,
+    stage: DirectoryStage,
+    timeout: Duration,
+    trickling: bool,
+) -> fmt::Result {
+    let timeout = seconds(timeout);
+    if !trickling {
+        return write!(f, "{stage} timed out: the server was silent for {timeout} (ldap_timeout)");
+    }
+    write!(
+        f,
+        "{stage} timed out: a message was still incomplete after ten times {timeout} (ldap_timeout); the connection is too slow, \
+         or a device on the path holds data back: check the MTU"
+    )
+}
+
+fn fmt_too_large(f: &mut fmt::Formatter<'_>, size: usize, limit: usize) -> fmt::Result {
+    write!(
+        f,
+        "a message of {size} bytes exceeds the limit of {limit} bytes, and is no entry: \
+         raise max_ber_size to more than {size}"
+    )
+}
+
+fn fmt_certificate(f: &mut fmt::Formatter<'_>, certificate: &Path) -> fmt::Result {
+    write!(
+        f,
+        "the server ended the connection during the bind: it may not accept the client certificate in {}, \
+         because it is expired, or issued by a CA that the server does not trust; see the server's log",
+        certificate.display()
+    )
+}
+
+fn fmt_behind(f: &mut fmt::Formatter<'_>, base: &str, full: bool) -> fmt::Result {
+    let refresh = if full { "full refresh" } else { "refresh" };
+    write!(f, "the {refresh} below {base:?} showed an older state than an earlier run has read")
+}
+
+fn fmt_uuid_hidden(f: &mut fmt::Formatter<'_>, dn: &str, attribute: &str) -> fmt::Result {
+    write!(
+        f,
+        "the entry {dn:?} cannot be found by its {attribute}: give the sync account the rights to search and to read \
+         {attribute} on every entry below the base"
+    )
+}
+
+fn fmt_too_many(
+    f: &mut fmt::Formatter<'_>,
+    stage: DirectoryStage,
+    base: &str,
+    most: usize,
+) -> fmt::Result {
+    if most == 1 {
+        return write!(
+            f,
+            "{stage} of the single entry {base:?} was answered with several entries, so the server breaks the protocol; check ldap_uri"
+        );
+    }
+    write!(
+        f,
+        "{stage} below {base:?} was answered with more than {most} entries, the limit of this tool. \
+         Check that ldap_uri names the right server, or narrow ldap_sync_base_dn"
+    )
 }
 
 fn fmt_attempts(

@@ -7,6 +7,7 @@
 //! Rule: this module knows nothing of Kanidm and maps no attributes.
 
 mod advice;
+mod bind;
 pub mod client;
 pub mod computed;
 mod connection;
@@ -16,4 +17,5 @@ mod frame_buffer;
 mod left_out;
 pub mod refresh;
 pub mod root_dse;
+mod search;
 mod tls_session;

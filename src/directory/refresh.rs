@@ -68,7 +68,8 @@ fn plain(
     };
     let id =
         directory.connection.request(DirectoryStage::Refresh, |id| request::search(id, &search))?;
-    let mut session = SyncSession::new(directory.provider(), cookie, id, &directory.limits);
+    let mut session =
+        SyncSession::new(directory.provider(), cookie, id, &directory.connection.limits);
     let mut outcome = loop {
         let message = directory.connection.message(DirectoryStage::Refresh)?;
         match session.handle(&message) {
