@@ -15,6 +15,7 @@ pub mod sync;
 
 mod document;
 mod files;
+mod reader;
 mod suggest;
 mod sync_file;
 mod uri;
