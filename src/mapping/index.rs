@@ -95,6 +95,29 @@ pub(crate) struct NewEntry<'a> {
     pub(crate) user_name: Option<&'a str>,
 }
 
+impl<'a> NewEntry<'a> {
+    /// An entry without a name, a number or a record.
+    pub(crate) fn nameless(
+        sync_uuid: Uuid,
+        kind: EntryKind,
+        state: State,
+        dn: &'a str,
+        dn_form: &'a str,
+    ) -> Self {
+        NewEntry {
+            sync_uuid,
+            kind,
+            state,
+            gidnumber: None,
+            record: None,
+            dn,
+            dn_form,
+            name: "",
+            user_name: None,
+        }
+    }
+}
+
 /// The entries of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Index {

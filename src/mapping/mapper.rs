@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::group::{self, Draft};
 use super::index::{EntryKind, Index, IndexEntry, NewEntry, State};
 use super::lock;
-use super::membership::{Resolver, Target};
+use super::membership::Resolver;
 use super::person::{self, Buffers, Claims};
 use super::values::Names;
 use super::{
-    Changed, Content, Contested, DN, Dropped, EntryProblem, Findings, Held, MAP_UUID, MAX_ASKED,
-    MAX_MEMBERS, Questions, SkipReason, Skipped,
+    Content, Contested, DN, Dropped, EntryProblem, Findings, Held, MAP_UUID, MAX_MEMBERS,
+    SkipReason, Skipped,
 };
-use crate::config::sync::{EntryConfig, GroupSchema, MappingConfig};
+use crate::config::sync::{EntryConfig, MappingConfig};
 use crate::content::Claimed;
 use crate::content::account::{STILL_OPEN, rfc3339};
 use crate::content::changeset::{self, PushError};
@@ -180,115 +180,6 @@ impl<'c> Mapper<'c> {
         true
     }
 
-    /// Takes an entry that is in scope but not part of this run: an answer to
-    /// [`questions`](Self::questions). The run does not send it. Groups may have it as a member or
-    /// be private to it.
-    pub fn known(&mut self, sync_uuid: Uuid, entry: &SearchResultEntry<'_>) {
-        if has_long_name(entry) {
-            return;
-        }
-        let values = self.pick(entry);
-        let kind = self.kind(&values);
-        let table = self.table(sync_uuid);
-        if self.index.find_uuid(&sync_uuid).is_some()
-            || kind == EntryKind::Other
-            || table.is_some_and(|table| table.exclude)
-        {
-            return;
-        }
-        self.index.comparison_form(entry.dn(), &mut self.form);
-        let Buffers { user_name, name, .. } = &mut self.buffers;
-        user_name.clear();
-        let mut gidnumber = None;
-        if kind == EntryKind::Person {
-            let own = person::identity(&self.cfg.person, entry.dn(), &values, user_name);
-            gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
-        }
-        let mapped = table.and_then(|table| table.map_name.as_deref());
-        person::lower_case(mapped.unwrap_or(user_name), name);
-        let position = self.index.add(
-            &self.content.changes,
-            &NewEntry {
-                sync_uuid,
-                kind,
-                state: State::Known,
-                gidnumber,
-                record: None,
-                dn: entry.dn(),
-                dn_form: &self.form,
-                name,
-                user_name: mapped.map(|_| user_name.as_str()),
-            },
-        );
-        if kind == EntryKind::Person {
-            person::user_names(&values).for_each(|name| self.index.add_user_name(position, name));
-        }
-    }
-
-    /// The look-ups needed before [`finish`](Self::finish); none in a full run.
-    pub fn questions(&self) -> Questions {
-        let mut questions = Questions::default();
-        let mut form = String::new();
-        let mut asked = HashSet::new();
-        let asked_for = match self.cfg.group.schema {
-            GroupSchema::Rfc2307 => &mut questions.member_uids,
-            GroupSchema::Rfc2307Bis => &mut questions.member_dns,
-        };
-        let resolver = self.resolver();
-        let mut bytes = 0_usize;
-        for value in self.drafts.iter().flat_map(|draft| draft.members.iter()) {
-            if let Target::Unknown(text) = resolver.resolve(value, &mut form)
-                && asked.insert(form.clone())
-            {
-                bytes = bytes.saturating_add(text.len());
-                if bytes > MAX_ASKED {
-                    questions.everybody = true;
-                    break;
-                }
-                asked_for.push(if self.cfg.group.schema == GroupSchema::Rfc2307 {
-                    form.clone()
-                } else {
-                    text.to_string()
-                });
-            }
-        }
-        for draft in self.drafts.iter().filter(|draft| self.may_be_private(draft)) {
-            questions
-                .private_group_names
-                .push(self.index.name(&self.content.changes, draft.entry).to_string());
-        }
-        questions.private_group_names.retain(|name| rules::name(name).is_ok());
-        questions
-    }
-
-    /// The persons to send and the received groups, with everything by which groups may name them.
-    /// With `held_too` also the held entries.
-    pub fn changed(&self, held_too: bool) -> impl Iterator<Item = Changed> {
-        let changes = &self.content.changes;
-        let counts = move |state| {
-            matches!(state, State::Sent | State::Draft) || (held_too && state == State::Held)
-        };
-        self.index.iter().filter(move |(_, entry)| counts(entry.state)).map(|(position, entry)| {
-            let person = entry.kind == EntryKind::Person;
-            let dn = self.index.dn(changes, position).into_owned();
-            let of_group = || names::mark(changeset::Kind::Group, &dn, std::iter::empty());
-            Changed {
-                uuid: self.cfg.kanidm_uuid(entry.sync_uuid),
-                names: match entry.state {
-                    State::Sent => self.index.record_of(changes, entry).map(|record| record.names),
-                    State::Draft => Some(of_group()),
-                    _ => None,
-                },
-                dn,
-                user_names: if person {
-                    self.index.user_names(changes, position)
-                } else {
-                    Vec::new()
-                },
-            }
-        })
-    }
-
     /// Resolves the groups and returns the whole content.
     pub fn finish(mut self) -> Content {
         self.answered = true;
@@ -333,21 +224,8 @@ impl<'c> Mapper<'c> {
     }
 
     fn skip(&mut self, sync_uuid: Uuid, kind: EntryKind, dn: &str, reason: SkipReason) {
-        let (state, dn_form) = (State::Skipped, self.form.as_str());
-        self.index.add(
-            &self.content.changes,
-            &NewEntry {
-                sync_uuid,
-                kind,
-                state,
-                gidnumber: None,
-                record: None,
-                dn,
-                dn_form,
-                name: "",
-                user_name: None,
-            },
-        );
+        let new = NewEntry::nameless(sync_uuid, kind, State::Skipped, dn, &self.form);
+        self.index.add(&self.content.changes, &new);
         self.content.skipped.push(Skipped {
             uuid: self.cfg.kanidm_uuid(sync_uuid),
             sync_uuid,
@@ -358,27 +236,15 @@ impl<'c> Mapper<'c> {
 
     /// Holds an entry of unknown kind.
     fn hold(&mut self, sync_uuid: Uuid, dn: &str, attribute: &str, rule: String) {
-        let (dn_form, dn) = (self.form.as_str(), dn.to_owned());
-        let (kind, state, shown) = (changeset::Kind::Person, State::Held, Mask::ALL);
-        let new = NewEntry {
-            sync_uuid,
-            kind: EntryKind::Other,
-            state,
-            gidnumber: None,
-            record: None,
-            dn: &dn,
-            dn_form,
-            name: "",
-            user_name: None,
-        };
+        let new = NewEntry::nameless(sync_uuid, EntryKind::Other, State::Held, dn, &self.form);
         self.index.add(&self.content.changes, &new);
         let problems = vec![EntryProblem { attribute: attribute.to_owned(), rule }];
         self.content.held.push(Held {
             uuid: self.cfg.kanidm_uuid(sync_uuid),
             sync_uuid,
-            kind,
-            shown,
-            dn,
+            kind: changeset::Kind::Person,
+            shown: Mask::ALL,
+            dn: dn.to_owned(),
             problems,
             ended: None,
         });
@@ -543,7 +409,7 @@ impl<'c> Mapper<'c> {
 }
 
 /// True if the DN is longer than a server accepts. The run keeps no copy of such a DN.
-fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
+pub(super) fn has_long_name(entry: &SearchResultEntry<'_>) -> bool {
     entry.dn().len() > rules::MEMBER_DN_LENGTH
         || entry.oversized().is_some_and(|oversized| oversized.without_name)
 }

@@ -16,6 +16,7 @@ mod owners;
 mod person;
 mod positions;
 pub(crate) mod prepared;
+mod questions;
 pub mod shown;
 mod values;
 
@@ -29,6 +30,7 @@ use crate::content::shown::Mask;
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
 pub(crate) use person::MISSING;
+pub use questions::{Changed, Questions};
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
 use crate::content::changeset::{ChangeSet, Kind};
@@ -260,40 +262,6 @@ pub struct OutOfScope {
     pub member: String,
 }
 
-/// The look-ups that an incremental run needs to resolve the members of its groups.
-/// [`Mapper::known`] takes the answers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Questions {
-    /// DNs of members that are not in the run.
-    pub member_dns: Vec<String>,
-    /// User names of members that are not in the run, in lower case.
-    pub member_uids: Vec<String>,
-    /// Names of groups that may be private to a user of this name.
-    pub private_group_names: Vec<String>,
-    /// True if there are too many members to look them up one by one.
-    pub everybody: bool,
-}
-
-impl Questions {
-    /// True if there is nothing to look up.
-    pub fn is_empty(&self) -> bool {
-        *self == Questions::default()
-    }
-}
-
-/// A received entry, with everything by which a group may name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
-    /// The UUID in Kanidm.
-    pub uuid: Uuid,
-    /// The mark of its names ([`crate::content::names`]). `None` for a held entry.
-    pub names: Option<u16>,
-    /// The DN as the server spells it.
-    pub dn: String,
-    /// All user names of a person in the directory, in lower case.
-    pub user_names: Vec<String>,
-}
-
 /// Maximum problems reported for the values of one entry. The author of the entry decides how many
 /// there are, and could otherwise fill memory and the report.
 pub const MAX_PROBLEMS: usize = 100;
@@ -301,10 +269,6 @@ pub const MAX_PROBLEMS: usize = 100;
 /// Maximum values of an attribute. Each value is compared with those of other entries, and the
 /// author decides how many there are. Nobody has a thousand mail addresses.
 pub const MAX_VALUES: usize = 1000;
-
-/// Maximum bytes of members that are looked up one by one. The author of a group decides how many
-/// it names.
-const MAX_ASKED: usize = 16 << 20;
 
 /// Limit for the members of all groups that wait for [`Mapper::finish`]: bytes, as a multiple of
 /// `max_ber_size`.
