@@ -346,20 +346,7 @@ impl fmt::Display for GuardReason {
                 }
                 f.write_str(". Check ldap_filter and the rights of the sync account")
             }
-            GuardReason::Attribute { loss, allowed } => {
-                let allowed = thousands(*allowed);
-                let (lost, had, entries) = (
-                    thousands(loss.lost.lost),
-                    thousands(loss.lost.had),
-                    words(Some(loss.kind), loss.lost.had),
-                );
-                write!(
-                    f,
-                    "{lost} of {had} {entries} with {0} would lose it, allowed are {allowed}. \
-                     Check who may read {0} in the directory, and {1}",
-                    loss.attribute, loss.key
-                )
-            }
+            GuardReason::Attribute { loss, allowed } => fmt_loss(f, loss, *allowed),
             GuardReason::HiddenLock { attribute, persons } => write!(
                 f,
                 "{attribute} locked {} {}, and the sync account cannot read it any more. \
@@ -377,6 +364,17 @@ impl fmt::Display for GuardReason {
             ),
         }
     }
+}
+
+fn fmt_loss(f: &mut fmt::Formatter<'_>, loss: &AttributeLoss, allowed: u64) -> fmt::Result {
+    let (lost, had) = (thousands(loss.lost.lost), thousands(loss.lost.had));
+    let (entries, allowed) = (words(Some(loss.kind), loss.lost.had), thousands(allowed));
+    write!(
+        f,
+        "{lost} of {had} {entries} with {0} would lose it, allowed are {allowed}. \
+         Check who may read {0} in the directory, and {1}",
+        loss.attribute, loss.key
+    )
 }
 
 fn words(kind: Option<Kind>, n: u64) -> &'static str {

@@ -34,62 +34,20 @@ pub(super) fn report(
     times: Times,
 ) -> Report {
     let content = &reading.content;
-    let records = content.changes.records();
-    let written = |kind| match job.dry_run {
-        true => records.iter().filter(|r| r.kind == kind).count() as u64,
-        false => uploaded
-            .written
-            .iter()
-            .filter(|at| records.get(**at).is_some_and(|r| r.kind == kind))
-            .count() as u64,
-    };
-    let mut held = held_by_us(content);
-    if uploaded.posts > 0 {
-        held.iter_mut()
-            .zip(&content.held)
-            .for_each(|(entry, by_us)| entry.problems.extend(note_of_lock(by_us, uploaded)));
-    }
-    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
-        uuid: job.config.mapping.kanidm_uuid(*uuid),
-        dn: String::new(),
-        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
-    }));
-    held.extend(uploaded.held.iter().filter(|held| !held.is_partial).map(held_by_kanidm));
-    let partial =
-        uploaded.held.iter().filter(|held| held.is_partial).map(|held| DroppedAttribute {
-            uuid: held.uuid,
-            dn: held.dn.clone(),
-            problem: ReportProblem {
-                attribute: Some(job.config.mapping.person.mail.clone()),
-                rule: held.reason.clone(),
-            },
-        });
+    let (persons, groups) = written(job, content, uploaded);
+    let skipped = content.skipped.iter();
     Report {
         dry_run: job.dry_run,
         mode: reading.mode.clone(),
         read: reading.read,
-        persons: written(Kind::Person),
-        groups: written(Kind::Group),
+        persons,
+        groups,
         deleted,
-        held,
-        skipped: content
-            .skipped
-            .iter()
+        held: held(job, reading, uploaded),
+        skipped: skipped
             .map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() })
             .collect(),
-        dropped: content
-            .dropped
-            .iter()
-            .map(|d| DroppedAttribute {
-                uuid: d.uuid,
-                dn: d.dn.clone(),
-                problem: ReportProblem {
-                    attribute: Some(d.attribute.clone()),
-                    rule: d.rule.clone(),
-                },
-            })
-            .chain(partial)
-            .collect(),
+        dropped: dropped(job, content, uploaded),
         known: match &start.known {
             Some(known) if !reading.is_full() => {
                 known.persons.count().saturating_add(known.groups.count())
@@ -103,6 +61,54 @@ pub(super) fn report(
         ldap: times.ldap,
         kanidm: times.kanidm,
     }
+}
+
+/// Persons and groups that were written, or that a dry run would send.
+fn written(job: &Job<'_>, content: &Content, uploaded: &UploadReport) -> (u64, u64) {
+    let records = content.changes.records();
+    let count = |kind| match job.dry_run {
+        true => records.iter().filter(|r| r.kind == kind).count() as u64,
+        false => uploaded
+            .written
+            .iter()
+            .filter(|at| records.get(**at).is_some_and(|r| r.kind == kind))
+            .count() as u64,
+    };
+    (count(Kind::Person), count(Kind::Group))
+}
+
+/// Entries held by our own validation, held and not found again, and refused by Kanidm.
+fn held(job: &Job<'_>, reading: &Reading, uploaded: &UploadReport) -> Vec<HeldEntry> {
+    let mut held = held_by_us(&reading.content);
+    if uploaded.posts > 0 {
+        held.iter_mut()
+            .zip(&reading.content.held)
+            .for_each(|(entry, by_us)| entry.problems.extend(note_of_lock(by_us, uploaded)));
+    }
+    held.extend(reading.not_found.iter().map(|uuid| HeldEntry {
+        uuid: job.config.mapping.kanidm_uuid(*uuid),
+        dn: String::new(),
+        problems: vec![ReportProblem { attribute: None, rule: NOT_FOUND.to_owned() }],
+    }));
+    held.extend(uploaded.held.iter().filter(|held| !held.is_partial).map(held_by_kanidm));
+    held
+}
+
+/// Attributes that the policy left out, and mail addresses that Kanidm refused.
+fn dropped(job: &Job<'_>, content: &Content, uploaded: &UploadReport) -> Vec<DroppedAttribute> {
+    let dropped = |uuid, dn: &str, attribute: &str, rule: &str| DroppedAttribute {
+        uuid,
+        dn: dn.to_owned(),
+        problem: ReportProblem { attribute: Some(attribute.to_owned()), rule: rule.to_owned() },
+    };
+    let mail = &job.config.mapping.person.mail;
+    let partial = uploaded.held.iter().filter(|held| held.is_partial);
+    content
+        .dropped
+        .iter()
+        .map(|d| dropped(d.uuid, &d.dn, &d.attribute, &d.rule))
+        .chain(partial.map(|held| dropped(held.uuid, &held.dn, mail, &held.reason)))
+        .collect()
 }
 
 /// The entries that fail our own validation.
