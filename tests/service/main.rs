@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod contract;
 mod hangs;
 mod load;
 mod output;
