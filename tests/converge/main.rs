@@ -5,7 +5,7 @@
 //!
 //! The program itself runs, from the first LDAP request to the last POST:
 //! [`run::run`](kanidm_ldap_sync::sync::run::run), in-process, against a directory in memory that
-//! answers as slapd or 389 do ([`server`]), and a model of Kanidm or the real engine ([`kanidm`]).
+//! answers as slapd or 389 do ([`server`]), and a model of Kanidm or the real engine ([`support::inside`]).
 //! What Kanidm should hold is worked out a second time, without the mapper ([`oracle`]).
 //!
 //! `CONVERGE_SEEDS=first..end` and `CONVERGE_ENGINE_SEEDS=first..end` draw other courses than the
@@ -18,7 +18,7 @@ mod support;
 mod course;
 mod directory;
 mod draw;
-mod kanidm;
+mod engines;
 mod oracle;
 mod play;
 mod server;
@@ -27,7 +27,8 @@ mod shrink;
 use std::ops::Range;
 
 use course::Course;
-use kanidm::{Engine, Engines};
+use engines::Engines;
+use support::inside::Engine;
 
 /// What failed before, one course a line.
 const REGRESSIONS: &str = include_str!("regressions.jsonl");

@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use crate::course::{Change, Course, Event, Label, Run};
 use crate::directory::{BASE, Directory, HIDEABLE};
-use crate::kanidm::Kanidm;
 use crate::oracle::{FILTERS, POLICIES, Wanted, compare, let_in};
 use crate::server::Server;
 use crate::support::expect::{Expected, held_by_kanidm};
+use crate::support::inside::Inside;
 use crate::support::model::Model;
 use crate::support::temp::TempDir;
 use crate::support::trouble::{TestClock, Troubled};
@@ -34,7 +34,7 @@ pub fn on_model(course: &Course) -> Result<usize, String> {
 
 /// Plays a course against an empty sync account. `number` tells its values from those of other
 /// courses.
-pub fn on(course: &Course, kanidm: impl Kanidm, number: u64) -> Result<usize, String> {
+pub fn on(course: &Course, kanidm: impl Inside, number: u64) -> Result<usize, String> {
     let dir = TempDir::new("converge");
     let server = Server::start(
         Directory::new(course.server, course.refint, number),
@@ -78,7 +78,7 @@ struct Play<K> {
     interrupted: bool,
 }
 
-impl<K: Kanidm> Play<K> {
+impl<K: Inside> Play<K> {
     fn all(&mut self, course: &Course) -> Result<(), String> {
         for (n, event) in course.events.iter().enumerate() {
             match event {

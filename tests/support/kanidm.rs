@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use kanidm_ldap_sync::config::client::ClientConfig;
+use kanidm_ldap_sync::config::secret::Secret;
+use kanidm_ldap_sync::kanidm::client::KanidmClient;
+use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -229,6 +233,26 @@ impl KanidmServer {
         let identity = options.identity.clone().unwrap_or_else(|| pki.localhost());
         let process = Process::start(&options, &identity, 0);
         KanidmServer { process, options, identity, pki }
+    }
+
+    /// Our own HTTP client, with the token of a sync account.
+    pub fn client(&self, token: &str) -> KanidmClient {
+        let tls = client_config(&TlsOptions {
+            roots: Roots::Bundle(self.ca()),
+            verify_ca: true,
+            verify_hostnames: true,
+            client_cert: None,
+        })
+        .expect("our CA");
+        let timeout = Duration::from_secs(60);
+        let config = ClientConfig {
+            uri: self.url(),
+            verify_ca: true,
+            verify_hostnames: true,
+            ca_path: None,
+            connect_timeout: timeout,
+        };
+        KanidmClient::new(&config, Secret::new(token.to_owned()), timeout, tls)
     }
 
     /// What a client config names as `uri`.

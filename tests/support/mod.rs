@@ -13,6 +13,7 @@ pub mod ds389;
 pub mod ds389_instance;
 pub mod dse;
 pub mod expect;
+pub mod inside;
 pub mod kanidm;
 pub mod ldap;
 pub mod model;

@@ -300,26 +300,7 @@ impl Between {
 
     /// Our own HTTP client, with the sync account's token.
     pub fn kanidm_client(&self) -> KanidmClient {
-        use kanidm_ldap_sync::config::client::ClientConfig;
-        use kanidm_ldap_sync::config::secret::Secret;
-        use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
-        let timeout = std::time::Duration::from_secs(60);
-        let roots = Roots::Bundle(self.kanidm.ca());
-        let tls = client_config(&TlsOptions {
-            roots,
-            verify_ca: true,
-            verify_hostnames: true,
-            client_cert: None,
-        })
-        .expect("our CA");
-        let config = ClientConfig {
-            uri: self.kanidm.url(),
-            verify_ca: true,
-            verify_hostnames: true,
-            ca_path: Some(self.kanidm.ca().to_owned()),
-            connect_timeout: timeout,
-        };
-        KanidmClient::new(&config, Secret::new(self.account.token.clone()), timeout, tls)
+        self.kanidm.client(&self.account.token)
     }
 }
 

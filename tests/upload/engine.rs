@@ -1,102 +1,16 @@
 //! The same against the real Kanidm engine, over HTTPS.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use kanidm_ldap_sync::config::client::ClientConfig;
-use kanidm_ldap_sync::config::secret::Secret;
 use kanidm_ldap_sync::content::changeset::ChangeSet;
-use kanidm_ldap_sync::kanidm::client::KanidmClient;
-use kanidm_ldap_sync::kanidm::error::KanidmError;
-use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
-use kanidm_ldap_sync::kanidm::state::SyncState;
-use kanidm_ldap_sync::kanidm::transport::SyncServer;
-use kanidm_ldap_sync::net::tls::{Roots, TlsOptions, client_config};
+use kanidm_ldap_sync::kanidm::request::Retention;
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, add_group, add_person, id, limits, person};
 use crate::sequences::{seeds, sequence};
+use crate::support::inside::{Engine, Inside as _};
 use crate::support::kanidm::{KanidmOptions, KanidmServer};
-use crate::world::{Seen, World};
-
-/// A client of one sync account.
-struct Engine<'k> {
-    kanidm: &'k KanidmServer,
-    account: String,
-    client: KanidmClient,
-}
-
-impl<'k> Engine<'k> {
-    fn new(kanidm: &'k KanidmServer, account: &str) -> Self {
-        let token = kanidm.create_sync_account(account).token;
-        Engine { kanidm, account: account.to_owned(), client: client(kanidm, &token) }
-    }
-}
-
-fn client(kanidm: &KanidmServer, token: &str) -> KanidmClient {
-    let options = TlsOptions {
-        roots: Roots::Bundle(kanidm.ca()),
-        verify_ca: true,
-        verify_hostnames: true,
-        client_cert: None,
-    };
-    let config = ClientConfig {
-        uri: kanidm.url(),
-        verify_ca: true,
-        verify_hostnames: true,
-        ca_path: None,
-        connect_timeout: Duration::from_secs(10),
-    };
-    KanidmClient::new(
-        &config,
-        Secret::new(token.to_owned()),
-        Duration::from_secs(60),
-        client_config(&options).unwrap(),
-    )
-}
-
-impl SyncServer for Engine<'_> {
-    fn state(&mut self) -> Result<SyncState, KanidmError> {
-        self.client.state()
-    }
-
-    fn apply(&mut self, body: &RequestBody<'_>) -> Result<(), KanidmError> {
-        self.client.apply(body)
-    }
-}
-
-impl World for Engine<'_> {
-    fn content(&mut self) -> BTreeMap<Uuid, Seen> {
-        let entries = self.kanidm.entries(&self.account).into_iter();
-        let seen = entries.map(|e| {
-            let mail = e.mail.first().map(|m| m.value.clone());
-            let gid = e.gidnumber.map(u64::from);
-            (
-                e.uuid,
-                Seen {
-                    name: e.name,
-                    external_id: e.external_id,
-                    mail,
-                    gid,
-                    members: e.member.into_iter().collect(),
-                },
-            )
-        });
-        seen.collect()
-    }
-
-    fn recycled(&mut self) -> BTreeSet<Uuid> {
-        self.kanidm.recycled().into_iter().map(|r| r.uuid).collect()
-    }
-
-    fn forget_state(&mut self) {
-        self.kanidm.force_refresh(&self.account);
-    }
-
-    fn yield_mail(&mut self, yes: bool) {
-        self.kanidm.yield_attributes(&self.account, if yes { &["mail"] } else { &[] });
-    }
-}
+use crate::world::World;
 
 fn fill(engine: &mut Engine<'_>, persons: &[Account]) {
     let mut set = ChangeSet::default();

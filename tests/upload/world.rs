@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use uuid::Uuid;
 
-use crate::support::model::Model;
+use crate::support::inside::Inside;
+use crate::support::kanidm::KanidmEntry;
 
 /// What matters of an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,43 +17,18 @@ pub struct Seen {
     pub members: BTreeSet<Uuid>,
 }
 
-/// A Kanidm that can be looked into.
-pub trait World: SyncServer {
-    /// The entries of the sync account.
-    fn content(&mut self) -> BTreeMap<Uuid, Seen>;
-    /// Everything in the recycle bin.
-    fn recycled(&mut self) -> BTreeSet<Uuid>;
-    /// `kanidm system sync force-refresh`.
-    fn forget_state(&mut self);
-    /// `kanidm system sync set-yield-attributes`: mail, or nothing.
-    fn yield_mail(&mut self, yes: bool);
-}
-
-impl World for Model {
+/// A Kanidm with the entries as [`Seen`].
+pub trait World: Inside {
     fn content(&mut self) -> BTreeMap<Uuid, Seen> {
-        let seen = |entry: &crate::support::model::Entry| Seen {
-            name: entry.text("name").map(str::to_owned),
-            external_id: entry.external_id.clone(),
-            mail: entry
-                .attributes
-                .get("mail")
-                .and_then(|m| m[0]["value"].as_str())
-                .map(str::to_owned),
-            gid: entry.attributes.get("gidnumber").and_then(serde_json::Value::as_u64),
-            members: entry.members.clone(),
+        let seen = |entry: KanidmEntry| Seen {
+            name: entry.name,
+            external_id: entry.external_id,
+            mail: entry.mail.into_iter().next().map(|mail| mail.value),
+            gid: entry.gidnumber.map(u64::from),
+            members: entry.member.into_iter().collect(),
         };
-        self.entries.iter().map(|(uuid, entry)| (*uuid, seen(entry))).collect()
-    }
-
-    fn recycled(&mut self) -> BTreeSet<Uuid> {
-        self.recycled.keys().copied().collect()
-    }
-
-    fn forget_state(&mut self) {
-        self.state = None;
-    }
-
-    fn yield_mail(&mut self, yes: bool) {
-        self.yielded = yes.then(|| "mail".to_owned()).into_iter().collect();
+        self.entries().into_iter().map(|entry| (entry.uuid, seen(entry))).collect()
     }
 }
+
+impl<K: Inside> World for K {}
