@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
-use kanidm_ldap_sync::sync::guard::GuardReason;
+use kanidm_ldap_sync::sync::guard::{GuardReason, GuardRefusal};
 use kanidm_ldap_sync::sync::report::HeldEntry;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
 use kanidm_ldap_sync::sync::start::FullRefresh;
@@ -202,10 +202,37 @@ impl<K: Inside> Play<K> {
         accept_deletes: bool,
     ) -> Result<Result<Outcome, RunError>, String> {
         self.runs += 1;
-        let config = self.config(what);
         self.time_before = self.server.directory().time;
         let (before, bin) = (self.content(), self.kanidm.server.recycled());
         let wanted = self.wanted();
+        let result = self.run(what, full, accept_deletes);
+        self.look_for_unseen(&wanted);
+        let deleted: BTreeSet<Uuid> =
+            self.kanidm.server.recycled().difference(&bin).copied().collect();
+        self.check_deleted(what, &wanted, &deleted)?;
+        if let Err(RunError::Refused(refusal)) = &result {
+            if accept_deletes || !deleted.is_empty() {
+                return Err(format!("refused all the same: {refusal}"));
+            }
+            self.check_refusal(what, &before, &wanted, refusal)?;
+        }
+        self.interrupted = match &result {
+            // An interrupted run counts what Kanidm did not take; it is counted as long as it is
+            // held.
+            Ok(outcome) => self.interrupted && !outcome.report.held.is_empty(),
+            Err(RunError::Upload(_)) => true,
+            Err(_) => self.interrupted,
+        };
+        if let Ok(outcome) = &result {
+            self.look_who_may_log_in(&before, outcome)?;
+            self.note_seen(what, outcome.reading.is_full());
+        }
+        Ok(result)
+    }
+
+    /// The run itself, with its trouble and the changes that come meanwhile.
+    fn run(&mut self, what: &Run, full: bool, accept_deletes: bool) -> Result<Outcome, RunError> {
+        let config = self.config(what);
         self.server.directory().meanwhile.clone_from(&what.meanwhile);
         self.kanidm.trouble =
             what.trouble.iter().map(|(at, trouble)| (self.kanidm.count + at, *trouble)).collect();
@@ -219,18 +246,25 @@ impl<K: Inside> Play<K> {
             dry_run: false,
             heartbeat: Heartbeat::default(),
         };
-        let result =
-            run(&job, &mut self.kanidm, &mut TestClock::default(), &mut |_| {}, &mut |_| {});
+        let clock = &mut TestClock::default();
+        let result = run(&job, &mut self.kanidm, clock, &mut |_| {}, &mut |_| {});
         self.kanidm.trouble.clear();
         self.kanidm.max_entries = None;
         self.kanidm.deliver_late();
         // A change that came too late for the refresh.
         let late = std::mem::take(&mut self.server.directory().meanwhile);
         late.iter().for_each(|change| self.server.directory().change(change));
+        result
+    }
 
-        self.look_for_unseen(&wanted);
+    /// Nobody was deleted who was wanted before the run and still is.
+    fn check_deleted(
+        &mut self,
+        what: &Run,
+        wanted: &Wanted,
+        deleted: &BTreeSet<Uuid>,
+    ) -> Result<(), String> {
         let still_wanted = self.wanted();
-        let deleted: Vec<Uuid> = self.kanidm.server.recycled().difference(&bin).copied().collect();
         // A group with a user's name looks like that user's own when its members are hidden. It has
         // no name in Kanidm: the user has it.
         let no_members = self.server.directory().hidden.contains("member");
@@ -248,74 +282,68 @@ impl<K: Inside> Play<K> {
         let was_wanted = |uuid: &&Uuid| {
             wanted.entries.contains_key(uuid) && still_wanted.entries.contains_key(uuid)
         };
-        let lost = deleted.iter().filter(was_wanted).find(|uuid| !looks_private(uuid));
-        if let Some(uuid) = lost {
-            return Err(format!(
+        match deleted.iter().filter(was_wanted).find(|uuid| !looks_private(uuid)) {
+            Some(uuid) => Err(format!(
                 "{uuid} is in the directory, and was deleted: {:?}",
                 wanted.entries[uuid]
-            ));
+            )),
+            None => Ok(()),
         }
-        if let Err(RunError::Refused(refusal)) = &result {
-            let few = [false, true].into_iter().all(|group| {
-                let of_kind = || before.iter().filter(move |(_, entry)| entry.group == group);
-                let goes = of_kind().filter(|(uuid, _)| !wanted.entries.contains_key(uuid)).count();
-                let all = wanted.entries.values().all(|entry| entry.group != group)
-                    && of_kind().count() > 0;
-                goes <= 3 && !all
-            });
-            // Nobody knows what a bare object was to become.
-            let few = few
-                && !no_members
-                && !self.server.directory().unseen
-                && !self.interrupted
-                && before.values().all(|entry| !entry.name.is_empty());
-            let of_deletions = |reason: &GuardReason| {
-                matches!(
-                    reason,
-                    GuardReason::Nothing { .. }
-                        | GuardReason::NobodyLeft { .. }
-                        | GuardReason::TooMany { .. }
-                )
-            };
-            if accept_deletes || !deleted.is_empty() {
-                return Err(format!("refused all the same: {refusal}"));
-            }
-            if few
-                && !wanted.entries.is_empty()
-                && refusal.reasons.iter().all(of_deletions)
-                && what.meanwhile.is_empty()
-            {
-                return Err(format!("refused, though only few of {} go: {refusal}", before.len()));
-            }
-            let nothing_is_hidden = self.server.directory().hidden.is_empty();
-            if nothing_is_hidden
-                && refusal
-                    .reasons
-                    .iter()
-                    .any(|reason| matches!(reason, GuardReason::HiddenLock { .. }))
-            {
-                return Err(format!("nothing is hidden: {refusal}"));
-            }
-        }
-        self.interrupted = match &result {
-            // An interrupted run counts what Kanidm did not take; it is counted as long as it is
-            // held.
-            Ok(outcome) => self.interrupted && !outcome.report.held.is_empty(),
-            Err(RunError::Upload(_)) => true,
-            Err(_) => self.interrupted,
+    }
+
+    /// A refusal has a cause: many go, all of a kind, or something is hidden.
+    fn check_refusal(
+        &mut self,
+        what: &Run,
+        before: &BTreeMap<Uuid, Expected>,
+        wanted: &Wanted,
+        refusal: &GuardRefusal,
+    ) -> Result<(), String> {
+        let few = [false, true].into_iter().all(|group| {
+            let of_kind = || before.iter().filter(move |(_, entry)| entry.group == group);
+            let goes = of_kind().filter(|(uuid, _)| !wanted.entries.contains_key(uuid)).count();
+            let all =
+                wanted.entries.values().all(|entry| entry.group != group) && of_kind().count() > 0;
+            goes <= 3 && !all
+        });
+        let directory = self.server.directory();
+        // Nobody knows what a bare object was to become.
+        let few = few
+            && !directory.hidden.contains("member")
+            && !directory.unseen
+            && !self.interrupted
+            && before.values().all(|entry| !entry.name.is_empty());
+        let of_deletions = |reason: &GuardReason| {
+            matches!(
+                reason,
+                GuardReason::Nothing { .. }
+                    | GuardReason::NobodyLeft { .. }
+                    | GuardReason::TooMany { .. }
+            )
         };
-        if let Ok(outcome) = &result {
-            self.look_who_may_log_in(&before, outcome)?;
-            let mut directory = self.server.directory();
-            directory.unseen &= !outcome.reading.is_full();
-            if outcome.reading.is_full() && directory.hidden.is_empty() && what.meanwhile.is_empty()
-            {
-                directory.dark = false;
-                self.forgotten = false;
-            }
-            directory.unseen |= !what.meanwhile.is_empty() && outcome.reading.is_full();
+        let of_locks = |reason: &GuardReason| matches!(reason, GuardReason::HiddenLock { .. });
+        if few
+            && !wanted.entries.is_empty()
+            && refusal.reasons.iter().all(of_deletions)
+            && what.meanwhile.is_empty()
+        {
+            return Err(format!("refused, though only few of {} go: {refusal}", before.len()));
         }
-        Ok(result)
+        if directory.hidden.is_empty() && refusal.reasons.iter().any(of_locks) {
+            return Err(format!("nothing is hidden: {refusal}"));
+        }
+        Ok(())
+    }
+
+    /// Notes what a full refresh has seen.
+    fn note_seen(&mut self, what: &Run, full: bool) {
+        let mut directory = self.server.directory();
+        directory.unseen &= !full;
+        if full && directory.hidden.is_empty() && what.meanwhile.is_empty() {
+            directory.dark = false;
+            self.forgotten = false;
+        }
+        directory.unseen |= !what.meanwhile.is_empty() && full;
     }
 
     /// After a run that went through: nobody whom the directory has locked, or does not have. A

@@ -32,7 +32,7 @@ fn answers_changes_crashes_reloads_and_ends_without_a_trace() {
             .map(str::to_owned)
     };
     assert_eq!(id(&ds389), Some(ns_unique_id(&uuid(1, &dn))));
-    ds389.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: cn\ncn: Änderung\n"));
+    ds389.change(&dn, "replace: cn\ncn: Änderung");
     let pid = ds389.pid();
     ds389.kill();
     assert!(!is_running(pid));

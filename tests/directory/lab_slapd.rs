@@ -131,7 +131,7 @@ fn changes_restart_crash_and_reload() {
     };
     assert_eq!(id(&slapd), Some(uuid(1, &dn).to_string()));
 
-    slapd.modify(&format!("dn: {dn}\nchangetype: modify\nreplace: cn\ncn: Änderung\n"));
+    slapd.change(&dn, "replace: cn\ncn: Änderung");
     slapd.modify(&format!("{}\ndn: {}\nchangetype: delete\n", user_ldif(21), user_dn(2)));
     assert!(
         slapd

@@ -36,14 +36,9 @@ fn two_providers(sessionlog: Option<u32>) {
     };
     let mut world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| config);
     let rename = |slapd: &Slapd, number: usize, name: &str| {
-        slapd.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n",
-            user_dn(number)
-        ));
+        slapd.change(&user_dn(number), &format!("replace: cn\ncn: {name}"));
     };
-    let delete = |slapd: &Slapd, number: usize| {
-        slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(number)))
-    };
+    let delete = |slapd: &Slapd, number: usize| slapd.delete(&user_dn(number));
     world.run_and_compare("first refresh", "full");
     rename(&world.slapd, 1, "By the First");
     world.run_and_compare("one provider with a server ID", "incremental");
@@ -364,10 +359,7 @@ fn a_provider_that_is_not_filled_yet_deletes_nothing() {
     // and without.
     for (has_changed, is_full) in [(false, false), (false, true), (true, true), (true, false)] {
         if has_changed {
-            second.modify(&format!(
-                "dn: {}\nchangetype: modify\nreplace: cn\ncn: By the Second, {is_full}\n",
-                user_dn(1)
-            ));
+            second.change(&user_dn(1), &format!("replace: cn\ncn: By the Second, {is_full}"));
         }
         if is_full {
             world.reconfigure_quietly(1)

@@ -168,6 +168,19 @@ impl Ds389 {
         self.admin().modify(ldif);
     }
 
+    /// See [`LdapClient::change`].
+    pub fn change(&self, dn: &str, change: &str) {
+        self.admin().change(dn, change);
+    }
+
+    pub fn rename(&self, dn: &str, rdn: &str) {
+        self.admin().rename(dn, rdn);
+    }
+
+    pub fn delete(&self, dn: &str) {
+        self.admin().delete(dn);
+    }
+
     /// Ends the server in good order and keeps the database.
     pub fn stop(&mut self) {
         self.down("TERM");

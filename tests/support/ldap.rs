@@ -54,6 +54,20 @@ impl LdapClient {
         self.try_modify(ldif).unwrap_or_else(|error| panic!("{error}\n{ldif}"));
     }
 
+    /// Changes one entry, such as `replace: cn\ncn: Another`.
+    pub fn change(&self, dn: &str, change: &str) {
+        self.modify(&format!("dn: {dn}\nchangetype: modify\n{change}\n"));
+    }
+
+    /// Gives an entry another RDN, without the old one.
+    pub fn rename(&self, dn: &str, rdn: &str) {
+        self.modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: {rdn}\ndeleteoldrdn: 1\n"));
+    }
+
+    pub fn delete(&self, dn: &str) {
+        self.modify(&format!("dn: {dn}\nchangetype: delete\n"));
+    }
+
     /// As [`modify`](Self::modify); the error is what `ldapmodify` wrote. Records before the
     /// refused one stay applied.
     pub fn try_modify(&self, ldif: &str) -> Result<(), String> {

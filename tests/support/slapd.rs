@@ -148,6 +148,19 @@ impl Slapd {
         self.admin().modify(ldif);
     }
 
+    /// See [`LdapClient::change`].
+    pub fn change(&self, dn: &str, change: &str) {
+        self.admin().change(dn, change);
+    }
+
+    pub fn rename(&self, dn: &str, rdn: &str) {
+        self.admin().rename(dn, rdn);
+    }
+
+    pub fn delete(&self, dn: &str) {
+        self.admin().delete(dn);
+    }
+
     /// Reads the directory: see [`LdapClient::search`].
     pub fn search(&self, base: &str, filter: &str, attributes: &[&str]) -> Vec<LdapEntry> {
         self.admin().search(base, filter, attributes)

@@ -258,10 +258,7 @@ impl Between {
         let naming = self.admin.search(SUFFIX, &format!("(member={old_dn})"), &["member"]);
         for group in &naming {
             // What refint would do.
-            self.admin.modify(&format!(
-                "dn: {}\nchangetype: modify\ndelete: member\nmember: {old_dn}\n",
-                group.dn
-            ));
+            self.admin.change(&group.dn, &format!("delete: member\nmember: {old_dn}"));
         }
         self.run_and_compare(what, "incremental");
     }

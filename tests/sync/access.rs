@@ -52,7 +52,7 @@ const SAMBA: &str = "attributetype ( 1.3.6.1.4.1.7165.2.1.26 NAME 'sambaAcctFlag
 const PASSWORD: &str = "Passw0rd-user00001";
 
 fn modify(world: &World, dn: &str, change: &str) {
-    world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\n{change}\n"));
+    world.slapd.change(dn, change);
 }
 
 fn user(world: &World, number: usize) -> KanidmEntry {
@@ -370,10 +370,7 @@ fn members_come_from_both_attributes_of_a_list() {
     world.run(&[], 0);
     assert_eq!((members(&world, "unique"), members(&world, "team001") > 0), (1, true));
     // Who changes is looked for in both.
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n\n",
-        user_dn(1)
-    ));
+    world.slapd.rename(&user_dn(1), "uid=renamed");
     modify(
         &world,
         &group_dn("unique"),
@@ -470,7 +467,7 @@ fn a_yielded_attribute_does_not_hide_an_entry_in_the_recycle_bin() {
     );
     let ldif = world.slapd.dump();
     modify(&world, &user_dn(1), "add: description\ndescription: x\n");
-    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n\n", user_dn(1)));
+    world.slapd.delete(&user_dn(1));
     world.run(&[], 0);
     assert_eq!(world.kanidm.recycled().len(), 1);
     let mut world = world;

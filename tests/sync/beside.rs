@@ -39,10 +39,7 @@ fn theirs(world: &World) -> String {
 }
 
 fn replace(world: &World, user: usize, attribute: &str, value: &str) {
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n",
-        user_dn(user)
-    ));
+    world.slapd.change(&user_dn(user), &format!("replace: {attribute}\n{attribute}: {value}"));
 }
 
 fn shell(world: &World, user: usize) -> Option<String> {
@@ -99,9 +96,7 @@ fn two_users_swap_their_names() {
     let first = user_dn(1);
     let interim = first.replace("user00001", "interim");
     for (dn, name) in [(&first, "interim"), (&user_dn(2), "user00001"), (&interim, "user00002")] {
-        world.slapd.modify(&format!(
-            "dn: {dn}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n"
-        ));
+        world.slapd.rename(dn, &format!("uid={name}"));
     }
     for _ in 0..2 {
         let said = theirs(&world);

@@ -40,25 +40,18 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     // Out of the filter and named by a group, before it ever was in scope.
     let outsider = user_ldif(2001).replace("sn:", "employeeType: out\nsn:");
     modify(&outsider);
-    modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: member\nmember: {}\n",
-        group_dn("team001"),
-        user_dn(2001)
-    ));
+    world.admin.change(&group_dn("team001"), &format!("add: member\nmember: {}", user_dn(2001)));
     let before = members("team001");
     world.run_and_compare("a member out of scope", "incremental");
     assert_eq!(before, members("team001"));
-    modify(&format!("dn: {}\nchangetype: modify\ndelete: employeeType\n", user_dn(2001)));
+    world.admin.change(&user_dn(2001), "delete: employeeType");
     let ran = world.run_and_compare("enters the filter, with the memberships", "incremental");
     assert_eq!(members("team001").len(), before.len() + 1, "{}", ran.report);
 
     modify(&user_ldif(2002));
     world.run_and_compare("add", "incremental");
 
-    modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Name\n-\ndelete: mail\n",
-        user_dn(3)
-    ));
+    world.admin.change(&user_dn(3), "replace: cn\ncn: Another Name\n-\ndelete: mail");
     let ran = world.run_and_compare("modify", "incremental");
     assert_eq!(
         (&ran.report["written"]["persons"], &ran.report["written"]["groups"]),
@@ -66,10 +59,7 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
         "no group lacks a person whom Kanidm has"
     );
 
-    modify(&format!(
-        "dn: {}\nchangetype: modrdn\nnewrdn: uid=renamed5\ndeleteoldrdn: 1\n",
-        user_dn(5)
-    ));
+    world.admin.rename(&user_dn(5), "uid=renamed5");
     world.run_and_compare_renamed("modrdn", &user_dn(5));
 
     modify(&format!(
@@ -79,13 +69,10 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     ));
     world.run_and_compare_renamed("modrdn to another parent", &user_dn(900));
 
-    modify(&format!("dn: {}\nchangetype: delete\n", user_dn(7)));
+    world.admin.delete(&user_dn(7));
     world.run_and_compare("delete", "incremental");
 
-    modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n",
-        user_dn(8)
-    ));
+    world.admin.change(&user_dn(8), "add: employeeType\nemployeeType: out");
     if leaving == Leaving::Unnoticed {
         world.run(&[], 3);
         assert!(
@@ -97,30 +84,23 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
         world.run_and_compare("leaves the filter", "incremental");
     }
 
-    modify(&format!("dn: {}\nchangetype: delete\n\n{}", user_dn(15), user_ldif(15)));
+    world.admin.delete(&user_dn(15));
+    modify(&user_ldif(15));
     world.run_and_compare("deleted and created again at the same DN", "incremental");
 
     let people = format!("ou=people,{SUFFIX}");
-    modify(&format!(
-        "dn: cn=Smith\\, John,{people}\nchangetype: modify\nreplace: uid\nuid: plus.lead\n"
-    ));
-    modify(&format!(
-        "dn: cn=R\\+D Lead,{people}\nchangetype: modify\nreplace: uid\nuid: comma.smith\n"
-    ));
+    world.admin.change(&format!("cn=Smith\\, John,{people}"), "replace: uid\nuid: plus.lead");
+    world.admin.change(&format!("cn=R\\+D Lead,{people}"), "replace: uid\nuid: comma.smith");
     world.run_and_compare("two users swap their names", "incremental");
 
     let odd = "UID=User00020 , OU=People,  DC=example,dc=COM";
-    modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: member\nmember: {odd}\n",
-        group_dn("team003")
-    ));
+    world.admin.change(&group_dn("team003"), &format!("add: member\nmember: {odd}"));
     world.run_and_compare("a member spelled otherwise than its entry", "incremental");
 
-    modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: member\nmember: {}\n",
-        group_dn("team003"),
-        group_dn("nested-inner")
-    ));
+    world.admin.change(
+        &group_dn("team003"),
+        &format!("add: member\nmember: {}", group_dn("nested-inner")),
+    );
     world.run_and_compare("a group in a group", "incremental");
 
     let zoe = format!(
@@ -129,10 +109,10 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     );
     modify(&zoe);
     // The group goes on naming the old DN until somebody, or refint, mends it.
-    modify(&format!(
-        "dn: {}\nchangetype: modify\ndelete: member\nmember: uid=zo\\C3\\AB,{people}\n-\nadd: member\nmember: uid=zoe,{people}\n",
-        group_dn("nested-inner")
-    ));
+    let members = format!(
+        "delete: member\nmember: uid=zo\\C3\\AB,{people}\n-\nadd: member\nmember: uid=zoe,{people}"
+    );
+    world.admin.change(&group_dn("nested-inner"), &members);
     let ran = world.run_and_compare("a held entry is mended", "incremental");
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0, "{}", ran.report);
 

@@ -261,10 +261,7 @@ fn slapd_dies_at_every_message() {
             outcome.stderr
         );
         before.assert_none_lost(&world, ENTRY_UUID, &what);
-        world.slapd.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: It goes on\n",
-            user_dn(10)
-        ));
+        world.slapd.change(&user_dn(10), "replace: cn\ncn: It goes on");
         clean_run(&world, ENTRY_UUID, &what);
     }
 }

@@ -66,9 +66,7 @@ fn members_outside_of_the_base() {
     world.rebase(&format!("ou=groups,{SUFFIX}"));
     world.run_and_compare("first refresh", "full");
     for dn in [&alone, &two] {
-        world.slapd.modify(&format!(
-            "dn: {dn}\nchangetype: modify\nadd: description\ndescription: changed\n"
-        ));
+        world.slapd.change(dn, "add: description\ndescription: changed");
     }
     world.run_and_compare("changed", "incremental");
 }
@@ -84,17 +82,13 @@ fn groups_of_user_names() {
         let world = World::rfc2307(SlapdOptions { seed, sessionlog, ..SlapdOptions::default() });
         world.run_and_compare("first refresh", "full");
         let group = group_dn("posix002");
-        world.slapd.modify(&format!("dn: {group}\nchangetype: modify\nadd: memberUid\nmemberUid: user00019\nmemberUid: nobody\n"));
+        world.slapd.change(&group, "add: memberUid\nmemberUid: user00019\nmemberUid: nobody");
         world.run_and_compare("memberUid added", "incremental");
-        world.slapd.modify(&format!(
-            "dn: {group}\nchangetype: modify\nadd: memberUid\nmemberUid: user00050\n"
-        ));
+        world.slapd.change(&group, "add: memberUid\nmemberUid: user00050");
         world.run_and_compare("a member that does not exist yet", "incremental");
         world.slapd.modify(&user_ldif(50));
         world.run_and_compare("and then does", "incremental");
-        world.slapd.modify(&format!(
-            "dn: {group}\nchangetype: modify\ndelete: memberUid\nmemberUid: user00019\n"
-        ));
+        world.slapd.change(&group, "delete: memberUid\nmemberUid: user00019");
         world.run_and_compare("memberUid deleted", "incremental");
     }
 }
@@ -126,7 +120,7 @@ fn a_dry_run_lists_everything_and_sends_nothing() {
     world.run_and_compare("the real run", "full");
 
     let gone = world.kanidm.entry(ACCOUNT, "user00001").unwrap().uuid;
-    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(1)));
+    world.slapd.delete(&user_dn(1));
     for arguments in [&["--dry-run"][..], &["--dry-run", "--full-refresh"]] {
         let outcome = world.tool.run(arguments).expect_code(3);
         assert!(

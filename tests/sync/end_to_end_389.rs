@@ -35,9 +35,7 @@ fn a_thousand_users_of_ds389() {
 /// nsAccountLock is operational: 389 does not send it with the changes.
 fn locked_and_unlocked(world: &World389) {
     let expires = || world.kanidm.entry(ACCOUNT, "user00022").unwrap().account_expire;
-    let modify = |what: &str| {
-        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(22)))
-    };
+    let modify = |what: &str| world.admin.change(&user_dn(22), what);
     assert_eq!(expires(), None);
     modify("replace: nsAccountLock\nnsAccountLock: true\n");
     world.run_and_compare("locked", "incremental");
@@ -76,13 +74,10 @@ fn no_deletion_is_lost(world: &World389) {
 fn no_change_is_lost_with_the_changelog(world: &mut World389) {
     let seen: u64 = world.cookie().rsplit('#').next().unwrap().parse().unwrap();
     let rename = |world: &World389, number: usize, name: &str| {
-        world.admin.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: {name}\n",
-            user_dn(number)
-        ));
+        world.admin.change(&user_dn(number), &format!("replace: cn\ncn: {name}"));
     };
     rename(world, 31, "In the Changelog");
-    world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(32)));
+    world.admin.delete(&user_dn(32));
     rename(world, 33, "Before the Trim");
     world.ds389.reconfigure(|options| {
         options.changelog_max_age = Some("1s".to_owned());
@@ -103,7 +98,7 @@ fn no_change_is_lost_with_the_changelog(world: &mut World389) {
 
     world.ds389.reconfigure(|options| options.changelog_max_age = None);
     rename(world, 34, "In the Lost Changelog");
-    world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(35)));
+    world.admin.delete(&user_dn(35));
     world.ds389.forget_changelog();
     rename(world, 36, "In the New Changelog");
     let ran = world.run_and_compare("a changelog that was made anew", "full");
@@ -135,9 +130,7 @@ fn the_configuration_for_ds389_changes() {
 /// 389 does not say that an entry left the filter. One that is held is asked for by its UUID, and
 /// not finding it proves nothing.
 fn a_held_entry_leaves_the_filter(world: &mut World389) {
-    let modify = |world: &World389, what: &str| {
-        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}", user_dn(6)))
-    };
+    let modify = |world: &World389, what: &str| world.admin.change(&user_dn(6), what);
     world.reconfigure(|config| config.set("invalid_entries", "hold"));
     world.refilter(&format!("(&{FILTER}(!(employeeType=gone)))"));
     world.run_and_compare("one more filter", "full");
@@ -193,10 +186,7 @@ fn entry_tables(world: &mut World389) {
         config.without_table(&one).set_in(&id(1).hyphenated().to_string(), "exclude", true)
     });
     assert_ne!(world.config.text(), before.text());
-    world.admin.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Still Excluded\n",
-        user_dn(1)
-    ));
+    world.admin.change(&user_dn(1), "replace: cn\ncn: Still Excluded");
     let ran = world.run(&[], 3);
     assert_eq!(ran.report["mode"], "incremental", "{}", ran.report);
     assert!(world.kanidm.entry(ACCOUNT, "user00001").is_none());
@@ -214,10 +204,7 @@ fn a_cookie_of_another_filter(world: &mut World389) {
     world.change_cookie(|cookie| {
         String::from_utf8(cookie).unwrap().replace("groupOfNames", "posixGroup").into_bytes()
     });
-    world.admin.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Another Filter\n",
-        user_dn(3)
-    ));
+    world.admin.change(&user_dn(3), "replace: cn\ncn: Another Filter");
     let ran = world.run_and_compare("a cookie bound to another filter", "full");
     assert!(ran.outcome.stderr.contains("does not accept the cookie"), "{}", ran.outcome.stderr);
     world.run_and_compare("and incremental again", "incremental");
@@ -256,9 +243,7 @@ fn into_and_out_of_the_base(world: &mut World389) {
 /// what a run reads beside the refresh must not be newer than the cookie that it stores: here a
 /// group that is made when the refresh hands out its member.
 fn what_comes_between(world: &World389) {
-    world
-        .admin
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In a Group\n", user_dn(7)));
+    world.admin.change(&user_dn(7), "replace: cn\ncn: In a Group");
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (group, mut made, mut groups, mut rounds) = (group_dn("between"), false, 0, 1);
@@ -289,15 +274,13 @@ fn what_comes_between(world: &World389) {
         "{cookie}"
     );
     assert_eq!(rounds, 2, "and no more rounds than that takes");
-    world.admin.modify(&format!("dn: {group}\nchangetype: delete\n"));
+    world.admin.delete(&group);
     world.run_and_compare("made and deleted", "incremental");
 }
 
 /// On a directory that is never quiet, what is newer than the cookie is left to the next run.
 fn what_comes_between_again_and_again(world: &World389) {
-    world
-        .admin
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: In Groups\n", user_dn(7)));
+    world.admin.change(&user_dn(7), "replace: cn\ncn: In Groups");
     let (config, _) = config::sync::load(world.tool.sync_config(), &|_| None).unwrap();
     let start = Start { cookie: Some(world.cookie().into_bytes()), ..Start::default() };
     let (mut made, mut seen) = (Vec::new(), BTreeSet::new());
@@ -350,8 +333,7 @@ fn groups_of_user_names(world: &mut World389) {
     world.run(&["--accept-deletes"], 3);
     world.run_and_compare("groups of user names", "incremental");
     let group = group_dn("posix002");
-    let modify =
-        |ldif: &str| world.admin.modify(&format!("dn: {group}\nchangetype: modify\n{ldif}"));
+    let modify = |ldif: &str| world.admin.change(&group, ldif);
     modify("add: memberUid\nmemberUid: user00019\nmemberUid: nobody\n");
     world.run_and_compare("memberUid added", "incremental");
     modify("add: memberUid\nmemberUid: user00050\n");
@@ -367,10 +349,7 @@ fn full_by_schedule(world: &mut World389) {
     let filter = "(|(&(objectClass=posixAccount)(!(employeeType=out)))(objectClass=posixGroup))";
     world.refilter(filter);
     world.run_and_compare("another filter", "full");
-    world.admin.modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: employeeType\nemployeeType: out\n",
-        user_dn(6)
-    ));
+    world.admin.change(&user_dn(6), "add: employeeType\nemployeeType: out");
     world.run(&[], 3);
     assert!(
         world.kanidm.entry(ACCOUNT, &user_name(6)).is_some(),
@@ -437,7 +416,7 @@ fn ds389_with_more_plugins() {
     world.run_and_compare("first refresh", "full");
     world.run_and_compare("nothing to do", "incremental");
     let modify = |ldif: &str| world.admin.modify(ldif);
-    modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Another\n", user_dn(1)));
+    world.admin.change(&user_dn(1), "replace: cn\ncn: Another");
     world.run_and_compare("modify", "incremental");
     let member = world
         .directory()
@@ -447,9 +426,9 @@ fn ds389_with_more_plugins() {
         .text("member")
         .unwrap()
         .to_owned();
-    modify(&format!("dn: {member}\nchangetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n"));
+    world.admin.rename(&member, "uid=renamed");
     world.run_and_compare("a member is renamed, and its group follows", "incremental");
-    modify(&format!("dn: uid=renamed,ou=people,{SUFFIX}\nchangetype: delete\n"));
+    world.admin.delete(&format!("uid=renamed,ou=people,{SUFFIX}"));
     world.run_and_compare("a member is deleted", "incremental");
     modify(&user_ldif(50));
     modify(&format!("dn: {}\nchangetype: delete\n\n{}", user_dn(2), user_ldif(2)));
@@ -469,10 +448,8 @@ fn an_entry_larger_than_any_message_stops_nobody_on_389() {
     });
     let world = World389::new(Ds389Options { seed, ..Ds389Options::default() });
     world.run(&[], 0);
-    world.admin.modify("dn: cn=config\nchangetype: modify\nreplace: nsslapd-maxbersize\nnsslapd-maxbersize: 200000000\n");
-    let modify = |number: usize, what: &str| {
-        world.admin.modify(&format!("dn: {}\nchangetype: modify\n{what}\n", user_dn(number)))
-    };
+    world.admin.change("cn=config", "replace: nsslapd-maxbersize\nnsslapd-maxbersize: 200000000");
+    let modify = |number: usize, what: &str| world.admin.change(&user_dn(number), what);
     for n in 0..6 {
         modify(4, &format!("add: sshPublicKey\nsshPublicKey: {n}{}\n", "x".repeat(11_500_000)));
     }

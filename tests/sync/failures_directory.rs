@@ -141,10 +141,7 @@ fn what_the_directory_refuses_is_named() {
     // slapd looks at rights and limits only where there is something to send, and at the limit
     // where it is more than that: ten.
     for number in 1..=11 {
-        world.slapd.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n",
-            user_dn(number)
-        ));
+        world.slapd.change(&user_dn(number), "replace: cn\ncn: Changed");
     }
     // As configured, an increment; with another filter, everything.
     for filter in ["(|(objectClass=posixAccount)(objectClass=groupOfNames))", "(objectClass=*)"] {
@@ -299,10 +296,8 @@ fn in_the_middle(
 #[test]
 fn a_connection_cut_at_any_place_is_a_failed_run() {
     let world = synchronised(SlapdOptions::default());
-    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(1)));
-    world
-        .slapd
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n", user_dn(2)));
+    world.slapd.delete(&user_dn(1));
+    world.slapd.change(&user_dn(2), "replace: cn\ncn: Changed");
     let through = |relay: &Relay| {
         world.config.clone().set("ldap_uri", format!("ldaps://localhost:{}", relay.port()))
     };

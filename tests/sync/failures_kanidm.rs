@@ -37,10 +37,8 @@ fn with_changes_to_send() -> World {
 
 fn change(world: &World) {
     world.slapd.modify(&user_ldif(100));
-    world
-        .slapd
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n", user_dn(2)));
-    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(1)));
+    world.slapd.change(&user_dn(2), "replace: cn\ncn: Changed");
+    world.slapd.delete(&user_dn(1));
 }
 
 fn client(world: &World) -> ConfigText {
@@ -293,9 +291,7 @@ fn a_breakdown_of_a_moment_is_no_failure() {
         world.kanidm.fault(fault.only("POST"));
         world.run_and_compare(what, "incremental");
         assert_eq!(world.kanidm.pending_faults(), 0, "{what}");
-        world
-            .slapd
-            .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: {what}\n", user_dn(3)));
+        world.slapd.change(&user_dn(3), &format!("replace: cn\ncn: {what}"));
     }
 }
 
@@ -395,8 +391,5 @@ fn bytes_of_a_dry_run(world: &World) -> u64 {
 
 fn change_again(world: &World) {
     world.slapd.modify(&user_ldif(101));
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed again\n",
-        user_dn(2)
-    ));
+    world.slapd.change(&user_dn(2), "replace: cn\ncn: Changed again");
 }

@@ -113,9 +113,7 @@ fn delete_users(world: &World, numbers: std::ops::RangeInclusive<usize>) {
 
 fn describe_group(world: &World, description: &str) {
     let dn = group_dn("team001");
-    world.slapd.modify(&format!(
-        "dn: {dn}\nchangetype: modify\nreplace: description\ndescription: {description}\n"
-    ));
+    world.slapd.change(&dn, &format!("replace: description\ndescription: {description}"));
 }
 
 #[test]
@@ -199,9 +197,7 @@ fn a_renamed_base_deletes_nobody() {
         refused(&world, &[], "no group would be left of 5 known", |_| false);
         accepted(&world, &[], |entry| !is_user(entry));
         world.run_and_compare("five groups are out of the base", "incremental");
-        world.slapd.modify(&format!(
-            "dn: ou=people,{SUFFIX}\nchangetype: modrdn\nnewrdn: ou=persons\ndeleteoldrdn: 1\n"
-        ));
+        world.slapd.rename(&format!("ou=people,{SUFFIX}"), "ou=persons");
         let before = world.kanidm.entries(ACCOUNT);
         world.kanidm.clear_log();
         let outcome = world.tool.run(&[]).expect_code(1);

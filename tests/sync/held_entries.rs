@@ -195,7 +195,7 @@ fn every_rule_holds_one_entry_and_blocks_nobody() {
         (None, None, false)
     );
     assert!(world.kanidm.verify_password("numberless", "password"));
-    world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", person_dn("numberless")));
+    world.slapd.delete(&person_dn("numberless"));
     let ran_again = world.run(&[], 3);
     compare_entries(&world, &ran, &scope(), &all, "first refresh");
     compare_entries(&world, &ran_again, &scope(), &all, "the held ones are read again each time");
@@ -439,7 +439,7 @@ fn what_turns_bad_keeps_what_kanidm_has_of_it() {
         world.kanidm.force_refresh(ACCOUNT);
         kept(&world, "forced refresh in chunks", &[], "full");
 
-        world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(4)));
+        world.slapd.delete(&user_dn(4));
         world.slapd.modify(&change(&user, &[("mail", "new.address@example.com")]));
         let ran = world.run(&[], 3);
         assert_eq!(
@@ -552,10 +552,7 @@ fn values_that_many_entries_share_are_found_without_kanidm() {
     assert_eq!(second.report["held"], first.report["held"]);
 
     // The one is renamed, the other takes what is free.
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modrdn\nnewrdn: uid=another\ndeleteoldrdn: 1\n",
-        user_dn(3)
-    ));
+    world.slapd.rename(&user_dn(3), "uid=another");
     let third = world.run(&[], 3);
     assert_eq!(third.report["held"].as_array().unwrap().len(), 149);
     assert_eq!(

@@ -33,7 +33,7 @@ fn expire(world: &World, number: usize, day: &str) {
 }
 
 fn modify(world: &World, number: usize, change: &str) {
-    world.slapd.modify(&format!("dn: {}\nchangetype: modify\n{change}\n", user_dn(number)));
+    world.slapd.change(&user_dn(number), change);
 }
 
 fn hide(world: &mut World, attribute: &str) {
@@ -166,7 +166,7 @@ fn what_changes_in_increments_is_no_loss_of_the_next_full_refresh() {
         world.run_and_compare("prolonged", "incremental");
     }
     for number in [28, 32, 36, 40] {
-        world.slapd.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(number)));
+        world.slapd.delete(&user_dn(number));
     }
     world.run_and_compare("deleted", "incremental");
     world.run_full_and_compare("none is left, and none is missed");

@@ -27,7 +27,7 @@ fn world(configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
 }
 
 fn modify(world: &World, dn: &str, change: &str) {
-    world.slapd.modify(&format!("dn: {dn}\nchangetype: modify\n{change}\n"));
+    world.slapd.change(dn, change);
 }
 
 fn says(ran: &Ran, words: &str) {
@@ -185,10 +185,7 @@ fn a_name_keeps_no_account_open() {
         let entry = |world: &World| {
             world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap()
         };
-        world.slapd.modify(&format!(
-            "dn: {}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\n",
-            user_dn(1)
-        ));
+        world.slapd.rename(&user_dn(1), &format!("uid={name}"));
         says(&world.run(&[], 3), rule);
         assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
         let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), &format!("uid={name}"));
@@ -200,9 +197,7 @@ fn a_name_keeps_no_account_open() {
         );
         world.run(&["--full-refresh"], 3);
         assert!(entry(&world).account_expire.is_some());
-        world
-            .slapd
-            .modify(&format!("dn: {dn}\nchangetype: modrdn\nnewrdn: uid=first\ndeleteoldrdn: 1\n"));
+        world.slapd.rename(&dn, "uid=first");
         world.run(&[], 0);
         assert_eq!(
             (entry(&world).name.as_deref(), entry(&world).account_expire.is_some()),

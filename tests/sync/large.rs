@@ -44,9 +44,7 @@ fn a_directory_too_large_for_one_post() {
     assert!(posts.len() > 3, "it was one upload in several POSTs");
     compare(&world, "after the first refresh");
 
-    world
-        .slapd
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: One Change\n", user_dn(7)));
+    world.slapd.change(&user_dn(7), "replace: cn\ncn: One Change");
     assert_eq!(measured(&world, "one change").len(), 1);
     world.kanidm.force_refresh(ACCOUNT);
     measured(&world, "everything again, after Kanidm's force-refresh");

@@ -58,10 +58,7 @@ fn add_group(between: &Between, name: &str, members: &[String]) {
 }
 
 fn change_members(between: &Between, name: &str, change: &str, dn: &str) {
-    between.admin.modify(&format!(
-        "dn: {}\nchangetype: modify\n{change}: member\nmember: {dn}\n\n",
-        group_dn(name)
-    ));
+    between.admin.change(&group_dn(name), &format!("{change}: member\nmember: {dn}"));
 }
 
 fn users(numbers: &[usize]) -> Vec<String> {
@@ -119,17 +116,13 @@ fn leavers_and_joiners(between: &Between, what: &str) {
     // At once, beside an entry that changes by itself.
     change_members(between, "vpn", "delete", &user_dn(2));
     change_members(between, "vpn", "add", &user_dn(7));
-    between
-        .admin
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n\n", user_dn(3)));
+    between.admin.change(&user_dn(3), "replace: cn\ncn: Changed");
     between.run(&[], 0);
     assert_persons(between, &[3, 4, 5, 6, 7], &format!("{what}: one left, one came, one changed"));
     assert_members(between, "vpn", &[3, 4, 5, 6, 7], what);
 
     // Who changes and leaves in one step is not written again.
-    between
-        .admin
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Leaving\n\n", user_dn(3)));
+    between.admin.change(&user_dn(3), "replace: cn\ncn: Leaving");
     change_members(between, "vpn", "delete", &user_dn(3));
     between.run(&[], 0);
     assert_persons(between, &[4, 5, 6, 7], &format!("{what}: one changed and left"));

@@ -62,10 +62,7 @@ fn has(between: &Between, name: &str) -> bool {
 }
 
 fn change(admin: &LdapClient, number: usize, shell: &str) {
-    admin.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: loginShell\nloginShell: {shell}\n",
-        user_dn(number)
-    ));
+    admin.change(&user_dn(number), &format!("replace: loginShell\nloginShell: {shell}"));
 }
 
 /// Somebody leaves, and every group with them.
@@ -77,11 +74,7 @@ fn delete(admin: &LdapClient, number: usize) {
         });
         let members: Vec<String> = spellings.map(|member| format!("member: {member}\n")).collect();
         if !members.is_empty() {
-            admin.modify(&format!(
-                "dn: {}\nchangetype: modify\ndelete: member\n{}",
-                group.dn,
-                members.concat()
-            ));
+            admin.change(&group.dn, &format!("delete: member\n{}", members.concat()));
         }
     }
     remove(admin, number);
@@ -89,7 +82,7 @@ fn delete(admin: &LdapClient, number: usize) {
 
 /// Somebody leaves, and stays in the groups.
 fn remove(admin: &LdapClient, number: usize) {
-    admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(number)));
+    admin.delete(&user_dn(number));
 }
 
 /// What the document says differs, and nothing else: labels of SSH keys, expiry dates, members in
@@ -265,10 +258,7 @@ fn a_lock_that_kanidms_tool_has_lost_on_389_is_back_with_the_second_run() {
     let world = on_389();
     theirs(&world);
     let admin = world.ds389.admin();
-    admin.modify(&format!(
-        "dn: {}\nchangetype: modify\nadd: nsAccountLock\nnsAccountLock: true\n",
-        user_dn(1)
-    ));
+    admin.change(&user_dn(1), "add: nsAccountLock\nnsAccountLock: true");
     world.kanidm.force_refresh(ACCOUNT);
     theirs(&world);
     let is_locked = || world.kanidm.entry(ACCOUNT, "user00001").unwrap().account_expire.is_some();

@@ -86,9 +86,7 @@ fn a_run_writes_nothing() {
     world.slapd.modify(&format!("{}\ndn: {}\nchangetype: delete\n", user_ldif(100), user_dn(1)));
     run("an increment", &[], 3);
     run("everything again", &["--full-refresh", "-q"], 3);
-    world
-        .slapd
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: Changed\n", user_dn(2)));
+    world.slapd.change(&user_dn(2), "replace: cn\ncn: Changed");
     world.kanidm.fault(Fault::own_status(Moment::Received, 500, "\"backend\"").only("POST"));
     run("a failure in the middle", &["--json"], 1);
     run("nobody to ask", &["--status"], 3);
@@ -187,10 +185,7 @@ fn too_few_open_files_are_a_clear_error() {
     world.run_and_compare("first refresh", "full");
     let (mut failed, mut succeeded) = (0, 0);
     for files in 3..=16 {
-        world.slapd.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: With {files} files\n",
-            user_dn(2)
-        ));
+        world.slapd.change(&user_dn(2), &format!("replace: cn\ncn: With {files} files"));
         let outcome = run_command(&mut limited(&world, &format!("--nofile={files}"), &[]));
         let what = format!("{files} open files");
         assert!(!outcome.all().contains("panicked"), "{what}\n{}", outcome.all());
@@ -225,10 +220,7 @@ fn too_little_memory_ends_the_run_and_nothing_else() {
     let (mut failed, mut succeeded) = (0, 0);
     // In quarters of a mebibyte of address space, until it is enough.
     for size in 48..400 {
-        world.slapd.modify(&format!(
-            "dn: {}\nchangetype: modify\nreplace: cn\ncn: With {size} quarters\n",
-            user_dn(2)
-        ));
+        world.slapd.change(&user_dn(2), &format!("replace: cn\ncn: With {size} quarters"));
         let outcome = run_command(&mut limited(&world, &format!("--as={}", size << 18), &[]));
         println!(
             "{size}/4 MiB: {:?} {}",

@@ -92,9 +92,7 @@ fn secret_world(authority: &Pki) -> (World, Secrets, Identity) {
     let mut world =
         World::new(SlapdOptions { seed: Seed::Content(users()), ..SlapdOptions::default() });
     let account = format!("cn=sync,{SUFFIX}");
-    world.slapd.modify(&format!(
-        "dn: {account}\nchangetype: modify\nreplace: userPassword\nuserPassword: {BIND_PASSWORD}\n"
-    ));
+    world.slapd.change(&account, &format!("replace: userPassword\nuserPassword: {BIND_PASSWORD}"));
     let identity = authority.client("ldap-sync");
     let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
     world.reconfigure(|config| {
@@ -110,23 +108,61 @@ fn secret_world(authority: &Pki) -> (World, Secrets, Identity) {
     (world, secrets, identity)
 }
 
+/// The secret world, its runs watched.
+struct Printed {
+    world: World,
+    secrets: Secrets,
+    identity: Identity,
+    strangers: Pki,
+}
+
+impl Printed {
+    #[track_caller]
+    fn run(&self, what: &str, arguments: &[&str], code: i32) -> Outcome {
+        let outcome = self.world.tool.run(&[&["--debug"], arguments].concat());
+        self.secrets.assert_unseen(what, &outcome.all());
+        assert_eq!(outcome.code, Some(code), "{what} {arguments:?}\n{}", outcome.all());
+        outcome
+    }
+
+    #[track_caller]
+    fn fails(&self, what: &str) {
+        self.run(what, &["--json"], 1);
+    }
+
+    #[track_caller]
+    fn fails_with(&self, what: &str, config: &ConfigText) {
+        self.world.tool.write_sync_config(config);
+        self.fails(what);
+    }
+
+    #[track_caller]
+    fn fails_at_kanidm(&self, what: &str, client: &ConfigText) {
+        self.world.tool.write_client_config(client);
+        self.fails(what);
+    }
+}
+
 #[test]
 fn no_secret_is_printed() {
-    let authority = Pki::named("Strangers");
-    let (world, secrets, identity) = secret_world(&authority);
-    let run = |what: &str, arguments: &[&str]| -> Outcome {
-        let outcome = world.tool.run(&[&["--debug"], arguments].concat());
-        secrets.assert_unseen(what, &outcome.all());
-        outcome
-    };
+    let strangers = Pki::named("Strangers");
+    let (world, secrets, identity) = secret_world(&strangers);
+    let printed = Printed { world, secrets, identity, strangers };
+    all_there_is(&printed);
+    bad_directories(&printed);
+    bad_keys(&printed);
+    bad_kanidms(&printed);
+    echoes(&printed);
+}
 
-    // Well: everything there is to print is printed.
+/// All is well, and everything there is to print is printed.
+fn all_there_is(printed: &Printed) {
+    let (world, secrets) = (&printed.world, &printed.secrets);
     for policy in ["hold", "drop-value", "fail"] {
         world.tool.write_sync_config(&world.config.clone().set("invalid_entries", policy));
-        let code = Some(if policy == "fail" { 1 } else { 3 });
+        let code = if policy == "fail" { 1 } else { 3 };
         for arguments in [&["--dry-run"][..], &["--proto-dump"], &["--dry-run", "--json"]] {
-            let outcome = run(policy, arguments);
-            assert_eq!(outcome.code, code, "{policy} {arguments:?}\n{}", outcome.all());
+            let outcome = printed.run(policy, arguments, code);
             assert!(
                 outcome.stderr.contains("userpassword") || policy == "fail",
                 "{policy}: the password is what is wrong\n{}",
@@ -135,115 +171,115 @@ fn no_secret_is_printed() {
         }
     }
     world.tool.write_sync_config(&world.config);
-    let dump = run("dump", &["--proto-dump"]);
+    let dump = printed.run("dump", &["--proto-dump"], 3);
     assert!(
         dump.stdout.contains("<redacted>") && dump.stdout.contains("password_import"),
         "{}",
         dump.stdout
     );
-    assert_eq!(run("first refresh", &["--json"]).code, Some(3));
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modify\nreplace: userPassword\nuserPassword: {MARKER}-new\n",
-        user_dn(20)
-    ));
-    assert_eq!(run("an increment", &[]).code, Some(3));
-    run("a check", &["--check"]);
+    printed.run("first refresh", &["--json"], 3);
+    let password = format!("replace: userPassword\nuserPassword: {MARKER}-new");
+    world.slapd.change(&user_dn(20), &password);
+    printed.run("an increment", &[], 3);
+    printed.run("a check", &["--check"], 0);
     // Libraries would log what they send, if they were asked.
     let mut command = world.tool.command();
     command.args(["--debug", "--dry-run"]).env("RUST_LOG", "trace").env("KANIDM_DEBUG", "trace");
     let outcome = run_command(&mut command).expect_code(3);
     assert!(outcome.stderr.contains("DEBUG"), "{}", outcome.all());
     secrets.assert_unseen("as much log as there is", &outcome.all());
+}
 
-    // At the directory.
+/// A port where nobody listens, and one where somebody takes connections and says nothing.
+fn nobody_and_silence() -> (u16, TcpListener) {
     let [nobody] = ports::free();
-    let silence = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    (nobody, TcpListener::bind(("127.0.0.1", 0)).unwrap())
+}
+
+fn bad_directories(printed: &Printed) {
+    let (world, strangers) = (&printed.world, printed.strangers.ca().to_str().unwrap());
+    let (nobody, silence) = nobody_and_silence();
     let silent = silence.local_addr().unwrap().port();
     let relay = Relay::cutting(world.slapd.ldaps_port(), 3000);
     let config = || world.config.clone();
-    let strangers = authority.ca().to_str().unwrap();
-    let mut failures = vec![
+    let at = |port: u16| config().set("ldap_uri", format!("ldaps://localhost:{port}"));
+    let account = |name: &str| config().set("ldap_sync_dn", format!("cn={name},{SUFFIX}"));
+    for (what, config) in [
         ("wrong password", config().set("ldap_sync_pw", format!("{MARKER}-wrong"))),
         ("wrong DN", config().set("ldap_sync_dn", "cn=nobody")),
         ("wrong CA", config().set("ldap_ca", strangers)),
-        ("the key as CA", config().set("ldap_ca", identity.key.to_str().unwrap())),
-        ("nobody there", config().set("ldap_uri", format!("ldaps://localhost:{nobody}"))),
+        ("nobody there", at(nobody)),
         ("nobody anywhere", config().set("ldap_uri", "ldaps://ldap.invalid")),
-        (
-            "silent",
-            config().set("ldap_uri", format!("ldaps://localhost:{silent}")).set("ldap_timeout", 1),
-        ),
-        ("cut", config().set("ldap_uri", format!("ldaps://localhost:{}", relay.port()))),
+        ("silent", at(silent).set("ldap_timeout", 1)),
+        ("cut", at(relay.port())),
         (
             "no rights",
-            config()
-                .set("ldap_sync_dn", format!("cn=noright,{SUFFIX}"))
-                .set("ldap_sync_pw", SYNC_PASSWORD)
-                .set("ldap_filter", "(cn=*)"),
+            account("noright").set("ldap_sync_pw", SYNC_PASSWORD).set("ldap_filter", "(cn=*)"),
         ),
         ("base missing", config().set("ldap_sync_base_dn", format!("ou=missing,{SUFFIX}"))),
-        (
-            "another key",
-            config()
-                .set("ldap_client_cert", authority.client("other").certificate.to_str().unwrap()),
-        ),
-        ("certificate and key swapped", {
-            let (certificate, key) =
-                (identity.certificate.to_str().unwrap(), identity.key.to_str().unwrap());
-            config().set("ldap_client_cert", key).set("ldap_client_key", certificate)
-        }),
-    ];
-    let key = fs::read_to_string(&identity.key).unwrap();
+    ] {
+        printed.fails_with(what, &config);
+    }
+}
+
+fn bad_keys(printed: &Printed) {
+    let (world, identity) = (&printed.world, &printed.identity);
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (certificate, key) = (text(&identity.certificate), text(&identity.key));
+    let other = text(&printed.strangers.client("other").certificate);
+    let config = || world.config.clone();
+    let swapped = config().set("ldap_client_cert", &*key).set("ldap_client_key", certificate);
+    printed.fails_with("the key as CA", &config().set("ldap_ca", &*key));
+    printed.fails_with("another key", &config().set("ldap_client_cert", other));
+    printed.fails_with("certificate and key swapped", &swapped);
+    let key = fs::read_to_string(key).unwrap();
     for (what, damaged) in [
         ("a key cut short", key[..key.len() / 2].to_owned()),
         ("a key with a byte too many", key.replacen('\n', "\n*", 2)),
         ("a key with another label", key.replace("PRIVATE KEY", "SECRET")),
     ] {
         let path = world.tool.dir().write(&format!("{what}.pem"), damaged);
-        failures.push((what, config().set("ldap_client_key", path.to_str().unwrap())));
+        printed.fails_with(what, &config().set("ldap_client_key", text(&path)));
     }
-    // At Kanidm.
-    failures
-        .push(("wrong token", config().set("sync_token", format!("{MARKER}.{MARKER}.{MARKER}"))));
-    for (what, config) in failures {
-        world.tool.write_sync_config(&config);
-        assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
-    }
-    world.tool.write_sync_config(&config());
+}
+
+fn bad_kanidms(printed: &Printed) {
+    let world = &printed.world;
+    let token = world.config.clone().set("sync_token", format!("{MARKER}.{MARKER}.{MARKER}"));
+    printed.fails_with("wrong token", &token);
+    world.tool.write_sync_config(&world.config);
     for (what, fault) in [
         ("500", Fault::own_status(Moment::Received, 500, "\"backend\"")),
         ("503", Fault::status(Moment::Received, 503, "away")),
         ("no answer", Fault::closed(Moment::Received)),
     ] {
         world.kanidm.fault(fault);
-        assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
+        printed.fails(what);
     }
+    let (nobody, silence) = nobody_and_silence();
     let kanidm =
         |uri: String| ConfigText::for_kanidm(&uri, world.kanidm.ca()).set("connect_timeout", 1);
-    for (what, client) in [
-        ("Kanidm's CA", kanidm(world.kanidm.url()).set("ca_path", strangers)),
-        (
-            "the key as Kanidm's CA",
-            kanidm(world.kanidm.url()).set("ca_path", identity.key.to_str().unwrap()),
-        ),
-        ("no Kanidm there", kanidm(format!("https://localhost:{nobody}"))),
-        ("a silent Kanidm", kanidm(format!("https://localhost:{silent}"))),
-    ] {
-        world.tool.write_client_config(&client);
-        assert_eq!(run(what, &["--json"]).code, Some(1), "{what}");
-    }
+    let at = |port: u16| kanidm(format!("https://localhost:{port}"));
+    let trusting =
+        |path: &Path| kanidm(world.kanidm.url()).set("ca_path", path.to_str().unwrap().to_owned());
+    printed.fails_at_kanidm("Kanidm's CA", &trusting(printed.strangers.ca()));
+    printed.fails_at_kanidm("the key as Kanidm's CA", &trusting(&printed.identity.key));
+    printed.fails_at_kanidm("no Kanidm there", &at(nobody));
+    printed.fails_at_kanidm("a silent Kanidm", &at(silence.local_addr().unwrap().port()));
     world.tool.write_client_config(&kanidm(world.kanidm.url()));
     // Data that Kanidm refuses: what it says of it is passed on.
-    world.kanidm.fault(
-        Fault::own_status(Moment::Received, 400, "{\"invalidattribute\":\"password_import\"}")
-            .only("POST")
-            .times(1000),
-    );
-    run("refused", &["--full-refresh"]);
+    let refusal = "{\"invalidattribute\":\"password_import\"}";
+    let fault = Fault::own_status(Moment::Received, 400, refusal).only("POST").times(1000);
+    world.kanidm.fault(fault);
+    let outcome = world.tool.run(&["--debug", "--full-refresh"]);
+    printed.secrets.assert_unseen("refused", &outcome.all());
     world.kanidm.clear_faults();
+}
 
-    // A server that shows what it was sent, as debugging proxies do.
-    let identity = world.kanidm.pki().localhost();
+/// A server that shows what it was sent, as debugging proxies do.
+fn echoes(printed: &Printed) {
+    let kanidm = &printed.world.kanidm;
+    let identity = kanidm.pki().localhost();
     for status in [
         "200 OK",
         "400 Bad Request",
@@ -260,24 +296,13 @@ fn no_secret_is_printed() {
                     .unwrap_or_default();
                 let body =
                     if quoted { serde_json::to_string(token).unwrap() } else { token.to_owned() };
-                response(
-                    status,
-                    &format!("X-KANIDM-OPID: {token}\r\nLocation: https://{token}\r\n"),
-                    &body,
-                )
+                let headers = format!("X-KANIDM-OPID: {token}\r\nLocation: https://{token}\r\n");
+                response(status, &headers, &body)
             });
-            world
-                .tool
-                .write_client_config(&ConfigText::for_kanidm(&server.url(), world.kanidm.ca()));
-            assert_eq!(
-                run(&format!("an echo with {status}"), &["--json"]).code,
-                Some(1),
-                "{status}"
-            );
-            assert!(
-                server.requests()[0].contains(&world.account.token),
-                "the server did get the token"
-            );
+            let client = ConfigText::for_kanidm(&server.url(), kanidm.ca());
+            printed.fails_at_kanidm(&format!("an echo with {status}"), &client);
+            let sent = &server.requests()[0];
+            assert!(sent.contains(&printed.world.account.token), "the server did get the token");
         }
     }
 }

@@ -242,9 +242,7 @@ fn works(world: &Between, what: &str, change: impl FnOnce(ConfigText) -> ConfigT
     world.tool.write_sync_config(&change(world.config.clone()));
     // A full one where it changes from an account by name to SASL EXTERNAL, or back.
     world.run(&[], 3);
-    world
-        .admin
-        .modify(&format!("dn: {}\nchangetype: modify\nreplace: cn\ncn: By {what}\n", user_dn(1)));
+    world.admin.change(&user_dn(1), &format!("replace: cn\ncn: By {what}"));
     let ran = world.run_and_compare(what, "incremental");
     world.tool.write_sync_config(&world.config);
     ran.outcome.stderr

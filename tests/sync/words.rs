@@ -58,10 +58,9 @@ fn a_dry_run_names_who_goes_and_nobody_who_was_never_there() {
     let account = ["uidNumber", "gidNumber", "homeDirectory", "loginShell", "gecos"]
         .map(|name| format!("-\ndelete: {name}\n"))
         .concat();
-    world.slapd.modify(&format!(
-        "dn: {}\nchangetype: modify\ndelete: objectClass\nobjectClass: posixAccount\n{account}\n",
-        user_dn(2)
-    ));
+    world
+        .slapd
+        .change(&user_dn(2), &format!("delete: objectClass\nobjectClass: posixAccount\n{account}"));
     let mut expected = vec![
         format!("delete person {gone} (not found in the directory)"),
         format!("delete person {} ({leaves})", user_dn(2)),
