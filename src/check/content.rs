@@ -13,7 +13,7 @@ use crate::directory::computed::computed_attributes;
 use crate::mapping::shown::roles;
 use crate::mapping::{Content, Held, MISSING};
 use crate::sync::read::{self, Reading};
-use crate::sync::run::remarks;
+use crate::sync::remarks::remarks;
 use crate::sync::start::Start;
 use crate::text::{count, thousands};
 

@@ -4,15 +4,20 @@
 //! Scope: the only part of the program that sees both the directory and Kanidm.
 
 pub mod attributes;
+mod complete;
 pub mod dump;
+mod envelope;
+mod error;
 pub mod estimate;
 pub mod guard;
 mod inspect;
 mod listing;
 mod lookup;
 pub mod observe;
+mod plan;
 pub mod preview;
 pub mod read;
+pub(crate) mod remarks;
 pub mod report;
 pub mod retention;
 pub mod run;

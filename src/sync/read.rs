@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use ldap_content_sync::sync_session::{Cookie, NextCookie, Provider, RefreshOutcome};
 
+use super::complete::{come_back, complete_refresh, not_found, still_contested, still_dropped};
 use super::inspect;
 use super::listing::{self, Listing, ListingChange};
 use super::lookup::Lookup;
@@ -25,10 +26,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
-use crate::kanidm::roster::Roster;
-use crate::mapping::{
-    Changed, Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper,
-};
+use crate::mapping::{Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper};
 
 /// Maximum attempts of an incremental run while 389 keeps changing. Later changes wait for the next
 /// run.
@@ -453,18 +451,6 @@ fn received_and_gone(outcome: &RefreshOutcome, mapper: &Mapper<'_>) -> Vec<Uuid>
     void
 }
 
-/// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
-/// may have left them out or reported their deletion.
-fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
-    let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
-    outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
-    if let Some(present) = &mut outcome.present {
-        present.extend(mapper.received().filter(|uuid| !is_void(uuid)));
-        present.sort_unstable();
-        present.dedup();
-    }
-}
-
 /// True if a full refresh shows an older directory than an earlier run has read: a restored one, or
 /// a replica that lags. The run would delete everything that such a directory lacks.
 ///
@@ -493,66 +479,6 @@ fn sent_twice(config: &SyncConfig, sync_uuid: Uuid, dn: String) -> Held {
     Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None }
 }
 
-/// Completes an incremental refresh: reads held entries, groups that name a changed entry, and the
-/// names of members. Returns the entries that only these searches returned.
-fn complete_refresh(
-    lookup: &mut Lookup<'_>,
-    mapper: &mut Mapper<'_>,
-    roster: Option<&Roster>,
-    held: &[Uuid],
-    observer: &mut Observer<'_>,
-) -> Result<HashSet<Uuid>, DirectoryError> {
-    // A held entry that moved may have a DN that groups use for another entry.
-    let mut changed: Vec<Changed> = mapper.changed(true).collect();
-    if !held.is_empty() {
-        debug!("reading {} held entries again", held.len());
-        lookup.owners(held, mapper)?;
-        lookup.read_again(held, mapper, observer)?;
-    }
-    // Must come before the groups that name them are read: those groups have not changed.
-    let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
-    changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
-    let known: HashSet<Uuid> = mapper.received().collect();
-    changed.retain(|entry| !has_all_groups(roster, entry));
-    if !changed.is_empty() {
-        lookup.groups_naming(&changed, mapper, observer)?;
-    }
-    let questions = mapper.questions();
-    lookup.answer(&questions, mapper)?;
-    Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
-}
-
-/// The entries that an earlier run sent without a value and that still lack it, because another
-/// entry has that value. The report names them again; they are not sent again.
-fn still_contested(
-    lookup: &mut Lookup<'_>,
-    uuids: &[Uuid],
-) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
-    if uuids.is_empty() {
-        return Ok(Default::default());
-    }
-    let mut aside = separate_mapper(lookup);
-    lookup.owners(uuids, &mut aside)?;
-    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
-    let Content { contested, mut dropped, .. } = aside.finish();
-    dropped.retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
-    Ok((contested, dropped))
-}
-
-/// The entries that an earlier run sent without a bad value and that have not changed since. The
-/// report names them again; they are not sent again.
-fn still_dropped(lookup: &mut Lookup<'_>, uuids: &[Uuid]) -> Result<Vec<Dropped>, DirectoryError> {
-    let mut aside = separate_mapper(lookup);
-    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
-    Ok(aside.finish().dropped)
-}
-
-/// A mapper for entries that are read only to name their problems.
-fn separate_mapper<'c>(lookup: &Lookup<'c>) -> Mapper<'c> {
-    let prepares = lookup.directory.provider() != Provider::Ds389;
-    Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as())
-}
-
 /// The entries that a run from this cookie would receive or delete.
 fn changed_since(
     directory: &mut Directory,
@@ -568,22 +494,4 @@ fn changed_since(
         }
         Refresh::Required { reason } => Err(NoReading::StartOver(StartOver::CookieRefused(reason))),
     }
-}
-
-/// True if Kanidm has the entry under its present names, so that no group lacks it.
-fn has_all_groups(roster: Option<&Roster>, entry: &Changed) -> bool {
-    match (roster, entry.names) {
-        (Some(roster), Some(names)) => roster.has(entry.uuid, names),
-        _ => false,
-    }
-}
-
-/// Held entries that no search returned, although the directory does not report them as gone.
-fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOutcome) -> Vec<Uuid> {
-    let present = outcome.present.as_ref().map(|present| present.iter().collect::<HashSet<_>>());
-    let deleted: HashSet<&Uuid> = outcome.deleted.iter().collect();
-    let may_live = |uuid: &&Uuid| {
-        !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid))
-    };
-    held.iter().filter(|uuid| !mapper.contains(uuid)).filter(may_live).copied().collect()
 }

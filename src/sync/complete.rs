@@ -1,0 +1,109 @@
+//! The searches that complete the refresh of an incremental run.
+//!
+//! Scope: which entries to look up. [`super::read`] knows the order of the steps, and
+//! [`super::lookup`] searches.
+
+use std::collections::HashSet;
+
+use ldap_content_sync::sync_session::{Provider, RefreshOutcome};
+use log::debug;
+use uuid::Uuid;
+
+use super::lookup::Lookup;
+use super::observe::Observer;
+use crate::directory::error::DirectoryError;
+use crate::kanidm::roster::Roster;
+use crate::mapping::{Changed, Content, Contested, Dropped, Mapper};
+
+/// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
+/// may have left them out or reported their deletion.
+pub(super) fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void: &[Uuid]) {
+    let is_void = |uuid: &Uuid| void.binary_search(uuid).is_ok();
+    outcome.deleted.retain(|uuid| is_void(uuid) || !mapper.contains(uuid));
+    if let Some(present) = &mut outcome.present {
+        present.extend(mapper.received().filter(|uuid| !is_void(uuid)));
+        present.sort_unstable();
+        present.dedup();
+    }
+}
+
+/// Completes an incremental refresh: reads held entries, groups that name a changed entry, and the
+/// names of members. Returns the entries that only these searches returned.
+pub(super) fn complete_refresh(
+    lookup: &mut Lookup<'_>,
+    mapper: &mut Mapper<'_>,
+    roster: Option<&Roster>,
+    held: &[Uuid],
+    observer: &mut Observer<'_>,
+) -> Result<HashSet<Uuid>, DirectoryError> {
+    // A held entry that moved may have a DN that groups use for another entry.
+    let mut changed: Vec<Changed> = mapper.changed(true).collect();
+    if !held.is_empty() {
+        debug!("reading {} held entries again", held.len());
+        lookup.owners(held, mapper)?;
+        lookup.read_again(held, mapper, observer)?;
+    }
+    // Must come before the groups that name them are read: those groups have not changed.
+    let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
+    changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
+    changed.retain(|entry| !has_all_groups(roster, entry));
+    let known: HashSet<Uuid> = mapper.received().collect();
+    if !changed.is_empty() {
+        lookup.groups_naming(&changed, mapper, observer)?;
+    }
+    let questions = mapper.questions();
+    lookup.answer(&questions, mapper)?;
+    Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
+}
+
+/// The entries that an earlier run sent without a value and that still lack it, because another
+/// entry has that value. The report names them again; they are not sent again.
+pub(super) fn still_contested(
+    lookup: &mut Lookup<'_>,
+    uuids: &[Uuid],
+) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
+    if uuids.is_empty() {
+        return Ok(Default::default());
+    }
+    let mut aside = separate_mapper(lookup);
+    lookup.owners(uuids, &mut aside)?;
+    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    let Content { contested, mut dropped, .. } = aside.finish();
+    dropped.retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+    Ok((contested, dropped))
+}
+
+/// The entries that an earlier run sent without a bad value and that have not changed since. The
+/// report names them again; they are not sent again.
+pub(super) fn still_dropped(
+    lookup: &mut Lookup<'_>,
+    uuids: &[Uuid],
+) -> Result<Vec<Dropped>, DirectoryError> {
+    let mut aside = separate_mapper(lookup);
+    lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    Ok(aside.finish().dropped)
+}
+
+/// A mapper for entries that are read only to name their problems.
+fn separate_mapper<'c>(lookup: &Lookup<'c>) -> Mapper<'c> {
+    let prepares = lookup.directory.provider() != Provider::Ds389;
+    Mapper::new(lookup.mapping, true).preparing(prepares).bound_as(lookup.directory.bound_as())
+}
+
+/// Held entries that no search returned, although the directory does not report them as gone.
+pub(super) fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOutcome) -> Vec<Uuid> {
+    let present = outcome.present.as_ref().map(|present| present.iter().collect::<HashSet<_>>());
+    let deleted: HashSet<&Uuid> = outcome.deleted.iter().collect();
+    let may_live = |uuid: &&Uuid| {
+        !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid))
+    };
+    held.iter().filter(|uuid| !mapper.contains(uuid)).filter(may_live).copied().collect()
+}
+
+/// True if Kanidm has the entry under its present names, so that no group lacks it.
+fn has_all_groups(roster: Option<&Roster>, entry: &Changed) -> bool {
+    match (roster, entry.names) {
+        (Some(roster), Some(names)) => roster.has(entry.uuid, names),
+        _ => false,
+    }
+}

@@ -1,0 +1,145 @@
+//! The plan: everything that a run would delete or remove. The guard judges it.
+
+use std::collections::HashMap;
+
+use log::{debug, info, warn};
+use uuid::Uuid;
+
+use super::attributes;
+use super::error::RunError;
+use super::estimate;
+use super::guard::{self, AttributeLoss, Deletions, Plan, Share};
+use super::lookup::Lookup;
+use super::read::Reading;
+use super::run::Job;
+use super::start::Start;
+use crate::content::changeset::Kind;
+use crate::directory::client::Directory;
+use crate::kanidm::request::Retention;
+use crate::kanidm::sketch::Sketch;
+use crate::kanidm::state::SyncState;
+use crate::mapping::shown::{LOCK_KEY, roles};
+
+/// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They only name the
+/// deleted entries in messages, so a failed search does not fail the run.
+pub(super) fn names(
+    job: &Job<'_>,
+    directory: &mut Directory,
+    uuids: &[Uuid],
+) -> HashMap<Uuid, String> {
+    let mapping = &job.config.mapping;
+    let in_directory: Vec<Uuid> = uuids.iter().map(|uuid| mapping.sync_uuid(*uuid)).collect();
+    let mut lookup = Lookup { directory, config: &job.config.directory, mapping, attributes: &[] };
+    match lookup.names(&in_directory) {
+        Ok(names) => names.into_iter().map(|(uuid, dn)| (mapping.kanidm_uuid(uuid), dn)).collect(),
+        Err(error) => {
+            debug!("who goes cannot be named: {error}");
+            HashMap::new()
+        }
+    }
+}
+
+pub(super) fn guard(
+    job: &Job<'_>,
+    state: &SyncState,
+    start: &Start,
+    reading: &Reading,
+    directory: &mut Directory,
+) -> Result<Deletions, RunError> {
+    let plan = plan(job, start, reading);
+    let vanished: Vec<AttributeLoss> =
+        plan.losses.iter().filter(|loss| loss.lost.lost == loss.lost.had).cloned().collect();
+    let deletions = plan
+        .shares
+        .iter()
+        .map(|share| share.deletions)
+        .reduce(Deletions::plus)
+        .unwrap_or(Deletions::Unknown);
+    match guard::check(plan, job.config.max_delete_percent) {
+        Ok(()) => {}
+        Err(mut refusal) => {
+            let uuids: Vec<Uuid> = refusal.named().map(|gone| gone.uuid).collect();
+            let names = names(job, directory, &uuids);
+            refusal.named().for_each(|gone| gone.dn = names.get(&gone.uuid).cloned());
+            if !job.accept_deletes {
+                return Err(RunError::Refused(refusal));
+            }
+            warn!("--accept-deletes: {}", refusal.what());
+        }
+    }
+    if !job.accept_deletes {
+        vanished.iter().filter(|loss| loss.key != LOCK_KEY).for_each(|loss| warn!("{loss}"));
+    }
+    match state {
+        _ if deletions != Deletions::Unknown => {}
+        SyncState::Refresh => info!(
+            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
+             they are deleted; how many cannot be known beforehand"
+        ),
+        SyncState::Active { .. } => warn!(
+            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
+             deleted; how many entries that are cannot be known beforehand"
+        ),
+    }
+    Ok(deletions)
+}
+
+/// Everything that the run would delete or remove.
+fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
+    let (retention, content) = (&reading.retention, &reading.content);
+    let share = |kind: Option<Kind>, known: Option<&Sketch>| {
+        let deletions = match estimate::deletions(retention, known, reading.deleted) {
+            // The sample may lack the entries that the directory reports as deleted. With a limit
+            // of 0 percent a single one counts.
+            few if job.config.max_delete_percent == 0
+                && few.at_least() == 0
+                && few != Deletions::Exactly(0)
+                && reading.deleted > 0 =>
+            {
+                Deletions::Between(1, reading.deleted as u64)
+            }
+            other => other,
+        };
+        let comes = content.shown().filter(|(_, other, _)| Some(*other) == kind).count();
+        Share {
+            kind,
+            known: known.map(Sketch::count),
+            deletions,
+            all_go: known
+                .is_some_and(|known| estimate::all_go(known, deletions, comes, reading.is_full())),
+            named: estimate::named(retention, known),
+        }
+    };
+    let shares = match &start.known {
+        Some(known) => {
+            [Kind::Person, Kind::Group].map(|kind| share(Some(kind), Some(known.of(kind)))).into()
+        }
+        None => vec![share(None, start.known_of_version_1.as_ref())],
+    };
+    let roles = roles(&job.config.mapping);
+    let lost = |role| attributes::loss_of_all(role, &start.shown);
+    Plan {
+        is_empty: matches!(retention, Retention::Retain(uuids) if uuids.is_empty()),
+        shares,
+        losses: match reading.is_full() {
+            true => attributes::losses(&roles, &start.shown, content),
+            false => reading.shown_by_nobody.iter().map(lost).collect(),
+        },
+        hidden_locks: reading
+            .hidden_locks
+            .iter()
+            .map(|(role, persons)| (role.attribute.clone(), *persons))
+            .collect(),
+        memberships: match reading.is_full() {
+            true => attributes::memberships(
+                start.shown.memberships,
+                attributes::memberships_of(content),
+            ),
+            false => attributes::newly_unresolved(
+                start.shown.memberships,
+                attributes::memberships_of(content),
+            ),
+        }
+        .filter(|_| reading.misread_members),
+    }
+}
