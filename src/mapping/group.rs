@@ -10,10 +10,11 @@ use ldap_content_sync::Oversized;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
+use super::claims::Claims;
 use super::index::{self, EntryKind, Index, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
-use super::person::{self, Claims, MISSING};
+use super::person::{self, MISSING};
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, values};
 use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATTRIBUTES};

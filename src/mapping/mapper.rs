@@ -12,11 +12,13 @@ use std::collections::HashSet;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
+use super::claims::Claims;
 use super::group::{self, Draft};
 use super::index::{EntryKind, Index, IndexEntry, NewEntry, State};
 use super::lock;
 use super::membership::Resolver;
-use super::person::{self, Buffers, Claims};
+use super::person::{self, Buffers};
+use super::unread;
 use super::values::Names;
 use super::{
     Content, Contested, DN, Dropped, EntryProblem, Findings, Held, MAP_UUID, MAX_MEMBERS,
@@ -271,8 +273,8 @@ impl<'c> Mapper<'c> {
         let person = person::read(cfg, table, dn, values, claims, &mut self.buffers, &mut findings);
         let mut shown = person::shown(values);
         if let Some(oversized) = entry.oversized() {
-            person::note_left_out(cfg, oversized, person.window, &mut findings);
-            shown = shown.and(person::left_out(cfg, oversized));
+            unread::note_left_out(cfg, oversized, person.window, &mut findings);
+            shown = shown.and(unread::left_out(cfg, oversized));
         }
 
         let sent = findings.settle(person.window.expire.is_some());

@@ -7,6 +7,7 @@
 //!
 //! Scope: this module never sees Kanidm, a connection, or a run.
 
+mod claims;
 mod group;
 mod index;
 mod lock;
@@ -18,6 +19,7 @@ mod positions;
 pub(crate) mod prepared;
 mod questions;
 pub mod shown;
+mod unread;
 mod values;
 
 use std::borrow::Cow;

@@ -5,16 +5,13 @@
 
 use std::borrow::Cow;
 
-use ldap_content_sync::Oversized;
-
-use super::index::{Index, IndexEntry, State};
+use super::claims::Claims;
 use super::lock::{self, Window};
 use super::values::{self, Picked, Texts};
 use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::content::Ended;
 use crate::content::account::{STILL_OPEN, has_ended, rfc3339};
-use crate::content::changeset::ChangeSet;
 use crate::content::rules::{self, password, ssh_key};
 use crate::content::shown::Mask;
 
@@ -121,51 +118,6 @@ pub(super) fn shown(values: &Values<'_>) -> Mask {
     )
 }
 
-/// The attributes that were not read because the entry is too large. The directory shows them, but
-/// their values are not known.
-pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
-    let [_, names @ ..] = names(cfg);
-    let (plain, locks) = names.split_at(names.len() - lock::ATTRIBUTES.len());
-    let is_left_out = |name: &&str| !name.is_empty() && oversized.leaves_out(name);
-    let password = is_left_out(&cfg.password.as_str());
-    let limits = locks.iter().map(is_left_out).chain([password]);
-    Mask::of(plain.iter().map(is_left_out).chain(limits.clone()).chain(limits))
-}
-
-/// Adds a problem for each attribute that was not read. One that might lock the account holds the
-/// person, unless another attribute locks it.
-pub(super) fn note_left_out(
-    cfg: &PersonMapping,
-    oversized: &Oversized,
-    window: Window,
-    findings: &mut Findings,
-) {
-    let rule = super::too_large(oversized);
-    let [_, user_name, display_name, names @ ..] = names(cfg);
-    for name in [user_name, display_name].into_iter().filter(|name| oversized.leaves_out(name)) {
-        // The attribute is not missing, only unread.
-        let reported = findings
-            .problems
-            .iter_mut()
-            .chain(&mut findings.drops)
-            .filter(|problem| problem.attribute == name);
-        reported.for_each(|problem| problem.rule.clone_from(&rule));
-    }
-    let mut is_unclear = false;
-    for name in names.into_iter().filter(|name| !name.is_empty() && oversized.leaves_out(name)) {
-        let locks = lock::ATTRIBUTES.contains(&name) || (name == cfg.password && cfg.account_lock);
-        if locks && !window.is_locked() {
-            is_unclear = true;
-            findings.required(name, rule.clone());
-        } else {
-            findings.optional(name, rule.clone());
-        }
-    }
-    if is_unclear {
-        findings.required("sync_account_lock", STILL_OPEN);
-    }
-}
-
 /// True if one of the password's values carries a lock mark.
 fn is_locked(password: Option<&Picked<'_>>) -> bool {
     password.is_some_and(|values| values::not_blank(values).any(password::is_locked))
@@ -225,47 +177,6 @@ pub(super) struct Buffers {
     label: String,
     hash: password::Scratch,
     blob: Vec<u8>,
-}
-
-/// The owners of unique values.
-#[derive(Clone, Copy)]
-pub(super) struct Claims<'i> {
-    pub(super) index: &'i Index,
-    pub(super) changes: &'i ChangeSet,
-}
-
-impl Claims<'_> {
-    pub(super) fn name(&self, name: &str) -> Option<String> {
-        let owner = self.index.find_name(self.changes, name, owns)?;
-        Some(self.taken(owner))
-    }
-
-    pub(super) fn gidnumber(&self, number: u32) -> Option<String> {
-        let owner = self.index.find_gidnumber(number, owns)?;
-        Some(self.taken(owner))
-    }
-
-    fn mail(&self, mail: &str) -> Option<(String, u32)> {
-        self.index.find_mail(self.changes, mail).map(|owner| (self.taken(owner), owner))
-    }
-
-    /// The owner of a DN in comparison form.
-    pub(super) fn dn(&self, form: &str) -> Option<String> {
-        let owner = self.index.find_dn(self.changes, form)?;
-        self.index
-            .entry(owner)
-            .filter(|e| matches!(e.state, State::Sent | State::Draft | State::Held))
-            .map(|_| self.taken(owner))
-    }
-
-    fn taken(&self, owner: u32) -> String {
-        format!("must be unique, and is the same as that of {}", self.index.dn(self.changes, owner))
-    }
-}
-
-/// True if no other entry can have the values of this one.
-fn owns(entry: &IndexEntry) -> bool {
-    matches!(entry.state, State::Sent | State::Owner)
 }
 
 /// Reads a person. The result can be sent if `findings` has no problems.
