@@ -110,7 +110,7 @@ fn a_restored_backup_deletes_nothing() {
             "nothing was changed in Kanidm",
             "--full-refresh",
         ] {
-            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+            outcome.says(words);
         }
         assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
     }
@@ -137,7 +137,7 @@ fn a_full_refresh_of_a_restored_backup_deletes_nothing() {
             "nothing was changed in Kanidm",
             "--full-refresh",
         ] {
-            assert!(outcome.stderr.contains(words), "{words}: {}", outcome.stderr);
+            outcome.says(words);
         }
         assert!(world.kanidm.entry(ACCOUNT, "user00100").is_some());
     }
@@ -208,11 +208,7 @@ fn a_directory_without_one_of_the_providers_is_older() {
     world.reconfigure_quietly(1);
     for _ in 0..2 {
         let outcome = world.tool.run(&[]).expect_code(1);
-        assert!(
-            outcome.stderr.contains("an older state than an earlier run has read"),
-            "{}",
-            outcome.stderr
-        );
+        outcome.says("an older state than an earlier run has read");
         world.change_cookie(|_| format!("rid=000,csn={NEVER_HEARD_OF}").into_bytes());
     }
     world.run_full_and_compare("as the administrator decides");

@@ -114,7 +114,7 @@ fn another_run_that_does_not_end() {
     let config = File::open(world.tool.sync_config()).unwrap();
     config.lock().unwrap();
     let busy = world.tool.run(&[]).expect_code(5);
-    assert!(busy.stderr.contains("another run"), "{}", busy.stderr);
+    busy.says("another run");
     service.wait_for("another run", 1);
     service.wait_for_status("Err\n");
     assert!(service.said("another run") > 2, "not at once: {}", service.log());
@@ -129,11 +129,7 @@ fn an_address_that_is_taken_ends_the_start() {
     let address = taken.local_addr().unwrap();
     world.reconfigure(|config| config.set("status_bind", address.to_string()));
     let outcome = world.tool.run(&["--schedule"]).expect_code(1);
-    assert!(
-        outcome.stderr.contains(&format!("status_bind {address} cannot be bound")),
-        "{}",
-        outcome.stderr
-    );
+    outcome.says(&format!("status_bind {address} cannot be bound"));
     assert!(world.kanidm.log().is_empty(), "nothing is begun");
 }
 

@@ -233,6 +233,12 @@ impl Outcome {
         self
     }
 
+    /// The log has these words.
+    #[track_caller]
+    pub fn says(&self, words: &str) {
+        assert!(self.stderr.contains(words), "{words}\n{}", self.all());
+    }
+
     /// Standard output and error together.
     pub fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)

@@ -6,7 +6,7 @@ use crate::support::kanidm::KanidmEntry;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_name, user_number};
 use crate::support::slapd::SlapdOptions;
 use crate::support::tool::ConfigText;
-use crate::support::world::{ACCOUNT, FILTER, Ran, World};
+use crate::support::world::{ACCOUNT, FILTER, World};
 
 const USERS: usize = 12;
 
@@ -51,10 +51,6 @@ const SAMBA: &str = "attributetype ( 1.3.6.1.4.1.7165.2.1.26 NAME 'sambaAcctFlag
 
 const PASSWORD: &str = "Passw0rd-user00001";
 
-fn modify(world: &World, dn: &str, change: &str) {
-    world.slapd.change(dn, change);
-}
-
 fn user(world: &World, number: usize) -> KanidmEntry {
     world.kanidm.entry(ACCOUNT, &user_name(number)).unwrap()
 }
@@ -70,10 +66,6 @@ fn hash(world: &World) -> String {
     String::from_utf8(entries[0].values("userPassword")[0].clone()).unwrap()
 }
 
-fn says(ran: &Ran, words: &str) {
-    assert!(ran.outcome.stderr.contains(words), "{words}\n{}", ran.outcome.stderr);
-}
-
 #[test]
 fn a_mark_in_the_password_ends_the_account_at_once_and_until_it_goes() {
     let world = world(|config| config);
@@ -85,7 +77,7 @@ fn a_mark_in_the_password_ends_the_account_at_once_and_until_it_goes() {
         "{CRYPT}!$6$salt$hash".to_owned(),
         "{CRYPT}*".to_owned(),
     ] {
-        modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {locked}\n"));
+        world.slapd.change(&user_dn(1), &format!("replace: userPassword\nuserPassword: {locked}"));
         world.run(&[], 0);
         assert_eq!(
             user(&world, 1).account_expire.as_deref(),
@@ -93,7 +85,7 @@ fn a_mark_in_the_password_ends_the_account_at_once_and_until_it_goes() {
             "{locked}"
         );
         assert!(!world.kanidm.verify_password(&user_name(1), PASSWORD), "{locked}");
-        modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}\n"));
+        world.slapd.change(&user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}"));
         world.run(&[], 0);
         assert_eq!(user(&world, 1).account_expire, None, "{locked}");
         assert!(world.kanidm.verify_password(&user_name(1), PASSWORD), "{locked}");
@@ -112,7 +104,7 @@ fn sambas_flag_for_a_disabled_account_ends_it() {
         ("replace: sambaAcctFlags\nsambaAcctFlags: [UXD        ]\n", true),
         ("delete: sambaAcctFlags\n", false),
     ] {
-        modify(&world, &user_dn(1), change);
+        world.slapd.change(&user_dn(1), change);
         world.run(&[], 0);
         assert_eq!(user(&world, 1).account_expire.is_some(), locked, "{change}");
     }
@@ -122,18 +114,18 @@ fn sambas_flag_for_a_disabled_account_ends_it() {
 #[test]
 fn a_marked_password_that_is_hidden_unlocks_nobody() {
     let mut world = world(|config| config);
-    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
+    world.slapd.change(&user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked");
     world.run(&[], 0);
     world.slapd.reconfigure(|options| {
         options.extra_database =
             "access to attrs=userPassword by anonymous auth by * none\n".to_owned()
     });
-    modify(&world, &user_dn(1), "replace: cn\ncn: Still locked\n");
+    world.slapd.change(&user_dn(1), "replace: cn\ncn: Still locked");
     for arguments in [&[][..], &["--full-refresh"]] {
-        says(
-            &world.run(arguments, 4),
-            "userpassword locked 1 person, and the sync account cannot read it any more",
-        );
+        world
+            .run(arguments, 4)
+            .outcome
+            .says("userpassword locked 1 person, and the sync account cannot read it any more");
         assert!(user(&world, 1).account_expire.is_some());
     }
 }
@@ -149,21 +141,20 @@ fn a_unix_password_ends_with_the_password() {
     };
     let hash = hash(&world);
     assert_eq!(may(), [true, true]);
-    modify(&world, &user_dn(1), "delete: userPassword\n");
+    world.slapd.change(&user_dn(1), "delete: userPassword");
     for arguments in [&[][..], &["--full-refresh"]] {
         world.run(arguments, 0);
         assert_eq!(may(), [false, false], "{arguments:?}");
     }
-    modify(&world, &user_dn(1), &format!("add: userPassword\nuserPassword: {hash}\n"));
+    world.slapd.change(&user_dn(1), &format!("add: userPassword\nuserPassword: {hash}"));
     world.run(&[], 0);
     assert_eq!(may(), [true, true]);
     // A hash that Kanidm cannot import ends the one before.
-    modify(
-        &world,
+    world.slapd.change(
         &user_dn(1),
         "replace: userPassword\nuserPassword: {MD5}Xr4ilOzQ4PCOq3aQ0qbuaQ==\n",
     );
-    says(&world.run(&[], 3), "Kanidm does not import {MD5}");
+    world.run(&[], 3).outcome.says("Kanidm does not import {MD5}");
     assert_eq!(may(), [false, false]);
 }
 
@@ -185,26 +176,25 @@ fn a_revocation_does_not_wait_for_a_bad_value() {
             "{add}: {attribute}\n{bad}\n-\nreplace: userPassword\nuserPassword: {{SSHA}}{}\n",
             OTHER_PASSWORD
         );
-        modify(&world, &user_dn(number), &change);
+        world.slapd.change(&user_dn(number), &change);
     }
-    modify(&world, &user_dn(4), "delete: sshPublicKey\n-\nadd: mail\nmail: someone at home\n");
+    world.slapd.change(&user_dn(4), "delete: sshPublicKey\n-\nadd: mail\nmail: someone at home");
     let member =
         world.slapd.search(&team, "(objectClass=*)", &["member"])[0].values("member")[0].clone();
     let member = String::from_utf8(member).unwrap();
-    modify(
-        &world,
+    world.slapd.change(
         &team,
         &format!("delete: member\nmember: {member}\n-\nreplace: description\ndescription:: YQFi\n"),
     );
     let ran = world.run(&[], 3);
     for (number, attribute) in [(1, "mail"), (7, "loginshell"), (10, "sshpublickey"), (4, "mail")] {
-        says(&ran, &format!("left out of {} (", user_dn(number)));
-        says(&ran, &format!("): {attribute}: "));
+        ran.outcome.says(&format!("left out of {} (", user_dn(number)));
+        ran.outcome.says(&format!("): {attribute}: "));
     }
-    says(&ran, &format!("left out of {team} ("));
-    says(
-        &ran,
-        "5 entries sent without a bad value; they are named above. That is few enough for a good status",
+    ran.outcome.says(&format!("left out of {team} ("));
+    ran.outcome.says(
+        "5 entries sent without a bad value; they are named above. \
+         That is few enough for a good status",
     );
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0);
     for (number, _) in BAD {
@@ -226,7 +216,7 @@ fn a_revocation_does_not_wait_for_a_bad_value() {
     }
     assert_eq!(world.kanidm.posts().len(), 0);
     world.run(&["--full-refresh"], 3);
-    modify(&world, &user_dn(1), "delete: mail\nmail: someone at home\n");
+    world.slapd.change(&user_dn(1), "delete: mail\nmail: someone at home");
     let ran = world.run(&[], 3);
     assert!(!ran.outcome.stderr.contains(&user_dn(1)), "{}", ran.outcome.stderr);
 }
@@ -234,15 +224,15 @@ fn a_revocation_does_not_wait_for_a_bad_value() {
 #[test]
 fn with_hold_the_run_says_what_stays_valid() {
     let world = world(|config| config.set("invalid_entries", "hold"));
-    modify(&world, &user_dn(4), "add: mail\nmail: someone at home\n-\ndelete: sshPublicKey\n");
-    modify(&world, &group_dn("team001"), "replace: description\ndescription:: YQFi\n");
+    world.slapd.change(&user_dn(4), "add: mail\nmail: someone at home\n-\ndelete: sshPublicKey");
+    world.slapd.change(&group_dn("team001"), "replace: description\ndescription:: YQFi");
     let keys = user(&world, 4).ssh_publickey;
     let ran = world.run(&[], 3);
-    says(
-        &ran,
-        "1 person held back: their old passwords, SSH keys and addresses stay valid in Kanidm until the entries are mended",
+    ran.outcome.says(
+        "1 person held back: their old passwords, SSH keys and addresses stay valid in Kanidm \
+         until the entries are mended",
     );
-    says(&ran, "1 group held back: their old members stay valid in Kanidm");
+    ran.outcome.says("1 group held back: their old members stay valid in Kanidm");
     assert!(!keys.is_empty() && user(&world, 4).ssh_publickey == keys);
 }
 
@@ -283,8 +273,7 @@ fn a_second_user_name_renames_nobody_and_memberuid_finds_both() {
     assert_eq!(members(&world, group), 1);
     let uuid = user(&world, 1).uuid;
     // The alias first: slapd appends what is added.
-    modify(
-        &world,
+    world.slapd.change(
         &user_dn(1),
         &format!("delete: uid\nuid: {0}\n-\nadd: uid\nuid: nick\nuid: {0}\n", user_name(1)),
     );
@@ -292,10 +281,10 @@ fn a_second_user_name_renames_nobody_and_memberuid_finds_both() {
         world.run(arguments, 0);
         assert_eq!((user(&world, 1).uuid, members(&world, group)), (uuid, 2), "{arguments:?}");
     }
-    modify(&world, &group_dn(group), &format!("add: memberUid\nmemberUid: {}\n", user_name(1)));
+    world.slapd.change(&group_dn(group), &format!("add: memberUid\nmemberUid: {}", user_name(1)));
     world.run(&[], 0);
     assert_eq!(members(&world, group), 2, "both names are one person's");
-    modify(&world, &user_dn(1), "delete: uid\nuid: nick\n");
+    world.slapd.change(&user_dn(1), "delete: uid\nuid: nick");
     world.run(&[], 0);
     assert_eq!(user(&world, 1).uuid, uuid);
 }
@@ -322,7 +311,7 @@ fn a_group_whose_number_is_a_persons_is_kept() {
             "{}",
             ran.outcome.stderr
         );
-        says(&ran, &number.to_string());
+        ran.outcome.says(&number.to_string());
     }
 }
 
@@ -343,7 +332,7 @@ fn members_in_another_unicode_form_are_members() {
     world.reconfigure(|config| config.set_in(str::from_utf8(&uuid).unwrap(), "map_name", "zoe"));
     world.run(&[], 0);
     let before = members(&world, "team001");
-    modify(&world, &group_dn("team001"), &format!("add: member\nmember: {}\n", zoe("e\u{308}")));
+    world.slapd.change(&group_dn("team001"), &format!("add: member\nmember: {}", zoe("e\u{308}")));
     for arguments in [&[][..], &["--full-refresh"]] {
         world.run(arguments, 0);
         assert_eq!(members(&world, "team001"), before + 1, "{arguments:?}");
@@ -371,8 +360,7 @@ fn members_come_from_both_attributes_of_a_list() {
     assert_eq!((members(&world, "unique"), members(&world, "team001") > 0), (1, true));
     // Who changes is looked for in both.
     world.slapd.rename(&user_dn(1), "uid=renamed");
-    modify(
-        &world,
+    world.slapd.change(
         &group_dn("unique"),
         &format!("replace: uniqueMember\nuniqueMember: uid=renamed,ou=people,{SUFFIX}\n"),
     );
@@ -403,14 +391,14 @@ fn a_yielded_attribute_is_left_out_and_said_once() {
         let world = world(|config| config.set("upload_max_entries", at_once));
         world.kanidm.yield_attributes(ACCOUNT, &["mail"]);
         let change = |number: usize, name: &str| {
-            modify(&world, &user_dn(number), &format!("replace: cn\ncn: {name}\n"))
+            world.slapd.change(&user_dn(number), &format!("replace: cn\ncn: {name}"))
         };
         change(1, "First");
         change(2, "Second");
         let words =
             "mail is yielded to Kanidm for this sync account, so it is left out of every entry";
         let ran = world.run(&[], 0);
-        says(&ran, words);
+        ran.outcome.says(words);
         assert_eq!(
             (user(&world, 1).displayname.as_deref(), user(&world, 2).displayname.as_deref()),
             (Some("First"), Some("Second"))
@@ -423,11 +411,11 @@ fn a_yielded_attribute_is_left_out_and_said_once() {
 
         // A second attribute, one that makes locks powerless.
         world.kanidm.yield_attributes(ACCOUNT, &["mail", "account_expire", "description"]);
-        modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
-        modify(&world, &group_dn("team001"), "replace: description\ndescription: other\n");
+        world.slapd.change(&user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked");
+        world.slapd.change(&group_dn("team001"), "replace: description\ndescription: other");
         let ran = world.run(&[], 0);
-        says(&ran, "account_expire, description, mail is yielded");
-        says(&ran, "Locks and end dates of the directory therefore end no access in Kanidm");
+        ran.outcome.says("account_expire, description, mail is yielded");
+        ran.outcome.says("Locks and end dates of the directory therefore end no access in Kanidm");
         world.run(&["--full-refresh"], 0);
         assert_eq!(user(&world, 1).account_expire, None);
 
@@ -459,20 +447,20 @@ fn a_yielded_attribute_does_not_hide_an_entry_in_the_recycle_bin() {
     );
     world.kanidm.yield_attributes(ACCOUNT, &["mail", "ssh_publickey"]);
     let ran = world.run(&[], 0);
-    says(&ran, "mail, ssh_publickey is yielded");
+    ran.outcome.says("mail, ssh_publickey is yielded");
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0);
     assert!(
         user(&world, 1).mail.is_empty()
             && user(&world, 2).gidnumber == u32::try_from(user_number(2)).ok()
     );
     let ldif = world.slapd.dump();
-    modify(&world, &user_dn(1), "add: description\ndescription: x\n");
+    world.slapd.change(&user_dn(1), "add: description\ndescription: x");
     world.slapd.delete(&user_dn(1));
     world.run(&[], 0);
     assert_eq!(world.kanidm.recycled().len(), 1);
     let mut world = world;
     world.slapd.reload(Seed::Verbatim(ldif));
     let ran = world.run(&["--full-refresh"], 3);
-    says(&ran, "its UUID belongs to an entry that was deleted in Kanidm");
+    ran.outcome.says("its UUID belongs to an entry that was deleted in Kanidm");
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 1, "{:#}", ran.report["held"]);
 }

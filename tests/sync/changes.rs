@@ -1,6 +1,7 @@
 //! Every kind of change that an administrator makes, each followed by an incremental run, on either
 //! server.
 
+use crate::secrets::base64;
 use crate::support::seed::{SUFFIX, group_dn, user_dn, user_ldif, user_name};
 use crate::support::world::{ACCOUNT, Between};
 
@@ -120,9 +121,4 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     world.change_cookie(|_| b"this is no cookie".to_vec());
     world.run_and_compare("garbage for a cookie", "full");
     world.run_and_compare("and incremental again", "incremental");
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }

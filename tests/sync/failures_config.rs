@@ -308,7 +308,7 @@ fn a_fifo_is_refused_and_not_waited_for() {
     let ca = fifo("ca");
     tool.write_client_config(&client_config().set("ca_path", ca.as_str()));
     let run = tool.run(&[]).expect_code(1);
-    assert!(run.stderr.contains(&format!("cannot read {ca}: {words}")), "{}", run.all());
+    run.says(&format!("cannot read {ca}: {words}"));
     fifo("config");
     assert_refused(&tool, "config", ": cannot be read: ", words);
     fifo("ldap-sync");
@@ -381,11 +381,7 @@ fn a_second_run_at_once_is_another_matter() {
 
     let outcome = tool.run(&["--json"]).expect_code(5);
     let path = tool.sync_config().display().to_string();
-    assert!(
-        outcome.stderr.contains(&format!("another run with {path} is under way")),
-        "{}",
-        outcome.all()
-    );
+    outcome.says(&format!("another run with {path} is under way"));
     let report: Value = serde_json::from_str(&outcome.stdout).unwrap();
     assert_eq!(
         (&report["result"], &report["exit_code"]),
@@ -429,7 +425,7 @@ fn nobody_else_can_hold_the_lock() {
         "a second run is not kept out, because other users could hold the lock; change it with: chmod o-rw {}",
         tool.sync_config().display()
     );
-    assert!(unlocked.stderr.contains(&words), "{}", unlocked.all());
+    unlocked.says(&words);
 
     // The file of the token is: its lock keeps a second run out.
     tool.write_sync_config(
@@ -438,10 +434,6 @@ fn nobody_else_can_hold_the_lock() {
     let mut first = tool.spawn(&[]);
     let _connection = first.connects_to(&silent);
     let second = tool.run(&[]).expect_code(5);
-    assert!(
-        second.stderr.contains(&format!("another run with {token} is under way")),
-        "{}",
-        second.all()
-    );
+    second.says(&format!("another run with {token} is under way"));
     assert!(!second.stderr.contains("kept out"), "{}", second.all());
 }

@@ -58,7 +58,7 @@ fn refused(world: &World, arguments: &[&str], words: &str, goes: impl Fn(&Kanidm
             "{words}\n{error}"
         );
         assert!(error.ends_with("If that is intended, run once with --accept-deletes"), "{error}");
-        assert!(outcome.stderr.contains(error), "{}", outcome.stderr);
+        outcome.says(error);
         let named: BTreeSet<Uuid> = error
             .split([' ', ',', '.', '(', ')'])
             .filter_map(|word| Uuid::try_parse(word).ok())
@@ -90,7 +90,7 @@ fn accepted(world: &World, arguments: &[&str], goes: impl Fn(&KanidmEntry) -> bo
     };
     let left = names(&|entry| !goes(entry));
     let ran = world.run(&[&["--accept-deletes"], arguments].concat(), 0);
-    assert!(ran.outcome.stderr.contains("--accept-deletes: "), "{}", ran.outcome.stderr);
+    ran.outcome.says("--accept-deletes: ");
     assert_eq!(names(&|_| true), left);
     ran
 }
@@ -201,7 +201,7 @@ fn a_renamed_base_deletes_nobody() {
         let before = world.kanidm.entries(ACCOUNT);
         world.kanidm.clear_log();
         let outcome = world.tool.run(&[]).expect_code(1);
-        assert!(outcome.stderr.contains(&format!("ou=people,{SUFFIX}")), "{}", outcome.stderr);
+        outcome.says(&format!("ou=people,{SUFFIX}"));
         assert_eq!((world.kanidm.posts().len(), world.kanidm.entries(ACCOUNT)), (0, before));
         world.slapd.modify(&format!(
             "dn: ou=people,{SUFFIX}\nobjectClass: organizationalUnit\nou: people\n"
@@ -351,11 +351,7 @@ fn a_forced_refresh_is_refused_only_where_nothing_is_left() {
     world.reconfigure(|config| config.set("ldap_filter", NINE));
     for arguments in [&["--dry-run"][..], &[]] {
         let ran = world.run(arguments, 0);
-        assert!(
-            ran.outcome.stderr.contains("how many cannot be known beforehand"),
-            "{}",
-            ran.outcome.stderr
-        );
+        ran.outcome.says("how many cannot be known beforehand");
     }
     assert_eq!(world.kanidm.entries(ACCOUNT).len(), 9);
     // From here on it is known.
@@ -387,13 +383,7 @@ fn what_another_tool_has_left_is_not_known() {
             accepted(&world, &[], goes);
         } else {
             let ran = world.run(&[], 0);
-            assert!(
-                ran.outcome
-                    .stderr
-                    .contains("deleted; how many entries that are cannot be known beforehand"),
-                "{}",
-                ran.outcome.stderr
-            );
+            ran.outcome.says("deleted; how many entries that are cannot be known beforehand");
         }
         // Once everything was read, it is known.
         world.run_and_compare("taken over", "full");

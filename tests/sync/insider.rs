@@ -26,14 +26,6 @@ fn world(configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
     world
 }
 
-fn modify(world: &World, dn: &str, change: &str) {
-    world.slapd.change(dn, change);
-}
-
-fn says(ran: &Ran, words: &str) {
-    assert!(ran.outcome.stderr.contains(words), "{words}\n{}", ran.outcome.stderr);
-}
-
 /// A run after another user's lock, which arrives whatever the insider did.
 fn run_with_a_lock(world: &World, code: i32) -> Ran {
     run_with_another_lock(world, &[], code)
@@ -41,7 +33,7 @@ fn run_with_a_lock(world: &World, code: i32) -> Ran {
 
 fn run_with_another_lock(world: &World, arguments: &[&str], code: i32) -> Ran {
     let lock = "replace: userPassword\nuserPassword: !{SSHA}locked\n";
-    modify(world, &user_dn(2), lock);
+    world.slapd.change(&user_dn(2), lock);
     let ran = world.run(arguments, code);
     assert!(
         world.kanidm.entry(ACCOUNT, &user_name(2)).unwrap().account_expire.is_some(),
@@ -62,8 +54,10 @@ fn a_hash_that_would_exhaust_kanidm_is_left_out() {
         "{CRYPT}$6$rounds=999999999$saltsalt$hash".to_owned(),
     ] {
         let world = world(|config| config);
-        modify(&world, &user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}\n"));
-        says(&run_with_a_lock(&world, 3), "userpassword: the hash costs too much at each login");
+        world.slapd.change(&user_dn(1), &format!("replace: userPassword\nuserPassword: {hash}"));
+        run_with_a_lock(&world, 3)
+            .outcome
+            .says("userpassword: the hash costs too much at each login");
         assert!(
             !world.kanidm.verify_password(&user_name(1), "Passw0rd-user00001"),
             "the password before it ends"
@@ -79,18 +73,16 @@ fn long_values_stop_nobody() {
     let world = world(|config| config.set("invalid_entries", "hold"));
     let long = "x".repeat(1_000_000);
     let mails: String = (0..9).map(|n| format!("mail: {n}{long}@example.com\n")).collect();
-    modify(
-        &world,
+    world.slapd.change(
         &user_dn(4),
         &format!("add: sshPublicKey\nsshPublicKey: no key\n-\nadd: mail\n{mails}"),
     );
-    says(&run_with_a_lock(&world, 3), "of at most 254 characters");
+    run_with_a_lock(&world, 3).outcome.says("of at most 254 characters");
     // slapd takes DNs of up to 8 KiB.
     let members: String =
         (0..200).map(|n| format!("member: cn={n}{},{}\n", &long[..7_900], user_dn(4))).collect();
-    modify(&world, &group_dn("team001"), &format!("add: member\n{members}"));
-    modify(
-        &world,
+    world.slapd.change(&group_dn("team001"), &format!("add: member\n{members}"));
+    world.slapd.change(
         &user_dn(2),
         "replace: userPassword\nuserPassword: {SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==\n",
     );
@@ -119,11 +111,9 @@ fn a_long_memberuid_stops_nobody() {
 /// Several writes, each of a size that slapd takes, make an entry that is larger than any message.
 fn grow(world: &World, dn: &str, attribute: &str) {
     for n in 0..6 {
-        modify(
-            world,
-            dn,
-            &format!("add: {attribute}\n{attribute}: {n}{}\n", "x".repeat(11_500_000)),
-        );
+        world
+            .slapd
+            .change(dn, &format!("add: {attribute}\n{attribute}: {n}{}\n", "x".repeat(11_500_000)));
     }
 }
 
@@ -133,7 +123,7 @@ fn an_entry_larger_than_any_message_stops_nobody() {
     let world = world(|config| config);
     grow(&world, &user_dn(4), "sshPublicKey");
     let ran = run_with_a_lock(&world, 3);
-    says(&ran, "exceeds max_ber_size = 67108864, so this attribute was not read");
+    ran.outcome.says("exceeds max_ber_size = 67108864, so this attribute was not read");
     let grown = |world: &World| world.kanidm.entry(ACCOUNT, &user_name(4)).unwrap();
     assert_eq!((grown(&world).ssh_publickey.len(), grown(&world).account_expire), (0, None));
     let dropped = ran.report["dropped"].as_array().unwrap();
@@ -141,12 +131,12 @@ fn an_entry_larger_than_any_message_stops_nobody() {
     // It is named by a run with nothing to do, and is still there after a full one.
     let lock =
         "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n";
-    modify(&world, &user_dn(4), lock);
-    says(&world.run(&[], 3), "so this attribute was not read");
+    world.slapd.change(&user_dn(4), lock);
+    world.run(&[], 3).outcome.says("so this attribute was not read");
     assert!(grown(&world).account_expire.is_some());
-    says(&world.run(&[], 3), "so this attribute was not read");
-    says(&world.run(&["--full-refresh"], 3), "so this attribute was not read");
-    modify(&world, &user_dn(4), "delete: sshPublicKey\n");
+    world.run(&[], 3).outcome.says("so this attribute was not read");
+    world.run(&["--full-refresh"], 3).outcome.says("so this attribute was not read");
+    world.slapd.change(&user_dn(4), "delete: sshPublicKey");
     world.run(&[], 0);
 }
 
@@ -154,17 +144,16 @@ fn an_entry_larger_than_any_message_stops_nobody() {
 #[test]
 fn a_password_larger_than_any_message_unlocks_nobody() {
     let world = world(|config| config);
-    modify(&world, &user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked\n");
+    world.slapd.change(&user_dn(1), "replace: userPassword\nuserPassword: !{SSHA}locked");
     world.run(&[], 0);
     let expire = |world: &World| world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().account_expire;
     assert!(expire(&world).is_some());
     grow(&world, &user_dn(1), "userPassword");
     for arguments in [&[][..], &[], &["--full-refresh"]] {
-        says(&world.run(arguments, 3), "held back uid=user00001");
+        world.run(arguments, 3).outcome.says("held back uid=user00001");
         assert!(expire(&world).is_some());
     }
-    modify(
-        &world,
+    world.slapd.change(
         &user_dn(1),
         "add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n",
     );
@@ -186,11 +175,13 @@ fn a_name_keeps_no_account_open() {
             world.kanidm.entries(ACCOUNT).into_iter().find(|entry| entry.uuid == uuid).unwrap()
         };
         world.slapd.rename(&user_dn(1), &format!("uid={name}"));
-        says(&world.run(&[], 3), rule);
+        world.run(&[], 3).outcome.says(rule);
         assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
         let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), &format!("uid={name}"));
-        modify(&world, &dn, "replace: userPassword\nuserPassword: !{SSHA}locked\n");
-        says(&run_with_a_lock(&world, 3), "the account is locked in Kanidm, by a temporary name");
+        world.slapd.change(&dn, "replace: userPassword\nuserPassword: !{SSHA}locked");
+        run_with_a_lock(&world, 3)
+            .outcome
+            .says("the account is locked in Kanidm, by a temporary name");
         assert_eq!(
             (entry(&world).name, entry(&world).account_expire.is_some()),
             (Some(format!("tmp-{}", uuid.simple())), true)
@@ -221,13 +212,13 @@ fn a_lock_of_a_held_person_arrives_as_soon_as_kanidm_accepts_it() {
     ));
     world.kanidm.yield_attributes(ACCOUNT, &["account_expire"]);
     let dn = user_dn(1).replace(&format!("uid={}", user_name(1)), "uid=1st");
-    modify(&world, &dn, "replace: userPassword\nuserPassword: !{SSHA}locked\n");
-    says(&world.run(&[], 3), "Kanidm keeps the state it has");
+    world.slapd.change(&dn, "replace: userPassword\nuserPassword: !{SSHA}locked");
+    world.run(&[], 3).outcome.says("Kanidm keeps the state it has");
     assert_eq!((entry(&world).name, entry(&world).account_expire), (Some(user_name(1)), None));
     world.kanidm.yield_attributes(ACCOUNT, &[]);
-    says(&world.run(&[], 3), "the account is locked in Kanidm");
+    world.run(&[], 3).outcome.says("the account is locked in Kanidm");
     assert!(entry(&world).account_expire.is_some());
-    says(&world.run(&[], 3), "the account is locked in Kanidm");
+    world.run(&[], 3).outcome.says("the account is locked in Kanidm");
 }
 
 /// A group without its members would be an empty one.
@@ -242,10 +233,10 @@ fn a_group_larger_than_any_message_keeps_its_members() {
     for n in 0..7 {
         let members: String =
             (0..1_300).map(|m| format!("member: cn={n}-{m}{long},{}\n", user_dn(1))).collect();
-        modify(&world, &group_dn("team001"), &format!("add: member\n{members}"));
+        world.slapd.change(&group_dn("team001"), &format!("add: member\n{members}"));
     }
     for arguments in [&[][..], &["--full-refresh"]] {
-        says(&run_with_another_lock(&world, arguments, 3), "held back cn=team001");
+        run_with_another_lock(&world, arguments, 3).outcome.says("held back cn=team001");
         assert_eq!(members(&world), before);
     }
 }

@@ -245,7 +245,7 @@ fn back_without_a_last_run_kanidms_tool_fails_over_a_member_that_is_gone() {
     remove(&world.slapd.admin(), name.strip_prefix("user").unwrap().parse().unwrap());
     world.kanidm.force_refresh(ACCOUNT);
     let outcome = kanidms_tool::run(&world.tool, &[]);
-    assert!(outcome.stderr.contains("ReferentialIntegrity"), "{}", outcome.all());
+    outcome.says("ReferentialIntegrity");
     world.run_and_compare("ours", "full");
     world.kanidm.force_refresh(ACCOUNT);
     theirs(&world);

@@ -19,7 +19,7 @@ fn options() -> SlapdOptions {
 /// Says it in the run, which ends with this exit code, and in the check.
 fn says(world: &World, code: i32, words: &str) {
     let ran = world.run(&["--full-refresh"], code);
-    assert!(ran.outcome.stderr.contains(words), "{words}\n{}", ran.outcome.stderr);
+    ran.outcome.says(words);
     let check = world.tool.run(&["--check"]).expect_code(0);
     assert!(check.stdout.contains(words), "{words}\n{}", check.stdout);
 }
@@ -72,13 +72,13 @@ fn a_dry_run_names_who_goes_and_nobody_who_was_never_there() {
             outcome.stdout.lines().filter(|line| line.starts_with("delete ")).collect();
         lines.sort_unstable();
         assert_eq!(lines, expected, "{arguments:?}");
-        assert!(outcome.stderr.contains(", 2 deleted, 0 held"), "{}", outcome.stderr);
+        outcome.says(", 2 deleted, 0 held");
     }
     world.run(&[], 0);
     // The guard says it in the same way.
     world.refilter(&format!("(&{FILTER}(!(uid=user0000*)))"));
     let outcome = world.tool.run(&[]).expect_code(4);
-    assert!(outcome.stderr.contains(&format!("{} (", user_dn(3))), "{}", outcome.stderr);
+    outcome.says(&format!("{} (", user_dn(3)));
     assert_eq!(deletions(&world).len(), 0, "refused");
 }
 
@@ -136,7 +136,7 @@ fn that_a_name_is_one_of_kanidms_own() {
     for arguments in [&[][..], &["--full-refresh"]] {
         let ran = world.run(arguments, 3);
         let words = "the name \"idm_admins\" is that of an account or group of Kanidm's own: give this entry another name with map_name";
-        assert!(ran.outcome.stderr.contains(words), "{}", ran.outcome.stderr);
+        ran.outcome.says(words);
         assert!(!ran.outcome.stderr.contains("`--full-refresh`"), "{}", ran.outcome.stderr);
     }
 }
@@ -175,5 +175,5 @@ fn that_the_order_of_overlays_is_wrong() {
     let mut world = World::new(options());
     world.slapd.reconfigure(|options| options.extra_global = glued);
     let ran = world.run(&[], 1);
-    assert!(ran.outcome.stderr.contains("Put syncprov above glue"), "{}", ran.outcome.stderr);
+    ran.outcome.says("Put syncprov above glue");
 }
