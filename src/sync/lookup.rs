@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
@@ -73,7 +74,6 @@ impl Lookup<'_> {
         let is_mapped = |attribute: &str| {
             group.members.iter().any(|member| member.eq_ignore_ascii_case(attribute))
         };
-        let present = |attribute: &str| Filter::Present { attribute: attribute.to_owned() };
         let without: Vec<Filter> =
             group.members.iter().map(|member| Filter::Not(Box::new(present(member)))).collect();
         let mut found = Vec::new();
@@ -82,16 +82,9 @@ impl Lookup<'_> {
                 .into_iter()
                 .chain(without.clone());
             let filter = self.in_scope(Filter::And(only_there.collect()));
-            let mut groups = 0;
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                &["1.1"],
-                &mut |_| groups += 1,
-            )?;
+            let groups = self.count(&filter)?;
             if groups > 0 {
-                found.push((attribute, groups));
+                found.push((attribute, groups as u64));
             }
         }
         Ok(found)
@@ -102,13 +95,7 @@ impl Lookup<'_> {
         let mut found = 0;
         for batch in uuids.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                &["1.1"],
-                &mut |_| found += 1,
-            )?;
+            found += self.count(&filter)?;
         }
         Ok(found)
     }
@@ -132,13 +119,7 @@ impl Lookup<'_> {
             sample.iter().map(|name| equality(&self.mapping.person.user_name, name)).collect();
         for batch in batches(&names) {
             let filter = self.in_scope(Filter::Or(batch.to_vec()));
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                &["1.1"],
-                &mut |_| found += 1,
-            )?;
+            found += self.count(&filter)?;
         }
         Ok(found * 10 > sample.len())
     }
@@ -146,24 +127,15 @@ impl Lookup<'_> {
     /// The DNs of entries by their directory UUIDs, in scope or not. Entries that are gone, or
     /// hidden from the account, have none.
     pub fn names(&mut self, uuids: &[Uuid]) -> Result<HashMap<Uuid, String>, DirectoryError> {
-        let (provider, uuid_attribute) =
-            (self.directory.provider(), self.directory.uuid_attribute());
+        let uuid_attribute = [self.directory.uuid_attribute()];
         let mut names = HashMap::new();
         for batch in uuids.chunks(TERMS) {
             let filter = self.directory.uuid_filter(batch);
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                &[uuid_attribute],
-                &mut |entry| {
-                    if let Some(uuid) =
-                        sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid))
-                    {
-                        names.insert(uuid, entry.dn().to_owned());
-                    }
-                },
-            )?;
+            self.search(&filter, &uuid_attribute, &mut |uuid, entry| {
+                if batch.contains(&uuid) {
+                    names.insert(uuid, entry.dn().to_owned());
+                }
+            })?;
         }
         Ok(names)
     }
@@ -171,23 +143,14 @@ impl Lookup<'_> {
     /// Tells the mapper which entry owns a name, number or mail address of a held entry. The held
     /// entry stays held for it, without a request that Kanidm would refuse in every run.
     pub fn owners(&mut self, held: &[Uuid], mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        let provider = self.directory.provider();
         let mut unique = UniqueValues::default();
         for batch in held.chunks(TERMS) {
             let filter = self.in_scope(self.directory.uuid_filter(batch));
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                self.attributes,
-                &mut |entry| {
-                    if let Some(uuid) =
-                        sync_uuid(provider, entry).filter(|uuid| batch.contains(uuid))
-                    {
-                        mapper.unique_values(uuid, entry, &mut unique);
-                    }
-                },
-            )?;
+            self.search(&filter, self.attributes, &mut |uuid, entry| {
+                if batch.contains(&uuid) {
+                    mapper.unique_values(uuid, entry, &mut unique);
+                }
+            })?;
         }
         let person = &self.mapping.person;
         let mut terms: Vec<Filter> =
@@ -196,24 +159,14 @@ impl Lookup<'_> {
             unique.gidnumbers.iter().map(|number| equality(&person.gidnumber, &number.to_string())),
         );
         terms.extend(unique.mails.iter().map(|mail| equality(&person.mail, mail)));
-        let (persons, held) =
-            (any_object_class(&person.object_classes), HashSet::<&Uuid>::from_iter(held));
+        let held = HashSet::<&Uuid>::from_iter(held);
         for batch in batches(&terms) {
-            let filter =
-                self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                self.attributes,
-                &mut |entry| {
-                    if let Some(uuid) =
-                        sync_uuid(provider, entry).filter(|uuid| !held.contains(uuid))
-                    {
-                        mapper.owner(uuid, entry);
-                    }
-                },
-            )?;
+            let filter = self.of_classes(&person.object_classes, batch);
+            self.search(&filter, self.attributes, &mut |uuid, entry| {
+                if !held.contains(&uuid) {
+                    mapper.owner(uuid, entry);
+                }
+            })?;
         }
         Ok(())
     }
@@ -227,15 +180,14 @@ impl Lookup<'_> {
         mapper: &mut Mapper<'_>,
         observer: &mut Observer<'_>,
     ) -> Result<(), DirectoryError> {
-        let classes = any_object_class(&self.mapping.group.object_classes);
+        let classes = &self.mapping.group.object_classes;
         if changed.len() > MANY_CHANGED {
-            let filter = self.in_scope(classes);
+            let filter = self.in_scope(any_object_class(classes));
             return self.receive(&filter, &|_| true, mapper, observer);
         }
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
         for batch in batches(&terms) {
-            let filter =
-                self.in_scope(Filter::And(vec![classes.clone(), Filter::Or(batch.to_vec())]));
+            let filter = self.of_classes(classes, batch);
             self.receive(&filter, &|_| true, mapper, observer)?;
         }
         Ok(())
@@ -250,12 +202,8 @@ impl Lookup<'_> {
                 Kind::Group => &self.mapping.group.object_classes,
             };
             let attributes: Vec<&str> = role.attributes().collect();
-            let shows = attributes
-                .iter()
-                .map(|name| Filter::Present { attribute: (*name).to_owned() })
-                .collect();
-            let filter =
-                self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(shows)]));
+            let shows: Vec<Filter> = attributes.iter().map(|name| present(name)).collect();
+            let filter = self.of_classes(classes, &shows);
             if !self.directory.shows_any(&self.config.base_dn, &filter, &attributes)? {
                 unshown.push(Role::clone(role));
             }
@@ -266,17 +214,11 @@ impl Lookup<'_> {
     /// How many of these persons have the attribute, although the account cannot read it. A filter
     /// that says "absent" does not match them, because no filter on a hidden attribute matches.
     pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
-        let absent = Filter::Not(Box::new(Filter::Present { attribute: attribute.to_owned() }));
+        let absent = Filter::Not(Box::new(present(attribute)));
         let mut confirmed = 0;
         for batch in uuids.chunks(TERMS) {
             let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);
-            self.directory.search(
-                &self.config.base_dn,
-                Scope::Subtree,
-                &filter,
-                &["1.1"],
-                &mut |_| confirmed += 1,
-            )?;
+            confirmed += self.count(&filter)?;
         }
         Ok(uuids.len().saturating_sub(confirmed))
     }
@@ -304,10 +246,8 @@ impl Lookup<'_> {
         }
         let names = questions.member_uids.iter().chain(&questions.private_group_names);
         let terms: Vec<Filter> = names.map(|name| equality(&person.user_name, name)).collect();
-        let persons = any_object_class(&person.object_classes);
         for batch in batches(&terms) {
-            let filter =
-                self.in_scope(Filter::And(vec![persons.clone(), Filter::Or(batch.to_vec())]));
+            let filter = self.of_classes(&person.object_classes, batch);
             self.know(&filter, mapper)?;
         }
         Ok(())
@@ -345,18 +285,7 @@ impl Lookup<'_> {
     }
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        let provider = self.directory.provider();
-        self.directory.search(
-            &self.config.base_dn,
-            Scope::Subtree,
-            filter,
-            self.attributes,
-            &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry) {
-                    mapper.known(uuid, entry);
-                }
-            },
-        )
+        self.search(filter, self.attributes, &mut |uuid, entry| mapper.known(uuid, entry))
     }
 
     /// `is_asked_for` rejects entries that the server returns although the filter does not name
@@ -368,21 +297,40 @@ impl Lookup<'_> {
         mapper: &mut Mapper<'_>,
         observer: &mut Observer<'_>,
     ) -> Result<(), DirectoryError> {
-        let provider = self.directory.provider();
-        self.directory.search(
-            &self.config.base_dn,
-            Scope::Subtree,
-            filter,
-            self.attributes,
-            &mut |entry| {
-                if let Some(uuid) = sync_uuid(provider, entry)
-                    .filter(|uuid| is_asked_for(uuid) && !mapper.contains(uuid))
-                {
-                    observer(ReadStep::Received(uuid, entry));
-                    mapper.entry(uuid, entry);
-                }
-            },
-        )
+        self.search(filter, self.attributes, &mut |uuid, entry| {
+            if is_asked_for(&uuid) && !mapper.contains(&uuid) {
+                observer(ReadStep::Received(uuid, entry));
+                mapper.entry(uuid, entry);
+            }
+        })
+    }
+
+    /// Passes the matching entries below the base to `on_entry`. Ignores entries without a UUID.
+    fn search(
+        &mut self,
+        filter: &Filter,
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(Uuid, &SearchResultEntry<'_>),
+    ) -> Result<(), DirectoryError> {
+        let (base, provider) = (&self.config.base_dn, self.directory.provider());
+        self.directory.search(base, Scope::Subtree, filter, attributes, &mut |entry| {
+            if let Some(uuid) = sync_uuid(provider, entry) {
+                on_entry(uuid, entry);
+            }
+        })
+    }
+
+    /// How many entries below the base match.
+    fn count(&mut self, filter: &Filter) -> Result<usize, DirectoryError> {
+        let mut found = 0;
+        let base = &self.config.base_dn;
+        self.directory.search(base, Scope::Subtree, filter, &["1.1"], &mut |_| found += 1)?;
+        Ok(found)
+    }
+
+    /// Entries in scope with one of these classes that match one of the terms.
+    fn of_classes(&self, classes: &[String], terms: &[Filter]) -> Filter {
+        self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(terms.to_vec())]))
     }
 
     fn in_scope(&self, filter: Filter) -> Filter {
@@ -449,6 +397,10 @@ fn size(term: &Filter) -> usize {
 
 fn any_object_class(classes: &[String]) -> Filter {
     Filter::Or(classes.iter().map(|class| equality("objectClass", class)).collect())
+}
+
+fn present(attribute: &str) -> Filter {
+    Filter::Present { attribute: attribute.to_owned() }
 }
 
 fn equality(attribute: &str, value: &str) -> Filter {
