@@ -14,14 +14,14 @@ use super::claims::Claims;
 use super::index::{self, EntryKind, Index, NewEntry, State};
 use super::mapper::{Mapper, position_of};
 use super::membership::{Resolver, Target};
-use super::person::{self, MISSING};
+use super::naming::{self, Naming};
+use super::person;
 use super::values::{Names, Picked};
 use super::{Findings, OUT_OF_SCOPE_LISTED, OutOfScope, SkipReason, Skipped, values};
 use crate::config::sync::{EntryConfig, GroupMapping, GroupSchema, MAX_MEMBER_ATTRIBUTES};
 use crate::content::changeset::{self, Member};
 use crate::content::names;
 use crate::content::rules;
-use crate::content::rules::Rule;
 use crate::content::scim::ScimGroup;
 use crate::content::shown::Mask;
 
@@ -167,13 +167,13 @@ impl Mapper<'_> {
 
     /// Claims the name and number of a group, or holds it.
     fn settle(&mut self, mut draft: Draft) -> Option<Draft> {
-        let (cfg, table) = (&self.cfg.group, self.table(draft.sync_uuid));
+        let naming = naming_of(&self.cfg.group, self.table(draft.sync_uuid));
         let claims = Claims { index: &self.index, changes: &self.content.changes };
         if let Some(rule) = claims.name(self.index.name(&self.content.changes, draft.entry)) {
-            draft.findings.required(name_attribute(cfg, table), rule);
+            draft.findings.required(naming.name_origin(), rule);
         }
         if let Some(rule) = draft.gidnumber.and_then(|number| claims.gidnumber(number)) {
-            draft.findings.taken(gidnumber_attribute(cfg, table), rule);
+            draft.findings.taken(naming.gidnumber_origin(), rule);
             draft.gidnumber = None;
         }
         let fit = draft.findings.settle(false);
@@ -260,25 +260,14 @@ pub(super) fn names(cfg: &GroupMapping) -> [&str; 3 + MAX_MEMBER_ATTRIBUTES] {
     [&cfg.name, &cfg.description, &cfg.gidnumber, member(0), member(1), member(2)]
 }
 
-/// The name and the number. The name is in lower case, and empty if missing. The number is `None`
-/// if Kanidm does not accept it.
+/// The name and the number.
 pub(super) fn identity(
     cfg: &GroupMapping,
     entry: &SearchResultEntry<'_>,
     name: &mut String,
 ) -> Option<u32> {
     let [names, _, gidnumber, ..] = Names::new(names(cfg)).pick(entry);
-    person::lower_case(
-        values::naming_text(names.as_ref(), &cfg.name, entry.dn())
-            .ok()
-            .flatten()
-            .unwrap_or_default(),
-        name,
-    );
-    values::first_text(gidnumber.as_ref())
-        .ok()
-        .flatten()
-        .and_then(|text| rules::gidnumber(text).ok())
+    naming::identity(&cfg.name, entry.dn(), names.as_ref(), gidnumber.as_ref(), name)
 }
 
 /// Reads the attributes of a group. Writes the name to `name`.
@@ -297,16 +286,12 @@ fn read(
     let has_member = picked.iter().skip(plain.len()).any(has_value);
     let shown = Mask::of(plain.iter().map(has_value).chain([has_member]));
     let [name_values, description, gidnumber, members_of @ ..] = picked;
-    read_name(
-        cfg,
-        values::naming_text(name_values.as_ref(), &cfg.name, entry.dn()),
-        table,
-        name,
-        &mut findings,
-    );
+    let naming = naming_of(cfg, table);
+    let name_text = values::naming_text(name_values.as_ref(), &cfg.name, entry.dn());
+    naming.read_name(name_text, name, &mut findings);
     let description = person::read_text(description.as_ref())
         .unwrap_or_else(|rule| findings.without(&cfg.description, rule));
-    let gidnumber = read_gidnumber(cfg, gidnumber.as_ref(), table, &mut findings);
+    let gidnumber = naming.read_gidnumber(gidnumber.as_ref(), &mut findings);
     let mut members = Members::of(cfg.schema, members_of.iter().flatten());
     let mut shown = shown;
     if let Some(oversized) = entry.oversized() {
@@ -345,53 +330,8 @@ fn note_left_out(cfg: &GroupMapping, oversized: &Oversized, findings: &mut Findi
     }
 }
 
-fn read_name(
-    cfg: &GroupMapping,
-    text: Result<Option<&str>, Rule>,
-    table: Option<&EntryConfig>,
-    name: &mut String,
-    findings: &mut Findings,
-) {
-    let mapped = table.and_then(|table| table.map_name.as_deref());
-    let attribute = name_attribute(cfg, table);
-    match mapped.map_or(text, |name| Ok(Some(name))) {
-        Err(rule) => findings.required(attribute, rule),
-        Ok(text) => {
-            person::lower_case(text.unwrap_or_default(), name);
-            if name.is_empty() {
-                findings.required(attribute, MISSING);
-            } else if let Err(rule) = rules::name(name) {
-                findings.required(attribute, rule);
-            }
-        }
-    }
-}
-
-fn read_gidnumber(
-    cfg: &GroupMapping,
-    values: Option<&Picked<'_>>,
-    table: Option<&EntryConfig>,
-    findings: &mut Findings,
-) -> Option<u32> {
-    let number = match table.and_then(|table| table.map_gidnumber) {
-        Some(number) => rules::gidnumber_range(number).map(|()| number),
-        None => values::first_text(values).transpose()?.and_then(rules::gidnumber),
-    };
-    number.map_err(|rule| findings.optional(gidnumber_attribute(cfg, table), rule)).ok()
-}
-
-/// The origin of the name.
-fn name_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
-    if table.is_some_and(|table| table.map_name.is_some()) { "map_name" } else { &cfg.name }
-}
-
-/// The origin of the number.
-fn gidnumber_attribute<'c>(cfg: &'c GroupMapping, table: Option<&EntryConfig>) -> &'c str {
-    if table.is_some_and(|table| table.map_gidnumber.is_some()) {
-        "map_gidnumber"
-    } else {
-        &cfg.gidnumber
-    }
+fn naming_of<'c>(cfg: &'c GroupMapping, table: Option<&'c EntryConfig>) -> Naming<'c> {
+    Naming { name: &cfg.name, gidnumber: &cfg.gidnumber, table }
 }
 
 /// Member values in one buffer, each after its length.

@@ -47,7 +47,7 @@ impl Resolver<'_> {
                 return Target::OutOfScope;
             }
             GroupSchema::Rfc2307 => {
-                super::person::lower_case(text.trim(), form);
+                super::naming::lower_case(text.trim(), form);
                 // The name of one person may be another name of a later person. Only a run that
                 // knows both can tell.
                 let by_another_name = || {

@@ -13,6 +13,7 @@ mod index;
 mod lock;
 mod mapper;
 mod membership;
+mod naming;
 mod owners;
 mod person;
 mod positions;
@@ -31,7 +32,6 @@ use uuid::Uuid;
 use crate::content::shown::Mask;
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
-pub(crate) use person::MISSING;
 pub use questions::{Changed, Questions};
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
@@ -263,6 +263,8 @@ pub struct OutOfScope {
     /// The member as the group names it.
     pub member: String,
 }
+
+pub(crate) const MISSING: &str = "is missing";
 
 /// Maximum problems reported for the values of one entry. The author of the entry decides how many
 /// there are, and could otherwise fill memory and the report.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::index::{EntryKind, State};
 use super::mapper::Mapper;
+use super::naming::lower_case;
 use super::values::Picked;
 use super::{group, person, values};
 use crate::content::rules;
@@ -45,7 +46,7 @@ impl Mapper<'_> {
             EntryKind::Other => {}
         }
         if let Some(mapped) = table.and_then(|table| table.map_name.as_deref()) {
-            person::lower_case(mapped, &mut name);
+            lower_case(mapped, &mut name);
         }
         // Kanidm accepts no other name, whatever its length.
         unique.names.extend(Some(name).filter(|name| rules::name(name).is_ok()));

@@ -7,15 +7,14 @@ use std::borrow::Cow;
 
 use super::claims::Claims;
 use super::lock::{self, Window};
+use super::naming::{self, Naming, lower_case};
 use super::values::{self, Picked, Texts};
-use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES};
+use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, MISSING};
 use crate::config::sync::{EntryConfig, PersonMapping};
 use crate::content::Ended;
 use crate::content::account::{STILL_OPEN, has_ended, rfc3339};
 use crate::content::rules::{self, password, ssh_key};
 use crate::content::shown::Mask;
-
-pub(crate) const MISSING: &str = "is missing";
 
 const OBJECT_CLASS: &str = "objectClass";
 pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
@@ -54,8 +53,7 @@ pub(super) fn object_classes<'a>(
     (*classes).into_iter().flat_map(|classes| classes.values())
 }
 
-/// The user name in the directory and the number. The name is in lower case. The number is `None`
-/// if Kanidm does not accept it.
+/// The user name in the directory and the number.
 pub(super) fn identity(
     cfg: &PersonMapping,
     dn: &str,
@@ -63,17 +61,7 @@ pub(super) fn identity(
     name: &mut String,
 ) -> Option<u32> {
     let [_, user_name, _, _, gidnumber, ..] = values;
-    lower_case(
-        values::naming_text(user_name.as_ref(), &cfg.user_name, dn)
-            .ok()
-            .flatten()
-            .unwrap_or_default(),
-        name,
-    );
-    values::first_text(gidnumber.as_ref())
-        .ok()
-        .flatten()
-        .and_then(|text| rules::gidnumber(text).ok())
+    naming::identity(&cfg.user_name, dn, user_name.as_ref(), gidnumber.as_ref(), name)
 }
 
 /// True if the entry could be a person.
@@ -201,20 +189,23 @@ pub(super) fn read<'a>(
         ssh_public_key,
         lock @ ..,
     ] = values;
+    let naming = Naming { name: &cfg.user_name, gidnumber: &cfg.gidnumber, table };
     let name = values::naming_text(user_name.as_ref(), &cfg.user_name, dn);
-    read_name(
-        &cfg.user_name,
-        name,
-        table,
-        claims,
-        (&mut buffers.user_name, &mut buffers.name),
-        findings,
-    );
+    lower_case(name.ok().flatten().unwrap_or_default(), &mut buffers.user_name);
+    if naming.read_name(name, &mut buffers.name, findings)
+        && let Some(rule) = claims.name(&buffers.name)
+    {
+        findings.required(naming.name_origin(), rule);
+    }
     let displayname = read_text(display_name.as_ref()).and_then(|text| text.ok_or(MISSING));
     let legal_name_attribute = cfg.legal_name.as_deref().unwrap_or_default();
     let legalname = read_text(legal_name.as_ref())
         .unwrap_or_else(|rule| findings.without(legal_name_attribute, rule));
-    let gidnumber = read_gidnumber(&cfg.gidnumber, gidnumber.as_ref(), table, claims, findings);
+    let mut gidnumber = naming.read_gidnumber(gidnumber.as_ref(), findings);
+    if let Some(rule) = gidnumber.and_then(|number| claims.gidnumber(number)) {
+        findings.taken(naming.gidnumber_origin(), rule);
+        gidnumber = None;
+    }
     // Kanidm refuses a shell without a number.
     let login_shell = login_shell.as_ref().filter(|_| gidnumber.is_some());
     let loginshell =
@@ -233,55 +224,6 @@ pub(super) fn read<'a>(
         Cow::Owned(buffers.name.clone())
     });
     Person { displayname, legalname, gidnumber, loginshell, window }
-}
-
-/// Writes the name in the directory and the name in Kanidm.
-fn read_name(
-    attribute: &str,
-    text: Result<Option<&str>, rules::Rule>,
-    table: Option<&EntryConfig>,
-    claims: Claims<'_>,
-    (in_directory, in_kanidm): (&mut String, &mut String),
-    findings: &mut Findings,
-) {
-    lower_case(text.ok().flatten().unwrap_or_default(), in_directory);
-    let mapped = table.and_then(|table| table.map_name.as_deref());
-    lower_case(mapped.unwrap_or(in_directory), in_kanidm);
-    let attribute = if mapped.is_some() { "map_name" } else { attribute };
-    match text {
-        Err(rule) if mapped.is_none() => findings.required(attribute, rule),
-        _ if in_kanidm.is_empty() => findings.required(attribute, MISSING),
-        _ => match rules::name(in_kanidm) {
-            Err(rule) => findings.required(attribute, rule),
-            Ok(()) => {
-                if let Some(rule) = claims.name(in_kanidm) {
-                    findings.required(attribute, rule);
-                }
-            }
-        },
-    }
-}
-
-/// A number that Kanidm accepts and no other entry has.
-fn read_gidnumber(
-    attribute: &str,
-    values: Option<&Picked<'_>>,
-    table: Option<&EntryConfig>,
-    claims: Claims<'_>,
-    findings: &mut Findings,
-) -> Option<u32> {
-    let (attribute, number) = match table.and_then(|table| table.map_gidnumber) {
-        Some(number) => ("map_gidnumber", rules::gidnumber_range(number).map(|()| number)),
-        None => (attribute, values::first_text(values).transpose()?.and_then(rules::gidnumber)),
-    };
-    match number {
-        Err(rule) => findings.optional(attribute, rule),
-        Ok(number) => match claims.gidnumber(number) {
-            Some(rule) => findings.taken(attribute, rule),
-            None => return Some(number),
-        },
-    }
-    None
 }
 
 /// The first value, on one line.
@@ -438,13 +380,6 @@ fn read_window(attributes: &lock::Values<'_>, marked: bool, findings: &mut Findi
         findings.required("sync_account_lock", STILL_OPEN);
     }
     window
-}
-
-/// Names compare and are sent in lower case. Kanidm accepts only ASCII names.
-pub(super) fn lower_case(text: &str, lower: &mut String) {
-    lower.clear();
-    lower.push_str(text);
-    lower.make_ascii_lowercase();
 }
 
 /// Adds a problem if the DN cannot be sent as it is.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::index::{EntryKind, NewEntry, State};
 use super::mapper::{Mapper, has_long_name};
 use super::membership::Target;
+use super::naming::lower_case;
 use super::person::{self, Buffers};
 use crate::config::sync::GroupSchema;
 use crate::content::{changeset, names, rules};
@@ -79,7 +80,7 @@ impl Mapper<'_> {
             gidnumber = table.and_then(|table| table.map_gidnumber).or(own);
         }
         let mapped = table.and_then(|table| table.map_name.as_deref());
-        person::lower_case(mapped.unwrap_or(user_name), name);
+        lower_case(mapped.unwrap_or(user_name), name);
         let position = self.index.add(
             &self.content.changes,
             &NewEntry {
