@@ -14,6 +14,7 @@ mod access;
 mod beside;
 mod check;
 mod cli;
+mod client_config;
 mod config;
 mod crash;
 mod crash_matrix;
