@@ -32,7 +32,7 @@ fn every_kind_of_message_has_a_section() {
         ("src/sync/guard.rs", "The deletion guard"),
         ("src/kanidm/error.rs", "Kanidm"),
         ("src/kanidm/state.rs", "Kanidm"),
-        ("src/mapping/person.rs", "Held entries"),
+        ("src/mapping", "Held entries"),
         ("src/content/rules", "Held entries"),
         ("src/upload", "Held entries"),
         ("src/service/status.rs", "The service and `--status`"),
