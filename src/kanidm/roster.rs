@@ -52,6 +52,12 @@ impl Roster {
         self.rows.is_empty()
     }
 
+    /// How many entries are not among `uuids`: what a Retain list deletes.
+    pub fn missing_from(&self, uuids: &[Uuid]) -> usize {
+        let stay: HashSet<u64> = uuids.iter().map(|uuid| id(*uuid)).collect();
+        self.rows.iter().filter(|row| !stay.contains(&(**row >> NAMES))).count()
+    }
+
     /// The roster after a run. `None` if it becomes too large.
     ///
     /// - `stay`: the entries that the run keeps. `None` keeps all.
@@ -129,6 +135,7 @@ mod tests {
         let roster = of(3).unwrap();
         assert!(roster.has(uuid(2), A));
         assert!(!roster.has(uuid(2), B) && !roster.has(uuid(3), A));
+        assert_eq!(roster.missing_from(&[uuid(0), uuid(2), uuid(9)]), 1);
     }
 
     #[test]

@@ -310,9 +310,7 @@ impl<'c> Mapper<'c> {
         );
         person::user_names(values).for_each(|name| self.index.add_user_name(position, name));
         if record.is_some() {
-            let user_names = person::user_names(values).chain([user_name.as_str()]);
-            let names = names::mark(changeset::Kind::Person, dn, user_names);
-            self.content.changes.mark_last(shown, names);
+            self.content.changes.mark_last(shown, names_mark(dn, user_name, values));
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
             self.note_claims(sync_uuid, &findings);
@@ -408,6 +406,12 @@ impl<'c> Mapper<'c> {
             });
         }
     }
+}
+
+/// The mark of everything by which groups may name a person.
+fn names_mark(dn: &str, user_name: &str, values: &person::Values<'_>) -> u16 {
+    let user_names = person::user_names(values).chain([user_name]);
+    names::mark(changeset::Kind::Person, dn, user_names)
 }
 
 /// True if the DN is longer than a server accepts. The run keeps no copy of such a DN.

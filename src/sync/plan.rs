@@ -87,16 +87,20 @@ pub(super) fn guard(
 /// Everything that the run would delete or remove.
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
+    let goes = match (retention, &start.stored_roster) {
+        (Retention::Retain(uuids), Some(roster)) => roster.missing_from(uuids),
+        _ => reading.deleted,
+    };
     let share = |kind: Option<Kind>, known: Option<&Sketch>| {
         let deletions = match estimate::deletions(retention, known, reading.deleted) {
-            // The sample may lack the entries that the directory reports as deleted. With a limit
-            // of 0 percent a single one counts.
+            // The sample may lack the entries that go. With a limit of 0 percent a single one
+            // counts.
             few if job.config.max_delete_percent == 0
                 && few.at_least() == 0
                 && few != Deletions::Exactly(0)
-                && reading.deleted > 0 =>
+                && goes > 0 =>
             {
-                Deletions::Between(1, reading.deleted as u64)
+                Deletions::Between(1, goes as u64)
             }
             other => other,
         };
