@@ -43,7 +43,7 @@ pub(super) fn hold(
     hold_for(work, item, reason, fault)
 }
 
-/// As [`hold`](hold), after the lock or time limit of the account was sent.
+/// As [`hold`], after the lock or time limit of the account was sent.
 pub(super) fn hold_for(
     work: &mut Work<'_>,
     item: Item,
