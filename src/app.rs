@@ -9,10 +9,10 @@ use std::io::{self, IsTerminal as _};
 use log::{error, info, warn};
 
 use crate::cli::{self, Cli, Mode};
+use crate::clock::SystemClock;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
-use crate::kanidm::transport::SystemClock;
 use crate::log::{self as logging, Style, Verbosity};
 use crate::output::written;
 use crate::progress::ProgressLine;
@@ -136,7 +136,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
     let outcome = run::run(
         &job,
         &mut server,
-        &mut SystemClock::default(),
+        &SystemClock,
         &mut |step: ReadStep<'_>| {
             display.borrow_mut().read(&step);
             if let Some(dump) = &mut dump {

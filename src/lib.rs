@@ -12,6 +12,7 @@
     clippy::dbg_macro
 )]
 
+pub mod clock;
 mod env;
 pub mod exit;
 mod file;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Ended, report_failure, synchronise};
 use crate::cli::Cli;
+use crate::clock::SystemClock;
 use crate::config;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
-use crate::service::clock::SystemClock;
 use crate::service::health::{Health, Verdict};
 use crate::service::notify::{self, Notifier};
 use crate::service::signals;

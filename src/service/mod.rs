@@ -4,7 +4,6 @@
 //! Scope: this module knows neither LDAP, nor SCIM, nor the configuration. A run is a closure that
 //! returns a verdict.
 
-pub mod clock;
 pub mod health;
 pub mod lock;
 pub mod notify;

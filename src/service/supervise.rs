@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::clock::Clock;
 use super::health::{Health, Verdict};
 use super::notify::Notifier;
 use super::signals::Requests;
+use crate::clock::Clock;
 use crate::schedule::CronSchedule;
 use crate::text::utc;
 

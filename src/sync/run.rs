@@ -21,13 +21,14 @@ use super::report::Report;
 use super::start::{self, FullRefresh, Start};
 use super::summary::{Times, held_by_us, report};
 use super::watched::{WatchedClock, WatchedServer};
+use crate::clock::Clock;
 use crate::config::sync::{InvalidEntries, SyncConfig};
 use crate::content::rules::password;
 use crate::directory::client::Directory;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::request::Retention;
 use crate::kanidm::state::SyncState;
-use crate::kanidm::transport::{Clock, SyncServer};
+use crate::kanidm::transport::SyncServer;
 use crate::mapping::{Content, Held};
 use crate::upload::{self, EndedPerson, HeldByKanidm, Limits, Upload, UploadReport};
 
@@ -66,13 +67,13 @@ pub struct Outcome {
 pub fn run(
     job: &Job<'_>,
     server: &mut dyn SyncServer,
-    clock: &mut dyn Clock,
+    clock: &dyn Clock,
     observer: &mut Observer<'_>,
     progress: &mut dyn FnMut(upload::Progress),
 ) -> Result<Outcome, RunError> {
     let begun = Instant::now();
     let server = &mut WatchedServer { server, heartbeat: &job.heartbeat };
-    let clock = &mut WatchedClock { clock, heartbeat: &job.heartbeat };
+    let clock = &WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
     let mut start =
@@ -122,7 +123,7 @@ fn refuse_invalid(job: &Job<'_>, content: &Content) -> Result<(), RunError> {
 fn send(
     job: &Job<'_>,
     server: &mut dyn SyncServer,
-    clock: &mut dyn Clock,
+    clock: &dyn Clock,
     state: SyncState,
     start: &Start,
     reading: &Reading,

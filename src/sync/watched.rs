@@ -1,14 +1,15 @@
 //! Heartbeats while a run waits for Kanidm, so that a monitor can tell slow from hung.
 //!
-//! Scope: wraps the two traits of [`crate::kanidm::transport`] and beats at each event.
+//! Scope: wraps the server and the clock, and beats at each event.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::clock::Clock;
 use crate::heartbeat::Heartbeat;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::request::RequestBody;
 use crate::kanidm::state::SyncState;
-use crate::kanidm::transport::{Clock, SyncServer};
+use crate::kanidm::transport::SyncServer;
 
 /// Kanidm with a heartbeat after each answer. Some parts of an upload give no other sign of life:
 /// deletions, and the search for the entries at fault.
@@ -34,16 +35,20 @@ impl SyncServer for WatchedServer<'_> {
 /// The clock with a heartbeat in each second of a pause. A run that waits to try again does not
 /// hang.
 pub(super) struct WatchedClock<'a> {
-    pub(super) clock: &'a mut dyn Clock,
+    pub(super) clock: &'a dyn Clock,
     pub(super) heartbeat: &'a Heartbeat,
 }
 
 impl Clock for WatchedClock<'_> {
-    fn now(&mut self) -> Duration {
+    fn now(&self) -> Instant {
         self.clock.now()
     }
 
-    fn sleep(&mut self, time: Duration) {
+    fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+
+    fn sleep(&self, time: Duration) {
         let mut left = time;
         while !left.is_zero() {
             let slice = left.min(Duration::from_secs(1));
@@ -56,17 +61,19 @@ impl Clock for WatchedClock<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::kanidm::request::Retention;
 
-    /// Refuses everything and has its own time.
+    /// Refuses everything.
+    struct Busy;
+
+    /// Counts the time of all pauses.
     #[derive(Default)]
-    struct Busy {
-        slept: Duration,
-    }
+    struct Pauses(Cell<Duration>);
 
     impl SyncServer for Busy {
         fn state(&mut self) -> Result<SyncState, KanidmError> {
@@ -78,14 +85,18 @@ mod tests {
         }
     }
 
-    impl Clock for Busy {
-        fn now(&mut self) -> Duration {
-            self.slept
+    impl Clock for Pauses {
+        fn now(&self) -> Instant {
+            Instant::now()
         }
 
-        fn sleep(&mut self, time: Duration) {
+        fn wall(&self) -> SystemTime {
+            SystemTime::now()
+        }
+
+        fn sleep(&self, time: Duration) {
             assert!(time <= Duration::from_secs(1), "quiet for {time:?}");
-            self.slept += time;
+            self.0.set(self.0.get() + time);
         }
     }
 
@@ -96,8 +107,7 @@ mod tests {
         let heartbeat = Heartbeat::new(move || {
             counter.fetch_add(1, Ordering::SeqCst);
         });
-        let mut busy = Busy::default();
-        let mut server = WatchedServer { server: &mut busy, heartbeat: &heartbeat };
+        let mut server = WatchedServer { server: &mut Busy, heartbeat: &heartbeat };
         server.state().unwrap_err();
         server
             .apply(&RequestBody::new(
@@ -108,8 +118,8 @@ mod tests {
             ))
             .unwrap_err();
         assert_eq!(beats.load(Ordering::SeqCst), 2);
-        WatchedClock { clock: &mut busy, heartbeat: &heartbeat }
-            .sleep(Duration::from_millis(7_500));
-        assert_eq!((beats.load(Ordering::SeqCst), busy.slept), (10, Duration::from_millis(7_500)));
+        let (pauses, time) = (Pauses::default(), Duration::from_millis(7_500));
+        WatchedClock { clock: &pauses, heartbeat: &heartbeat }.sleep(time);
+        assert_eq!((beats.load(Ordering::SeqCst), pauses.0.get()), (10, time));
     }
 }

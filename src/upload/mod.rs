@@ -59,13 +59,14 @@ use self::send::Sender;
 use self::swaps::collide::resolve_collisions;
 use self::work::Work;
 use self::write::{clear, write_all};
+use crate::clock::Clock;
 use crate::content::changeset::ChangeSet;
 use crate::content::{Claimed, Ended};
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::request::Retention;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, SyncState};
-use crate::kanidm::transport::{Clock, SyncServer};
+use crate::kanidm::transport::SyncServer;
 
 /// The input of an upload.
 pub struct Upload<'a> {
@@ -290,7 +291,7 @@ impl std::error::Error for UploadError {}
 /// held.
 pub fn upload(
     server: &mut dyn SyncServer,
-    clock: &mut dyn Clock,
+    clock: &dyn Clock,
     input: &Upload<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<UploadReport, UploadError> {

@@ -7,15 +7,16 @@
 //! - the old state: the POST was not applied, or is not applied yet.
 //! - any other state: another run is at work.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
 use super::{Upload, UploadError, UploadReport};
+use crate::clock::Clock;
 use crate::kanidm::error::{Answer, Class, Fault, KanidmError};
 use crate::kanidm::request::{Entries, RequestBody, Retention};
 use crate::kanidm::state::{Envelope, SyncState, Unfinished};
-use crate::kanidm::transport::{Clock, SyncServer};
+use crate::kanidm::transport::SyncServer;
 
 /// Maximum attempts of a request before the upload gives up.
 const ATTEMPTS: u32 = 5;
@@ -32,7 +33,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Sends POSTs and tracks the stored state.
 pub(super) struct Sender<'a> {
     server: &'a mut dyn SyncServer,
-    clock: &'a mut dyn Clock,
+    clock: &'a dyn Clock,
     /// The state that Kanidm has stored, as far as this run knows.
     current: SyncState,
     /// States that unanswered POSTs may still leave.
@@ -80,7 +81,7 @@ pub(super) enum Leave<'e> {
 impl<'a> Sender<'a> {
     pub(super) fn new(
         server: &'a mut dyn SyncServer,
-        clock: &'a mut dyn Clock,
+        clock: &'a dyn Clock,
         input: &Upload<'_>,
     ) -> Self {
         // `known` of the interim envelope describes the content after the deletions, which come
@@ -110,7 +111,7 @@ impl<'a> Sender<'a> {
         &self.current
     }
 
-    pub(super) fn now(&mut self) -> Duration {
+    pub(super) fn now(&self) -> Instant {
         self.clock.now()
     }
 
@@ -140,7 +141,7 @@ impl<'a> Sender<'a> {
             self.report.bytes = self.report.bytes.saturating_add(body.byte_len());
             let start = self.clock.now();
             let result = self.server.apply(&body);
-            let took = self.clock.now().saturating_sub(start);
+            let took = self.clock.now().saturating_duration_since(start);
             drop(body);
             let error = match result {
                 Ok(()) => {

@@ -57,7 +57,7 @@ impl<'a> Work<'a> {
     ) -> Result<(), UploadError> {
         let start = self.sender.now();
         let result = run(self);
-        let took = self.sender.now().saturating_sub(start);
+        let took = self.sender.now().saturating_duration_since(start);
         self.sender.report.steps.push((step, took));
         result
     }

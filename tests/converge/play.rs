@@ -246,7 +246,7 @@ impl<K: Inside> Play<K> {
             dry_run: false,
             heartbeat: Heartbeat::default(),
         };
-        let clock = &mut TestClock::default();
+        let clock = &TestClock::default();
         let result = run(&job, &mut self.kanidm, clock, &mut |_| {}, &mut |_| {});
         self.kanidm.trouble.clear();
         self.kanidm.max_entries = None;

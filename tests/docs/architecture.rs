@@ -8,7 +8,7 @@ use std::path::Path;
 /// From the ground up. A room may use the rooms of the lines above its own, and on its own line only
 /// itself.
 const FLOORS: &[&[&str]] = &[
-    &["env", "exit", "heartbeat", "text", "within"],
+    &["clock", "env", "exit", "heartbeat", "text", "within"],
     &["file", "terminal"],
     &["log"],
     &["content", "schedule", "net"],

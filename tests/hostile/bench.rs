@@ -115,7 +115,7 @@ impl Bench {
             dry_run: false,
             heartbeat: Heartbeat::default(),
         };
-        run::run(&job, &mut self.model, &mut TestClock::default(), &mut |_| {}, &mut |_| {})
+        run::run(&job, &mut self.model, &TestClock::default(), &mut |_| {}, &mut |_| {})
     }
 
     /// The configuration as a user writes it.

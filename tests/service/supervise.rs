@@ -5,8 +5,8 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
+use kanidm_ldap_sync::clock::Clock;
 use kanidm_ldap_sync::schedule::CronSchedule;
-use kanidm_ldap_sync::service::clock::Clock;
 use kanidm_ldap_sync::service::health::{Condition, Health, LOOP_PATIENCE, Verdict};
 use kanidm_ldap_sync::service::notify::Notifier;
 use kanidm_ldap_sync::service::signals::Requests;

@@ -1,13 +1,15 @@
 //! A Kanidm whose answers get lost, and a clock that does not wait.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
+use kanidm_ldap_sync::clock::Clock;
 use kanidm_ldap_sync::kanidm::error::{Answer, KanidmError, Stage};
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::state::SyncState;
-use kanidm_ldap_sync::kanidm::transport::{Clock, SyncServer};
+use kanidm_ldap_sync::kanidm::transport::SyncServer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -149,19 +151,30 @@ fn parsed(bytes: &[u8]) -> RequestBody<'static> {
     RequestBody::new(&state("from_state"), &state("to_state"), &retain, entries)
 }
 
-/// A clock that does not wait.
-#[derive(Debug, Default)]
+/// A clock that does not wait. Each look at it takes a millisecond.
+#[derive(Debug)]
 pub struct TestClock {
-    pub time: Duration,
+    start: Instant,
+    time: Cell<Duration>,
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        TestClock { start: Instant::now(), time: Cell::default() }
+    }
 }
 
 impl Clock for TestClock {
-    fn now(&mut self) -> Duration {
-        self.time += Duration::from_millis(1);
-        self.time
+    fn now(&self) -> Instant {
+        self.sleep(Duration::from_millis(1));
+        self.start + self.time.get()
     }
 
-    fn sleep(&mut self, time: Duration) {
-        self.time += time;
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.time.set(self.time.get() + time);
     }
 }

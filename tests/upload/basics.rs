@@ -546,7 +546,7 @@ fn another_run_ends_this_one() {
         finish: &finish,
         limits: limits(10),
     };
-    let error = upload(&mut model, &mut TestClock::default(), &input, &mut |_| {}).unwrap_err();
+    let error = upload(&mut model, &TestClock::default(), &input, &mut |_| {}).unwrap_err();
     assert!(matches!(error, UploadError::Interrupted), "{error}");
     assert_eq!(stored(&model).cookie.as_deref(), Some(&b"theirs"[..]));
 }

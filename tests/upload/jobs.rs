@@ -170,6 +170,6 @@ impl<'a> Job<'a> {
             finish: &finish,
             limits: self.limits,
         };
-        upload(server, &mut TestClock::default(), &input, &mut |_| {})
+        upload(server, &TestClock::default(), &input, &mut |_| {})
     }
 }

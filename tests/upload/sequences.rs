@@ -363,7 +363,7 @@ fn run(
         finish: &finish,
         limits,
     };
-    upload(server, &mut TestClock::default(), &input, &mut |_| {}).map_err(|e| e.to_string())
+    upload(server, &TestClock::default(), &input, &mut |_| {}).map_err(|e| e.to_string())
 }
 
 /// After any run, finished or not.

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -38,7 +38,7 @@ pub(super) struct Questions {
     pub(super) absent: HashSet<Uuid>,
     /// How many were asked, and when the first one was.
     number: usize,
-    begun: Duration,
+    begun: Instant,
     /// Status, code and detail of the refusal of the invalid entry that ends each question.
     pub(super) refusal: (u16, String, String),
 }
@@ -69,7 +69,7 @@ pub(super) fn count_question(
     questions: &mut Questions,
 ) -> Result<(), ExchangeEnd> {
     questions.number = questions.number.saturating_add(1);
-    let time: Duration = work.sender.now().saturating_sub(questions.begun);
+    let time: Duration = work.sender.now().saturating_duration_since(questions.begun);
     if questions.number > MAX_EXCHANGE_QUESTIONS || time > work.input.limits.timeout {
         Err(ExchangeEnd::Unknown)
     } else {

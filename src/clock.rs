@@ -1,4 +1,4 @@
-//! The clock as a trait. Tests use a fake one, so that no test sleeps.
+//! The clock as a trait. Tests use one that does not wait.
 
 use std::time::{Duration, Instant, SystemTime};
 
