@@ -72,7 +72,7 @@ pub(crate) fn print(text: &str) -> ExitCode {
 fn as_user(cli: &Cli, then: impl FnOnce() -> u8) -> u8 {
     if is_root() && !cli.skip_root_check {
         error!(
-            "refusing to run as root: use the service's own user, or --skip-root-check where that is not possible"
+            "refusing to run as root. Run: runuser -u kanidm-ldap-sync -- kanidm-ldap-sync ... (in a container: --skip-root-check)"
         );
         return ExitCode::Usage.code();
     }

@@ -174,9 +174,10 @@ pub fn status(cli: &Cli) -> u8 {
     let probe = match config::sync::status_bind(&cli.sync_config) {
         Err(error) => Probe::unknown(error.to_string().lines().next().unwrap_or_default()),
         Ok(Some(bind)) => status::ask(bind, status::ASK_TIMEOUT),
-        Ok(None) => {
-            Probe::unknown(format_args!("{}: status_bind is not set", cli.sync_config.display()))
-        }
+        Ok(None) => Probe::unknown(format_args!(
+            "{}: status_bind is not set. Add status_bind = \"127.0.0.1:12345\" and restart the service",
+            cli.sync_config.display()
+        )),
     };
     // The exit code has the answer, too.
     super::print(&format!("{}\n", probe.line));

@@ -58,13 +58,8 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading, extra: 
     );
     let nobody = (persons == 0).then(|| no_person(config, content));
     match &nobody {
-        Some(why) if groups == 0 => {
-            list.failed(DirectoryStep::Entries, format_args!("{text}; {why}"));
-        }
-        _ => list.passed(DirectoryStep::Entries, text),
-    }
-    if let (Some(why), true) = (nobody, groups > 0) {
-        list.advice(DirectoryStep::Entries, why);
+        Some(why) => list.failed(DirectoryStep::Entries, format_args!("{text}; {why}")),
+        None => list.passed(DirectoryStep::Entries, text),
     }
     held(list, reading);
     attributes(list, config, content, extra);
@@ -111,15 +106,20 @@ fn attributes(list: &Checklist, config: &SyncConfig, content: &Content, extra: &
                 as u64
         };
         let of_kind = roles.iter().zip(&extra).filter(|(role, _)| role.kind == kind);
-        let shown = of_kind.map(|(role, extra)| {
+        let shown = of_kind.filter_map(|(role, extra)| {
             let entries = shown(role);
-            let values = match extra {
-                // A lock attribute counts by its effect.
-                0 => String::new(),
-                _ if role.is_lock => String::new(),
-                extra => format!(" ({} values)", thousands(entries + extra)),
-            };
-            format!("{} {}{values}", role.attribute, thousands(entries))
+            match extra {
+                // A lock attribute counts by its effect, and few accounts have one.
+                _ if role.is_lock && entries == 0 => None,
+                _ if role.is_lock => {
+                    Some(format!("locked or limited by {} {}", role.attribute, thousands(entries)))
+                }
+                0 => Some(format!("{} {}", role.attribute, thousands(entries))),
+                extra => {
+                    let values = thousands(entries + extra);
+                    Some(format!("{} {} ({values} values)", role.attribute, thousands(entries)))
+                }
+            }
         });
         if all > 0 {
             list.passed(

@@ -110,7 +110,7 @@ impl Checklist {
             n => format!(", with {} above ({})", count(n, "note"), self.marks.advice),
         };
         let next = "kanidm-ldap-sync --dry-run --full-refresh";
-        self.passed("ready", format_args!("every step passed{advice}. Next: {next}"));
+        self.passed("ready", format_args!("every step passed{advice}. Next, as this user: {next}"));
     }
 
     /// A failure if a line could not be written. Logs it.

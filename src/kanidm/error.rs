@@ -314,7 +314,7 @@ impl fmt::Display for KanidmError {
                 write!(f, "Kanidm refused: {answer}")?;
                 if answer.class() == Class::Auth {
                     f.write_str(
-                        "; make a new token for `sync_token`: kanidm system sync generate-token",
+                        "; make a new token and store it in sync_token_file: kanidm system sync generate-token ACCOUNT LABEL",
                     )?;
                 }
                 Ok(())

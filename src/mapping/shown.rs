@@ -17,11 +17,13 @@ const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
     "person_attr_legal_name",
     "person_attr_gidnumber",
     "person_attr_login_shell",
-    "person_attr_password",
+    PASSWORD_KEY,
     "person_attr_mail",
     "person_attr_ssh_public_key",
 ];
 
+/// The key of the attribute that holds passwords.
+pub const PASSWORD_KEY: &str = "person_attr_password";
 /// The key of the attributes that lock accounts or limit their time.
 pub const LOCK_KEY: &str = "sync_account_lock";
 

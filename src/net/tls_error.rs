@@ -97,7 +97,11 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TlsError::Read { path, source } => {
-                write!(f, "cannot read {}: {source}", path.display())
+                write!(
+                    f,
+                    "cannot read {}: {source}; check the path in the configuration",
+                    path.display()
+                )
             }
             TlsError::BadPem { path, reason } => write!(f, "{}: {reason}", path.display()),
             TlsError::NoCertificate { path } => {

@@ -162,7 +162,7 @@ impl Probe {
 pub fn ask(status_bind: SocketAddr, timeout: Duration) -> Probe {
     let address = reachable(status_bind);
     match ask_address(address, timeout) {
-        Ok(answer) if answer == OK => Probe { exit_code: 0, line: "OK - the last synchronisation is recent; at most 10 entries, or 1 percent up to 100, need attention".into() },
+        Ok(answer) if answer == OK => Probe { exit_code: 0, line: "OK - the last good run is recent".into() },
         Ok(answer) if answer == ERR => Probe {
             exit_code: 2,
             line: "CRITICAL - no recent synchronisation that finished, or too many entries need attention; the log of kanidm-ldap-sync says why".into(),

@@ -126,8 +126,9 @@ impl<C: Clock> Supervisor<'_, C> {
             }
             Err(error) => {
                 log::error!(
-                    "the configuration was read again and is not usable, the old one stays in force: {error}"
+                    "the configuration was read again and is not usable, the old one stays in force:"
                 );
+                error.lines().for_each(|line| log::error!("{line}"));
                 self.notifier.status(
                     &timetable
                         .outlook("the configuration file is not usable, the old one is in force"),

@@ -73,12 +73,12 @@ pub(super) fn guard(
     match state {
         _ if deletions != Deletions::Unknown => {}
         SyncState::Refresh => info!(
-            "Kanidm has no sync state yet: this run states the whole content. Should Kanidm hold other entries of this sync account, \
-             they are deleted; how many cannot be known beforehand"
+            "Kanidm has no state of this sync account. If the account is new, this run deletes nothing. \
+             Otherwise it deletes each entry of the account that the directory does not show; Kanidm does not tell how many"
         ),
         SyncState::Active { .. } => warn!(
-            "the sync state in Kanidm is another tool's: whatever Kanidm holds of this sync account and the directory does not have is \
-             deleted; how many entries that are cannot be known beforehand"
+            "another tool stored the sync state in Kanidm. This run deletes each entry of this sync account that the directory does not \
+             show; Kanidm does not tell how many"
         ),
     }
     Ok(deletions)

@@ -9,6 +9,7 @@ use crate::config::sync::{GroupSchema, InvalidEntries, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::kanidm::state::{MAX_HELD, Yielded};
 use crate::mapping::Content;
+use crate::mapping::shown::{PASSWORD_KEY, roles};
 use crate::text::count;
 use crate::upload::UploadReport;
 use crate::upload::yielded::words;
@@ -100,6 +101,7 @@ pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
         remarks.extend(reading.content.no_member());
         if reading.content.persons > 0 {
             remarks.extend(reading.content.users_of_other_classes());
+            remarks.extend(no_password(config, &reading.content));
         }
     }
     if reading.is_older {
@@ -110,6 +112,22 @@ pub(crate) fn remarks(config: &SyncConfig, reading: &Reading) -> Vec<String> {
         );
     }
     remarks
+}
+
+/// An attribute for passwords that no person shows.
+fn no_password(config: &SyncConfig, content: &Content) -> Option<String> {
+    let roles = roles(&config.mapping);
+    let password = roles.iter().find(|role| role.key == PASSWORD_KEY)?;
+    let mut persons = content.shown().filter(|(_, kind, _)| *kind == Kind::Person);
+    if persons.any(|(_, _, mask)| mask.has(password)) {
+        return None;
+    }
+    let attribute = &password.attribute;
+    Some(format!(
+        "none of the {} shows {attribute}: nobody can log in with the password of the directory. \
+         Check person_attr_password, and that the account may read {attribute}",
+        count(content.persons as u64, "person")
+    ))
 }
 
 /// Groups that have members only in an attribute that is not read.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
 use kanidm_ldap_sync::sync::run::{self, Job, Outcome, RunError};
 use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
@@ -96,7 +97,15 @@ impl Bench {
         bench.run(false, speaking([prelude(), vec![refresh]].concat())).unwrap();
         bench.model.posts.clear();
         assert_eq!(bench.content().len(), 3);
+        bench.forget_roster();
         bench
+    }
+
+    /// Without a roster, an increment also searches for the groups that name a changed person.
+    pub fn forget_roster(&mut self) {
+        let stored = self.model.state.as_deref().expect("a state");
+        let Ok(Opened::Ours(envelope)) = open(stored) else { panic!("not our envelope") };
+        self.model.state = Some(Envelope { roster: None, ..*envelope }.to_bytes());
     }
 
     /// One run against a directory with this script.

@@ -354,6 +354,7 @@ fn what_is_read_beside_a_refresh_is_present() {
     let refresh = persons.chain([team, sync_done(REFRESH, Some("rid=000,csn=2"), true)]).collect();
     bench.run(true, speaking([prelude(), vec![refresh]].concat())).unwrap();
     assert!(bench.model.entries.contains_key(&uuid(9)));
+    bench.forget_roster();
 
     let present = id_set(REFRESH, false, &[uuid(1), uuid(2), uuid(3)]);
     let refresh = vec![

@@ -86,7 +86,7 @@ fn all_is_well_and_nothing_is_sent() {
     let last = outcome.stdout.lines().last().unwrap();
     assert_eq!(
         last,
-        "✓ ready: every step passed, with 1 note above (!). Next: kanidm-ldap-sync --dry-run --full-refresh"
+        "✓ ready: every step passed, with 1 note above (!). Next, as this user: kanidm-ldap-sync --dry-run --full-refresh"
     );
     let count = world.directory().len();
     let entries = line(&outcome, "✓ directory, filter and entries");
