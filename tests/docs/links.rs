@@ -1,4 +1,5 @@
 //! Every link within the documentation leads somewhere: the file is there, and so is the headline.
+//! Every test file and test program that a document names exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +35,42 @@ fn every_relative_link_leads_somewhere() {
     }
     assert!(dead.is_empty(), "{dead:#?}");
     assert!(links > 40, "{links} links: does the search still find them?");
+}
+
+/// A document says how to repeat a test. A renamed test must not leave the old command there.
+#[test]
+fn every_named_test_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut files, mut programs, mut missing) = (0, 0, Vec::new());
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        let mut missed = |name: &str| missing.push(format!("{}: {name}", document.display()));
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && !"_-./*<".contains(c)) {
+            // A path may be relative to the document or to one of the packages.
+            let is_test = word.ends_with(".rs")
+                && ["tests/", "proto/tests/", "../tests/"].iter().any(|at| word.starts_with(at));
+            if is_test {
+                files += 1;
+                if ![root, document.parent().unwrap()].iter().any(|at| at.join(word).exists()) {
+                    missed(word);
+                }
+            }
+        }
+        for after in text.split("--test ").skip(1) {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            let name = after.split(|c| !is_name(c)).next().unwrap();
+            programs += 1;
+            let is_there =
+                ["tests", "proto/tests"].map(|tests| root.join(tests)).iter().any(|at| {
+                    at.join(name).join("main.rs").exists() || at.join(format!("{name}.rs")).exists()
+                });
+            if !is_there {
+                missed(&format!("--test {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(files > 100 && programs > 10, "{files} files and {programs} programs are named");
 }
 
 #[test]
