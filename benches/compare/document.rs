@@ -68,7 +68,7 @@ fn machine() -> String {
         (
             "this tool",
             format!(
-                "{}, release profile, {}",
+                "{} (the version that was measured), release profile, {}",
                 env!("CARGO_PKG_VERSION"),
                 first_line("rustc", &["-V"])
             ),
