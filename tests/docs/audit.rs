@@ -66,6 +66,8 @@ fn the_sheet_lists_what_is_shipped() {
     let (before, rest) = sheet.split_once(HEAD).expect("the table");
     let (_, after) = rest.split_once("\n\n").expect("the end of the table");
     let (table, build_scripts) = table();
+    let crates = format!("One binary of {} crates", tree("normal").len());
+    assert!(crate::guide::README.contains(&crates), "the README does not say: {crates}");
     let fresh = format!("{before}{table}\n{after}");
     if env::var_os("BLESS").is_some() {
         fs::write(&path, &fresh).unwrap();
