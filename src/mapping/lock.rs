@@ -172,11 +172,11 @@ fn generalized_time(text: &str) -> Option<Seconds> {
 }
 
 fn digits(rest: &mut &[u8], count: usize) -> Option<u32> {
-    let (digits, behind) = rest.split_at_checked(count)?;
+    let (digits, after) = rest.split_at_checked(count)?;
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    *rest = behind;
+    *rest = after;
     Some(digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')))
 }
 
@@ -191,13 +191,13 @@ fn optional_digits(rest: &mut &[u8]) -> Option<Option<u32>> {
 
 /// A decimal fraction of a unit of `unit` seconds, in whole seconds.
 fn fraction_of(rest: &mut &[u8], unit: Seconds) -> Option<Seconds> {
-    let Some((b'.' | b',', behind)) = rest.split_first() else { return Some(0) };
-    let length = behind.iter().take_while(|b| b.is_ascii_digit()).count();
-    let (fraction, behind) = behind.split_at_checked(length)?;
+    let Some((b'.' | b',', after)) = rest.split_first() else { return Some(0) };
+    let length = after.iter().take_while(|b| b.is_ascii_digit()).count();
+    let (fraction, after) = after.split_at_checked(length)?;
     if fraction.is_empty() {
         return None;
     }
-    *rest = behind;
+    *rest = after;
     // Nine digits are enough for a whole second of an hour.
     let (mut seconds, mut divisor) = (0, 1);
     for digit in fraction.iter().take(9) {
