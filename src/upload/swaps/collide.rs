@@ -5,10 +5,7 @@
 //! names in one POST, or in two: one of them needs a temporary name in between. An entry that
 //! collides with an entry outside of this run must keep its name, though.
 //!
-//! Kanidm does not say who has a name, but a refusal tells. A POST gives entry *i* the value that
-//! entry *j* wants. Kanidm refuses it with a conflict, unless *i* has the value. The POST also
-//! carries an invalid entry, so Kanidm always refuses it and never changes anything
-//! ([`super::ask`]).
+//! Kanidm does not say who has a name. [`super::ask`] finds out with questions.
 //!
 //! Temporary values go only to a set of entries in which each wanted value is held inside the set.
 //! Then every entry of the set gets its own values.
@@ -34,6 +31,9 @@ use crate::upload::ledger::{Block, Exchange};
 use crate::upload::send::Refusal;
 use crate::upload::work::Work;
 use crate::upload::write::{Together, attempt_in_chunks, together, verdict};
+
+/// [`Block::written`] of a block that Kanidm has not refused in this form. No count equals it.
+const NOT_SEARCHED: usize = usize::MAX;
 
 /// Maximum entries that are asked one by one whether they have a value that another one wants.
 const MAX_PAIRWISE: usize = 5;
@@ -91,7 +91,7 @@ pub(super) fn write_waiting(work: &mut Work<'_>) -> Result<(), UploadError> {
             search(work, &block.items, unchanged && more.is_empty() && block.items.len() > 1)?;
         for rest in [more, block.items.split_off(searched)] {
             if !rest.is_empty() {
-                work.ledger.waiting.insert(0, Block { items: rest, written: usize::MAX });
+                work.ledger.waiting.insert(0, Block { items: rest, written: NOT_SEARCHED });
             }
         }
         if is_exchange_due(work) {
@@ -134,7 +134,7 @@ fn exchange_what_waits(work: &mut Work<'_>) -> Result<(), UploadError> {
     match exchange(work, &all)? {
         Some(others) => others.iter().try_for_each(|item| write_late(work, &[*item])),
         None => {
-            log::debug!("many values are taken, and it was not found out by whom");
+            log::debug!("many values are taken; the holders are unknown");
             work.ledger.exchange = Exchange::Failed;
             work.ledger.collided.splice(0..0, collided);
             // The exchange may have written some before it failed.
@@ -143,7 +143,7 @@ fn exchange_what_waits(work: &mut Work<'_>) -> Result<(), UploadError> {
             work.ledger.collided.retain(|(item, _)| is_left(item));
             let left = |block: Block| Block {
                 items: block.items.into_iter().filter(is_left).collect(),
-                written: usize::MAX,
+                written: NOT_SEARCHED,
             };
             work.ledger.waiting.splice(
                 0..0,

@@ -12,6 +12,29 @@
 //!
 //! DNs are no part of that question, because Kanidm sets them before it deletes. They are settled
 //! first. Any entry may have a temporary DN, because people do not log in with it.
+//!
+//! # Example
+//!
+//! A wants the name of B, B that of C, and C that of A. D wants the name of a local account, which
+//! does not belong to this sync account. (An exchange has more entries; four show the steps.)
+//! [`try_exchange`] takes these steps:
+//!
+//! 1. It lists all other entries of the sync account: they keep their names.
+//! 2. It takes out entries that cannot be part of an exchange: those that want the same value as
+//!    another one, and those that Kanidm refuses even with temporary values. Such an entry is
+//!    invalid, in the recycle bin, or another sync account's. A to D all stay.
+//! 3. It settles DNs. None of A to D changes its DN.
+//! 4. It searches for outsiders. Four strangers bring the wanted names, and the POST lists only the
+//!    other entries, as if A to D were deleted. Kanidm refuses the stranger of D: the local account
+//!    has its name. The strangers of A, B and C conflict with nobody. So D is an outsider.
+//! 5. D keeps its name, so it asks again, with D in the list. An entry that wants the name of D
+//!    would now be an outsider too. A, B and C conflict with nobody still.
+//! 6. It writes entries that need no temporary values. Kanidm refuses A, B and C together and
+//!    alone, because each wanted name is stored at another entry.
+//! 7. A, B and C get the names `tmp-UUID` in one POST.
+//! 8. A, B and C get their own names in the next POST.
+//!
+//! It returns D. The caller tries D again and then holds it with a reason.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -67,16 +90,21 @@ fn try_exchange(work: &mut Work<'_>, items: &[Item]) -> Result<Vec<Item>, Exchan
     if !work.sender.protects_its_own()? {
         return Err(ExchangeEnd::Unknown);
     }
+    // The numbers are those of the example.
+    // 1.
     let everyone_else = everyone_else(work, items)?;
     let first_gid = temporary_gid(work.input.run);
     let mut questions = start_questions(work)?;
+    // 2.
     let mut others = with_shared_values(work, items);
     others.extend(masked_or_foreign(work, items, first_gid, &mut questions)?);
     let ours: Vec<Item> = items.iter().copied().filter(|item| !others.contains(item)).collect();
     others.extend(invalid_entries(work, &ours, first_gid, &mut questions)?);
+    // 3.
     others.extend(settle_dns(work, &ours, &mut questions)?);
     let all_are_asked = others.is_empty();
     let mut part: Vec<Item> = items.iter().copied().filter(|item| !others.contains(item)).collect();
+    // 4.
     estimate_outsiders(work, &part, &everyone_else, &mut others, &mut questions)?;
     loop {
         part.retain(|item| !others.contains(item));
@@ -89,17 +117,19 @@ fn try_exchange(work: &mut Work<'_>, items: &[Item]) -> Result<Vec<Item>, Exchan
         if found.is_empty() {
             break;
         }
-        // Outsiders keep their values, so entries that want these become outsiders, too. Such
+        // 5. Outsiders keep their values, so entries that want these become outsiders, too. Such
         // chains run in either direction.
         part.reverse();
         others.extend(found);
     }
-    // Persons go before groups, which have them as members.
+    // 6. Persons go before groups, which have them as members.
     let (groups, persons): (Vec<Item>, Vec<Item>) =
         part.into_iter().partition(|item| work.is_group(*item));
     let part = write_free_entries(work, &[persons, groups].concat())?;
     if !part.is_empty() {
+        // 7.
         give_temporary_values(work, &part, first_gid)?;
+        // 8.
         late(work, true, |this| attempt_in_chunks(this, &part, Form::Full, false))?;
     }
     if all_are_asked {
@@ -308,7 +338,7 @@ pub(super) fn send_all(work: &mut Work<'_>, entries: Vec<Vec<u8>>) -> Result<(),
             Sent::Applied(_) => rest = more,
             Sent::Refused(refusal) => {
                 log::debug!(
-                    "entries that pass values round are refused temporary ones: {}",
+                    "Kanidm refused the temporary values of an exchange: {}",
                     refusal.answer
                 );
                 return Err(ExchangeEnd::Unknown);

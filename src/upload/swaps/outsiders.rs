@@ -1,9 +1,7 @@
 //! Outsiders: entries of an exchange that want a value from outside of it.
 //!
-//! Scope: finding them. Such an entry must not take part, because it would lose its current name.
-//! The names that entries have in Kanidm cannot be read. The upload therefore asks as if the entries
-//! were deleted ([`Sender::question_from_refresh`](crate::upload::send::Sender)). Invented entries,
-//! the *strangers*, bring the wanted values. Kanidm refuses only the values that other entries have.
+//! Scope: finding them. [`super::exchange`] says why they must not take part, and how the upload
+//! asks for the values that Kanidm has.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -85,7 +83,7 @@ pub(super) fn outsiders(
         .filter(|(_, values)| !values.iter().any(is_number))
         .map(|(item, _)| work.uuid(*item));
     let keep_numbers: Vec<Uuid> = kept.iter().copied().chain(numberless).collect();
-    let apart = keep_numbers.len() > kept.len()
+    let ask_numbers_separately = keep_numbers.len() > kept.len()
         && keep_numbers.len() < kept.len().saturating_add(part.len());
     let mut found = Vec::new();
     let this = RefCell::new((work, questions, kept, keep_numbers));
@@ -98,7 +96,7 @@ pub(super) fn outsiders(
             .zip(values.get(range).unwrap_or_default());
         let strangers: Vec<(Item, &Vec<Unique>)> =
             strangers.map(|(item, values)| (*item, values)).collect();
-        if !apart {
+        if !ask_numbers_separately {
             return are_free(this, &strangers, kept, |_| true, questions);
         }
         Ok(are_free(this, &strangers, kept, |value| !is_number(value), questions)?

@@ -46,7 +46,7 @@ pub(super) fn stage(
             write_late(work, &items)
         }
         Sent::Refused(refusal) => {
-            log::debug!("entries that swap values are refused temporary ones: {}", refusal.answer);
+            log::debug!("Kanidm refused the temporary values of an exchange: {}", refusal.answer);
             Ok(())
         }
         Sent::TooMuch(error) => Err(UploadError::Kanidm {
