@@ -117,8 +117,8 @@ pub fn some_group_shows_no_member(roles: &[Role], content: &Content) -> bool {
         .any(|(_, kind, mask)| kind == Kind::Group && !members.iter().any(|role| mask.has(role)))
 }
 
-/// Memberships that resolved at the last full refresh and do not resolve now. Fewer resolve, and
-/// more do not. A member that left its group is in neither number.
+/// Memberships that resolved at the last full refresh and do not resolve now. A loss counts only if
+/// fewer members resolve and more do not. A member that left its group does not count.
 pub fn memberships(before: Memberships, now: Memberships) -> Option<Lost> {
     let gone = before.resolved.saturating_sub(now.resolved);
     let lost = gone.min(now.unresolved.saturating_sub(before.unresolved));

@@ -333,17 +333,12 @@ impl<'a> Attempt<'a> {
             return Ok(Vec::new());
         }
         if !self.is_last_round {
-            debug!(
-                "the directory has changed while groups were read: once more, so that the cookie covers them"
-            );
+            debug!("the directory changed while groups were read: reading again");
             return Err(NoReading::StartOver(StartOver::DirectoryChanged));
         }
         let mut later = changed_since(self.directory, cookie, self.attributes)?;
         later.retain(|uuid| completed.contains(uuid));
-        debug!(
-            "the directory does not come to rest: {} groups are left to the next run",
-            later.len()
-        );
+        debug!("the directory keeps changing: the next run reads {} groups", later.len());
         Ok(later)
     }
 

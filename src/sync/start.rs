@@ -49,11 +49,11 @@ pub struct Start {
     pub unusable_hash: Option<String>,
     /// The entries that Kanidm is known to hold; `None` if not known.
     pub known: Option<Known>,
-    /// The same with their names, as stored.
+    /// The stored roster: known entries with a mark of their names.
     pub stored_roster: Option<Roster>,
     /// True if the stored content is that of a finished run.
     pub is_settled: bool,
-    /// The same without kinds, stored by an older version.
+    /// The known entries without kinds, from envelope version 1.
     pub known_of_version_1: Option<Sketch>,
     /// The entries that showed each attribute.
     pub shown: Shown,
@@ -120,11 +120,9 @@ pub fn decide(
 
 fn full_because(envelope: &Envelope, fingerprint: &str) -> Option<&'static str> {
     if envelope.unfinished.is_some_and(|u| u.full) {
-        Some(
-            "the last full refresh was interrupted, or the last run has left something that only a full one settles",
-        )
+        Some("the last run was interrupted, or left entries that only a full refresh repairs")
     } else if envelope.unfinished.is_some() && !tells_every_deletion(envelope.cookie.as_deref()) {
-        Some("the last run was interrupted, and what it has written may be gone without a word")
+        Some("the last run was interrupted, and this server does not report every deletion")
     } else if envelope.fingerprint.is_empty() {
         Some("another tool has mapped what Kanidm holds")
     } else if envelope.fingerprint != fingerprint {

@@ -14,8 +14,8 @@ use crate::content::changeset::Kind;
 use crate::mapping::{Content, Held};
 use crate::upload::{HeldByKanidm, UploadReport};
 
-const NOT_FOUND: &str = "held back by an earlier run, and not found by its UUID in this one: it may have left the scope, which the next \
-                         full refresh settles, or the sync account may not search by UUID";
+const NOT_FOUND: &str = "held by an earlier run, and not found by UUID now. Run `--full-refresh`; if it stays, let the account search \
+                         by UUID";
 
 /// Wall times of a run.
 pub(super) struct Times {

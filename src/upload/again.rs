@@ -46,8 +46,7 @@ pub(super) fn write_again(work: &mut Work<'_>, changed: bool) -> Result<(), Uplo
     let notes = send_limits(work, &waiting)?;
     for (item, refusal) in together {
         let mut reason = format!(
-            "Kanidm refused it in an earlier run, and in this one it was not tried alone, but with {} others like it: {}. `--full-refresh` \
-             tries each",
+            "Kanidm refused it earlier, and now together with {} others: {}. `--full-refresh` tries each alone",
             items.len().saturating_sub(1),
             refusal.answer
         );

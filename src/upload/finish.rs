@@ -52,7 +52,7 @@ pub(super) fn final_envelope(work: &Work<'_>, held: &[HeldByKanidm]) -> Envelope
     let in_full = work.ledger.repeat_in_full
         || work.ledger.is_waiting()
         || envelope.held.len() > MAX_HELD
-        // A full refresh that ended so would end so again.
+        // Another full refresh would leave the same temporary values.
         || (work.ledger.has_temporary_values() && !work.input.full);
     let unfinished = in_full.then(|| work.sender.unfinished());
     Envelope { unfinished, yielded: work.outgoing.yielded.clone(), ..envelope }

@@ -63,7 +63,7 @@ fn leave_out(work: &mut Work<'_>, why: &Refusal) -> Result<(), UploadError> {
     if found.is_empty() {
         let error = KanidmError::Refused(why.answer.clone());
         return Err(UploadError::Kanidm {
-            doing: "listing all entries; which of them are at fault could not be found out",
+            doing: "listing all entries: Kanidm refuses the list, and accepts each entry alone",
             error,
         });
     }

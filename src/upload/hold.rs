@@ -16,8 +16,7 @@ const MAX_REFUSED_AT_FIRST: usize = 100;
 pub(super) fn words(work: &Work<'_>, item: Item, why: &Refusal) -> String {
     match why.fault {
         Fault::Masked => format!(
-            "its UUID belongs to an entry that was deleted in Kanidm; as long as that one is in the recycle bin (7 days), bring it back \
-             with `kanidm recycle-bin revive {}`; afterwards Kanidm keeps the UUID 7 days more, unless `map_uuid` gives another",
+            "its UUID belongs to a deleted entry. Within 7 days: `kanidm recycle-bin revive {}`. Later: set `map_uuid`",
             work.uuid(item)
         ),
         _ => why.answer.to_string(),

@@ -116,8 +116,8 @@ pub(super) fn close_ended(work: &mut Work<'_>) -> Result<(), UploadError> {
         is_absent(person) || work.input.tried_before.contains(&person.uuid)
     };
     let (mut again, new): (Vec<&EndedPerson<'_>>, Vec<_>) = ended.iter().partition(is_old);
-    // The others come first. A search that ends early has then tried them.
-    // The search among these ends early, so each run begins at another one.
+    // New persons come first. The search among old ones is short, so each run starts it at
+    // another person.
     let start = work.input.run.as_u128() % again.len().max(1) as u128;
     again.rotate_left(usize::try_from(start).unwrap_or_default());
     again.sort_by_key(|person| is_absent(person));

@@ -276,7 +276,7 @@ impl fmt::Display for UploadError {
                  a larger `kanidm_timeout`, or a narrower `ldap_filter` for the first run, may help"
             ),
             UploadError::ImpossibleSuccess => {
-                f.write_str("Kanidm accepted a POST that is not valid; this Kanidm is not one that is known, so the upload stops")
+                f.write_str("Kanidm accepted an invalid POST. This version of Kanidm is not supported; the upload stops")
             }
         }
     }

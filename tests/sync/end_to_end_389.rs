@@ -152,7 +152,7 @@ fn a_held_entry_leaves_the_filter(world: &mut World389) {
         );
         let unfound = held(&ran.report)
             .into_iter()
-            .filter(|held| held.contains("not found by its UUID"))
+            .filter(|held| held.contains("not found by UUID now"))
             .count();
         assert_eq!(unfound, 1, "{what}: {}", ran.report);
         assert_eq!(

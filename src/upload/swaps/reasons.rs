@@ -130,7 +130,7 @@ fn describe_value(
         }
         None if holder == Holder::Unknown => {
             format!(
-                "{words} is taken in Kanidm, and so many are that the holder is not known. Run `--full-refresh`; if it stays, {remedy}"
+                "{words} is taken in Kanidm. Too many values are taken to find the holder. Run `--full-refresh`; if it stays, {remedy}"
             )
         }
         None if work.input.full => {
