@@ -15,6 +15,8 @@
 //!        request::*  ──► bytes                             └─ anything else ─────────────► SessionError
 //! ```
 //!
+//! [`Listener`] takes the messages of a search that never ends, and tells when to refresh.
+//!
 //! The crate's own reader ([`ber`]) decodes everything received. It copies nothing and checks every
 //! limit. rasn encodes everything sent ([`request`]).
 //!
@@ -23,7 +25,7 @@
 //! The bytes are a captured answer of slapd to a refresh with a cookie. One entry was deleted.
 //!
 //! ```
-//! use ldap_content_sync::request::{self, Scope, SearchRequest, SyncRequest};
+//! use ldap_content_sync::request::{self, Scope, SearchRequest, SyncMode, SyncRequest};
 //! use ldap_content_sync::{
 //!     Frame, LdapMessage, Limits, NextCookie, Provider, SyncEvent, SyncSession, filter, frame,
 //! };
@@ -38,7 +40,7 @@
 //!     size_limit: 0,
 //!     time_limit: 0,
 //!     types_only: false,
-//!     sync: Some(SyncRequest { cookie: Some(cookie) }),
+//!     sync: Some(SyncRequest { mode: SyncMode::RefreshOnly, cookie: Some(cookie) }),
 //! };
 //! let message_id = 2;
 //! let _request: Vec<u8> = request::search(message_id, &search); // Send these bytes.
@@ -83,6 +85,7 @@ pub mod ber;
 pub mod dn;
 pub mod filter;
 pub mod limits;
+pub mod listener;
 pub mod message;
 pub mod oversized;
 pub mod request;
@@ -93,6 +96,7 @@ pub mod sync_session;
 
 pub use ber::{DecodeError, DecodeErrorKind, Frame, frame};
 pub use limits::Limits;
+pub use listener::{Listener, ListenerEvent, ListenerStage};
 pub use message::{Control, Controls, LdapMessage, ProtocolOp};
 pub use oversized::Oversized;
 pub use result::{LdapResult, ResultCode};

@@ -35,11 +35,22 @@ pub struct SearchRequest<'a> {
     pub sync: Option<SyncRequest<'a>>,
 }
 
-/// Sync Request control, RFC 4533 §2.2: mode refreshOnly, critical.
+/// Sync Request control, RFC 4533 §2.2, critical.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncRequest<'a> {
+    /// End of the search: after the refresh, or never.
+    pub mode: SyncMode,
     /// The cookie of the last refresh, if there is one.
     pub cookie: Option<&'a [u8]>,
+}
+
+/// Mode of a Sync Request, RFC 4533 §2.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncMode {
+    /// A refresh; [`crate::SyncSession`] reads it.
+    RefreshOnly,
+    /// A refresh and then every change; [`crate::Listener`] reads it.
+    RefreshAndPersist,
 }
 
 /// Scope of a search, RFC 4511 §4.5.1.2.
@@ -133,11 +144,15 @@ struct SyncRequestValue {
 #[rasn(enumerated)]
 enum SyncRequestMode {
     RefreshOnly = 1,
+    RefreshAndPersist = 3,
 }
 
 fn sync_request_control(sync: &SyncRequest<'_>) -> ldap::Control {
-    let value =
-        SyncRequestValue { mode: SyncRequestMode::RefreshOnly, cookie: sync.cookie.map(octets) };
+    let mode = match sync.mode {
+        SyncMode::RefreshOnly => SyncRequestMode::RefreshOnly,
+        SyncMode::RefreshAndPersist => SyncRequestMode::RefreshAndPersist,
+    };
+    let value = SyncRequestValue { mode, cookie: sync.cookie.map(octets) };
     ldap::Control::new(octets(SYNC_REQUEST_OID.as_bytes()), true, Some(encode(&value).into()))
 }
 

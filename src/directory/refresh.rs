@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
-use ldap_content_sync::request::{self, Scope, SearchRequest, SyncRequest};
+use ldap_content_sync::request::{self, Scope, SearchRequest, SyncMode, SyncRequest};
 use ldap_content_sync::sync_session::{
     NextCookie, Provider, RefreshOutcome, SessionError, SyncEvent, SyncSession,
 };
@@ -55,7 +55,7 @@ fn plain(
     cookie: Option<&[u8]>,
     on_entry: OnEntry<'_>,
 ) -> Result<Refresh, DirectoryProblem> {
-    let sync = Some(SyncRequest { cookie });
+    let sync = Some(SyncRequest { mode: SyncMode::RefreshOnly, cookie });
     let search = SearchRequest {
         base: &directory.base,
         scope: Scope::Subtree,

@@ -22,6 +22,7 @@ pub mod entry;
 pub mod envelope;
 pub mod filter;
 pub mod frame;
+pub mod listener;
 pub mod message;
 pub mod seeds;
 pub mod session;

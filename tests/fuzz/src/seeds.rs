@@ -36,7 +36,7 @@ pub fn of(target: &str) -> BTreeSet<Vec<u8>> {
             .flat_map(|message| [prefixed(&[0xff, 0xff], &message), prefixed(&[0, 64], &message)])
             .collect(),
         "message" => messages(),
-        "session" => refreshes(),
+        "session" | "listener" => refreshes(),
         "filter" => texts(FILTERS),
         "dn" => names(),
         "sync_config" => sync_configs(),
