@@ -27,6 +27,7 @@ use crate::sync::run::{self, Job, Outcome, RunError};
 use crate::sync::start::FullRefresh;
 use crate::terminal;
 
+mod follow;
 mod scheduled;
 
 /// Runs the program. `arguments` do not include its own name.
@@ -96,12 +97,18 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
     let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
-    synchronise(cli, &settings, full, Heartbeat::default()).code.code()
+    synchronise(cli, &settings, full, Heartbeat::default(), &|| None).code.code()
 }
 
 /// Makes one run under the lock, and logs and prints its result. The run calls `heartbeat` with
-/// each bit of progress.
-fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Heartbeat) -> Ended {
+/// each bit of progress. `following` tells the state of the listener, if there is one.
+fn synchronise(
+    cli: &Cli,
+    settings: &Settings,
+    full: FullRefresh,
+    heartbeat: Heartbeat,
+    following: &dyn Fn() -> Option<&'static str>,
+) -> Ended {
     let config = &cli.sync_config;
     let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
         Ok(lock) => {
@@ -114,13 +121,15 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
             lock
         }
         Err(error @ LockError::Busy { .. }) => {
-            return failure(cli, ExitCode::Busy, &error.to_string()).into();
+            return failure(cli, ExitCode::Busy, &error.to_string(), following()).into();
         }
-        Err(error) => return failure(cli, ExitCode::Failure, &error.to_string()).into(),
+        Err(error) => {
+            return failure(cli, ExitCode::Failure, &error.to_string(), following()).into();
+        }
     };
     let mut server = match kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return failure(cli, ExitCode::Failure, &error).into(),
+        Err(error) => return failure(cli, ExitCode::Failure, &error, following()).into(),
     };
     let job = Job {
         config: &settings.sync,
@@ -147,8 +156,8 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, heartbeat: Hea
     );
     display.borrow_mut().finish();
     match outcome {
-        Ok(outcome) => success(cli, &outcome, dump),
-        Err(error) => failed(cli, settings, &error).into(),
+        Ok(outcome) => success(cli, outcome, dump, following()),
+        Err(error) => failed(cli, settings, &error, following()).into(),
     }
 }
 
@@ -157,15 +166,22 @@ struct Ended {
     code: ExitCode,
     /// With [`ExitCode::Held`]: true if so few entries need attention that the status stays good.
     concerns_few: bool,
+    /// The directory's cookie that Kanidm holds now; `None` if the run failed.
+    cookie: Option<Vec<u8>>,
 }
 
 impl From<ExitCode> for Ended {
     fn from(code: ExitCode) -> Self {
-        Ended { code, concerns_few: false }
+        Ended { code, concerns_few: false, cookie: None }
     }
 }
 
-fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
+fn success(
+    cli: &Cli,
+    outcome: Outcome,
+    dump: Option<Dump>,
+    following: Option<&'static str>,
+) -> Ended {
     let report = &outcome.report;
     let code = if report.needs_attention() { ExitCode::Held } else { ExitCode::Success };
     let mut out = String::new();
@@ -177,7 +193,7 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
                 );
             }
         }
-        (_, true) => out = pretty(&report.json(code.code())),
+        (_, true) => out = pretty(&JsonReport { following, ..report.json(code.code()) }),
         (_, false) => {
             let columns = terminal::of_stdout(cli.columns);
             out.extend(outcome.preview.iter().map(|line| {
@@ -193,29 +209,40 @@ fn success(cli: &Cli, outcome: &Outcome, dump: Option<Dump>) -> Ended {
     // A service continues. Its status reports the synchronisation, which succeeded, and not the
     // answer.
     let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };
-    Ended { code, concerns_few: report.concerns_few() }
+    Ended { code, concerns_few: report.concerns_few(), cookie: outcome.reading.cookie }
 }
 
-fn failed(cli: &Cli, settings: &Settings, error: &RunError) -> ExitCode {
+fn failed(
+    cli: &Cli,
+    settings: &Settings,
+    error: &RunError,
+    following: Option<&'static str>,
+) -> ExitCode {
     // Errors of the directory name their server themselves.
     let place =
         if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
     let code = error.exit_code();
-    report_failure_of(cli, code, &format!("{place}{error}"), &error.held());
+    report_failure_of(cli, code, &format!("{place}{error}"), &error.held(), following);
     code
 }
 
-fn failure(cli: &Cli, code: ExitCode, message: &str) -> ExitCode {
-    report_failure(cli, code, message);
+fn failure(cli: &Cli, code: ExitCode, message: &str, following: Option<&'static str>) -> ExitCode {
+    report_failure_of(cli, code, message, &[], following);
     code
 }
 
 /// Reports a failure once: in the log, and with `--json` also as the report.
 fn report_failure(cli: &Cli, code: ExitCode, message: &str) -> u8 {
-    report_failure_of(cli, code, message, &[])
+    report_failure_of(cli, code, message, &[], None)
 }
 
-fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldEntry]) -> u8 {
+fn report_failure_of(
+    cli: &Cli,
+    code: ExitCode,
+    message: &str,
+    at_fault: &[HeldEntry],
+    following: Option<&'static str>,
+) -> u8 {
     message.lines().for_each(|line| error!("{line}"));
     if cli.json {
         print(&pretty(&JsonReport {
@@ -223,6 +250,7 @@ fn report_failure_of(cli: &Cli, code: ExitCode, message: &str, at_fault: &[HeldE
             result: "failed",
             error: Some(message.to_owned()),
             at_fault,
+            following,
             run: None,
         }));
     }

@@ -1,18 +1,20 @@
 //! `--schedule` and `--status`: connects the settings and the run to the loop of the service.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ended, report_failure, synchronise};
+use super::{Ended, follow, report_failure, synchronise};
 use crate::cli::Cli;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
+use crate::service::follow::{Follower, Following};
 use crate::service::health::{Health, Verdict};
 use crate::service::notify::{self, Notifier};
-use crate::service::signals;
+use crate::service::signals::{self, Inbox};
 use crate::service::status::{self, Probe, StatusError, StatusListener};
 use crate::service::supervise::{Supervisor, Timing};
 use crate::settings::Settings;
@@ -53,12 +55,24 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     let supervisor = Supervisor { clock: &SystemClock, health: &health, notifier: &notifier };
     let timing = timing(&settings);
     supervisor.supervise(
-        &mut Service { settings, listener, reading: OneAtATime::new() },
+        &mut Service {
+            settings: Arc::new(settings),
+            listener,
+            reading: OneAtATime::new(),
+            inbox: inbox.clone(),
+            follower: None,
+            cookie: None,
+        },
         timing,
         |timeout| Some(inbox.wait(timeout)),
         |service, kind| {
             let full = if kind.full { FullRefresh::Scheduled } else { FullRefresh::No };
-            verdict(&synchronise(cli, &service.settings, full, heartbeat.clone()))
+            service.run_begins();
+            let following = || health.following().map(Following::word);
+            let ended = synchronise(cli, &service.settings, full, heartbeat.clone(), &following);
+            let verdict = verdict(&ended);
+            service.run_ended(ended.cookie, &health);
+            verdict
         },
         |service| service.reload(cli, env, &health),
     );
@@ -67,9 +81,14 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
 
 /// Everything that depends on the configuration. SIGHUP replaces it.
 struct Service {
-    settings: Settings,
+    settings: Arc<Settings>,
     listener: Listener,
     reading: OneAtATime,
+    inbox: Inbox,
+    /// Listens to the directory, if the configuration says so.
+    follower: Option<Follower>,
+    /// Where Kanidm was after the last run that did not fail.
+    cookie: Option<Vec<u8>>,
 }
 
 /// Maximum time to read the configuration again.
@@ -87,8 +106,44 @@ impl Service {
         self.listener
             .move_to(settings.sync.status_bind, health)
             .map_err(|error| error.to_string())?;
-        self.settings = settings;
+        self.settings = Arc::new(settings);
+        self.follow(health);
         Ok(timing(&self.settings))
+    }
+
+    fn run_begins(&self) {
+        if let Some(follower) = &self.follower {
+            follower.run_begins();
+        }
+    }
+
+    /// Listens from where the run has brought Kanidm. The first run starts the listener, even if it
+    /// failed.
+    fn run_ended(&mut self, cookie: Option<Vec<u8>>, health: &Health) {
+        self.cookie = cookie.or(self.cookie.take());
+        match &self.follower {
+            Some(follower) => follower.run_ended(self.cookie.clone()),
+            None => self.follow(health),
+        }
+    }
+
+    /// Listens anew, or no more, as the configuration says. The old listener closes its connection
+    /// on its own.
+    fn follow(&mut self, health: &Health) {
+        self.follower = None;
+        if self.settings.sync.follow_interval.is_none() {
+            return;
+        }
+        let (settings, heart) = (Arc::clone(&self.settings), health.clone());
+        let heartbeat = Heartbeat::new(move || heart.listener_progress(Instant::now()));
+        let listen =
+            move |line: &_, cookie: &_| follow::listen(&settings, heartbeat.clone(), line, cookie);
+        match Follower::start(self.cookie.clone(), &self.inbox, health, listen) {
+            Ok(follower) => self.follower = Some(follower),
+            Err(error) => log::error!(
+                "cannot start the thread that listens for changes: {error}; the schedule goes on; reload or restart the service to try again"
+            ),
+        }
     }
 }
 
@@ -154,6 +209,7 @@ fn timing(settings: &Settings) -> Timing {
         schedule: settings.sync.schedule.clone(),
         full_refresh_schedule: settings.sync.full_refresh_schedule.clone(),
         time_outs: settings.time_outs(),
+        follow_interval: settings.sync.follow_interval,
     }
 }
 

@@ -130,6 +130,7 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
         | DirectoryProblem::CertificateRejected { .. } => DirectoryStep::Tls,
         DirectoryProblem::BindRefused { .. } => DirectoryStep::Bind,
         DirectoryProblem::NoContentSync
+        | DirectoryProblem::ListenEnded { .. }
         | DirectoryProblem::Behind { .. }
         | DirectoryProblem::MessageTooLarge { .. }
         | DirectoryProblem::UuidHidden { .. } => DirectoryStep::ContentSync,
@@ -143,9 +144,10 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
         | DirectoryProblem::TooManyEntries { stage, .. } => match stage {
             DirectoryStage::StartTls | DirectoryStage::Handshake => DirectoryStep::Tls,
             DirectoryStage::Bind => DirectoryStep::Bind,
-            DirectoryStage::RootDse | DirectoryStage::Search | DirectoryStage::Refresh => {
-                DirectoryStep::ContentSync
-            }
+            DirectoryStage::RootDse
+            | DirectoryStage::Search
+            | DirectoryStage::Refresh
+            | DirectoryStage::Listen => DirectoryStep::ContentSync,
         },
     }
 }

@@ -22,6 +22,8 @@ pub const KEYS: &[Key] = &[
     key("sync_token_file", None),
     key("schedule", Some("\"0 */5 * * * * *\"")),
     key("full_refresh_schedule", None),
+    key("follow", Some("false")),
+    key("follow_interval", Some("1")),
     key("status_bind", None),
     key("ldap_uri", None),
     key("ldap_starttls", Some("false")),

@@ -42,6 +42,9 @@ pub struct SyncConfig {
     pub schedule: CronSchedule,
     /// Start times of scheduled runs that ignore the cookie.
     pub full_refresh_schedule: Option<CronSchedule>,
+    /// With `--schedule`, a change in the directory starts a run. The value is the minimum time
+    /// between the starts of two such runs. `None` without `follow`.
+    pub follow_interval: Option<Duration>,
     /// Address of the status listener.
     pub status_bind: Option<SocketAddr>,
     /// Connection to the directory and its content.

@@ -85,6 +85,11 @@ impl Reader<'_> {
         }
         let schedule = self.schedule("schedule");
         let full_refresh_schedule = self.optional("full_refresh_schedule", Self::schedule);
+        let follow = self.keys.flag("follow", &mut self.problems);
+        let follow_interval = self
+            .keys
+            .take("follow_interval")
+            .and_then(|at| at.try_map(&mut self.problems, values::interval));
         let status_bind =
             self.optional("status_bind", |reader, key| reader.text(key, values::listener));
         let directory = self.directory();
@@ -97,6 +102,8 @@ impl Reader<'_> {
             token: token.secret()?,
             schedule: schedule?,
             full_refresh_schedule: full_refresh_schedule?,
+            follow_interval: Some(follow_interval?.value)
+                .filter(|_| follow.is_some_and(|at| at.value)),
             status_bind: status_bind?,
             directory: directory?,
             mapping: mapping?,

@@ -3,6 +3,7 @@
 //! Scope: one function for each kind of value. No error repeats the value.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::{Filter, is_attribute_description};
@@ -34,6 +35,22 @@ pub(super) fn byte_size(value: &DeValue<'_>) -> Result<usize, String> {
         .parse::<usize>()
         .ok()
         .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| format!("must be {WANTED}"))
+}
+
+/// Parses `follow_interval`: seconds, which may be a fraction.
+pub(super) fn interval(value: &DeValue<'_>) -> Result<Duration, String> {
+    const WANTED: &str = "a number of seconds from 0.1 to 86400";
+    let seconds = match value {
+        DeValue::Integer(_) => {
+            integer(value).and_then(|number| u32::try_from(number).ok()).map(f64::from)
+        }
+        DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+        _ => return Err(wrong_type(WANTED, value)),
+    };
+    seconds
+        .filter(|seconds| (0.1..=86_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
         .ok_or_else(|| format!("must be {WANTED}"))
 }
 

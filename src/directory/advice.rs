@@ -16,7 +16,7 @@ pub(super) fn silence_advice(stage: DirectoryStage) -> &'static str {
             "; if the server only needs longer, raise ldap_timeout. 389 Directory Server never answers a sync request \
              that it does not understand: see its error log, and run once with --full-refresh"
         }
-        DirectoryStage::Search | DirectoryStage::RootDse => {
+        DirectoryStage::Search | DirectoryStage::RootDse | DirectoryStage::Listen => {
             "; if the server only needs longer, raise ldap_timeout"
         }
         DirectoryStage::StartTls | DirectoryStage::Bind => "; is this an LDAP server? See its log",
@@ -36,7 +36,7 @@ pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
         DirectoryStage::Bind => {
             "; see the server's log: it was stopped, or it demands a client certificate (ldap_client_cert, ldap_client_key)"
         }
-        DirectoryStage::Search | DirectoryStage::RootDse => {
+        DirectoryStage::Search | DirectoryStage::RootDse | DirectoryStage::Listen => {
             "; see the server's log: was it stopped?"
         }
     }
@@ -47,6 +47,7 @@ pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
 pub(super) fn notice_advice(stage: DirectoryStage) -> &'static str {
     match stage {
         DirectoryStage::Refresh => "; what was read is void; the next run starts again",
+        DirectoryStage::Listen => "",
         _ => "; the next run tries again",
     }
 }

@@ -53,7 +53,18 @@ impl Directory {
         cfg: &DirectoryConfig,
         heartbeat: Heartbeat,
     ) -> Result<Directory, DirectoryError> {
-        let mut directory = Self::open(cfg, heartbeat).map_err(|problem| problem.at(&cfg.uri))?;
+        let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
+        Self::connect_with(cfg, limits, heartbeat)
+    }
+
+    /// Like [`Directory::connect_watched`], with other limits.
+    pub(super) fn connect_with(
+        cfg: &DirectoryConfig,
+        limits: Limits,
+        heartbeat: Heartbeat,
+    ) -> Result<Directory, DirectoryError> {
+        let mut directory =
+            Self::open(cfg, limits, heartbeat).map_err(|problem| problem.at(&cfg.uri))?;
         match directory.authenticate(cfg) {
             Ok(()) => Ok(directory),
             Err(problem) => {
@@ -64,8 +75,11 @@ impl Directory {
     }
 
     /// Connects, with TLS.
-    fn open(cfg: &DirectoryConfig, heartbeat: Heartbeat) -> Result<Directory, DirectoryProblem> {
-        let limits = Limits { max_message: cfg.max_message, ..Limits::default() };
+    fn open(
+        cfg: &DirectoryConfig,
+        limits: Limits,
+        heartbeat: Heartbeat,
+    ) -> Result<Directory, DirectoryProblem> {
         Ok(Directory {
             connection: Connection::open(cfg, limits, heartbeat)?,
             uri: cfg.uri.clone(),
@@ -155,6 +169,11 @@ impl Directory {
     /// Error for a full refresh that showed an older state than an earlier run has read.
     pub fn behind(&self) -> DirectoryError {
         DirectoryProblem::Behind { base: self.base.clone(), full: true }.at(&self.uri)
+    }
+
+    /// Adds this directory to a failure.
+    pub(super) fn failed(&self, problem: DirectoryProblem) -> DirectoryError {
+        problem.at(&self.uri)
     }
 
     /// Error for an entry that does not show its UUID.

@@ -154,6 +154,33 @@ impl Connection {
         }
     }
 
+    /// True if every received byte was taken.
+    pub(super) fn is_drained(&self) -> bool {
+        self.frames.len() == 0
+    }
+
+    /// True if bytes of the next message are here, or arrive within `wait`. A message that has begun
+    /// is read with [`Connection::message`].
+    pub(super) fn arrives_within(
+        &mut self,
+        stage: DirectoryStage,
+        wait: Duration,
+    ) -> Result<bool, DirectoryProblem> {
+        if !self.is_drained() {
+            return Ok(true);
+        }
+        let deadline = Deadline::step(wait);
+        let filled = match &mut self.tls {
+            Some(tls) => tls.fill(&mut self.socket, &mut self.frames, &deadline),
+            None => fill(&mut self.socket, &mut self.frames, &deadline),
+        };
+        match filled {
+            Ok(()) => Ok(true),
+            Err(WireError::TimedOut { .. }) => Ok(false),
+            Err(error) => Err(DirectoryProblem::from_wire(error, stage, self.timeout)),
+        }
+    }
+
     /// The server's certificate chain, leaf first. Empty on a unix socket.
     pub(super) fn peer_certificates(&self) -> &[CertificateDer<'static>] {
         self.tls.as_ref().map(TlsSession::peer_certificates).unwrap_or_default()

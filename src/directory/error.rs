@@ -183,6 +183,11 @@ pub enum DirectoryProblem {
         /// True for a refresh without a cookie.
         full: bool,
     },
+    /// The server ended a persistent search with success.
+    ListenEnded {
+        /// The search base.
+        base: String,
+    },
     /// The root DSE does not announce content synchronisation.
     NoContentSync,
     /// An entry exists, but a search by its UUID does not find it.
@@ -209,6 +214,8 @@ pub enum DirectoryStage {
     Search,
     /// The refresh, RFC 4533.
     Refresh,
+    /// The persistent search, RFC 4533.
+    Listen,
 }
 
 impl DirectoryProblem {
@@ -297,6 +304,7 @@ impl fmt::Display for DirectoryStage {
             DirectoryStage::RootDse => "reading the root DSE",
             DirectoryStage::Search => "a search",
             DirectoryStage::Refresh => "the refresh",
+            DirectoryStage::Listen => "the wait for changes",
         })
     }
 }
@@ -365,6 +373,12 @@ impl DirectoryProblem {
             }
             Self::TooManyEntries { stage, base, most } => fmt_too_many(f, *stage, base, *most),
             Self::Behind { base, full } => fmt_behind(f, base, *full),
+            Self::ListenEnded { base } => {
+                write!(
+                    f,
+                    "the server ended the wait for changes below {base:?}, and gave no reason"
+                )
+            }
             Self::NoContentSync => f.write_str(NO_CONTENT_SYNC),
             Self::UuidHidden { dn, attribute } => fmt_uuid_hidden(f, dn, attribute),
         }
@@ -386,6 +400,7 @@ impl DirectoryProblem {
                 "; nothing was sent in clear; set up TLS on the server, or use ldaps://"
             }
             Self::Disconnected { stage, .. } => notice_advice(*stage),
+            Self::ListenEnded { .. } => "; see its log",
             Self::Malformed { .. } => "; is this an LDAP server?",
             Self::BindRefused { dn: Some(_), code, .. } => bind_advice(*code),
             Self::BindRefused { dn: None, code, .. } => external_advice(*code),

@@ -89,7 +89,7 @@ fn plain(
                 });
             }
             Ok(SyncEvent::Finished(outcome)) => break outcome,
-            Err(error) => return Err(problem(error, &directory.base)),
+            Err(error) => return Err(problem(error, DirectoryStage::Refresh, &directory.base)),
         }
     };
     left_out::complete(directory, attributes, &mut outcome, on_entry)?;
@@ -202,8 +202,7 @@ fn confirm_gone(
     }
 }
 
-fn problem(error: SessionError, base: &str) -> DirectoryProblem {
-    let stage = DirectoryStage::Refresh;
+pub(super) fn problem(error: SessionError, stage: DirectoryStage, base: &str) -> DirectoryProblem {
     match error {
         SessionError::Failed { code, diagnostic, .. } => DirectoryProblem::SearchFailed {
             stage,

@@ -9,6 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::follow::Following;
+
 /// The result of a run, as its exit code says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -64,6 +66,8 @@ struct Record {
     /// Maximum time without a sign of life during a run.
     patience: Duration,
     gone: bool,
+    /// The listener, if the service follows the directory, and its last sign of life.
+    following: Option<(Following, Instant)>,
 }
 
 impl Health {
@@ -77,6 +81,7 @@ impl Health {
             running: false,
             patience,
             gone: false,
+            following: None,
         })))
     }
 
@@ -114,6 +119,25 @@ impl Health {
         self.record().good_until = good_until;
     }
 
+    /// The state of the listener; `None` if the service does not follow the directory. It never
+    /// changes the condition, because the schedule goes on without it.
+    pub fn following(&self) -> Option<Following> {
+        self.record().following.map(|(state, _)| state)
+    }
+
+    /// Sets the state of the listener, which is also a sign of life.
+    pub fn set_following(&self, state: Option<Following>) {
+        self.record().following = state.map(|state| (state, Instant::now()));
+    }
+
+    /// A sign of life of the listener. It gives one at least every second, and during a connection
+    /// one within the patience of a run.
+    pub fn listener_progress(&self, now: Instant) {
+        if let Some((_, seen)) = &mut self.record().following {
+            *seen = now;
+        }
+    }
+
     /// Ties the record to the loop. When the loop returns or panics, it drops the guard, and the
     /// condition is [`Condition::Gone`] for good.
     pub fn attend(&self) -> Attendance {
@@ -137,10 +161,11 @@ impl Health {
         }
     }
 
-    /// True if the loop works, whatever the runs did. A watchdog that restarts the process asks
-    /// this.
+    /// True if the loop and the listener work, whatever the runs did. A watchdog that restarts the
+    /// process asks this.
     pub fn is_alive(&self, now: Instant) -> bool {
         !matches!(self.condition(now), Condition::Hung | Condition::Gone)
+            && !self.record().is_deaf(now)
     }
 
     /// A panic elsewhere leaves the record as it was, and still true. So poisoning does not matter.
@@ -153,6 +178,12 @@ impl Record {
     fn is_silent(&self, now: Instant) -> bool {
         let patience = if self.running { self.patience } else { LOOP_PATIENCE };
         self.seen.is_some_and(|seen| now.saturating_duration_since(seen) > patience)
+    }
+
+    /// True if the listener gave no sign of life for longer than a connection can take.
+    fn is_deaf(&self, now: Instant) -> bool {
+        let patience = self.patience.max(LOOP_PATIENCE);
+        self.following.is_some_and(|(_, seen)| now.saturating_duration_since(seen) > patience)
     }
 }
 

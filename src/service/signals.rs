@@ -1,5 +1,5 @@
 //! Signals: SIGTERM and SIGINT end the process at once. SIGHUP and SIGUSR1 become [`Requests`] for
-//! the loop.
+//! the loop. The listener ([`super::follow`]) adds its own.
 //!
 //! Scope: handlers and the thread that serves them. A run spends its time in blocking reads and
 //! writes, which a flag could not interrupt within a second. So the signal thread ends the process
@@ -47,8 +47,8 @@ pub fn listen(mode: ProcessMode, notifier: Notifier) -> io::Result<Inbox> {
     let serve = move || {
         for signal in signals.forever() {
             match signal {
-                SIGHUP => outbox.request(Requests { reload: true, run_now: false }),
-                SIGUSR1 => outbox.request(Requests { reload: false, run_now: true }),
+                SIGHUP => outbox.request(Requests { reload: true, ..Requests::NONE }),
+                SIGUSR1 => outbox.request(Requests { run_now: true, ..Requests::NONE }),
                 _ => end(signal, mode, &notifier),
             }
         }
@@ -88,11 +88,15 @@ pub struct Requests {
     pub reload: bool,
     /// Run without waiting for the schedule (SIGUSR1).
     pub run_now: bool,
+    /// The directory has changed, or may have.
+    pub ring: bool,
+    /// The state of the listener has changed.
+    pub news: bool,
 }
 
 impl Requests {
     /// True if there is no request.
-    pub const NONE: Requests = Requests { reload: false, run_now: false };
+    pub const NONE: Requests = Requests { reload: false, run_now: false, ring: false, news: false };
 }
 
 /// Keeps requests until the loop takes them. Clones share one inbox.
@@ -106,6 +110,8 @@ impl Inbox {
         let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.reload |= more.reload;
         pending.run_now |= more.run_now;
+        pending.ring |= more.ring;
+        pending.news |= more.news;
         changed.notify_all();
     }
 

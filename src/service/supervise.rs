@@ -1,5 +1,5 @@
-//! The loop of `--schedule`: one run at the start, then by the cron expression, until a signal ends
-//! the process.
+//! The loop of `--schedule`: one run at the start, then by the cron expression and when the
+//! directory rings, until a signal ends the process.
 //!
 //! Scope: when to run. Runs follow one another on the thread that called [`Supervisor::supervise`].
 //! Closures make a run and read the configuration, and a [`Clock`] gives the time. So a test of a
@@ -17,6 +17,7 @@ use chrono::{DateTime, Utc};
 
 use super::health::{Health, Verdict};
 use super::notify::Notifier;
+use super::pace::Pace;
 use super::signals::Requests;
 use crate::clock::Clock;
 use crate::schedule::CronSchedule;
@@ -32,6 +33,9 @@ pub struct Timing {
     /// The sum of a run's time-outs. Its status may be late by this time, and it may go without a
     /// sign of life for this time.
     pub time_outs: Duration,
+    /// Minimum time from the start of a run to the start of the next one for a ring. `None`: rings
+    /// are ignored.
+    pub follow_interval: Option<Duration>,
 }
 
 /// The kind of run that is due.
@@ -78,14 +82,20 @@ impl<C: Clock> Supervisor<'_, C> {
         self.run_once(&mut timetable, |kind| run(worker, kind));
         let alive = || self.health.progress(self.clock.now());
         alive();
-        while let Some(requests) = wait(timetable.time_to_wait()) {
+        while let Some(requests) = wait(timetable.time_to_wait(self.clock.now())) {
             alive();
             if requests.reload {
                 self.reload(&mut timetable, || reload(worker));
             }
+            if requests.ring && timetable.settings.follow_interval.is_some() {
+                timetable.pace.ring();
+            }
             let due = timetable.advance(self.wall());
-            if due || requests.run_now {
+            let answers = timetable.ring_due_in(self.clock.now()) == Some(Duration::ZERO);
+            if due || requests.run_now || answers {
                 self.run_once(&mut timetable, |kind| run(worker, kind));
+            } else if requests.news {
+                self.tell(&timetable);
             }
             alive();
         }
@@ -94,6 +104,7 @@ impl<C: Clock> Supervisor<'_, C> {
     fn run_once(&self, timetable: &mut Timetable, run: impl FnOnce(RunKind) -> Verdict) {
         let kind = RunKind { full: timetable.full_due };
         self.health.run_started(self.clock.now());
+        timetable.pace.begins(self.clock.now());
         self.notifier.status("synchronising");
         let verdict = catch_unwind(AssertUnwindSafe(|| run(kind))).unwrap_or_else(|_| {
             log::error!("the run ended in a panic, which is a defect of this program: please report it; the service goes on");
@@ -104,7 +115,8 @@ impl<C: Clock> Supervisor<'_, C> {
         let now = self.clock.now();
         timetable.ran(kind, verdict, now);
         self.health.run_ended(verdict, timetable.good_until().unwrap_or(now));
-        self.notifier.status(&timetable.outlook(verdict));
+        timetable.news = verdict.to_string();
+        self.tell(timetable);
     }
 
     fn reload(&self, timetable: &mut Timetable, reload: impl FnOnce() -> Result<Timing, String>) {
@@ -114,6 +126,9 @@ impl<C: Clock> Supervisor<'_, C> {
         {
             Ok(settings) => {
                 self.health.set_patience(settings.time_outs);
+                if settings.follow_interval.is_none() {
+                    timetable.pace.forget();
+                }
                 timetable.settings = settings;
                 if let Some(good_until) = timetable.good_until() {
                     self.health.set_good_until(good_until);
@@ -122,20 +137,29 @@ impl<C: Clock> Supervisor<'_, C> {
                     "{}",
                     timetable.outlook("the configuration was read again and is in force")
                 );
-                self.notifier.status(&timetable.outlook("configuration read again"));
+                timetable.news = "configuration read again".to_owned();
+                self.tell(timetable);
             }
             Err(error) => {
                 log::error!(
                     "the configuration was read again and is not usable, the old one stays in force:"
                 );
                 error.lines().for_each(|line| log::error!("{line}"));
-                self.notifier.status(
-                    &timetable
-                        .outlook("the configuration file is not usable, the old one is in force"),
-                );
+                timetable.news =
+                    "the configuration file is not usable, the old one is in force".to_owned();
+                self.tell(timetable);
             }
         }
         self.notifier.ready();
+    }
+
+    /// The line that `systemctl status` shows.
+    fn tell(&self, timetable: &Timetable) {
+        let news = &timetable.news;
+        self.notifier.status(&match self.health.following() {
+            Some(state) => timetable.outlook(format_args!("{news}; {state}")),
+            None => timetable.outlook(news),
+        });
     }
 
     fn wall(&self) -> DateTime<Utc> {
@@ -157,11 +181,22 @@ struct Timetable {
     full_due: bool,
     /// The end of the last run that had the lock: monotonic, and by the wall clock.
     ended: Option<(Instant, DateTime<Utc>)>,
+    /// When rings start runs.
+    pace: Pace,
+    /// The latest event, for `systemctl status`.
+    news: String,
 }
 
 impl Timetable {
     fn new(settings: Timing, wall: DateTime<Utc>) -> Timetable {
-        Timetable { settings, seen: wall, full_due: false, ended: None }
+        Timetable {
+            settings,
+            seen: wall,
+            full_due: false,
+            ended: None,
+            pace: Pace::default(),
+            news: String::new(),
+        }
     }
 
     /// Moves the clock on. True if a schedule fired since the last call. If the clock was set back,
@@ -176,6 +211,7 @@ impl Timetable {
     }
 
     fn ran(&mut self, kind: RunKind, verdict: Verdict, now: Instant) {
+        self.pace.ends(verdict, now);
         if verdict != Verdict::Busy {
             self.ended = Some((now, self.seen));
         }
@@ -195,8 +231,14 @@ impl Timetable {
         self.settings.schedule.next_after(self.seen).into_iter().chain(full).min()
     }
 
-    fn time_to_wait(&self) -> Duration {
-        self.next().map_or(LONGEST_WAIT, |next| span(self.seen, next).min(LONGEST_WAIT))
+    fn time_to_wait(&self, now: Instant) -> Duration {
+        let next = self.next().map_or(LONGEST_WAIT, |next| span(self.seen, next));
+        next.min(self.ring_due_in(now).unwrap_or(LONGEST_WAIT)).min(LONGEST_WAIT)
+    }
+
+    /// The time until a run has to answer a ring; `None` without a ring.
+    fn ring_due_in(&self, now: Instant) -> Option<Duration> {
+        self.pace.due_in(self.settings.follow_interval?, now)
     }
 
     /// The end of the time in which the last run counts as recent: two periods after its end, plus

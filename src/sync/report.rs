@@ -204,6 +204,9 @@ pub struct JsonReport<'a> {
     /// The entries that made the run fail, if any did.
     #[serde(rename = "held", skip_serializing_if = "<[_]>::is_empty")]
     pub at_fault: &'a [HeldEntry],
+    /// The state of the listener, in a service that follows the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub following: Option<&'static str>,
     /// The facts about a run that did not fail.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub run: Option<JsonRun<'a>>,
@@ -290,6 +293,7 @@ impl Report {
             result: if self.dry_run { "dry_run" } else { "synchronised" },
             error: None,
             at_fault: &[],
+            following: None,
             run: Some(run),
         }
     }

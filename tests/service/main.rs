@@ -9,6 +9,7 @@
 mod support;
 
 mod contract;
+mod follow;
 mod hangs;
 mod load;
 mod output;

@@ -179,9 +179,9 @@ fn process_1_ends_as_well() {
 fn requests_reach_the_loop_and_nothing_ends() {
     let mut started = start("scheduled", &[], &[]);
     started.signal("HUP");
-    assert_eq!(started.line(), format!("{:?}", Requests { reload: true, run_now: false }));
+    assert_eq!(started.line(), format!("{:?}", Requests { reload: true, ..Requests::NONE }));
     started.signal("USR1");
-    assert_eq!(started.line(), format!("{:?}", Requests { reload: false, run_now: true }));
+    assert_eq!(started.line(), format!("{:?}", Requests { run_now: true, ..Requests::NONE }));
     started.signal("TERM");
     assert_eq!(started.end().code(), Some(0));
 }
@@ -246,10 +246,10 @@ fn systemd_hears_nothing_of_a_loop_that_is_gone() {
 #[test]
 fn asking_twice_is_asking_once() {
     let inbox = kanidm_ldap_sync::service::signals::Inbox::default();
-    let asked = Requests { reload: true, run_now: true };
-    inbox.request(Requests { reload: true, run_now: false });
-    inbox.request(Requests { reload: false, run_now: true });
-    inbox.request(Requests { reload: true, run_now: false });
+    let asked = Requests { reload: true, run_now: true, ..Requests::NONE };
+    inbox.request(Requests { reload: true, ..Requests::NONE });
+    inbox.request(Requests { run_now: true, ..Requests::NONE });
+    inbox.request(Requests { reload: true, ..Requests::NONE });
     assert_eq!(inbox.wait(Duration::from_secs(600)), asked);
     assert_eq!(inbox.wait(Duration::ZERO), Requests::NONE);
 }

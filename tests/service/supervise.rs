@@ -19,8 +19,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const TIME_OUTS: Duration = Duration::from_secs(330);
-const RELOAD: Requests = Requests { reload: true, run_now: false };
-const RUN_NOW: Requests = Requests { reload: false, run_now: true };
+const RELOAD: Requests = Requests { reload: true, ..Requests::NONE };
+const RUN_NOW: Requests = Requests { run_now: true, ..Requests::NONE };
 
 /// A world whose time passes only when somebody waits in it.
 struct World {
@@ -187,6 +187,7 @@ fn settings(schedule: &str, full: Option<&str>) -> Timing {
         schedule: CronSchedule::parse(schedule).unwrap(),
         full_refresh_schedule: full.map(|text| CronSchedule::parse(text).unwrap()),
         time_outs: TIME_OUTS,
+        follow_interval: None,
     }
 }
 

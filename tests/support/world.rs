@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use kanidm_ldap_sync::kanidm::client::KanidmClient;
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
@@ -13,6 +15,7 @@ use super::ds389::{Ds389, Ds389Options};
 use super::expect::{self, GROUPS_OF_NAMES, Groups, POSIX_GROUPS};
 use super::kanidm::{KanidmServer, SyncAccount};
 use super::ldap::{LdapClient, LdapEntry};
+use super::process::PATIENCE;
 use super::seed::SUFFIX;
 use super::slapd::{Slapd, SlapdOptions};
 use super::tool::{ConfigText, Outcome, Tool};
@@ -239,6 +242,23 @@ impl Between {
         let got = expect::held_by_kanidm(&self.kanidm.entries(ACCOUNT), &held);
         expect::assert_same(&got, &want, what);
         ran
+    }
+
+    /// Waits until Kanidm holds what the directory says now, without asking for a run.
+    #[track_caller]
+    pub fn follows(&self, what: &str) {
+        let begin = Instant::now();
+        loop {
+            let (want, held) = expect::content(&self.directory(), self.uuid_attribute, self.groups);
+            let got = expect::held_by_kanidm(&self.kanidm.entries(ACCOUNT), &held);
+            if got == want {
+                return;
+            }
+            if begin.elapsed() > PATIENCE {
+                return expect::assert_same(&got, &want, what);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Everything in scope, as `ldapsearch` shows it.
