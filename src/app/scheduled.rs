@@ -11,7 +11,7 @@ use crate::config;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
-use crate::service::follow::{Follower, Following};
+use crate::service::follow::{Follower, Following, Pauses};
 use crate::service::health::{Health, Verdict};
 use crate::service::notify::{self, Notifier};
 use crate::service::signals::{self, Inbox};
@@ -138,7 +138,8 @@ impl Service {
         let heartbeat = Heartbeat::new(move || heart.listener_progress(Instant::now()));
         let listen =
             move |line: &_, cookie: &_| follow::listen(&settings, heartbeat.clone(), line, cookie);
-        match Follower::start(self.cookie.clone(), &self.inbox, health, listen) {
+        let cookie = self.cookie.clone();
+        match Follower::start(cookie, &self.inbox, health, Pauses::default(), listen) {
             Ok(follower) => self.follower = Some(follower),
             Err(error) => log::error!(
                 "cannot start the thread that listens for changes: {error}; the schedule goes on; reload or restart the service to try again"

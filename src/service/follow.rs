@@ -14,10 +14,22 @@ use std::time::{Duration, Instant};
 use super::health::Health;
 use super::signals::{Inbox, Requests};
 
-/// The first pause after a failure. Each later pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause. A connection that listened for this long ends the outage.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The pauses between two attempts to listen.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses {
+    /// The first pause after a failure. Each later pause is twice as long.
+    pub first: Duration,
+    /// The longest pause. A connection that listened for this long ends the outage.
+    pub longest: Duration,
+}
+
+impl Default for Pauses {
+    /// One second to one minute.
+    fn default() -> Self {
+        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
 /// Maximum time between two looks at [`Line::is_over`].
 pub const TICK: Duration = Duration::from_millis(500);
 
@@ -81,6 +93,7 @@ pub struct Line {
     changed: Condvar,
     inbox: Inbox,
     health: Health,
+    pauses: Pauses,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +122,7 @@ impl Follower {
         cookie: Option<Vec<u8>>,
         inbox: &Inbox,
         health: &Health,
+        pauses: Pauses,
         listen: impl FnMut(&Line, &[u8]) -> Ending + Send + 'static,
     ) -> io::Result<Follower> {
         let line = Arc::new(Line {
@@ -116,6 +130,7 @@ impl Follower {
             changed: Condvar::new(),
             inbox: inbox.clone(),
             health: health.clone(),
+            pauses,
         });
         let shared = Arc::clone(&line);
         thread::Builder::new().name("listener".into()).spawn(move || shared.follow(listen))?;
@@ -157,7 +172,8 @@ impl Line {
             return;
         }
         self.health.listener_progress(Instant::now());
-        let is_steady = record.listening.is_some_and(|since| since.elapsed() >= LONGEST_PAUSE);
+        let is_steady =
+            record.listening.is_some_and(|since| since.elapsed() >= self.pauses.longest);
         if is_steady && std::mem::take(&mut record.is_out) {
             log::info!("listening for changes of the directory again, for a minute now");
         }
@@ -193,15 +209,15 @@ impl Line {
     }
 
     fn follow(&self, mut listen: impl FnMut(&Line, &[u8]) -> Ending) {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = self.pauses.first;
         let mut was_refused = false;
         while let Some(cookie) = self.cookie() {
             self.enter(Following::Connecting);
             let ending = catch_unwind(AssertUnwindSafe(|| listen(self, &cookie)))
                 .unwrap_or_else(|_| Ending::Failed("the listener ended in a panic, which is a defect of this program: please report it".into()));
             let listened = self.record().listening.take().map(|since| since.elapsed());
-            if listened.is_some_and(|listened| listened >= LONGEST_PAUSE) {
-                pause = FIRST_PAUSE;
+            if listened.is_some_and(|listened| listened >= self.pauses.longest) {
+                pause = self.pauses.first;
                 was_refused = false;
             }
             let failure = match ending {
@@ -226,7 +242,7 @@ impl Line {
             };
             self.fail(&failure);
             self.sleep(pause);
-            pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+            pause = pause.saturating_mul(2).min(self.pauses.longest);
         }
     }
 
@@ -294,5 +310,144 @@ impl Line {
     /// A panic elsewhere leaves the record as it was.
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{self, Receiver};
+
+    const SHORT: Pauses =
+        Pauses { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A follower whose attempts to listen are seen, with the cookie of each.
+    fn follower(
+        cookie: Option<&[u8]>,
+        mut listen: impl FnMut(usize, &Line) -> Ending + Send + 'static,
+    ) -> (Follower, Receiver<Vec<u8>>, Inbox, Health) {
+        let (inbox, health) = (Inbox::default(), Health::new(LONG));
+        let (seen, attempts) = mpsc::channel();
+        let mut count = 0;
+        let listen = move |line: &Line, cookie: &[u8]| {
+            count += 1;
+            // The test may have seen enough.
+            let _ = seen.send(cookie.to_vec());
+            listen(count - 1, line)
+        };
+        let cookie = cookie.map(<[u8]>::to_vec);
+        let follower = Follower::start(cookie, &inbox, &health, SHORT, listen).unwrap();
+        (follower, attempts, inbox, health)
+    }
+
+    fn until_over(line: &Line) -> Ending {
+        while !line.is_over() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ending::Over
+    }
+
+    #[test]
+    fn a_directory_that_ends_each_search_at_once_is_tried_with_pauses_and_rings_nobody() {
+        let begun = Instant::now();
+        let (follower, attempts, inbox, health) = follower(Some(b"c"), |count, line| {
+            if count < 100 { Ending::Failed("done".to_owned()) } else { until_over(line) }
+        });
+        for _ in 0..=100 {
+            assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"c");
+        }
+        // 1 and 2 ms, and 98 pauses of 4 ms.
+        assert!(begun.elapsed() >= Duration::from_millis(395), "{:?}", begun.elapsed());
+        assert_eq!(inbox.wait(LONG), Requests { news: true, ..Requests::NONE });
+        assert_eq!(health.following(), Some(Following::Connecting));
+        drop(follower);
+        assert_eq!(health.following(), None);
+    }
+
+    #[test]
+    fn a_panic_is_one_more_failure() {
+        let (_follower, attempts, ..) = follower(Some(b"c"), |count, line| {
+            assert_ne!(count, 0, "a defect");
+            until_over(line)
+        });
+        for _ in 0..2 {
+            attempts.recv_timeout(LONG).unwrap();
+        }
+    }
+
+    #[test]
+    fn without_a_cookie_it_rings_once_and_waits_for_the_run_that_brings_one() {
+        let (follower, attempts, inbox, health) = follower(None, |_, line| until_over(line));
+        let mut rung = 0;
+        while rung == 0 {
+            rung += u32::from(inbox.wait(LONG).ring);
+        }
+        assert_eq!(health.following(), Some(Following::Waiting));
+        follower.run_begins();
+        follower.run_ended(None);
+        assert_eq!(inbox.wait(Duration::from_millis(20)), Requests::NONE, "the run failed");
+        follower.run_ended(Some(b"new".to_vec()));
+        assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_refused_cookie_waits_for_one_run_and_a_second_refusal_is_a_failure() {
+        let (follower, attempts, inbox, _) =
+            follower(Some(b"old"), |_, _| Ending::CookieRefused("no".to_owned()));
+        assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"old");
+        while !inbox.wait(LONG).ring {}
+        follower.run_begins();
+        follower.run_ended(Some(b"new".to_vec()));
+        for _ in 0..10 {
+            assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"new");
+            assert!(!inbox.wait(Duration::ZERO).ring);
+        }
+    }
+
+    #[test]
+    fn rings_count_once_until_a_run_begins() {
+        let (step, steps) = mpsc::channel::<()>();
+        let (told, rang) = mpsc::channel();
+        let (follower, _attempts, inbox, _) = follower(Some(b"c"), move |_, line| {
+            line.listening();
+            while steps.recv().is_ok() {
+                let _ = told.send(line.ring());
+            }
+            Ending::Over
+        });
+        let ring = || {
+            step.send(()).unwrap();
+            rang.recv_timeout(LONG).unwrap()
+        };
+        assert!(!ring() && ring() && ring());
+        assert!(inbox.wait(LONG).ring);
+        assert!(ring(), "the run has not begun");
+        assert!(!inbox.wait(Duration::from_millis(5)).ring);
+        follower.run_begins();
+        assert!(!ring());
+        assert!(inbox.wait(LONG).ring, "during the run");
+    }
+
+    #[test]
+    fn a_silent_connection_is_replaced_at_once() {
+        let (_follower, attempts, inbox, _) = follower(Some(b"c"), |count, line| {
+            line.listening();
+            if count < 3 { Ending::Silent } else { until_over(line) }
+        });
+        for _ in 0..4 {
+            attempts.recv_timeout(LONG).unwrap();
+        }
+        assert!(!inbox.wait(Duration::ZERO).ring);
+    }
+
+    #[test]
+    fn the_watchdog_sees_a_listener_that_hangs() {
+        let (_follower, attempts, _, health) = follower(Some(b"c"), |_, line| until_over(line));
+        attempts.recv_timeout(LONG).unwrap();
+        let now = Instant::now();
+        assert!(health.is_alive(now + LONG));
+        assert!(!health.is_alive(now + LONG * 2), "it has not given a sign of life since");
+        assert_eq!(health.condition(now + LONG * 2), super::super::health::Condition::Starting);
     }
 }

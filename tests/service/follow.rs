@@ -1,13 +1,15 @@
 //! `follow`: each kind of change in a real directory reaches the real Kanidm engine without any tick
 //! of the schedule, and a restarted directory is listened to again.
 
-use std::net::SocketAddr;
-
-use crate::service::{NEVER, Service, status_address};
+use crate::service::{NEVER, Service, status_address, wait_until};
 use crate::support::ds389::Ds389Options;
-use crate::support::seed::{SUFFIX, Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
+use crate::support::seed::{Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
 use crate::support::slapd::SlapdOptions;
 use crate::support::world::{ACCOUNT, Between, World, World389};
+
+/// A password and its hash with the salt `salt`.
+const PASSWORD: &str = "changed-secret";
+const HASH: &str = "{SSHA512}5cb5NSEFcIePHMKCSlrl/qdmhRNkC7LPav2SgtgVXOmuXJAJn8EjtVveoztih+UPFJDR7MJgFGcXVQzVCbXGaHNhbHQ=";
 
 /// What the service logs when the directory reports each change.
 const LISTENING: &str = "listening for changes of the directory";
@@ -17,7 +19,7 @@ fn seed() -> Seed {
 }
 
 /// No run by the schedule; one run for each burst of changes.
-fn followed(between: &mut Between) -> (Service, SocketAddr) {
+fn followed(between: &mut Between) -> Service {
     let status = status_address();
     between.reconfigure(|config| {
         config
@@ -29,7 +31,7 @@ fn followed(between: &mut Between) -> (Service, SocketAddr) {
     let service = Service::start(&between.tool, status);
     service.wait_for(LISTENING, 1);
     between.follows("the first run");
-    (service, status)
+    service
 }
 
 /// Adds, modifies, locks, renames, deletes; adds and removes a member; changes a password.
@@ -51,35 +53,34 @@ fn each_kind_of_change(world: &Between, lock: &str, unlock: &str) {
     assert_eq!(expires(2), None);
     modify(&user_dn(2), lock);
     world.follows("locked");
-    wait(world, "locked", || expires(2).is_some());
+    wait("locked", || expires(2).is_some());
     modify(&user_dn(2), unlock);
-    wait(world, "unlocked", || expires(2).is_none());
+    wait("unlocked", || expires(2).is_none());
 
     let rename = "changetype: modrdn\nnewrdn: uid=renamed\ndeleteoldrdn: 1\n";
     world.admin.modify(&format!("dn: {}\n{rename}", user_dn(3)));
-    wait(world, "renamed", || world.kanidm.entry(ACCOUNT, "renamed").is_some());
+    wait("renamed", || world.kanidm.entry(ACCOUNT, "renamed").is_some());
     assert!(person(3).is_none());
 
     let members = |name: &str| world.kanidm.entry(ACCOUNT, name).unwrap().member;
     let dn = group_dn("team001");
     modify(&dn, &format!("add: member\nmember: {}", user_dn(50)));
     let newcomer = person(50).unwrap().uuid;
-    wait(world, "a member added", || members("team001").contains(&newcomer));
+    wait("a member added", || members("team001").contains(&newcomer));
     modify(&dn, &format!("delete: member\nmember: {}", user_dn(50)));
-    wait(world, "a member removed", || !members("team001").contains(&newcomer));
+    wait("a member removed", || !members("team001").contains(&newcomer));
 
-    assert!(!world.kanidm.verify_unix_password(&user_name(4), "changed-1"));
-    // {SSHA} of changed-1 with the salt "salt".
-    modify(&user_dn(4), "replace: userPassword\nuserPassword: changed-1");
-    let _ = SUFFIX;
+    assert!(!world.kanidm.verify_password(&user_name(4), PASSWORD));
+    modify(&user_dn(4), &format!("replace: userPassword\nuserPassword: {HASH}"));
+    wait("the password", || world.kanidm.verify_password(&user_name(4), PASSWORD));
 
     world.admin.modify(&format!("dn: {}\nchangetype: delete\n", user_dn(5)));
-    wait(world, "deleted", || person(5).is_none());
+    wait("deleted", || person(5).is_none());
 }
 
 #[track_caller]
-fn wait(_: &Between, what: &str, condition: impl FnMut() -> bool) {
-    crate::service::wait_until(condition, || what.to_owned());
+fn wait(what: &str, condition: impl FnMut() -> bool) {
+    wait_until(condition, || what.to_owned());
 }
 
 #[test]
@@ -87,24 +88,44 @@ fn each_kind_of_change_on_slapd() {
     for sessionlog in [None, Some(100)] {
         let options = SlapdOptions { seed: seed(), sessionlog, ..SlapdOptions::default() };
         let mut world = World::new(options);
-        let (service, _) = followed(&mut world);
+        let service = followed(&mut world);
         each_kind_of_change(
             &world,
             "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z",
             "delete: pwdAccountLockedTime",
         );
-        println!("{}", service.log());
+        assert_eq!(service.said("cannot listen"), 0, "{}", service.log());
     }
 }
 
 #[test]
 fn each_kind_of_change_on_ds389() {
     let mut world = World389::new(Ds389Options { seed: seed(), ..Ds389Options::default() });
-    let (service, _) = followed(&mut world);
+    let service = followed(&mut world);
     each_kind_of_change(
         &world,
         "replace: nsAccountLock\nnsAccountLock: true",
         "delete: nsAccountLock",
     );
-    println!("{}", service.log());
+    assert_eq!(service.said("cannot listen"), 0, "{}", service.log());
+}
+
+#[test]
+fn a_directory_that_restarts_is_listened_to_again_by_itself() {
+    let mut world = World::new(SlapdOptions { seed: seed(), ..SlapdOptions::default() });
+    let service = followed(&mut world);
+    for round in 1..=2 {
+        world.slapd.stop();
+        service.wait_for("cannot listen for changes: ", 1);
+        world.slapd.restart();
+        let name = format!("replace: cn\ncn: Round {round}");
+        world.slapd.modify(&format!("dn: {}\nchangetype: modify\n{name}\n", user_dn(1)));
+        world.follows("changed while nobody listened, or just after");
+        let name = format!("replace: cn\ncn: Again {round}");
+        world.slapd.modify(&format!("dn: {}\nchangetype: modify\n{name}\n", user_dn(1)));
+        world.follows("changed later");
+    }
+    // Two outages within a minute are one.
+    assert_eq!(service.said("cannot listen for changes: "), 1, "{}", service.log());
+    assert_eq!(service.status(), "Ok\n");
 }

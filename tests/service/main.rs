@@ -10,6 +10,7 @@ mod support;
 
 mod contract;
 mod follow;
+mod follow_hostile;
 mod hangs;
 mod load;
 mod output;

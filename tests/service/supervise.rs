@@ -9,7 +9,7 @@ use kanidm_ldap_sync::clock::Clock;
 use kanidm_ldap_sync::schedule::CronSchedule;
 use kanidm_ldap_sync::service::health::{Condition, Health, LOOP_PATIENCE, Verdict};
 use kanidm_ldap_sync::service::notify::Notifier;
-use kanidm_ldap_sync::service::signals::Requests;
+use kanidm_ldap_sync::service::signals::{Inbox, Requests};
 use kanidm_ldap_sync::service::supervise::{RunKind, Supervisor, Timing};
 
 use crate::support::random::Random;
@@ -31,6 +31,8 @@ struct World {
     /// What is still to happen, in order: when, and what.
     script: RefCell<Vec<(Duration, Incident)>>,
     runs: RefCell<Vec<Run>>,
+    /// What was asked for during a run.
+    asked: Cell<Requests>,
 }
 
 #[derive(Clone, Copy)]
@@ -64,7 +66,12 @@ impl Clock for World {
             match incident {
                 Incident::Forward(step) => self.wall.set(self.wall.get() + step),
                 Incident::Back(step) => self.wall.set(self.wall.get() - step),
-                Incident::Ask(_) => {}
+                Incident::Ask(requests) => {
+                    let inbox = Inbox::default();
+                    inbox.request(self.asked.get());
+                    inbox.request(requests);
+                    self.asked.set(inbox.wait(Duration::ZERO));
+                }
             }
         }
         self.pass_until(end);
@@ -81,6 +88,7 @@ impl World {
             wall: Cell::new(wall),
             script: RefCell::default(),
             runs: RefCell::default(),
+            asked: Cell::new(Requests::NONE),
         }
     }
 
@@ -110,6 +118,10 @@ impl World {
     fn wait(&self, timeout: Duration, end: Duration) -> Option<Requests> {
         if self.elapsed.get() >= end {
             return None;
+        }
+        let asked = self.asked.replace(Requests::NONE);
+        if asked != Requests::NONE {
+            return Some(asked);
         }
         let until = self.elapsed.get() + timeout;
         while let Some(incident) = self.incident_before(until) {
@@ -630,4 +642,54 @@ fn a_schedule_that_is_over_leaves_the_service_to_its_signals() {
     let world = World::new("2026-12-31T23:58:30Z").script(&[(DAY, Incident::Ask(RUN_NOW))]);
     world.supervise(settings("0 * * * * * 2026", None), 2 * DAY, &Health::new(TIME_OUTS), fine);
     assert_eq!(world.walls(), ["31 23:58:30", "31 23:59:00", "01 23:58:30"]);
+}
+
+/// Rings at these milliseconds. Each run takes `run`.
+fn rung(
+    rings: impl IntoIterator<Item = u64>,
+    interval: Option<Duration>,
+    run: impl FnMut(usize, RunKind) -> (Duration, Verdict),
+) -> Vec<u64> {
+    let ask = Incident::Ask(Requests { ring: true, ..Requests::NONE });
+    let rings: Vec<_> = rings.into_iter().map(|at| (Duration::from_millis(at), ask)).collect();
+    let world = World::new("2026-11-23T00:00:00Z").script(&rings);
+    let timing = Timing { follow_interval: interval, ..settings("0 0 0 1 1 * 2099", None) };
+    world.supervise(timing, 20 * MINUTE, &Health::new(TIME_OUTS), run);
+    // The first run is that of the start.
+    world.runs.borrow().iter().skip(1).map(|run| run.at.as_millis() as u64).collect()
+}
+
+#[test]
+fn a_ring_starts_a_run_at_once_and_then_one_each_interval() {
+    let second = Some(Duration::from_secs(1));
+    let took = |ms: u64| move |_, _| (Duration::from_millis(ms), Verdict::Synchronised);
+    let nothing: [u64; 0] = [];
+    assert_eq!(rung([5000, 9000], second, took(10)), [5000, 9000]);
+    assert_eq!(rung([5000, 9000], None, took(10)), nothing, "nobody follows");
+    // The run of the start counts too.
+    assert_eq!(rung([500], second, took(10)), [1000]);
+    assert_eq!(rung([5000, 5002, 5300, 5900], second, took(10)), [5000, 6000]);
+    assert_eq!(rung([5000, 5002, 5300], second, took(3000)), [5000, 8000], "during the run");
+    assert_eq!(rung([5000, 5050], Some(Duration::from_millis(100)), took(10)), [5000, 5100]);
+    // A thousand rings a second for a minute.
+    let runs = rung(5000..65_000, second, took(10));
+    assert_eq!(runs.len(), 61);
+    assert!(runs.windows(2).all(|pair| pair[1] - pair[0] == 1000), "{runs:?}");
+}
+
+#[test]
+fn a_ring_whose_run_failed_is_tried_again_until_one_succeeds() {
+    let second = Some(Duration::from_secs(1));
+    let fails = |bad: Verdict, times: usize| {
+        move |number: usize, _| {
+            let failed = (1..=times).contains(&number);
+            (Duration::ZERO, if failed { bad } else { Verdict::Synchronised })
+        }
+    };
+    let expected = [5000, 6000, 8000, 12_000];
+    assert_eq!(rung([5000], second, fails(Verdict::Failed, 3)), expected);
+    assert_eq!(rung([5000], second, fails(Verdict::Busy, 3)), expected);
+    // A steady stream of rings does not make it more often.
+    assert_eq!(rung((5000..12_000).step_by(50), second, fails(Verdict::Failed, 3)), expected);
+    assert_eq!(rung([5000], second, fails(Verdict::Refused, 3)), [5000], "the guard");
 }

@@ -99,6 +99,37 @@ impl Peer {
         Peer { port, stop, thread: Some(thread) }
     }
 
+    /// TLS from the first byte on, the same script for each connection, many at a time.
+    pub fn tls_each(
+        identity: &Identity,
+        script: impl Fn(&mut Link) + Send + Sync + 'static,
+    ) -> Peer {
+        let config = server_config(identity, None, rustls::ALL_VERSIONS);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let script = Arc::new(script);
+        let thread = thread::spawn(move || {
+            loop {
+                let (stream, _) = listener.accept().expect("a connection");
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+                stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
+                stream.set_nodelay(true).expect("a socket");
+                let (config, script) = (Arc::clone(&config), Arc::clone(&script));
+                thread::spawn(move || {
+                    let mut link = Link { socket: Socket::Tcp(stream), tls: None };
+                    link.secure(config);
+                    script(&mut link);
+                });
+            }
+        });
+        Peer { port, stop, thread: Some(thread) }
+    }
+
     /// A unix socket. It has to be connected to before the peer goes out of scope.
     pub fn unix(path: &Path, script: impl FnOnce(&mut Link) + Send + 'static) -> Peer {
         let listener = UnixListener::bind(path).expect("a socket");
@@ -216,6 +247,11 @@ impl Request {
     /// Whether this text stands anywhere in the request.
     pub fn mentions(&self, text: &str) -> bool {
         self.bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }
+
+    /// Whether it is a persistent search.
+    pub fn is_persistent(&self) -> bool {
+        self.is_refresh() && self.bytes.windows(3).any(|window| window == [0x0a, 1, 3])
     }
 
     /// Whether it is a refresh.
@@ -461,6 +497,12 @@ pub fn id_set(id: u32, gone: bool, uuids: &[Uuid]) -> Vec<u8> {
         id,
         tlv(0x79, [tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4"), tlv(0x81, tlv(0xa3, value))].concat()),
     )
+}
+
+/// refreshDelete: the refresh stage of a persistent search is over.
+pub fn refreshed(id: u32) -> Vec<u8> {
+    let name = tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4");
+    message(id, tlv(0x79, [name, tlv(0x81, tlv(0xa1, ""))].concat()))
 }
 
 pub fn reference(id: u32, uri: &str) -> Vec<u8> {
