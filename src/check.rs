@@ -9,6 +9,7 @@ mod directory;
 mod extra_values;
 mod kanidm;
 mod list;
+mod listen;
 
 use std::fmt::Display;
 use std::fs;

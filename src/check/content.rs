@@ -17,9 +17,13 @@ use crate::sync::remarks::remarks;
 use crate::sync::start::Start;
 use crate::text::{count, thousands};
 
-/// Reads and maps a full refresh. Returns false if it failed, because the connection is then
-/// unusable.
-pub(super) fn check(list: &mut Checklist, config: &SyncConfig, directory: &mut Directory) -> bool {
+/// Reads and maps a full refresh. Returns the directory's cookie, which may be empty; `None` if it
+/// failed, because the connection is then unusable.
+pub(super) fn check(
+    list: &mut Checklist,
+    config: &SyncConfig,
+    directory: &mut Directory,
+) -> Option<Vec<u8>> {
     let roles = roles(&config.mapping);
     let mut extra = ExtraValues::new(&roles);
     let start = Start::full("--check");
@@ -27,13 +31,13 @@ pub(super) fn check(list: &mut Checklist, config: &SyncConfig, directory: &mut D
         Err(error) => {
             list.failed(DirectoryStep::Refresh, &error);
             list.not_tried(&[DirectoryStep::Entries]);
-            false
+            None
         }
         Ok(reading) => {
             list.passed(DirectoryStep::Refresh, &config.directory.base_dn);
             entries(list, config, &reading, &extra);
             filter(list, config, &reading);
-            true
+            Some(reading.cookie.unwrap_or_default())
         }
     }
 }

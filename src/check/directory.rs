@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::content;
 use super::list::Checklist;
+use super::listen;
 use crate::config::sync::{Bind, DirectoryConfig, LdapUri, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::{DirectoryProblem, DirectoryStage};
@@ -23,6 +24,7 @@ pub(super) enum DirectoryStep {
     Bind,
     ContentSync,
     Refresh,
+    Listen,
     Entries,
     Filter,
     Persons,
@@ -54,7 +56,11 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
             if provider == Provider::Ds389 && config.full_refresh_schedule.is_none() {
                 recommend_full_refresh(list);
             }
-            if content::check(list, config, &mut directory) && provider == Provider::OpenLdap {
+            let Some(cookie) = content::check(list, config, &mut directory) else { return };
+            if config.follow_interval.is_some() {
+                listen::check(list, &config.directory, &cookie);
+            }
+            if provider == Provider::OpenLdap {
                 checkpoint(list, &mut directory);
             }
         }
@@ -203,6 +209,7 @@ impl fmt::Display for DirectoryStep {
             DirectoryStep::Bind => "directory, bind",
             DirectoryStep::ContentSync => "directory, content synchronisation",
             DirectoryStep::Refresh => "directory, base and right to synchronise",
+            DirectoryStep::Listen => "directory, listening for changes",
             DirectoryStep::Entries => "directory, filter and entries",
             DirectoryStep::Filter => "directory, attributes of the filter",
             DirectoryStep::Persons => "directory, attributes of persons",

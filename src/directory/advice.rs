@@ -126,6 +126,10 @@ pub(super) fn search_advice(code: ResultCode, stage: DirectoryStage) -> &'static
             "; the search has to look at more entries than the server allows this account; index the attributes of ldap_filter; \
              389 Directory Server: set nsLookThroughLimit: -1 on the account's entry"
         }
+        ResultCode::UNWILLING_TO_PERFORM if stage == DirectoryStage::Listen => {
+            "; 389 Directory Server takes ten persistent searches at a time: end others. OpenLDAP answers so if it is older \
+             than what the last run read: see the message of the run"
+        }
         ResultCode::UNWILLING_TO_PERFORM if stage == DirectoryStage::Refresh => {
             ": the directory is older than what was synchronised before: it was restored from a backup, emptied, \
              or lost its latest changes; nothing was changed in Kanidm. \

@@ -5,6 +5,7 @@
 mod support;
 
 mod failures;
+mod follow;
 mod lab_ds389;
 mod lab_slapd;
 mod lab_tool;
