@@ -66,6 +66,7 @@ fn every_report_is_as_the_schema_says() {
             result: "failed",
             error: Some("refused".into()),
             at_fault,
+            following: Some("down"),
             run: None,
         };
         assert_eq!(problems(&serde_json::to_value(failed).unwrap()), [""; 0]);
