@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
 
-use log::{error, info, warn};
+use log::{Level, error, info, log, warn};
 
 use crate::cli::{self, Cli, Mode};
 use crate::clock::SystemClock;
@@ -97,18 +97,24 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
     let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
-    synchronise(cli, &settings, full, Heartbeat::default(), &|| None).code.code()
+    let watch =
+        Watch { heartbeat: Heartbeat::default(), following: &|| None, answers_a_ring: false };
+    synchronise(cli, &settings, full, watch).code.code()
 }
 
-/// Makes one run under the lock, and logs and prints its result. The run calls `heartbeat` with
-/// each bit of progress. `following` tells the state of the listener, if there is one.
-fn synchronise(
-    cli: &Cli,
-    settings: &Settings,
-    full: FullRefresh,
+/// The service around a run.
+struct Watch<'a> {
+    /// Beats with each bit of progress.
     heartbeat: Heartbeat,
-    following: &dyn Fn() -> Option<&'static str>,
-) -> Ended {
+    /// Tells the state of the listener, if there is one.
+    following: &'a dyn Fn() -> Option<&'static str>,
+    /// The directory has asked for the run. It may do so every second, and for nothing.
+    answers_a_ring: bool,
+}
+
+/// Makes one run under the lock, and logs and prints its result.
+fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'_>) -> Ended {
+    let following = watch.following;
     let config = &cli.sync_config;
     let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
         Ok(lock) => {
@@ -137,7 +143,7 @@ fn synchronise(
         full_refresh: full,
         accept_deletes: cli.accept_deletes,
         dry_run: matches!(cli.mode, Mode::DryRun | Mode::ProtoDump),
-        heartbeat,
+        heartbeat: watch.heartbeat,
     };
     let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
     // Two closures share it, and they are never called at the same time.
@@ -156,7 +162,7 @@ fn synchronise(
     );
     display.borrow_mut().finish();
     match outcome {
-        Ok(outcome) => success(cli, outcome, dump, following()),
+        Ok(outcome) => success(cli, outcome, dump, following(), watch.answers_a_ring),
         Err(error) => failed(cli, settings, &error, following()).into(),
     }
 }
@@ -181,6 +187,7 @@ fn success(
     outcome: Outcome,
     dump: Option<Dump>,
     following: Option<&'static str>,
+    answers_a_ring: bool,
 ) -> Ended {
     let report = &outcome.report;
     let code = if report.needs_attention() { ExitCode::Held } else { ExitCode::Success };
@@ -205,7 +212,8 @@ fn success(
     if report.needs_attention() {
         info!("{}", report.attention());
     }
-    info!("{report}");
+    let level = if answers_a_ring && report.is_empty() { Level::Debug } else { Level::Info };
+    log!(level, "{report}");
     // A service continues. Its status reports the synchronisation, which succeeded, and not the
     // answer.
     let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };

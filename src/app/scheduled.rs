@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Ended, follow, report_failure, synchronise};
+use super::{Ended, Watch, follow, report_failure, synchronise};
 use crate::cli::Cli;
 use crate::clock::SystemClock;
 use crate::config;
@@ -69,7 +69,12 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
             let full = if kind.full { FullRefresh::Scheduled } else { FullRefresh::No };
             service.run_begins();
             let following = || health.following().map(Following::word);
-            let ended = synchronise(cli, &service.settings, full, heartbeat.clone(), &following);
+            let watch = Watch {
+                heartbeat: heartbeat.clone(),
+                following: &following,
+                answers_a_ring: kind.ring,
+            };
+            let ended = synchronise(cli, &service.settings, full, watch);
             let verdict = verdict(&ended);
             service.run_ended(ended.cookie, &health);
             verdict

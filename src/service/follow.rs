@@ -108,6 +108,8 @@ struct Record {
     listening: Option<Instant>,
     /// A failure was said, and the outage goes on.
     is_out: bool,
+    /// The log has the first success.
+    has_listened: bool,
     over: bool,
 }
 
@@ -186,11 +188,12 @@ impl Line {
             return;
         }
         record.listening = Some(Instant::now());
-        let was_out = record.is_out;
+        let had_listened = std::mem::replace(&mut record.has_listened, true);
         drop(record);
         self.enter(Following::Listening);
-        // After an outage it is said when it lasts: see [`Line::beat`].
-        if was_out {
+        // Connections are replaced often. The end of an outage is said when it lasts: see
+        // [`Line::beat`].
+        if had_listened {
             log::debug!("listening for changes of the directory again");
         } else {
             log::info!("listening for changes of the directory");

@@ -47,10 +47,11 @@ impl Pace {
         self.rung.then(|| left(self.began, interval).max(left(self.ended, pause)))
     }
 
-    /// A run begins, for whatever reason. It answers all rings so far.
-    pub(super) fn begins(&mut self, now: Instant) {
+    /// A run begins, for whatever reason. It answers all rings so far. True if there are any.
+    pub(super) fn begins(&mut self, now: Instant) -> bool {
         self.began = Some(now);
         self.answering = std::mem::take(&mut self.rung);
+        self.answering
     }
 
     /// The run has ended.

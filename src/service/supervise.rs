@@ -43,6 +43,8 @@ pub struct Timing {
 pub struct RunKind {
     /// The run ignores the cookie.
     pub full: bool,
+    /// The run answers a ring of the directory.
+    pub ring: bool,
 }
 
 /// The surroundings of the loop.
@@ -102,9 +104,9 @@ impl<C: Clock> Supervisor<'_, C> {
     }
 
     fn run_once(&self, timetable: &mut Timetable, run: impl FnOnce(RunKind) -> Verdict) {
-        let kind = RunKind { full: timetable.full_due };
         self.health.run_started(self.clock.now());
-        timetable.pace.begins(self.clock.now());
+        let ring = timetable.pace.begins(self.clock.now());
+        let kind = RunKind { full: timetable.full_due, ring };
         self.notifier.status("synchronising");
         let verdict = catch_unwind(AssertUnwindSafe(|| run(kind))).unwrap_or_else(|_| {
             log::error!("the run ended in a panic, which is a defect of this program: please report it; the service goes on");

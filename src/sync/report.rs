@@ -254,6 +254,12 @@ struct JsonSeconds {
 }
 
 impl Report {
+    /// True if the run had nothing to do.
+    pub fn is_empty(&self) -> bool {
+        let none = self.read == 0 && self.persons == 0 && self.groups == 0;
+        none && self.deleted == Deletions::Exactly(0) && self.held.is_empty()
+    }
+
     /// The report for `--json`.
     pub fn json(&self, exit_code: u8) -> JsonReport<'_> {
         let (mode, mode_reason) = match &self.mode {

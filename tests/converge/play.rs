@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
+use kanidm_ldap_sync::directory::follow::{Follow, Heard};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
 use kanidm_ldap_sync::sync::guard::{GuardReason, GuardRefusal};
 use kanidm_ldap_sync::sync::report::HeldEntry;
@@ -19,22 +20,37 @@ use crate::server::Server;
 use crate::support::expect::{Expected, held_by_kanidm};
 use crate::support::inside::Inside;
 use crate::support::model::Model;
+use crate::support::process::PATIENCE;
+use crate::support::random::Random;
 use crate::support::temp::TempDir;
-use crate::support::trouble::{TestClock, Troubled};
+use crate::support::trouble::{TestClock, Trouble, Troubled};
 
 /// A label that no drawn one reaches.
 const UNUSED: Label = 1_500;
 
+/// Whether somebody follows the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    No,
+    /// Each ring makes a run, and before the clean run at the end Kanidm has what it should have.
+    Yes,
+}
+
 /// Plays a course against a model of its own. How many runs there were, or what was wrong.
-pub fn on_model(course: &Course) -> Result<usize, String> {
+pub fn on_model(course: &Course, follows: Follows) -> Result<usize, String> {
     let mut model = Model { names_conflicts: course.names_conflicts, ..Model::default() };
     model.foreign_names.insert("idm_admin".to_owned());
-    on(course, model, 1)
+    on(course, model, 1, follows)
 }
 
 /// Plays a course against an empty sync account. `number` tells its values from those of other
 /// courses.
-pub fn on(course: &Course, kanidm: impl Inside, number: u64) -> Result<usize, String> {
+pub fn on(
+    course: &Course,
+    kanidm: impl Inside,
+    number: u64,
+    follows: Follows,
+) -> Result<usize, String> {
     let dir = TempDir::new("converge");
     let server = Server::start(
         Directory::new(course.server, course.refint, number),
@@ -50,6 +66,13 @@ pub fn on(course: &Course, kanidm: impl Inside, number: u64) -> Result<usize, St
         forgotten: false,
         time_before: 0,
         interrupted: false,
+        following: (follows == Follows::Yes).then(|| Following {
+            follow: None,
+            cookie: None,
+            heard: 0,
+            rung: false,
+            random: Random::seeded(course.events.len() as u64),
+        }),
     };
     let played = catch_unwind(AssertUnwindSafe(|| play.all(course)));
     played.unwrap_or_else(|panic| {
@@ -76,6 +99,19 @@ struct Play<K> {
     time_before: u64,
     /// A run has deleted some, and what it remembers still counts them.
     interrupted: bool,
+    following: Option<Following>,
+}
+
+/// Somebody who listens to the directory.
+struct Following {
+    follow: Option<Follow>,
+    /// Where the last run that went through has brought Kanidm.
+    cookie: Option<Vec<u8>>,
+    /// Messages of the persist stage.
+    heard: usize,
+    /// A ring that no run has answered.
+    rung: bool,
+    random: Random,
 }
 
 impl<K: Inside> Play<K> {
@@ -84,7 +120,7 @@ impl<K: Inside> Play<K> {
             match event {
                 Event::Change(change) => {
                     let before = self.wanted();
-                    self.server.directory().change(change);
+                    self.server.change(change);
                     self.look_for_unseen(&before);
                 }
                 Event::Filter(filter) => {
@@ -101,7 +137,9 @@ impl<K: Inside> Play<K> {
                     self.troubled_run(run).map_err(|e| format!("event {n}, {run:?}: {e}"))?
                 }
             }
+            self.follow(event).map_err(|e| format!("following event {n}: {e}"))?;
         }
+        self.followed().map_err(|e| format!("followed to the end: {e}"))?;
         let clean =
             Run { max_entries: 1 + course.events.len() % 50, max_bytes: 1 << 20, ..Run::default() };
         match self.finished_run(&clean) {
@@ -128,6 +166,125 @@ impl<K: Inside> Play<K> {
             ));
         }
         Ok(())
+    }
+
+    /// Hears what the directory says of an event, and answers a ring with a run, which may fail.
+    fn follow(&mut self, event: &Event) -> Result<(), String> {
+        let Some(mut following) = self.following.take() else { return Ok(()) };
+        // An administrator who changes these lets the service run (SIGHUP, SIGUSR1).
+        following.rung |=
+            matches!(event, Event::Filter(_) | Event::Policy(_) | Event::ForceRefresh);
+        let result = self.hear(&mut following);
+        let again = following.random.one_in(5);
+        let trouble = following.random.one_in(4);
+        self.following = Some(following);
+        result?;
+        if again {
+            // The connection ends.
+            self.server.cut();
+            self.following.as_mut().expect("set").follow = None;
+        }
+        let trouble = if trouble {
+            vec![(0, Trouble::AnswerLost), (1, Trouble::KilledAfter)]
+        } else {
+            vec![]
+        };
+        self.answer(&Run { max_entries: 1_000, max_bytes: 1 << 20, trouble, ..Run::default() })
+    }
+
+    fn hear(&mut self, following: &mut Following) -> Result<(), String> {
+        if following.follow.is_none() {
+            let Some(cookie) = &following.cookie else {
+                // It waits for a run that brings a cookie, and asks for one.
+                following.rung = true;
+                return Ok(());
+            };
+            let config = self.config(&Run { max_entries: 1, max_bytes: 1, ..Run::default() });
+            let mut follow = Follow::start(&config.directory, cookie, Heartbeat::default())
+                .map_err(|e| e.to_string())?;
+            following.heard = 0;
+            while !follow.is_listening() {
+                match follow.wait(PATIENCE) {
+                    Ok(Heard::Ring) => following.rung = true,
+                    Ok(Heard::Quiet) => {}
+                    Ok(Heard::CookieRefused(_)) => {
+                        following.rung = true;
+                        return Ok(());
+                    }
+                    Ok(Heard::Nothing) => return Err("it does not listen".to_owned()),
+                    // An older directory: the schedule brings the run that says so.
+                    Err(_) => return Ok(()),
+                }
+            }
+            following.follow = Some(follow);
+        }
+        let Some(follow) = &mut following.follow else { return Ok(()) };
+        while following.heard < self.server.told() {
+            match follow.wait(PATIENCE).map_err(|e| e.to_string())? {
+                Heard::Ring => following.rung = true,
+                other => return Err(format!("{other:?} in the persist stage")),
+            }
+            following.heard += 1;
+        }
+        Ok(())
+    }
+
+    /// Answers a ring.
+    fn answer(&mut self, run: &Run) -> Result<(), String> {
+        if self.following.as_ref().is_some_and(|following| following.rung) {
+            // It stays if the run fails: see `once`.
+            self.troubled_run(run).map_err(|e| format!("the run for a ring: {e}"))?;
+        }
+        Ok(())
+    }
+
+    /// Without any more change, the rings so far bring Kanidm what the directory has.
+    fn followed(&mut self) -> Result<(), String> {
+        if self.following.is_none() {
+            return Ok(());
+        }
+        let run = Run { max_entries: 1_000, max_bytes: 1 << 20, ..Run::default() };
+        let mut last = None;
+        for _ in 0..6 {
+            let mut following = self.following.take().expect("set");
+            let result = self.hear(&mut following);
+            let rung = following.rung;
+            self.following = Some(following);
+            result?;
+            if !rung {
+                break;
+            }
+            match self.once(&run, false, false)? {
+                Ok(outcome) => last = Some(outcome),
+                Err(RunError::Refused(_)) => {
+                    // Nobody accepts what comes of an access rule by mistake.
+                    if !self.server.directory().hidden.is_empty() {
+                        return Ok(());
+                    }
+                    last = self.once(&run, false, true)?.ok();
+                }
+                Err(RunError::Invalid { .. }) if self.policy == 2 => return Ok(()),
+                Err(_) => {}
+            }
+        }
+        if self.following.as_ref().is_some_and(|following| following.rung) {
+            return Err("rings without end".to_owned());
+        }
+        let hidden = !self.server.directory().hidden.is_empty();
+        if hidden || self.server.directory().unseen || self.server.directory().dark {
+            return Ok(());
+        }
+        let wanted = self.wanted();
+        let held = match &last {
+            Some(outcome) => outcome.report.held.iter().map(|h| h.uuid).collect(),
+            // What the last run held it holds still.
+            None => wanted.held.keys().copied().collect(),
+        };
+        let result = compare(&self.content(), &wanted, &held);
+        match result {
+            Err(_) if last.is_none() && !wanted.contested.is_empty() => Ok(()),
+            other => other,
+        }
     }
 
     /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any
@@ -170,7 +327,7 @@ impl<K: Inside> Play<K> {
     /// increment cannot see what has happened, it is a full refresh.
     fn finished_run(&mut self, what: &Run) -> Result<Outcome, String> {
         for attribute in 0..HIDEABLE.len() {
-            self.server.directory().change(&Change::Hide(attribute, false));
+            self.server.change(&Change::Hide(attribute, false));
         }
         let full = self.server.directory().unseen || self.server.directory().dark;
         let result = match self.once(what, full, false)? {
@@ -234,6 +391,10 @@ impl<K: Inside> Play<K> {
     fn run(&mut self, what: &Run, full: bool, accept_deletes: bool) -> Result<Outcome, RunError> {
         let config = self.config(what);
         self.server.directory().meanwhile.clone_from(&what.meanwhile);
+        if let Some(following) = &mut self.following {
+            // Every ring so far: later ones come during the run.
+            following.rung = false;
+        }
         self.kanidm.trouble =
             what.trouble.iter().map(|(at, trouble)| (self.kanidm.count + at, *trouble)).collect();
         self.kanidm.max_entries = what.slow;
@@ -253,7 +414,17 @@ impl<K: Inside> Play<K> {
         self.kanidm.deliver_late();
         // A change that came too late for the refresh.
         let late = std::mem::take(&mut self.server.directory().meanwhile);
-        late.iter().for_each(|change| self.server.directory().change(change));
+        late.iter().for_each(|change| self.server.change(change));
+        if let Some(following) = &mut self.following {
+            match &result {
+                Ok(outcome) => {
+                    let cookie = outcome.reading.cookie.clone();
+                    following.cookie = cookie.or(following.cookie.take());
+                }
+                Err(RunError::Refused(_) | RunError::Invalid { .. }) => {}
+                Err(_) => following.rung = true,
+            }
+        }
         result
     }
 

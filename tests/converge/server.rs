@@ -1,10 +1,11 @@
 //! The directory, answering over a unix socket: bind, search, and content synchronisation as slapd
 //! and 389 speak it, with what each of them leaves out (measured, and kept in `fixtures/`).
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use ldap_content_sync::{Frame, frame};
@@ -13,9 +14,11 @@ use rasn_ldap::{
 };
 use uuid::Uuid;
 
-use crate::course::ServerKind;
+use crate::course::{Change, ServerKind};
 use crate::directory::{BASE, Directory, Entry, OUTSIDE, same_dn};
-use crate::support::peer::{bind_response, done, entry, id_set, sync_done, sync_entry};
+use crate::support::peer::{
+    bind_response, done, entry, gone_entry, id_set, sync_done, sync_entry, sync_info, tlv,
+};
 
 const SYNC_REQUEST: &str = "1.3.6.1.4.1.4203.1.9.1.1";
 const REFRESH_REQUIRED: u32 = 4096;
@@ -25,9 +28,22 @@ const NO_SUCH_OBJECT: u32 = 32;
 /// Attributes with their values.
 type Attributes = Vec<(&'static str, Vec<String>)>;
 
+type Persistent = Arc<Mutex<Vec<Listening>>>;
+
+/// A persistent search.
+struct Listening {
+    stream: UnixStream,
+    id: u32,
+    search: SearchRequest,
+    /// Messages of the persist stage so far.
+    told: usize,
+}
+
 /// A running server. Dropping it ends it.
 pub struct Server {
     pub directory: Arc<Mutex<Directory>>,
+    /// Persistent searches, each with its connection.
+    persistent: Persistent,
     socket: PathBuf,
     thread: Option<JoinHandle<()>>,
 }
@@ -36,15 +52,33 @@ impl Server {
     pub fn start(directory: Directory, socket: &Path) -> Server {
         let listener = UnixListener::bind(socket).expect("a socket");
         let directory = Arc::new(Mutex::new(directory));
-        let shared = Arc::clone(&directory);
+        let persistent = Persistent::default();
+        let shared = (Arc::clone(&directory), Arc::clone(&persistent));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
-                if serve(&shared, &mut stream.expect("a connection")).is_none() {
+                let mut stream = stream.expect("a connection");
+                if serve(&shared.0, &shared.1, &mut stream).is_none() {
                     return;
                 }
             }
         });
-        Server { directory, socket: socket.to_owned(), thread: Some(thread) }
+        Server { directory, persistent, socket: socket.to_owned(), thread: Some(thread) }
+    }
+
+    /// Changes the directory, and tells those who listen.
+    pub fn change(&self, change: &Change) {
+        change_and_tell(&mut self.directory(), &self.persistent, change);
+    }
+
+    /// Messages of the persist stage that the latest listener was sent.
+    pub fn told(&self) -> usize {
+        let listeners = self.persistent.lock().expect("not poisoned");
+        listeners.last().map_or(0, |listening| listening.told)
+    }
+
+    /// Ends all persistent searches.
+    pub fn cut(&self) {
+        self.persistent.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub fn directory(&self) -> MutexGuard<'_, Directory> {
@@ -61,8 +95,45 @@ impl Drop for Server {
     }
 }
 
-/// One connection, up to unbind; `None` where nothing was asked.
-fn serve(directory: &Mutex<Directory>, stream: &mut UnixStream) -> Option<()> {
+/// As measured: slapd tells of a change outside of the content with a new cookie, unless it is a
+/// deletion, and 389 does not.
+fn change_and_tell(directory: &mut Directory, persistent: &Persistent, change: &Change) {
+    let mut listeners = persistent.lock().expect("not poisoned");
+    let content = |directory: &Directory, search: &SearchRequest| {
+        let entries = directory.entries.values().filter(|e| in_scope(directory, e, search));
+        entries.map(|e| (e.uuid, (e.changed, directory.dn(e)))).collect::<BTreeMap<_, _>>()
+    };
+    let before: Vec<_> =
+        listeners.iter().map(|listening| content(directory, &listening.search)).collect();
+    let (time, count) = (directory.time, directory.entries.len());
+    directory.change(change);
+    for (listening, before) in listeners.iter_mut().zip(before) {
+        let Listening { stream, id, search, told } = listening;
+        let after = content(directory, search);
+        let mut messages: Vec<Vec<u8>> = after
+            .iter()
+            .filter(|(_, (changed, _))| *changed > time)
+            .map(|(uuid, (_, dn))| sync_entry(*id, *uuid, dn, &[]))
+            .collect();
+        let gone = before.iter().filter(|(uuid, _)| !after.contains_key(uuid));
+        messages.extend(gone.map(|(uuid, (_, dn))| gone_entry(*id, *uuid, dn)));
+        let is_slapd = matches!(directory.kind, ServerKind::Slapd(_));
+        let is_deletion = directory.entries.len() < count;
+        if messages.is_empty() && is_slapd && directory.time > time && !is_deletion {
+            messages.push(sync_info(*id, tlv(0x80, "rid=000")));
+        }
+        // Who has gone does not matter.
+        let _ = stream.write_all(&messages.concat());
+        *told += messages.len();
+    }
+}
+
+/// One connection, up to unbind, or to a persistent search; `None` where nothing was asked.
+fn serve(
+    directory: &Mutex<Directory>,
+    persistent: &Persistent,
+    stream: &mut UnixStream,
+) -> Option<()> {
     let mut buffer = Vec::new();
     let mut asked = None;
     loop {
@@ -71,11 +142,19 @@ fn serve(directory: &Mutex<Directory>, stream: &mut UnixStream) -> Option<()> {
                 rasn::ber::decode(&buffer[..len]).expect("a request of ours");
             buffer.drain(..len);
             asked = Some(());
-            let Some(answer) = answer(&mut directory.lock().expect("not poisoned"), &request)
-            else {
+            // Until a persistent search is noted nothing may change.
+            let mut directory = directory.lock().expect("not poisoned");
+            let Some(answer) = answer(&mut directory, persistent, &request) else {
                 return asked;
             };
             if stream.write_all(&answer).is_err() {
+                return asked;
+            }
+            if let Some(search) = is_persistent(&request) {
+                // Nothing more is read from it.
+                let kept = stream.try_clone().expect("a socket");
+                let listening = Listening { stream: kept, id: request.message_id, search, told: 0 };
+                persistent.lock().expect("not poisoned").push(listening);
                 return asked;
             }
         }
@@ -87,7 +166,11 @@ fn serve(directory: &Mutex<Directory>, stream: &mut UnixStream) -> Option<()> {
     }
 }
 
-fn answer(directory: &mut Directory, request: &LdapMessage) -> Option<Vec<u8>> {
+fn answer(
+    directory: &mut Directory,
+    persistent: &Persistent,
+    request: &LdapMessage,
+) -> Option<Vec<u8>> {
     let id = request.message_id;
     match &request.protocol_op {
         ProtocolOp::BindRequest(bind) => {
@@ -98,26 +181,67 @@ fn answer(directory: &mut Directory, request: &LdapMessage) -> Option<Vec<u8>> {
             Some(root_dse(directory, id))
         }
         ProtocolOp::SearchRequest(search) => {
-            let sync = request
-                .controls
-                .iter()
-                .flatten()
-                .find(|c| c.control_type[..] == *SYNC_REQUEST.as_bytes());
-            let Some(control) = sync else { return Some(plain(directory, id, search)) };
-            let cookie = cookie_of(control.control_value.as_deref().unwrap_or_default());
-            let answer = match directory.kind {
+            let Some((mode, cookie)) = sync_request(request) else {
+                return Some(plain(directory, id, search));
+            };
+            let (mut answer, end) = match directory.kind {
                 ServerKind::Slapd(log) => {
                     slapd(directory, id, search, cookie.as_deref(), log.is_some())
                 }
                 ServerKind::Ds389 => ds389(directory, id, search, cookie.as_deref()),
             };
+            answer.extend(end.encode(id, mode, directory.kind));
+            if mode == PERSIST {
+                return Some(answer);
+            }
             for change in std::mem::take(&mut directory.meanwhile) {
-                directory.change(&change);
+                change_and_tell(directory, persistent, &change);
             }
             Some(answer)
         }
         _ => None,
     }
+}
+
+const PERSIST: u8 = 3;
+
+/// How a refresh ends.
+enum End {
+    /// Its cookie, and whether entries that it does not mention are unchanged.
+    Done(Option<String>, bool),
+    /// A result code.
+    Failed(u32, &'static str),
+}
+
+impl End {
+    fn encode(self, id: u32, mode: u8, kind: ServerKind) -> Vec<u8> {
+        match self {
+            End::Failed(code, diagnostic) => done(id, code, diagnostic),
+            End::Done(cookie, refresh_deletes) if mode != PERSIST => {
+                sync_done(id, cookie.as_deref(), refresh_deletes)
+            }
+            End::Done(cookie, refresh_deletes) => {
+                let cookie = cookie.map(|cookie| tlv(4, cookie)).unwrap_or_default();
+                // 389 ends each refresh stage with refreshDelete.
+                let delete = refresh_deletes || kind == ServerKind::Ds389;
+                sync_info(id, tlv(if delete { 0xa1 } else { 0xa2 }, cookie))
+            }
+        }
+    }
+}
+
+fn is_persistent(request: &LdapMessage) -> Option<SearchRequest> {
+    match (&request.protocol_op, sync_request(request)) {
+        (ProtocolOp::SearchRequest(search), Some((PERSIST, _))) => Some(search.clone()),
+        _ => None,
+    }
+}
+
+/// Mode and cookie.
+fn sync_request(request: &LdapMessage) -> Option<(u8, Option<String>)> {
+    let mut controls = request.controls.iter().flatten();
+    let control = controls.find(|c| c.control_type[..] == *SYNC_REQUEST.as_bytes())?;
+    sync_request_value(control.control_value.as_deref().unwrap_or_default())
 }
 
 fn root_dse(directory: &Directory, id: u32) -> Vec<u8> {
@@ -161,22 +285,22 @@ fn slapd(
     search: &SearchRequest,
     cookie: Option<&str>,
     has_log: bool,
-) -> Vec<u8> {
+) -> (Vec<u8>, End) {
     let now = format!("rid=000,csn=20260101000000.{:06}Z#000000#000#000000", directory.time);
     let Some(cookie) = cookie else {
         let entries = changed(directory, id, search, 0, false);
-        return [entries, sync_done(id, Some(&now), true)].concat();
+        return (entries, End::Done(Some(now), true));
     };
     let number =
         cookie.split_once("csn=20260101000000.").and_then(|(_, rest)| rest.get(..6)?.parse().ok());
     let Some(since): Option<u64> = number else {
-        return [changed(directory, id, search, 0, false), sync_done(id, Some(""), true)].concat();
+        return (changed(directory, id, search, 0, false), End::Done(Some(String::new()), true));
     };
     if since > directory.time {
-        return done(id, UNWILLING, "consumer state is newer than provider!");
+        return (Vec::new(), End::Failed(UNWILLING, "consumer state is newer than provider!"));
     }
     if since == directory.time {
-        return sync_done(id, None, true);
+        return (Vec::new(), End::Done(None, true));
     }
     let present: Vec<Uuid> = directory
         .entries
@@ -199,25 +323,28 @@ fn slapd(
         present.chunks(256).for_each(|some| out.extend(id_set(id, false, some)));
     }
     out.extend(changed(directory, id, search, since, false));
-    out.extend(sync_done(id, Some(&now), from_log));
-    out
+    (out, End::Done(Some(now), from_log))
 }
 
 /// The refresh as 389 answers it.
-fn ds389(directory: &Directory, id: u32, search: &SearchRequest, cookie: Option<&str>) -> Vec<u8> {
+fn ds389(
+    directory: &Directory,
+    id: u32,
+    search: &SearchRequest,
+    cookie: Option<&str>,
+) -> (Vec<u8>, End) {
     let now = format!(
         "localhost:389#cn=sync,{BASE}:{BASE}:{}#{}",
         filter_text(&search.filter),
         directory.time
     );
     let Some(cookie) = cookie else {
-        return [changed(directory, id, search, 0, false), sync_done(id, Some(&now), false)]
-            .concat();
+        return (changed(directory, id, search, 0, false), End::Done(Some(now), false));
     };
     let (bound, number) = cookie.rsplit_once('#').unwrap_or((cookie, ""));
     let since: u64 = match number.parse() {
         Ok(number) if number <= directory.time && now.starts_with(bound) => number,
-        _ => return done(id, REFRESH_REQUIRED, "Invalid session cookie"),
+        _ => return (Vec::new(), End::Failed(REFRESH_REQUIRED, "Invalid session cookie")),
     };
     // What left the filter is not mentioned. Changes that were trimmed are not, either.
     let below: Vec<Uuid> =
@@ -240,8 +367,7 @@ fn ds389(directory: &Directory, id: u32, search: &SearchRequest, cookie: Option<
     let mut out = Vec::new();
     reported.chunks(50).for_each(|some| out.extend(id_set(id, true, some)));
     out.extend(changed(directory, id, search, since.max(directory.log_from), true));
-    out.extend(sync_done(id, Some(&now), false));
-    out
+    (out, End::Done(Some(now), false))
 }
 
 /// The entries that changed after `since`. `all`: with every user attribute and no other, whatever
@@ -362,16 +488,17 @@ fn filter_text(filter: &Filter) -> String {
     format!("{filter:?}").replace('#', "")
 }
 
-/// The cookie of a sync request value (RFC 4533 §2.2): `SEQUENCE { mode ENUMERATED, cookie OCTET
+/// Mode and cookie of a sync request value (RFC 4533 §2.2): `SEQUENCE { mode ENUMERATED, cookie OCTET
 /// STRING OPTIONAL, … }`.
-fn cookie_of(value: &[u8]) -> Option<String> {
+fn sync_request_value(value: &[u8]) -> Option<(u8, Option<String>)> {
     let (_, sequence) = element(value)?;
     let (mode, rest) = (element(sequence)?, &sequence[element_len(sequence)?..]);
-    assert_eq!(mode, (0x0a, &[1][..]), "refreshOnly");
-    match element(rest) {
+    assert!(mode.0 == 0x0a && [1, PERSIST].contains(&mode.1[0]), "{mode:?}");
+    let cookie = match element(rest) {
         Some((0x04, cookie)) => Some(String::from_utf8_lossy(cookie).into_owned()),
         _ => None,
-    }
+    };
+    Some((mode.1[0], cookie))
 }
 
 fn element(bytes: &[u8]) -> Option<(u8, &[u8])> {

@@ -488,6 +488,18 @@ pub fn sync_entry(id: u32, uuid: Uuid, dn: &str, attributes: &[(&str, &[&str])])
     message_with(id, entry_operation(dn, attributes), "1.3.6.1.4.1.4203.1.9.1.2", state)
 }
 
+/// An entry that is gone, in the persist stage of a persistent search.
+pub fn gone_entry(id: u32, uuid: Uuid, dn: &str) -> Vec<u8> {
+    let state = tlv(0x30, [number(10, 3), tlv(4, uuid.as_bytes())].concat());
+    message_with(id, entry_operation(dn, &[]), "1.3.6.1.4.1.4203.1.9.1.2", state)
+}
+
+/// A Sync Info message with this syncInfoValue.
+pub fn sync_info(id: u32, value: Vec<u8>) -> Vec<u8> {
+    let name = tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4");
+    message(id, tlv(0x79, [name, tlv(0x81, value)].concat()))
+}
+
 /// A syncIdSet: UUIDs that are gone, or still there.
 pub fn id_set(id: u32, gone: bool, uuids: &[Uuid]) -> Vec<u8> {
     let set: Vec<u8> = uuids.iter().flat_map(|uuid| tlv(4, uuid.as_bytes())).collect();
@@ -501,8 +513,7 @@ pub fn id_set(id: u32, gone: bool, uuids: &[Uuid]) -> Vec<u8> {
 
 /// refreshDelete: the refresh stage of a persistent search is over.
 pub fn refreshed(id: u32) -> Vec<u8> {
-    let name = tlv(0x80, "1.3.6.1.4.1.4203.1.9.1.4");
-    message(id, tlv(0x79, [name, tlv(0x81, tlv(0xa1, ""))].concat()))
+    sync_info(id, tlv(0xa1, ""))
 }
 
 pub fn reference(id: u32, uri: &str) -> Vec<u8> {
