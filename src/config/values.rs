@@ -211,6 +211,24 @@ mod tests {
     }
 
     #[test]
+    fn intervals() {
+        let read = |text: &str| {
+            DeValue::parse(text)
+                .map_err(|e| e.to_string())
+                .and_then(|value| interval(value.get_ref()))
+        };
+        for (text, ms) in
+            [("1", 1000), ("0.1", 100), ("1.5", 1500), ("5e-1", 500), ("86400", 86_400_000)]
+        {
+            assert_eq!(read(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for refused in ["0", "0.0999", "-1", "86400.1", "1e300", "inf", "nan", "'1'", "true"] {
+            let error = read(refused).unwrap_err();
+            assert!(error.contains("a number of seconds from 0.1 to 86400"), "{refused}: {error}");
+        }
+    }
+
+    #[test]
     fn byte_sizes() {
         let size = |text: &str| {
             DeValue::parse(text)

@@ -71,6 +71,7 @@ pub fn on(
             cookie: None,
             heard: 0,
             rung: false,
+            held: BTreeSet::new(),
             random: Random::seeded(course.events.len() as u64),
         }),
     };
@@ -111,6 +112,8 @@ struct Following {
     heard: usize,
     /// A ring that no run has answered.
     rung: bool,
+    /// What the last run held.
+    held: BTreeSet<Uuid>,
     random: Random,
 }
 
@@ -244,7 +247,6 @@ impl<K: Inside> Play<K> {
             return Ok(());
         }
         let run = Run { max_entries: 1_000, max_bytes: 1 << 20, ..Run::default() };
-        let mut last = None;
         for _ in 0..6 {
             let mut following = self.following.take().expect("set");
             let result = self.hear(&mut following);
@@ -255,36 +257,26 @@ impl<K: Inside> Play<K> {
                 break;
             }
             match self.once(&run, false, false)? {
-                Ok(outcome) => last = Some(outcome),
-                Err(RunError::Refused(_)) => {
-                    // Nobody accepts what comes of an access rule by mistake.
-                    if !self.server.directory().hidden.is_empty() {
-                        return Ok(());
-                    }
-                    last = self.once(&run, false, true)?.ok();
+                // Nobody accepts what comes of an access rule by mistake.
+                Err(RunError::Refused(_)) if !self.server.directory().hidden.is_empty() => {
+                    return Ok(());
                 }
+                Err(RunError::Refused(_)) => drop(self.once(&run, false, true)?),
                 Err(RunError::Invalid { .. }) if self.policy == 2 => return Ok(()),
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
-        if self.following.as_ref().is_some_and(|following| following.rung) {
+        let following = self.following.as_ref().expect("set");
+        if following.rung {
             return Err("rings without end".to_owned());
         }
         let hidden = !self.server.directory().hidden.is_empty();
         if hidden || self.server.directory().unseen || self.server.directory().dark {
             return Ok(());
         }
-        let wanted = self.wanted();
-        let held = match &last {
-            Some(outcome) => outcome.report.held.iter().map(|h| h.uuid).collect(),
-            // What the last run held it holds still.
-            None => wanted.held.keys().copied().collect(),
-        };
-        let result = compare(&self.content(), &wanted, &held);
-        match result {
-            Err(_) if last.is_none() && !wanted.contested.is_empty() => Ok(()),
-            other => other,
-        }
+        // Entries that the last run held wait for the next one.
+        let held = following.held.clone();
+        compare(&self.content(), &self.wanted(), &held)
     }
 
     /// A run that may fail for its trouble, or be refused, and what must hold afterwards in any
@@ -420,6 +412,7 @@ impl<K: Inside> Play<K> {
                 Ok(outcome) => {
                     let cookie = outcome.reading.cookie.clone();
                     following.cookie = cookie.or(following.cookie.take());
+                    following.held = outcome.report.held.iter().map(|held| held.uuid).collect();
                 }
                 Err(RunError::Refused(_) | RunError::Invalid { .. }) => {}
                 Err(_) => following.rung = true,

@@ -110,6 +110,18 @@ fn each_kind_of_change_on_ds389() {
     assert_eq!(service.said("cannot listen"), 0, "{}", service.log());
 }
 
+/// Its first run has nothing to do, and gets no cookie from slapd.
+#[test]
+fn a_service_that_restarts_listens_from_where_kanidm_is() {
+    let mut world = World::new(SlapdOptions { seed: seed(), ..SlapdOptions::default() });
+    drop(followed(&mut world));
+    let service = followed(&mut world);
+    let name = "replace: cn\ncn: After the Restart";
+    world.slapd.modify(&format!("dn: {}\nchangetype: modify\n{name}\n", user_dn(1)));
+    world.follows("changed after the restart");
+    service.wait_for("synchronised: ", 2);
+}
+
 #[test]
 fn a_directory_that_restarts_is_listened_to_again_by_itself() {
     let mut world = World::new(SlapdOptions { seed: seed(), ..SlapdOptions::default() });

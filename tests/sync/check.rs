@@ -3,9 +3,11 @@
 
 use std::net::TcpListener;
 
+use uuid::Uuid;
+
 use crate::support::kanidm::{KanidmServer, State};
 use crate::support::ldap::LdapEntry;
-use crate::support::peer::{Link, Peer, sync_done, sync_entry};
+use crate::support::peer::{Link, Peer, SLAPD, done, sync_done, sync_entry};
 use crate::support::pki::Pki;
 use crate::support::seed::SUFFIX;
 use crate::support::server_tls::ServerTls;
@@ -371,7 +373,7 @@ fn ds389(link: &mut Link) {
             .collect();
         sync_entry(
             refresh.id,
-            uuid::Uuid::from_u128(n << 64),
+            Uuid::from_u128(n << 64),
             &format!("uid={n},dc=example"),
             &attributes,
         )
@@ -432,4 +434,43 @@ fn a_389_without_full_refreshes_and_entries_that_lack_something() {
         line(&outcome, "! directory, filter and entries")
             .contains("3 match the filter and are neither person nor group")
     );
+}
+
+#[test]
+fn with_follow_the_persistent_search_is_tried() {
+    const STEP: &str = "directory, listening for changes";
+    let mut world = World::new(SlapdOptions::default());
+    assert!(!check(&world.tool).expect_code(0).stdout.contains(STEP));
+    world.reconfigure(|config| config.set("follow", true));
+    let outcome = check(&world.tool).expect_code(0);
+    assert_eq!(
+        line(&outcome, &format!("✓ {STEP}")),
+        format!("✓ {STEP}: the directory reports each change")
+    );
+
+    let pki = Pki::new();
+    let peer = Peer::tls_each(&pki.localhost(), |link: &mut Link| {
+        link.begin(SLAPD);
+        while let Some(search) = link.next_request().filter(|request| request.tag == 0x63) {
+            if search.is_persistent() {
+                link.send(done(search.id, 53, "Too many active synchronization sessions"));
+            } else if search.is_refresh() {
+                let attributes: [(&str, &[&str]); 3] =
+                    [("objectClass", &["posixAccount"]), ("uid", &["one"]), ("cn", &["One"])];
+                link.send(sync_entry(search.id, Uuid::from_u128(7), "uid=one", &attributes));
+                link.send(sync_done(search.id, Some("rid=000,csn=x"), true));
+            } else {
+                link.send(done(search.id, 0, ""));
+            }
+        }
+    });
+    world.reconfigure(|config| {
+        config
+            .set("ldap_uri", format!("ldaps://localhost:{}", peer.port))
+            .set("ldap_ca", pki.ca().to_str().unwrap())
+    });
+    let outcome = check(&world.tool).expect_code(1);
+    let failed = line(&outcome, &format!("✗ {STEP}"));
+    assert!(failed.contains("takes ten persistent searches at a time: end others"), "{failed}");
+    assert!(failed.ends_with(". Until it works, changes wait for the schedule"), "{failed}");
 }

@@ -83,6 +83,7 @@ fn defaults() {
     let config = good(&minimal(""));
     assert_eq!(config.token.expose(), "t");
     assert!(config.full_refresh_schedule.is_none() && config.status_bind.is_none());
+    assert_eq!(config.follow_interval, None);
     assert_eq!(config.max_delete_percent, 20);
     let directory = &config.directory;
     assert_eq!(directory.uri, LdapUri::Tls { host: "host".into(), port: 636, starttls: false });
@@ -136,6 +137,8 @@ fn every_key_does_what_it_says() {
         "{TOKEN}{BIND}
         schedule = '@hourly'
         full_refresh_schedule = '0 30 2 * * *'
+        follow = true
+        follow_interval = 0.25
         status_bind = '[::1]:12345'
         ldap_uri = 'ldap://[::1]'
         ldap_starttls = true
@@ -183,6 +186,7 @@ fn every_key_does_what_it_says() {
     let config = good(&text);
     assert_ne!(config.schedule, good(&minimal("")).schedule);
     assert!(config.full_refresh_schedule.is_some());
+    assert_eq!(config.follow_interval, Some(Duration::from_millis(250)));
     assert_eq!(config.status_bind.unwrap().to_string(), "[::1]:12345");
     let directory = &config.directory;
     assert_eq!(directory.uri, LdapUri::Tls { host: "::1".into(), port: 389, starttls: true });
@@ -342,6 +346,8 @@ fn values_that_cannot_be_are_refused() {
         ("schedule = '0 0 0 30 2 *'", "schedule", "never"),
         ("schedule = '0 0 0 1 1 * 1999'", "schedule", "never"),
         ("full_refresh_schedule = ''", "full_refresh_schedule", "empty"),
+        ("follow = 1", "follow", "true or false"),
+        ("follow_interval = 0.05", "follow_interval", "from 0.1 to 86400"),
         ("status_bind = '12345'", "status_bind", "address and a port"),
         ("ldap_ca = ''", "ldap_ca", "empty"),
         ("ldap_ca = '%d/ca'", "ldap_ca", "CREDENTIALS_DIRECTORY"),
