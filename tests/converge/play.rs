@@ -414,7 +414,7 @@ impl<K: Inside> Play<K> {
                     following.cookie = cookie.or(following.cookie.take());
                     following.held = outcome.report.held.iter().map(|held| held.uuid).collect();
                 }
-                Err(RunError::Refused(_) | RunError::Invalid { .. }) => {}
+                Err(RunError::Refused(_)) => {}
                 Err(_) => following.rung = true,
             }
         }
