@@ -180,6 +180,8 @@ fn burst_of(directory: &str, world: &Between) {
 /// Processor time and memory of a minute in which nothing changes, with and without a listener.
 fn idle() {
     let mut world = slapd_world();
+    // So that both services have nothing to do at their start.
+    world.run(&[], 0);
     for follow in [false, true] {
         world.reconfigure(|config| config.set("follow", follow));
         let service = Service::start(&world.tool);

@@ -1,10 +1,14 @@
 //! `follow`: each kind of change in a real directory reaches the real Kanidm engine without any tick
 //! of the schedule, and a restarted directory is listened to again.
 
+use std::fs::{self, File};
+use std::process::Stdio;
+
 use crate::service::{NEVER, Service, status_address, wait_until};
 use crate::support::ds389::Ds389Options;
 use crate::support::seed::{Seed, SeedOptions, group_dn, user_dn, user_ldif, user_name};
 use crate::support::slapd::SlapdOptions;
+use crate::support::tool::Running;
 use crate::support::world::{ACCOUNT, Between, World, World389};
 
 /// A password and its hash with the salt `salt`.
@@ -140,4 +144,34 @@ fn a_directory_that_restarts_is_listened_to_again_by_itself() {
     // Two outages within a minute are one.
     assert_eq!(service.said("cannot listen for changes: "), 1, "{}", service.log());
     assert_eq!(service.status(), "Ok\n");
+}
+
+#[test]
+fn the_report_of_a_run_tells_whether_the_service_listens() {
+    let mut world = World::new(SlapdOptions { seed: seed(), ..SlapdOptions::default() });
+    drop(followed(&mut world));
+    let reports = world.tool.dir().write("reports.json", "");
+    let mut service = Running::of(
+        world
+            .tool
+            .command()
+            .args(["--schedule", "--json"])
+            .stdout(File::create(&reports).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let text = || fs::read_to_string(&reports).unwrap();
+    wait("the first run", || text().contains("\"exit_code\": 0"));
+    assert!(!text().contains("following"), "{}", text());
+    // The first change may come before the service listens, and is seen when it does.
+    let mut number = 0;
+    wait("a run while it listens", || {
+        number += 1;
+        let name = format!("replace: cn\ncn: Number {number}");
+        world.slapd.modify(&format!("dn: {}\nchangetype: modify\n{name}\n", user_dn(1)));
+        text().contains("\"following\": \"listening\"")
+    });
+    service.signal("TERM");
+    assert_eq!(service.finish().code, Some(0));
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Utc};
 use kanidm_ldap_sync::clock::Clock;
 use kanidm_ldap_sync::schedule::CronSchedule;
+use kanidm_ldap_sync::service::follow::Following;
 use kanidm_ldap_sync::service::health::{Condition, Health, LOOP_PATIENCE, Verdict};
 use kanidm_ldap_sync::service::notify::Notifier;
 use kanidm_ldap_sync::service::signals::{Inbox, Requests};
@@ -692,4 +693,41 @@ fn a_ring_whose_run_failed_is_tried_again_until_one_succeeds() {
     // A steady stream of rings does not make it more often.
     assert_eq!(rung((5000..12_000).step_by(50), second, fails(Verdict::Failed, 3)), expected);
     assert_eq!(rung([5000], second, fails(Verdict::Refused, 3)), [5000], "the guard");
+}
+
+#[test]
+fn systemd_is_told_of_the_listener() {
+    let folder = TempDir::new("supervise");
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let notifier = Notifier::to(path.as_os_str()).unwrap();
+    let news = Incident::Ask(Requests { news: true, ..Requests::NONE });
+    let world = World::new("2026-06-01T02:10:00Z").script(&[(MINUTE, news), (2 * MINUTE, news)]);
+    let health = Health::new(TIME_OUTS);
+    let supervisor = Supervisor { clock: &world, health: &health, notifier: &notifier };
+    let states = [None, Some(Following::Listening), Some(Following::Down)];
+    supervisor.supervise(
+        &mut (),
+        settings("0 0 3 * * *", None),
+        |timeout| {
+            let asked = world.wait(timeout, 5 * MINUTE);
+            let minute = world.elapsed.get().as_secs() / 60;
+            health.set_following(states[usize::try_from(minute.min(2)).unwrap()]);
+            asked
+        },
+        |(), _| Verdict::Synchronised,
+        |()| panic!("nobody asks for it"),
+    );
+    // The loop and the listener have their own verdicts.
+    assert_eq!(health.following(), Some(Following::Down));
+    socket.set_nonblocking(true).unwrap();
+    let mut buffer = [0; 1024];
+    let mut told = String::new();
+    while let Ok(length) = socket.recv(&mut buffer) {
+        told += &format!("{}\n", String::from_utf8_lossy(&buffer[..length]));
+    }
+    let next = "next run at 2026-06-01 03:00:00 UTC";
+    for state in ["", "; listens for changes", "; cannot listen for changes"] {
+        assert!(told.contains(&format!("STATUS=synchronised{state}; {next}\n")), "{state}: {told}");
+    }
 }
