@@ -236,8 +236,8 @@ fn persons_without_the_attribute_of_the_user_name_are_persons() {
     world
         .tool
         .write_sync_config(&world.config.clone().set("person_attr_user_name", "employeeType"));
-    let outcome = check(&world.tool).expect_code(0);
-    let note = line(&outcome, "! directory, filter and entries: ");
+    let outcome = check(&world.tool).expect_code(1);
+    let note = line(&outcome, "✗ directory, filter and entries: ");
     assert!(
         note.contains(
             "persons held back, because none shows employeeType: check person_attr_user_name"
