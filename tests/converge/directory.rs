@@ -89,6 +89,8 @@ pub struct Directory {
     pub meanwhile: Vec<Change>,
     /// Something has happened that no increment shows, and only a full refresh settles.
     pub unseen: bool,
+    /// DNs that one entry has taken over from another.
+    taken_over: Vec<String>,
     /// What an access rule hides.
     pub hidden: BTreeSet<&'static str>,
     /// Some of what Kanidm holds may come from entries that did not show everything.
@@ -122,6 +124,7 @@ impl Directory {
             log_from: 0,
             meanwhile: Vec::new(),
             unseen: false,
+            taken_over: Vec::new(),
             hidden: BTreeSet::new(),
             dark: false,
         }
@@ -407,6 +410,10 @@ impl Directory {
         let entry = self.entries.remove(&label)?;
         let dn = self.dn(&entry);
         self.note(entry.uuid);
+        // Groups name it, and Kanidm may still know it as the DN of the entry that had it before.
+        self.unseen |= !self.refint
+            && self.taken_over.iter().any(|other| same_dn(other, &dn))
+            && self.entries.values().any(|e| e.members.iter().any(|member| same_dn(member, &dn)));
         if self.refint {
             self.entries
                 .values_mut()
@@ -485,6 +492,7 @@ impl Directory {
             renamed.push((self.dn(&old[i]), self.dn(from)));
         }
         if matches!(what, Value::Dn | Value::NameAndDn) && labels.len() > 1 {
+            self.taken_over.extend(renamed.iter().map(|(_, new)| new.clone()));
             let all_sent = old.iter().all(|e| !e.left && e.ou != OUTSIDE && e.broken.is_empty());
             self.follow(&renamed, !all_sent);
         }
