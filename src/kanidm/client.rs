@@ -23,8 +23,9 @@ use crate::config::client::ClientConfig;
 use crate::config::secret::Secret;
 use crate::net::tls::{TlsClient, explain};
 
-/// Maximum bytes of an answer that are read. A state with 10,000 held entries has 0.3 MB.
-const MAX_ANSWER: u64 = 1024 * 1024;
+/// Maximum bytes of an answer that are read. The largest state has 1.2 MB: 10,000 held entries, as
+/// many without a value, and a roster of 50,000.
+pub(super) const MAX_ANSWER: u64 = 2 * 1024 * 1024;
 
 /// Bytes. Tokens of Kanidm have about 200.
 const MIN_TOKEN_LENGTH: usize = 16;

@@ -359,6 +359,7 @@ fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kanidm::client::MAX_ANSWER;
     use crate::kanidm::sketch::Holders;
 
     fn full() -> Envelope {
@@ -408,6 +409,8 @@ mod tests {
     #[test]
     fn an_envelope_stays_small() {
         assert!(full().to_bytes().len() < 910_000, "{}", full().to_bytes().len());
+        let answer = full().to_state().to_json().len() as u64;
+        assert!(answer < MAX_ANSWER, "{answer}: the next run could not read it");
         let usual =
             Envelope { held: vec![], dropped: vec![], matched: None, roster: None, ..full() };
         let usual = usual.to_bytes().len();

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kanidm_ldap_sync::content::changeset::ChangeSet;
-use kanidm_ldap_sync::kanidm::request::Retention;
+use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
+use kanidm_ldap_sync::kanidm::roster::Roster;
+use kanidm_ldap_sync::kanidm::state::{Envelope, MAX_HELD};
+use kanidm_ldap_sync::kanidm::transport::SyncServer as _;
 use uuid::Uuid;
 
 use crate::jobs::{Account, Job, add_group, add_person, id, limits, person};
@@ -49,6 +52,26 @@ fn a_refresh_in_chunks_is_exact() {
         32,
         "what is not listed is deleted, so everything is listed first"
     );
+}
+
+/// 50,000 entries, as many as a roster has, and as many held entries as an envelope remembers.
+#[test]
+fn kanidm_keeps_the_largest_envelope() {
+    let kanidm = KanidmServer::start();
+    let mut engine = Engine::new(&kanidm, "sync");
+    fill(&mut engine, &[person(0)]);
+    let most = u32::try_from(Roster::MAX).unwrap();
+    let largest = Envelope {
+        roster: Roster::of((0..most).map(|n| (id(n), 1))),
+        held: (0..MAX_HELD as u32).map(id).collect(),
+        dropped: (0..MAX_HELD as u32).map(id).collect(),
+        ..Envelope::default()
+    }
+    .to_state();
+    let before = engine.state().unwrap();
+    let body = RequestBody::new(&before, &largest, &Retention::Ignore, Vec::new());
+    engine.apply(&body).unwrap();
+    assert_eq!(engine.state().unwrap(), largest);
 }
 
 #[test]
