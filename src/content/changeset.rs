@@ -4,6 +4,7 @@
 //! it is sent.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use uuid::Uuid;
@@ -34,33 +35,41 @@ pub struct Record {
     pub shown: Mask,
     /// The mark of its names: [`crate::content::names`].
     pub names: u16,
-    /// The gidnumber.
-    pub number: Option<u32>,
+    number: Option<NonZeroU32>,
     schemas: Schemas,
     start: usize,
     len: u32,
     external_id_len: u32,
-    /// From `start`: the text of the name, and the list of mail addresses.
-    name: Span,
+    /// The name comes after the `externalId` and [`BEFORE_NAME`].
+    name_len: u32,
+    /// The list of mail addresses, from `start`.
     mail: Span,
 }
 
 /// Offset and length.
 type Span = (u32, u32);
 
+/// What each entry has between `externalId` and the text of its name.
+const BEFORE_NAME: u32 = ",'id':'00000000-0000-0000-0000-000000000000','name':'".len() as u32;
+
 impl Record {
+    /// The gidnumber.
+    pub fn number(&self) -> Option<u32> {
+        self.number.map(NonZeroU32::get)
+    }
+
     fn new(uuid: Uuid, schemas: Schemas, number: Option<u32>, start: usize) -> Record {
         Record {
             uuid,
             kind: schemas.kind(),
             shown: Mask::default(),
             names: 0,
-            number,
+            number: number.and_then(NonZeroU32::new),
             schemas,
             start,
             len: 0,
             external_id_len: 0,
-            name: (0, 0),
+            name_len: 0,
             mail: (0, 0),
         }
     }
@@ -155,7 +164,7 @@ impl ChangeSet {
         let written = self.write_members(members).and_then(|()| {
             record.len = span(start..self.arena.len(), start)?.1;
             record.external_id_len = span(start..id_end, start)?.1;
-            record.name = span(places.name, start)?;
+            record.name_len = span(places.name, start)?.1;
             record.mail = span(places.mail, start)?;
             Ok(())
         });
@@ -265,7 +274,8 @@ impl ChangeSet {
 
     /// The name of an entry.
     pub fn name(&self, record: &Record) -> &str {
-        str::from_utf8(self.span(record, record.name)).unwrap_or_default()
+        let name = (record.external_id_len + BEFORE_NAME, record.name_len);
+        str::from_utf8(self.span(record, name)).unwrap_or_default()
     }
 
     /// The mail addresses of an entry. A valid address needs no escapes.
@@ -278,7 +288,7 @@ impl ChangeSet {
     pub(crate) fn unique_values(&self, record: &Record) -> Vec<Unique> {
         [Unique::dn(&self.external_id(record)), Unique::Name(self.name(record).to_owned())]
             .into_iter()
-            .chain(record.number.map(Unique::Gid))
+            .chain(record.number().map(Unique::Gid))
             .chain(self.mails(record).map(|mail| Unique::Mail(mail.to_owned())))
             .collect()
     }
@@ -350,7 +360,7 @@ mod tests {
             assert_eq!(set.json_len(&record), set.json(&record).len());
             assert_eq!(set.external_id_json(&record), br#""cn=\"Q\",dc=x""#);
             assert_eq!(set.external_id(&record), "cn=\"Q\",dc=x");
-            assert_eq!((set.name(&record), record.number), ("alice", Some(2000)));
+            assert_eq!((set.name(&record), record.number()), ("alice", Some(2000)));
             assert!(set.mails(&record).eq(mails.iter().copied()));
             let values = set.unique_values(&record);
             assert_eq!(values[0], Unique::Dn("cn=\"q\",dc=x".to_owned()));
