@@ -162,8 +162,8 @@ fn an_answer_that_is_not_kanidms_is_named() {
         ("no HTTP", "220 mail.example.com ESMTP\r\n".to_owned(), [interface, "check `uri`"]),
         (
             "too much",
-            response("200 OK", "", &" ".repeat(2 << 20)),
-            ["larger than 1048576 bytes", "check `uri`"],
+            response("200 OK", "", &" ".repeat(3 << 20)),
+            ["larger than 2097152 bytes", "check `uri`"],
         ),
         (
             "a page that is not there",
