@@ -171,9 +171,14 @@ fn roster_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> O
     }
     let old = start.stored_roster.as_ref()?;
     let written: Vec<(Uuid, u16)> = written.collect();
+    // Somebody may have deleted a refused entry in Kanidm. It is new when Kanidm accepts it again.
+    let mut gone: Vec<Uuid> = refused.iter().copied().collect();
     match &reading.retention {
-        Retention::Ignore => old.updated(None, &[], &written),
-        Retention::Delete(uuids) => old.updated(None, uuids, &written),
-        Retention::Retain(uuids) => old.updated(Some(uuids), &[], &written),
+        Retention::Ignore => old.updated(None, &gone, &written),
+        Retention::Delete(uuids) => {
+            gone.extend(uuids);
+            old.updated(None, &gone, &written)
+        }
+        Retention::Retain(uuids) => old.updated(Some(uuids), &gone, &written),
     }
 }
