@@ -25,8 +25,8 @@ fn hash(seed: u64, text: &str) -> u64 {
     words.fold(mix(seed ^ text.len() as u64), |hash, word| mix(hash ^ word))
 }
 
-/// The finaliser of MurmurHash3 (fmix64).
-fn mix(mut x: u64) -> u64 {
+/// The finaliser of MurmurHash3 (fmix64): every bit of the input affects every bit of the output.
+pub(crate) fn mix(mut x: u64) -> u64 {
     x ^= x >> 33;
     x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
     x ^= x >> 33;

@@ -18,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::content::names::mix;
+
 /// Count and sample of the persons, or of the groups, that Kanidm holds.
 pub type Sketch = BottomK<256>;
 
@@ -189,15 +191,7 @@ impl<const SIZE: usize> BottomK<SIZE> {
 /// of the output, so sequential UUIDs spread as well as random ones.
 pub(super) fn hash(uuid: Uuid) -> u64 {
     let (high, low) = uuid.as_u64_pair();
-    fmix64(high ^ fmix64(low ^ 0x9e37_79b9_7f4a_7c15))
-}
-
-fn fmix64(mut x: u64) -> u64 {
-    x ^= x >> 33;
-    x = x.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    x ^= x >> 33;
-    x = x.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    x ^ (x >> 33)
+    mix(high ^ mix(low ^ 0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]
