@@ -101,11 +101,17 @@ impl Bench {
         bench
     }
 
-    /// Without a roster, an increment also searches for the groups that name a changed person.
-    pub fn forget_roster(&mut self) {
+    /// What Kanidm stores for the next run.
+    pub fn envelope(&self) -> Envelope {
         let stored = self.model.state.as_deref().expect("a state");
         let Ok(Opened::Ours(envelope)) = open(stored) else { panic!("not our envelope") };
-        self.model.state = Some(Envelope { roster: None, ..*envelope }.to_bytes());
+        *envelope
+    }
+
+    /// Without a roster, an increment also searches for the groups that name a changed person.
+    pub fn forget_roster(&mut self) {
+        let envelope = Envelope { roster: None, ..self.envelope() };
+        self.model.state = Some(envelope.to_bytes());
     }
 
     /// One run against a directory with this script.

@@ -374,3 +374,25 @@ fn what_is_read_beside_a_refresh_is_present() {
         bench.model.deleted
     );
 }
+
+/// Kanidm refuses the person until the UUID is free again, and takes it as a new one then: without
+/// the memberships, unless the groups are sent again.
+#[test]
+fn somebody_who_was_deleted_in_kanidm_counts_as_new() {
+    let mut bench = Bench::new();
+    let persons = (1..=3).map(|number| person(REFRESH, number, "Some One"));
+    let refresh = persons.chain([sync_done(REFRESH, Some("rid=000,csn=2"), true)]).collect();
+    bench.run(true, speaking([prelude(), vec![refresh]].concat())).unwrap();
+    assert_eq!(bench.envelope().roster.map(|roster| roster.len()), Some(3));
+
+    let deleted = bench.model.entries.remove(&uuid(2)).unwrap();
+    bench.model.recycled.insert(uuid(2), deleted);
+    let refresh = vec![
+        person(REFRESH, 1, "One again"),
+        person(REFRESH, 2, "Two again"),
+        sync_done(REFRESH, Some("rid=000,csn=3"), true),
+    ];
+    let report = bench.run(false, speaking([prelude(), vec![refresh]].concat())).unwrap().report;
+    assert_eq!(report.held.iter().map(|held| held.uuid).collect::<Vec<_>>(), [uuid(2)]);
+    assert_eq!(bench.envelope().roster.map(|roster| roster.len()), Some(2));
+}
