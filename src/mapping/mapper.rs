@@ -33,7 +33,6 @@ use crate::content::rules;
 use crate::content::scim::ScimPerson;
 use crate::content::shown::Mask;
 
-const OBJECT_CLASS: &str = "objectClass";
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
 const UNWRITABLE: &str = "the entry cannot be written as JSON: it is too large";
 
@@ -168,10 +167,16 @@ impl<'c> Mapper<'c> {
                 EntryKind::Person => self.person(sync_uuid, entry, &values),
                 EntryKind::Group => self.group(sync_uuid, entry),
                 EntryKind::Other => {
-                    if let Some(oversized) =
-                        entry.oversized().filter(|oversized| oversized.leaves_out(OBJECT_CLASS))
+                    if let Some(oversized) = entry
+                        .oversized()
+                        .filter(|oversized| oversized.leaves_out(person::OBJECT_CLASS))
                     {
-                        self.hold(sync_uuid, entry.dn(), OBJECT_CLASS, super::too_large(oversized));
+                        self.hold(
+                            sync_uuid,
+                            entry.dn(),
+                            person::OBJECT_CLASS,
+                            super::too_large(oversized),
+                        );
                         return true;
                     }
                     self.content.unmapped_users += u64::from(person::has_user_name(&values));

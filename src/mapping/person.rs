@@ -16,7 +16,7 @@ use crate::content::account::{STILL_OPEN, has_ended, rfc3339};
 use crate::content::rules::{self, password, ssh_key};
 use crate::content::shown::Mask;
 
-const OBJECT_CLASS: &str = "objectClass";
+pub(super) const OBJECT_CLASS: &str = "objectClass";
 pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
 
 /// The attributes of [`names`], picked from an entry in one pass.

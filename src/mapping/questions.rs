@@ -13,7 +13,7 @@ use super::mapper::{Mapper, has_long_name};
 use super::membership::Target;
 use super::naming::lower_case;
 use super::person::{self, Buffers};
-use crate::config::sync::GroupSchema;
+use crate::config::sync::{GroupSchema, MappingConfig};
 use crate::content::{changeset, names, rules};
 
 /// Maximum bytes of members that are looked up one by one. The author of a group decides how many
@@ -55,6 +55,12 @@ pub struct Changed {
 }
 
 impl Mapper<'_> {
+    /// The attributes that [`known`](Self::known) needs. The members of a large group are not among
+    /// them.
+    pub fn known_attributes(cfg: &MappingConfig) -> [&str; 3] {
+        [person::OBJECT_CLASS, &cfg.person.user_name, &cfg.person.gidnumber]
+    }
+
     /// Takes an entry that is in scope but not part of this run: an answer to
     /// [`questions`](Self::questions). The run does not send it. Groups may have it as a member or
     /// be private to it.

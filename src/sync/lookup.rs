@@ -50,7 +50,7 @@ pub struct Lookup<'a> {
     pub attributes: &'a [&'a str],
 }
 
-impl Lookup<'_> {
+impl<'a> Lookup<'a> {
     /// Reads entries by UUID, as if they were part of the refresh. Entries that are gone or out of
     /// scope do not come.
     pub fn read_again(
@@ -277,7 +277,8 @@ impl Lookup<'_> {
         let searches: Vec<(String, Scope, &Filter)> =
             dns.iter().map(|dn| ((*dn).to_owned(), Scope::Base, filter)).collect();
         let provider = self.directory.provider();
-        self.directory.search_each(&searches, self.attributes, &mut |_, entry| {
+        let attributes = self.known_attributes();
+        self.directory.search_each(&searches, &attributes, &mut |_, entry| {
             if let Some(uuid) = sync_uuid(provider, entry) {
                 mapper.known(uuid, entry);
             }
@@ -285,7 +286,13 @@ impl Lookup<'_> {
     }
 
     fn know(&mut self, filter: &Filter, mapper: &mut Mapper<'_>) -> Result<(), DirectoryError> {
-        self.search(filter, self.attributes, &mut |uuid, entry| mapper.known(uuid, entry))
+        let attributes = self.known_attributes();
+        self.search(filter, &attributes, &mut |uuid, entry| mapper.known(uuid, entry))
+    }
+
+    fn known_attributes(&self) -> Vec<&'a str> {
+        let uuid = self.directory.uuid_attribute();
+        Mapper::known_attributes(self.mapping).into_iter().chain([uuid]).collect()
     }
 
     /// `is_asked_for` rejects entries that the server returns although the filter does not name

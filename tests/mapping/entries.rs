@@ -897,7 +897,7 @@ fn an_entry_that_comes_twice_is_taken_once() {
     feed(&mut mapper, &person(1, "bob"));
     assert!(mapper.contains(&Uuid::from_u128(1)));
     feed(&mut mapper, &person(1, "bob"));
-    answer(&mut mapper, &person(1, "bob"));
+    answer(&cfg, &mut mapper, &person(1, "bob"));
     let content = mapper.finish();
     assert_eq!((content.persons, content.held.len()), (1, 0));
 }

@@ -158,7 +158,7 @@ fn incremental(
     let mut mapper = Mapper::new(cfg, false);
     received.iter().for_each(|entry| feed(&mut mapper, entry));
     let questions = mapper.questions();
-    known.iter().for_each(|entry| answer(&mut mapper, entry));
+    known.iter().for_each(|entry| answer(&cfg, &mut mapper, entry));
     (questions, mapper.finish())
 }
 
@@ -244,7 +244,7 @@ fn changed_entries_are_named_as_groups_name_them() {
     ] {
         feed(&mut mapper, &entry);
     }
-    answer(&mut mapper, &person(5, "known"));
+    answer(&cfg, &mut mapper, &person(5, "known"));
     let changed: Vec<Changed> = mapper.changed(false).collect();
     let changed: Vec<(&str, Vec<&str>)> = changed
         .iter()
@@ -411,7 +411,7 @@ fn what_is_known_conflicts_with_nothing() {
     let team = group(3, "alice2").with("member", "uid=alice, ou=old, dc=x");
     let cfg = config();
     let mut mapper = Mapper::new(&cfg, false);
-    answer(&mut mapper, &known);
+    answer(&cfg, &mut mapper, &known);
     feed(&mut mapper, &received);
     feed(&mut mapper, &team);
     let content = mapper.finish();
@@ -426,12 +426,12 @@ fn an_answer_that_is_received_after_all_is_sent() {
     let cfg = config();
     let mut mapper = Mapper::new(&cfg, false);
     let inner = group(1, "inner").with("member", dn("bob"));
-    answer(&mut mapper, &inner);
+    answer(&cfg, &mut mapper, &inner);
     assert!(!mapper.contains(&inner.uuid));
     feed(&mut mapper, &inner);
     feed(&mut mapper, &group(2, "outer").with("member", inner.dn.to_uppercase()));
     assert!(mapper.contains(&inner.uuid));
-    answer(&mut mapper, &inner);
+    answer(&cfg, &mut mapper, &inner);
     let content = mapper.finish();
     assert_eq!((content.groups, members(&content, "outer")), (2, vec![inner.dn]));
 }
@@ -524,7 +524,7 @@ fn a_person_is_a_member_by_any_of_several_names() {
         let mut mapper = Mapper::new(&cfg, full);
         received.iter().for_each(|entry| feed(&mut mapper, entry));
         let questions = mapper.questions();
-        known.iter().for_each(|entry| answer(&mut mapper, entry));
+        known.iter().for_each(|entry| answer(&cfg, &mut mapper, entry));
         (questions.member_uids, members(&mapper.finish(), "team"))
     };
     assert_eq!(members_of(true, &[posix("ALIAS"), alias(1, "login")], &[]).1, [dn("login")]);

@@ -137,9 +137,14 @@ pub fn feed(mapper: &mut Mapper<'_>, entry: &TestEntry) {
     });
 }
 
-/// Gives a mapper an answer.
-pub fn answer(mapper: &mut Mapper<'_>, entry: &TestEntry) {
-    read(entry, |uuid, entry| mapper.known(uuid, entry));
+/// Gives a mapper an answer, with only the attributes that a run requests for it.
+pub fn answer(cfg: &MappingConfig, mapper: &mut Mapper<'_>, entry: &TestEntry) {
+    let requested = Mapper::known_attributes(cfg);
+    let mut entry = entry.clone();
+    entry
+        .attributes
+        .retain(|(name, _)| requested.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)));
+    read(&entry, |uuid, entry| mapper.known(uuid, entry));
 }
 
 fn read(entry: &TestEntry, give: impl FnOnce(Uuid, &ldap_content_sync::SearchResultEntry<'_>)) {
