@@ -4,7 +4,7 @@ use crate::contestants::ours;
 use crate::document::Document;
 use crate::measure::{Meter, Program, Sample};
 use crate::support::kanidm::KanidmServer;
-use crate::support::seed::{Seed, SeedOptions, user_dn};
+use crate::support::seed::{Seed, SeedOptions, group_dn, user_dn, user_ldif};
 use crate::support::slapd::{Slapd, SlapdOptions};
 use crate::support::temp::TempDir;
 use crate::support::tool::ConfigText;
@@ -39,11 +39,13 @@ pub fn measure(document: &mut Document) {
     document.put("ENGINE", table.text());
 }
 
-/// One account changes, in directories of different sizes, with and without a group of everybody.
+/// One account changes or joins, in directories of different sizes, with and without a group of
+/// everybody.
 pub fn one_change(document: &mut Document) {
     let mut table = Table::new(&[
-        "persons",
+        "accounts",
         "group of everybody",
+        "change",
         "wall",
         "of it waiting for the directory, and mapping",
         "of it waiting for Kanidm",
@@ -60,31 +62,24 @@ pub fn one_change(document: &mut Document) {
             };
             let place = Place::new(seed);
             place.run();
-            let samples: Vec<[f64; 4]> = (0..CHANGES)
-                .map(|n| {
-                    place.change(n + 1, n);
-                    let (sample, report) = place.run();
-                    let report: serde_json::Value =
-                        serde_json::from_str(&report).expect("a report");
-                    let figure = |value: &serde_json::Value| value.as_f64().expect("a number");
-                    [
-                        sample.wall,
-                        figure(&report["seconds"]["ldap"]),
-                        figure(&report["seconds"]["kanidm"]),
-                        figure(&report["written"]["groups"]),
-                    ]
-                })
-                .collect();
-            let [wall, ldap, kanidm, groups] = [0, 1, 2, 3].map(|at| median(&samples, at));
-            table.row(&[
-                users.to_string(),
-                if big_group > 0 { "yes" } else { "no" }.to_owned(),
-                seconds(wall),
-                seconds(ldap),
-                seconds(kanidm),
-                groups.to_string(),
-            ]);
-            eprintln!("{users} persons, group of {big_group}: {wall:.3} s");
+            let group = if big_group > 0 { "yes" } else { "no" };
+            let row = |what: &str, change: &dyn Fn(usize)| {
+                let [wall, ldap, kanidm, groups] = place.median(change);
+                eprintln!("{users} accounts, group of {big_group}, {what}: {wall:.3} s");
+                [
+                    users.to_string(),
+                    group.to_owned(),
+                    what.to_owned(),
+                    seconds(wall),
+                    seconds(ldap),
+                    seconds(kanidm),
+                    groups.to_string(),
+                ]
+            };
+            table.row(&row("one account changed", &|n| place.change(n + 1, n)));
+            if big_group > 0 {
+                table.row(&row("one account joins the group", &|n| place.join(users + n + 1)));
+            }
         }
     }
     document.put("CHANGE", table.text());
@@ -96,6 +91,17 @@ fn median(samples: &[[f64; 4]], at: usize) -> f64 {
     let mut values: Vec<f64> = samples.iter().map(|sample| sample[at]).collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+fn figures(sample: Sample, report: &str) -> [f64; 4] {
+    let report: serde_json::Value = serde_json::from_str(report).expect("a report");
+    let figure = |value: &serde_json::Value| value.as_f64().expect("a number");
+    [
+        sample.wall,
+        figure(&report["seconds"]["ldap"]),
+        figure(&report["seconds"]["kanidm"]),
+        figure(&report["written"]["groups"]),
+    ]
 }
 
 /// A slapd, the engine, and our tool between them.
@@ -129,6 +135,26 @@ impl Place {
 
     fn run(&self) -> (Sample, String) {
         self.meter.run_and_read(&self.program)
+    }
+
+    /// Wall time, time at the directory, time at Kanidm, and groups sent: medians of runs, each
+    /// after one change.
+    fn median(&self, change: &dyn Fn(usize)) -> [f64; 4] {
+        let samples: Vec<[f64; 4]> = (0..CHANGES)
+            .map(|n| {
+                change(n);
+                let (sample, report) = self.run();
+                figures(sample, &report)
+            })
+            .collect();
+        [0, 1, 2, 3].map(|at| median(&samples, at))
+    }
+
+    /// A new account, and a member more of the group of everybody.
+    fn join(&self, user: usize) {
+        self.slapd.modify(&user_ldif(user));
+        self.slapd
+            .change(&group_dn("biggroup"), &format!("add: member\nmember: {}", user_dn(user)));
     }
 
     fn change(&self, user: usize, value: usize) {
