@@ -7,8 +7,9 @@
 //!
 //! Each entry takes six octets: 32 bits of a hash of its UUID in Kanidm, and 16 bits of a hash of
 //! its names. Among 50,000 entries, a new one is taken for a known one once in 5,000 million times.
+//! One more bit tells whether a run wrote the account as ended. Only the words of the report use it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use uuid::Uuid;
 
@@ -19,11 +20,14 @@ use super::sketch::hash;
 pub struct Roster {
     /// Sorted: the hash of the UUID in bits 16 to 47, that of the names below. A `u64` for each.
     rows: Vec<u64>,
+    /// The hashes of the UUIDs of ended accounts. Only an account that a run wrote as ended counts.
+    ended: BTreeSet<u64>,
 }
 
 /// The size of an entry in the stored form.
 const ROW: usize = 6;
 const NAMES: u32 = u16::BITS;
+const OCTET: usize = u8::BITS as usize;
 
 impl Roster {
     /// Maximum number of entries. More would make every request large.
@@ -40,6 +44,29 @@ impl Roster {
     /// True if Kanidm has the entry under these names.
     pub fn has(&self, uuid: Uuid, names: u16) -> bool {
         self.rows.binary_search(&row(uuid, names)).is_ok()
+    }
+
+    /// True if Kanidm has the entry, under any names.
+    pub fn has_any(&self, uuid: Uuid) -> bool {
+        self.has_id(id(uuid))
+    }
+
+    fn has_id(&self, id: u64) -> bool {
+        let at = self.rows.partition_point(|row| row >> NAMES < id);
+        self.rows.get(at).is_some_and(|row| row >> NAMES == id)
+    }
+
+    /// True if the account of the entry had ended when a run last wrote it.
+    pub fn has_ended(&self, uuid: Uuid) -> bool {
+        self.ended.contains(&id(uuid))
+    }
+
+    /// Notes that the accounts of these entries have ended. Entries that Kanidm does not have are
+    /// ignored.
+    pub fn with_ended(mut self, uuids: impl IntoIterator<Item = Uuid>) -> Roster {
+        let ended: Vec<u64> = uuids.into_iter().map(id).filter(|id| self.has_id(*id)).collect();
+        self.ended.extend(ended);
+        self
     }
 
     /// Number of entries.
@@ -62,7 +89,8 @@ impl Roster {
     ///
     /// - `stay`: the entries that the run keeps. `None` keeps all.
     /// - `gone`: entries that the run deletes.
-    /// - `written`: entries that it writes, with their names.
+    /// - `written`: entries that it writes, with their names. Their accounts count as open until
+    ///   [`Roster::with_ended`] says otherwise.
     pub fn updated(
         &self,
         stay: Option<&[Uuid]>,
@@ -78,7 +106,11 @@ impl Roster {
             !replaced.contains(&id) && stay.as_ref().is_none_or(|stay| stay.contains(&id))
         };
         let kept = self.rows.iter().filter(stays).copied();
-        Roster::sorted(kept.chain(written.iter().map(|(uuid, names)| row(*uuid, *names))).collect())
+        let written = written.iter().map(|(uuid, names)| row(*uuid, *names));
+        let mut roster = Roster::sorted(kept.chain(written).collect())?;
+        let stays = |id: &&u64| !replaced.contains(id) && roster.has_id(**id);
+        roster.ended = self.ended.iter().filter(stays).copied().collect();
+        Some(roster)
     }
 
     /// The stored form.
@@ -96,13 +128,37 @@ impl Roster {
         let row =
             |[a, b, c, d, e, f]: &[u8; ROW]| u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
         let rows: Vec<u64> = rows.iter().map(row).collect();
-        (rest.is_empty() && rows.len() <= Self::MAX && rows.is_sorted()).then_some(Roster { rows })
+        let is_valid = rest.is_empty() && rows.len() <= Self::MAX && rows.is_sorted();
+        is_valid.then_some(Roster { rows, ended: BTreeSet::new() })
+    }
+
+    /// The stored form of the ended accounts: one bit for each entry, in the order of
+    /// [`Roster::to_bytes`]. Zeros at the end are left out.
+    pub fn ended_to_bytes(&self) -> Vec<u8> {
+        let has_ended = |row: &u64| self.ended.contains(&(row >> NAMES));
+        let octet = |rows: &[u64]| {
+            rows.iter()
+                .zip(0..)
+                .fold(0, |octet, (row, bit)| octet | u8::from(has_ended(row)) << bit)
+        };
+        let mut octets: Vec<u8> = self.rows.chunks(OCTET).map(octet).collect();
+        octets.truncate(octets.iter().rposition(|octet| *octet != 0).map_or(0, |at| at + 1));
+        octets
+    }
+
+    /// Reads the stored form of the ended accounts. `None` if it is none of this roster.
+    pub fn with_ended_from_bytes(mut self, octets: &[u8]) -> Option<Roster> {
+        let is_set =
+            |at: usize| octets.get(at / OCTET).is_some_and(|octet| octet >> (at % OCTET) & 1 == 1);
+        let rows = self.rows.iter().enumerate().filter(|(at, _)| is_set(*at));
+        self.ended = rows.map(|(_, row)| row >> NAMES).collect();
+        (octets.len() <= self.rows.len().div_ceil(OCTET)).then_some(self)
     }
 
     fn sorted(mut rows: Vec<u64>) -> Option<Roster> {
         rows.sort_unstable();
         rows.dedup();
-        (rows.len() <= Self::MAX).then_some(Roster { rows })
+        (rows.len() <= Self::MAX).then_some(Roster { rows, ended: BTreeSet::new() })
     }
 }
 
@@ -160,6 +216,32 @@ mod tests {
         for damaged in [&bytes[..5_999], &[bytes[6..].to_vec(), bytes[..6].to_vec()].concat()] {
             assert_eq!(Roster::from_bytes(damaged), None);
         }
+    }
+
+    #[test]
+    fn ended_accounts_are_remembered_until_they_are_written_or_gone() {
+        let roster = of(20).unwrap().with_ended([uuid(2), uuid(3), uuid(4), uuid(99)]);
+        let ended = |roster: &Roster| -> Vec<usize> {
+            (0..100).filter(|n| roster.has_ended(uuid(*n))).collect()
+        };
+        assert_eq!(ended(&roster), [2, 3, 4], "nobody who is not there");
+        assert!(roster.has_any(uuid(2)) && !roster.has_any(uuid(99)));
+        let after = roster.updated(None, &[uuid(3)], &[(uuid(4), B)]).unwrap();
+        assert_eq!(ended(&after), [2]);
+        let stay: Vec<Uuid> = (3..20).map(uuid).collect();
+        assert_eq!(ended(&roster.updated(Some(&stay), &[], &[]).unwrap()), [3, 4]);
+
+        let bytes = roster.ended_to_bytes();
+        assert!(bytes.len() <= 3, "{bytes:?}");
+        let bare = of(20).unwrap();
+        assert_eq!(bare.ended_to_bytes(), [0_u8; 0], "as an earlier version wrote it");
+        assert_eq!(bare.clone().with_ended_from_bytes(&bytes), Some(roster));
+        assert_eq!(bare.clone().with_ended_from_bytes(&[]), Some(bare.clone()));
+        assert_eq!(
+            bare.clone().with_ended_from_bytes(&[255, 255, 15]).map(|all| ended(&all).len()),
+            Some(20)
+        );
+        assert_eq!(bare.with_ended_from_bytes(&[0; 4]), None);
     }
 
     #[test]

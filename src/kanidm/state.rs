@@ -198,6 +198,9 @@ struct Wire {
     groups: Option<WireSketch>,
     #[serde(skip_serializing_if = "Option::is_none")]
     roster: Option<String>,
+    /// The ended accounts of the roster.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    ended: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     shown: BTreeMap<String, WireSketch>,
     #[serde(default)]
@@ -259,7 +262,10 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
         },
         roster: wire
             .roster
-            .map(|rows| unpack_roster(&rows).ok_or(StateError::Damaged { part: "roster" }))
+            .map(|rows| {
+                let roster = unpack_roster(&rows).ok_or(StateError::Damaged { part: "roster" })?;
+                unpack_ended(roster, &wire.ended).ok_or(StateError::Damaged { part: "ended" })
+            })
             .transpose()?,
         known_of_version_1: wire
             .known
@@ -289,6 +295,11 @@ impl Envelope {
             persons: self.known.as_ref().map(|known| pack_sketch(&known.persons)),
             groups: self.known.as_ref().map(|known| pack_sketch(&known.groups)),
             roster: self.roster.as_ref().map(|roster| BASE64.encode(roster.to_bytes())),
+            ended: self
+                .roster
+                .as_ref()
+                .map(|roster| BASE64.encode(roster.ended_to_bytes()))
+                .unwrap_or_default(),
             shown: self
                 .shown
                 .holders
@@ -337,6 +348,10 @@ fn unpack_roster(packed: &str) -> Option<Roster> {
     Roster::from_bytes(&BASE64.decode(packed).ok()?)
 }
 
+fn unpack_ended(roster: Roster, packed: &str) -> Option<Roster> {
+    roster.with_ended_from_bytes(&BASE64.decode(packed).ok()?)
+}
+
 fn unpack_buckets(packed: &str) -> Option<Buckets> {
     Buckets::from_bytes(&BASE64.decode(packed).ok()?)
 }
@@ -370,7 +385,8 @@ mod tests {
                 persons: Sketch::of((0..100_000).map(Uuid::from_u128)),
                 groups: Sketch::of((200_000..201_000).map(Uuid::from_u128)),
             }),
-            roster: Roster::of((0..Roster::MAX as u128).map(|n| (Uuid::from_u128(n), 7))),
+            roster: Roster::of((0..Roster::MAX as u128).map(|n| (Uuid::from_u128(n), 7)))
+                .map(|roster| roster.with_ended((0..Roster::MAX as u128).map(Uuid::from_u128))),
             known_of_version_1: None,
             shown: Shown {
                 holders: (0..20)
@@ -477,6 +493,7 @@ mod tests {
                 "shown",
             ),
             (r#"{"kanidm-ldap-sync":2,"matched":"AAAA"}"#, "matched"),
+            (r#"{"kanidm-ldap-sync":2,"roster":"AAAAAAAA","ended":"AAAA"}"#, "ended"),
             (
                 r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#,
                 "known",
@@ -492,7 +509,8 @@ mod tests {
             held: vec![Uuid::from_u128(1)],
             dropped: vec![Uuid::from_u128(2)],
             known: None,
-            roster: Roster::of([(Uuid::from_u128(3), 4)]),
+            roster: Roster::of([(Uuid::from_u128(3), 4)])
+                .map(|roster| roster.with_ended([Uuid::from_u128(3)])),
             shown: Shown::default(),
             matched: None,
             ..full()

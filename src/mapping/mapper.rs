@@ -318,6 +318,9 @@ impl<'c> Mapper<'c> {
             self.content.changes.mark_last(shown, names_mark(dn, user_name, values));
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
+            if person.has_ended() {
+                self.content.ended.insert(self.cfg.kanidm_uuid(sync_uuid));
+            }
             self.note_claims(sync_uuid, &findings);
         }
         self.report(sync_uuid, (changeset::Kind::Person, shown), dn, findings);

@@ -48,6 +48,8 @@ pub struct Content {
     pub persons: usize,
     /// Number of groups in `changes`.
     pub groups: usize,
+    /// UUIDs in Kanidm of the persons in `changes` whose accounts have ended.
+    pub ended: HashSet<Uuid>,
     /// Received entries that do not belong in Kanidm. Kanidm deletes what it has of them.
     pub skipped: Vec<Skipped>,
     /// Number of entries that are skipped for their classes but have a user name.
@@ -194,14 +196,21 @@ pub enum SkipReason {
     BindDn,
 }
 
-impl std::fmt::Display for SkipReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+impl SkipReason {
+    /// The reason in words.
+    pub fn text(self) -> &'static str {
+        match self {
             SkipReason::Excluded => "excluded by the configuration",
             SkipReason::NotMapped => "neither person nor group by its object classes",
             SkipReason::UserPrivateGroup => "user-private group",
             SkipReason::BindDn => "the sync account itself",
-        })
+        }
+    }
+}
+
+impl std::fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.text())
     }
 }
 

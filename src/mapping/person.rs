@@ -126,6 +126,11 @@ pub(super) struct Person<'a> {
 }
 
 impl Person<'_> {
+    /// True if the account has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.window.expire.is_some_and(|end| has_ended(&rfc3339(end)))
+    }
+
     /// The end of the account, if it can be closed although the person is held. For this the DN and
     /// the UUID must be valid; everything else stays as it is in Kanidm.
     pub(super) fn ended(

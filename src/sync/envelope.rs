@@ -166,19 +166,22 @@ fn roster_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> O
     let records = reading.content.changes.records().iter();
     let written = records.filter(|record| !refused.contains(&record.uuid));
     let written = written.map(|record| (record.uuid, record.names));
+    let held = reading.content.held.iter().filter(|held| held.ended.is_some());
+    let ended = reading.content.ended.iter().copied().chain(held.map(|held| held.uuid));
     if reading.is_full() {
-        return Roster::of(written);
+        return Some(Roster::of(written)?.with_ended(ended));
     }
     let old = start.stored_roster.as_ref()?;
     let written: Vec<(Uuid, u16)> = written.collect();
     // Somebody may have deleted a refused entry in Kanidm. It is new when Kanidm accepts it again.
     let mut gone: Vec<Uuid> = refused.iter().copied().collect();
-    match &reading.retention {
+    let roster = match &reading.retention {
         Retention::Ignore => old.updated(None, &gone, &written),
         Retention::Delete(uuids) => {
             gone.extend(uuids);
             old.updated(None, &gone, &written)
         }
         Retention::Retain(uuids) => old.updated(Some(uuids), &gone, &written),
-    }
+    };
+    Some(roster?.with_ended(ended))
 }
