@@ -20,6 +20,7 @@ use crate::service::lock::{LockError, RunLock};
 use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::settings::{Settings, kanidm};
+use crate::sync::changes::MAX_JSON;
 use crate::sync::dump::Dump;
 use crate::sync::observe::ReadStep;
 use crate::sync::report::{HeldEntry, JsonReport};
@@ -143,6 +144,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'
         full_refresh: full,
         accept_deletes: cli.accept_deletes,
         dry_run: matches!(cli.mode, Mode::DryRun | Mode::ProtoDump),
+        max_changes: max_changes(cli, settings),
         heartbeat: watch.heartbeat,
     };
     let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
@@ -164,6 +166,18 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'
     match outcome {
         Ok(outcome) => success(cli, outcome, dump, following(), watch.answers_a_ring),
         Err(error) => failed(cli, settings, &error, following()).into(),
+    }
+}
+
+/// How many changed entries somebody wants to see: in the log, or in the report.
+fn max_changes(cli: &Cli, settings: &Settings) -> usize {
+    let logged = settings.sync.log_changes_max;
+    match cli.mode {
+        Mode::ProtoDump => 0,
+        _ if cli.json => logged.max(MAX_JSON),
+        // The preview names each entry.
+        Mode::DryRun => 0,
+        _ => logged,
     }
 }
 

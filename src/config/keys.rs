@@ -62,6 +62,7 @@ pub const KEYS: &[Key] = &[
     key("max_delete_percent", Some("20")),
     key("upload_max_entries", Some("10000")),
     key("upload_max_bytes", Some("16777216")),
+    key("log_changes_max", Some("50")),
 ];
 
 /// Keys of an entry table, `[<syncuuid>]`.

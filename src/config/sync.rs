@@ -55,6 +55,8 @@ pub struct SyncConfig {
     pub upload: UploadConfig,
     /// Maximum share of the known content that a run may delete, in percent (0 to 100).
     pub max_delete_percent: u8,
+    /// Maximum number of changed entries that a run logs by name.
+    pub log_changes_max: usize,
 }
 
 /// Connection to the directory and its content.

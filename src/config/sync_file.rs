@@ -18,6 +18,8 @@ use crate::env::Env;
 const KANIDM_MAX_BODY: u64 = 32 * 1024 * 1024;
 /// Minimum of `upload_max_bytes`: one large group must fit.
 const MIN_UPLOAD_BYTES: u64 = 64 * 1024;
+/// Maximum of `log_changes_max`. A run keeps this many changes in memory.
+const MAX_LOGGED: u64 = 10_000;
 /// Minimum of the limit for LDAP messages. `max_ber_size` can only raise it.
 const MIN_MESSAGE: usize = 64 * 1024 * 1024;
 
@@ -97,6 +99,8 @@ impl Reader<'_> {
         let upload = self.upload();
         let max_delete_percent =
             self.keys.integer("max_delete_percent", 0..=100, &mut self.problems);
+        let log_changes_max =
+            self.keys.integer("log_changes_max", 0..=MAX_LOGGED, &mut self.problems);
         Some(SyncConfig {
             token_file: token.file(),
             token: token.secret()?,
@@ -109,6 +113,7 @@ impl Reader<'_> {
             mapping: mapping?,
             upload: upload?,
             max_delete_percent: u8::try_from(max_delete_percent?.value).ok()?,
+            log_changes_max: usize::try_from(log_changes_max?.value).ok()?,
         })
     }
 

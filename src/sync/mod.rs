@@ -4,7 +4,9 @@
 //! Scope: the only part of the program that sees both the directory and Kanidm.
 
 pub mod attributes;
+pub mod changes;
 mod complete;
+mod deleted;
 pub mod dump;
 mod envelope;
 mod error;

@@ -50,6 +50,9 @@ pub struct Reading {
     /// Entries that an earlier run held, that have not changed, and that this run read again.
     /// Directory UUIDs.
     pub read_again: Vec<Uuid>,
+    /// Groups that have not changed and that this run reads only because they name a changed
+    /// person. Directory UUIDs.
+    pub for_members: HashSet<Uuid>,
     /// Number of entries received, by the refresh and by the searches that complete it.
     pub read: u64,
     /// Attributes that many entries had and that no entry shows now. Only an incremental run
@@ -168,6 +171,8 @@ pub(super) struct Attempt<'a> {
 struct Earlier {
     /// Held, unchanged, and read again.
     read_again: Vec<Uuid>,
+    /// Groups read only because they name a changed person.
+    for_members: HashSet<Uuid>,
     /// Sent without a value that another entry still has.
     contested: Vec<Contested>,
     /// The values of `contested`.
@@ -225,6 +230,7 @@ impl<'a> Attempt<'a> {
         let mut reading = self.finish(mapper, outcome, &void, read);
         reading.matched = matched;
         reading.read_again = std::mem::take(&mut earlier.read_again);
+        reading.for_members = std::mem::take(&mut earlier.for_members);
         name_again(&mut reading.content, earlier, &void);
         let contested: HashSet<Uuid> =
             reading.content.contested.iter().map(|entry| entry.sync_uuid).collect();
@@ -318,7 +324,8 @@ impl<'a> Attempt<'a> {
             true => Vec::new(),
             false => self.changed_meanwhile(&completed, &outcome.cookie)?,
         };
-        Ok(Earlier { read_again, contested, contested_values, dropped, later })
+        let for_members = completed;
+        Ok(Earlier { read_again, for_members, contested, contested_values, dropped, later })
     }
 
     /// Starts over if the directory changed after it gave the cookie: the cookie must cover the
@@ -377,6 +384,7 @@ impl<'a> Attempt<'a> {
             deleted: outcome.deleted.len(),
             not_found,
             read_again: Vec::new(),
+            for_members: HashSet::new(),
             read,
             shown_by_nobody: Vec::new(),
             hidden_locks: Vec::new(),

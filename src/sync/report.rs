@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::changes::{Change, Changes};
 use super::guard::Deletions;
 use crate::text::count;
 use crate::text::thousands;
@@ -88,6 +89,8 @@ pub struct Report {
     pub skipped: Vec<SkippedEntry>,
     /// Values left out.
     pub dropped: Vec<DroppedAttribute>,
+    /// The entries that were written, deleted or newly held, as far as they are listed.
+    pub changes: Changes,
     /// Persons and groups that Kanidm has. An incremental run reports the number before the run, if
     /// it is known.
     pub known: u64,
@@ -224,6 +227,8 @@ pub struct JsonRun<'a> {
     held: &'a [HeldEntry],
     skipped: &'a [SkippedEntry],
     dropped: &'a [DroppedAttribute],
+    changes: &'a [Change],
+    changes_left_out: u64,
     members_out_of_scope: u64,
     directory_is_older: bool,
     posts: u64,
@@ -276,6 +281,7 @@ impl Report {
             Deletions::About(n) => JsonDeleted { at_least: None, at_most: None, about: Some(n) },
             Deletions::Unknown => JsonDeleted { at_least: None, at_most: None, about: None },
         };
+        let (changes, changes_left_out) = self.changes.for_json();
         let run = JsonRun {
             mode,
             mode_reason,
@@ -285,6 +291,8 @@ impl Report {
             held: &self.held,
             skipped: &self.skipped,
             dropped: &self.dropped,
+            changes,
+            changes_left_out,
             members_out_of_scope: self.members_out_of_scope,
             directory_is_older: self.directory_is_older,
             posts: self.posts,
@@ -332,6 +340,7 @@ mod tests {
                 3
             ],
             dropped: Vec::new(),
+            changes: Changes::default(),
             known: 500,
             members_out_of_scope: 0,
             directory_is_older: false,

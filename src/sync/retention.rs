@@ -50,7 +50,7 @@ fn mapped<'a>(uuids: impl Iterator<Item = &'a Uuid>, mapping: &MappingConfig) ->
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::sync::{
         EntryConfig, GroupMapping, GroupSchema, InvalidEntries, PersonMapping,
@@ -60,7 +60,7 @@ mod tests {
         Uuid::from_u128(n)
     }
 
-    fn mapping() -> MappingConfig {
+    pub(crate) fn mapping() -> MappingConfig {
         let text = || String::new();
         MappingConfig {
             person: PersonMapping {

@@ -9,8 +9,11 @@ use std::time::Instant;
 use log::debug;
 use uuid::Uuid;
 
+use super::changes::{Facts, changes};
+use super::deleted::Going;
 use super::envelope::{base_envelope, final_envelope, yielded};
 pub use super::error::RunError;
+use super::guard::Deletions;
 use super::listing;
 use super::observe::Observer;
 use super::plan::{guard, names};
@@ -45,6 +48,8 @@ pub struct Job<'a> {
     pub accept_deletes: bool,
     /// The run sends nothing.
     pub dry_run: bool,
+    /// Maximum number of changed entries that the report lists.
+    pub max_changes: usize,
     /// Beats with every bit of progress.
     pub heartbeat: Heartbeat,
 }
@@ -89,25 +94,54 @@ pub fn run(
 
     refuse_invalid(job, &reading.content)?;
     let deletions = guard(job, &state, &start, &reading, &mut directory)?;
+    let going = going(job, &start, &reading, deletions, &mut directory);
     let (preview, uploaded) = if job.dry_run {
         let known = start.known.as_ref();
-        let going: Vec<Uuid> =
-            preview::going(&reading, known).into_iter().map(|(_, uuid)| uuid).collect();
-        let names = names(job, &mut directory, &going);
-        (preview::lines(&reading, known, deletions, &names), UploadReport::default())
+        (preview::lines(&reading, known, deletions, &going.names), None)
     } else {
         drop(directory);
-        (Vec::new(), send(job, server, clock, state, &start, &reading, progress)?)
+        (Vec::new(), Some(send(job, server, clock, state, &start, &reading, progress)?))
     };
+    let facts = Facts {
+        start: &start,
+        reading: &reading,
+        mapping: &job.config.mapping,
+        going: &going,
+        uploaded: uploaded.as_ref(),
+    };
+    let changes = changes(&facts, job.max_changes);
+    let uploaded = uploaded.unwrap_or_default();
     let total = begun.elapsed();
     let times = Times {
         total,
         ldap: read.saturating_sub(asked),
         kanidm: asked + total.saturating_sub(read),
     };
-    let report = report(job, &start, &reading, &uploaded, deletions, times);
+    let report = report(job, &start, &reading, &uploaded, deletions, changes, times);
+    if !job.dry_run {
+        report.changes.log(job.config.log_changes_max);
+    }
     remarks::log(job.config, &report, &reading, &uploaded, &yielded(&start, &reading));
     Ok(Outcome { report, preview, reading })
+}
+
+/// The entries that go. They are named by one search for the few that the directory still has.
+fn going(
+    job: &Job<'_>,
+    start: &Start,
+    reading: &Reading,
+    deletions: Deletions,
+    directory: &mut Directory,
+) -> Going {
+    if !job.dry_run && job.max_changes == 0 {
+        return Going::default();
+    }
+    let going = Going::new(start, reading, deletions);
+    let most = if job.dry_run { usize::MAX } else { job.max_changes };
+    let skipped: HashSet<Uuid> = reading.content.skipped.iter().map(|entry| entry.uuid).collect();
+    let unnamed = going.entries.iter().map(|entry| entry.uuid);
+    let unnamed: Vec<Uuid> = unnamed.take(most).filter(|uuid| !skipped.contains(uuid)).collect();
+    Going { names: names(job, directory, &unnamed), ..going }
 }
 
 /// With `invalid_entries = "fail"`, logs every bad entry and sends nothing.

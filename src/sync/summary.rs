@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::changes::Changes;
 use super::guard;
 use super::read::Reading;
 use super::report::{DroppedAttribute, HeldEntry, Report, ReportProblem, SkippedEntry};
@@ -31,6 +32,7 @@ pub(super) fn report(
     reading: &Reading,
     uploaded: &UploadReport,
     deleted: guard::Deletions,
+    changes: Changes,
     times: Times,
 ) -> Report {
     let content = &reading.content;
@@ -48,6 +50,7 @@ pub(super) fn report(
             .map(|s| SkippedEntry { uuid: s.uuid, dn: s.dn.clone(), reason: s.reason.to_string() })
             .collect(),
         dropped: dropped(job, content, uploaded),
+        changes,
         known: match &start.known {
             Some(known) if !reading.is_full() => {
                 known.persons.count().saturating_add(known.groups.count())

@@ -7,6 +7,7 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::directory::follow::{Follow, Heard};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::sync::changes::MAX_JSON;
 use kanidm_ldap_sync::sync::guard::{GuardReason, GuardRefusal};
 use kanidm_ldap_sync::sync::report::HeldEntry;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
@@ -397,6 +398,7 @@ impl<K: Inside> Play<K> {
             full_refresh: if full { FullRefresh::Scheduled } else { FullRefresh::No },
             accept_deletes,
             dry_run: false,
+            max_changes: MAX_JSON,
             heartbeat: Heartbeat::default(),
         };
         let clock = &TestClock::default();

@@ -7,6 +7,7 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
 use kanidm_ldap_sync::kanidm::state::{Envelope, Opened, open};
+use kanidm_ldap_sync::sync::changes::MAX_JSON;
 use kanidm_ldap_sync::sync::run::{self, Job, Outcome, RunError};
 use kanidm_ldap_sync::sync::start::FullRefresh;
 use uuid::Uuid;
@@ -128,6 +129,7 @@ impl Bench {
             full_refresh: if full { FullRefresh::Scheduled } else { FullRefresh::No },
             accept_deletes: false,
             dry_run: false,
+            max_changes: MAX_JSON,
             heartbeat: Heartbeat::default(),
         };
         run::run(&job, &mut self.model, &TestClock::default(), &mut |_| {}, &mut |_| {})

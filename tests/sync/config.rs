@@ -85,6 +85,7 @@ fn defaults() {
     assert!(config.full_refresh_schedule.is_none() && config.status_bind.is_none());
     assert_eq!(config.follow_interval, None);
     assert_eq!(config.max_delete_percent, 20);
+    assert_eq!(config.log_changes_max, 50);
     let directory = &config.directory;
     assert_eq!(directory.uri, LdapUri::Tls { host: "host".into(), port: 636, starttls: false });
     assert_eq!(
@@ -176,6 +177,7 @@ fn every_key_does_what_it_says() {
         max_delete_percent = 100
         upload_max_entries = 1
         upload_max_bytes = '64 KiB'
+        log_changes_max = 0
         [{UUID}]
         exclude = true
         map_uuid = '0b7f3c52-6a0e-4b7e-9d6f-2f1f0a3a9c11'
@@ -223,6 +225,7 @@ fn every_key_does_what_it_says() {
         (config.mapping.invalid_entries, config.max_delete_percent),
         (InvalidEntries::DropValue, 100)
     );
+    assert_eq!(config.log_changes_max, 0);
     let upload = config.upload;
     assert_eq!(
         (upload.timeout, upload.max_entries, upload.max_bytes),
@@ -411,8 +414,9 @@ fn values_that_cannot_be_are_refused() {
 #[test]
 fn bounds_are_inclusive() {
     let config = good(&minimal(
-        "max_delete_percent = 0\nldap_timeout = 86400\nupload_max_bytes = '32 MiB'\nupload_max_entries = 1000000",
+        "max_delete_percent = 0\nldap_timeout = 86400\nupload_max_bytes = '32 MiB'\nupload_max_entries = 1000000\nlog_changes_max = 10000",
     ));
+    assert_eq!(config.log_changes_max, 10_000);
     assert_eq!(
         (config.max_delete_percent, config.upload.max_bytes, config.upload.max_entries),
         (0, 32 << 20, 1_000_000)

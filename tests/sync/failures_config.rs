@@ -105,6 +105,7 @@ fn wrong_sync_configs_are_named_by_file_line_and_key() {
         (more("invalid_entries = 'ignore'"), ":7: invalid_entries: ", "drop-value, hold, fail"),
         (more("user_private_groups = 'no'"), ":7: user_private_groups: ", "skip, sync"),
         (more("max_delete_percent = 101"), ":7: max_delete_percent: ", "from 0 to 100"),
+        (more("log_changes_max = 10001"), ":7: log_changes_max: ", "from 0 to 10000"),
         (more("upload_max_entries = 0"), ":7: upload_max_entries: ", "from 1 to"),
         (more("upload_max_bytes = '1 GiB'"), ":7: upload_max_bytes: ", "32 MiB"),
         (more("sync_token_file = '/x'"), ":7: sync_token_file: ", "keep one of them"),

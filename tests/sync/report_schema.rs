@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use kanidm_ldap_sync::content::changeset::Kind;
+use kanidm_ldap_sync::sync::changes::{Action, Change, Changes, words};
 use kanidm_ldap_sync::sync::guard::Deletions;
 use kanidm_ldap_sync::sync::report::{
     DroppedAttribute, HeldEntry, JsonReport, ReadMode, Report, ReportProblem, SkippedEntry,
@@ -34,7 +36,15 @@ fn report(deleted: Deletions, mode: ReadMode, dry_run: bool) -> Report {
             problems: vec![problem(Some("mail")), problem(None)],
         }],
         skipped: vec![SkippedEntry { uuid, dn: dn.clone(), reason: "excluded".into() }],
-        dropped: vec![DroppedAttribute { uuid, dn, problem: problem(Some("mail")) }],
+        dropped: vec![DroppedAttribute { uuid, dn: dn.clone(), problem: problem(Some("mail")) }],
+        changes: Changes {
+            listed: vec![
+                change(Action::Deleted, None, None, &[]),
+                change(Action::Changed, Some("a"), Some(dn), &[words::NEW, words::LOCKED]),
+            ],
+            left_out: 3,
+            nameless: Deletions::About(2),
+        },
         known: 500,
         members_out_of_scope: 4,
         directory_is_older: true,
@@ -43,6 +53,16 @@ fn report(deleted: Deletions, mode: ReadMode, dry_run: bool) -> Report {
         ldap: Duration::from_millis(500),
         kanidm: Duration::from_secs(1),
     }
+}
+
+fn change(
+    action: Action,
+    name: Option<&str>,
+    dn: Option<String>,
+    words: &[&'static str],
+) -> Change {
+    let (kind, name) = (name.map(|_| Kind::Person), name.map(str::to_owned));
+    Change { action, kind, name, dn, uuid: Uuid::from_u128(7), words: words.to_vec() }
 }
 
 #[test]
