@@ -71,6 +71,8 @@ pub mod words {
     pub const UNLOCKED: &str = "unlocked";
     /// An earlier run held the entry, or sent it without a value that another entry had.
     pub const LET_GO: &str = "let go";
+    /// Another entry has a value that the run left out.
+    pub const WITHOUT_VALUE: &str = "without a value that another entry has";
     /// No earlier run held the entry.
     pub const NEWLY_HELD: &str = "newly held";
     /// The entry has not changed. It names an entry that is new or renamed.
@@ -235,12 +237,13 @@ impl<'a> Earlier<'a> {
 
     fn words(&self, record: &Record) -> Vec<&'static str> {
         let reading = self.facts.reading;
-        let is_let_go =
-            self.held.contains(&record.uuid) && !self.without_value.contains(&record.uuid);
+        let is_without_value = self.without_value.contains(&record.uuid);
+        let is_let_go = self.held.contains(&record.uuid) && !is_without_value;
         let words = [
             self.name_word(record),
             self.lock_word(record.uuid, reading.content.ended.contains(&record.uuid)),
             is_let_go.then_some(words::LET_GO),
+            is_without_value.then_some(words::WITHOUT_VALUE),
         ];
         let words: Vec<&str> = words.into_iter().flatten().collect();
         if !words.is_empty() {
@@ -401,7 +404,7 @@ fn kind_word<S: Serializer>(kind: &Option<Kind>, to: S) -> Result<S::Ok, S::Erro
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
@@ -514,7 +517,7 @@ mod tests {
         }
     }
 
-    fn reading(content: Content) -> Reading {
+    pub(crate) fn reading(content: Content) -> Reading {
         Reading {
             content,
             retention: Retention::Ignore,
@@ -636,8 +639,8 @@ mod tests {
         run.start.held.push(id(44));
         run.uploaded.as_mut().unwrap().written.push(3);
         run.assert(&[
-            "changed person user1 (uid=user1); UUID 1",
-            "changed person user2 (uid=user2): unlocked; UUID 2",
+            "changed person user1 (uid=user1): without a value that another entry has; UUID 1",
+            "changed person user2 (uid=user2): unlocked, without a value that another entry has; UUID 2",
             "held person uid=odd6: newly held; UUID 6",
             "held person uid=odd9: newly held; UUID 9",
             "held entry uid=odd5: newly held; UUID 5",

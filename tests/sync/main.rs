@@ -39,4 +39,5 @@ mod secrets;
 mod soak;
 mod terminal;
 mod transports;
+mod what_changed;
 mod words;
