@@ -75,6 +75,8 @@ pub mod words {
     pub const WITHOUT_VALUE: &str = "without a value that another entry has";
     /// No earlier run held the entry.
     pub const NEWLY_HELD: &str = "newly held";
+    /// Kanidm took the end date of the held person, and nothing else.
+    pub const LIMITED: &str = "limits in time sent";
     /// The entry has not changed. It names an entry that is new or renamed.
     pub const FOR_MEMBERS: &str = "sent again for its members";
     /// A full refresh sends each entry, changed or not.
@@ -151,6 +153,8 @@ struct Earlier<'a> {
     held: HashSet<Uuid>,
     /// Those of `held` that earlier runs sent.
     sent: HashSet<Uuid>,
+    /// Those of `held` that have not changed since.
+    unchanged: HashSet<Uuid>,
     /// Entries that this run sent without a value that another entry has.
     without_value: HashSet<Uuid>,
     /// True if the run may say something about locks. Kanidm ignores what the run sends if an
@@ -174,6 +178,7 @@ impl<'a> Earlier<'a> {
             facts,
             held: in_kanidm(&start.held),
             sent: in_kanidm(&start.dropped),
+            unchanged: in_kanidm(&reading.read_again),
             without_value: contested.chain(partial).collect(),
             tells_locks: !is_yielded,
         }
@@ -287,44 +292,35 @@ impl<'a> Earlier<'a> {
         }
     }
 
-    /// The entries that this run holds and no earlier run held, and the accounts of held persons
-    /// that this run closed.
+    /// The entries that this run holds and no earlier run held, and those whose locks it sent.
     fn held(&self, kind: Kind, list: &mut List) {
         let by_us = self.facts.reading.content.held.iter().filter(|held| held.kind == kind);
         let by_us: Vec<Change> = by_us.filter_map(|held| self.held_by_us(held)).collect();
         list.add(by_us.len(), by_us.into_iter());
         let refused = self.facts.uploaded.iter().flat_map(|uploaded| &uploaded.held);
         let refused = refused.filter(|held| !held.is_partial && !held.dn.is_empty());
-        let refused: HashSet<Uuid> =
-            refused.map(|held| held.uuid).filter(|uuid| self.is_newly_held(*uuid)).collect();
+        let refused: HashSet<Uuid> = refused.map(|held| held.uuid).collect();
         if refused.is_empty() {
             return;
         }
         let records = self.facts.reading.content.changes.records().iter();
         let refused: Vec<Change> = records
             .filter(|record| record.kind == kind && refused.contains(&record.uuid))
-            .map(|record| {
-                let words = vec![words::NEWLY_HELD];
-                Change { action: Action::Held, words, ..self.change(record) }
-            })
+            .filter_map(|record| self.refused(record))
             .collect();
         list.add(refused.len(), refused.into_iter());
     }
 
-    fn is_newly_held(&self, uuid: Uuid) -> bool {
-        !self.held.contains(&uuid) || self.sent.contains(&uuid)
+    fn newly_held(&self, uuid: Uuid) -> Option<&'static str> {
+        let is_new = !self.held.contains(&uuid) || self.sent.contains(&uuid);
+        is_new.then_some(words::NEWLY_HELD)
     }
 
     fn held_by_us(&self, held: &Held) -> Option<Change> {
-        let newly = self.is_newly_held(held.uuid).then_some(words::NEWLY_HELD);
-        let roster = self.facts.start.stored_roster.as_ref();
-        // The roster tells whether an earlier run has closed the account.
-        let is_news = newly.is_some() || roster.is_some_and(|roster| roster.has_any(held.uuid));
         let is_closed = held.ended.is_some()
             && self.facts.uploaded.is_some_and(|uploaded| !uploaded.open.contains(&held.uuid));
-        let locked =
-            self.lock_word(held.uuid, is_closed).filter(|word| *word == words::LOCKED && is_news);
-        let words: Vec<&str> = newly.into_iter().chain(locked).collect();
+        let locked = is_closed.then_some(words::LOCKED);
+        let words = self.words_of_held(held.uuid, locked);
         (!words.is_empty()).then(|| Change {
             action: Action::Held,
             // An entry that was not understood at all has no kind.
@@ -334,6 +330,31 @@ impl<'a> Earlier<'a> {
             uuid: held.uuid,
             words,
         })
+    }
+
+    fn refused(&self, record: &Record) -> Option<Change> {
+        let uuid = record.uuid;
+        let is_limited =
+            self.facts.uploaded.is_some_and(|uploaded| uploaded.limited.contains(&uuid));
+        let limit = match self.facts.reading.content.ended.contains(&uuid) {
+            true => words::LOCKED,
+            false => words::LIMITED,
+        };
+        let words = self.words_of_held(uuid, is_limited.then_some(limit));
+        (!words.is_empty()).then(|| Change { action: Action::Held, words, ..self.change(record) })
+    }
+
+    /// `limit`: what Kanidm took of the held entry. It is news if the entry has changed, or if the
+    /// roster tells that no earlier run has sent it.
+    fn words_of_held(&self, uuid: Uuid, limit: Option<&'static str>) -> Vec<&'static str> {
+        let newly_held = self.newly_held(uuid);
+        let roster = self.facts.start.stored_roster.as_ref();
+        let is_news = match roster.filter(|roster| roster.has_any(uuid)) {
+            Some(roster) if limit == Some(words::LOCKED) => !roster.has_ended(uuid),
+            _ => newly_held.is_some() || !self.unchanged.contains(&uuid),
+        };
+        let limit = limit.filter(|_| is_news && self.tells_locks);
+        newly_held.into_iter().chain(limit).collect()
     }
 }
 

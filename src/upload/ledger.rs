@@ -35,6 +35,8 @@ pub(super) struct Ledger {
     pub(super) open: HashSet<Uuid>,
     /// UUIDs in Kanidm of ended accounts that are closed under a temporary name.
     pub(super) renamed: HashSet<Uuid>,
+    /// UUIDs in Kanidm of the persons among `held` whose locks and limits in time were sent.
+    pub(super) limited: HashSet<Uuid>,
     /// Entries that Kanidm rejected for their own data, for the first time in this run. Conflicts
     /// are not counted.
     pub(super) refused_for_data: usize,

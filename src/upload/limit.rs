@@ -64,11 +64,15 @@ pub(super) fn send_limit(
     Ok(match send_alone(work, &limit)? {
         Sent::Applied(_) => {
             log::debug!("{}: held, but its lock or its limit in time is sent", work.dn(item));
+            work.ledger.limited.insert(uuid);
             None
         }
         Sent::Refused(refusal) if refusal.fault == Fault::Conflict && limit.has_ended() => {
             match send_alone(work, &limit.with_name(&temporary_name(uuid)))? {
-                Sent::Applied(_) => Some(LOCKED),
+                Sent::Applied(_) => {
+                    work.ledger.limited.insert(uuid);
+                    Some(LOCKED)
+                }
                 _ => Some(STILL_OPEN),
             }
         }
@@ -92,6 +96,8 @@ pub(super) fn send_limits(
         return Ok(limits.into_iter().map(|(uuid, _)| (uuid, STILL_OPEN)).collect());
     }
     let closed = close(work, &limits, MAX_SEARCH_POSTS_AGAIN)?;
+    let sent = limits.iter().map(|(uuid, _)| *uuid).filter(|uuid| !closed.open.contains(uuid));
+    work.ledger.limited.extend(sent);
     let open = closed.open.into_iter().map(|uuid| (uuid, STILL_OPEN));
     Ok(open.chain(closed.renamed.into_iter().map(|uuid| (uuid, LOCKED))).collect())
 }

@@ -170,6 +170,8 @@ pub struct UploadReport {
     pub open: HashSet<Uuid>,
     /// UUIDs in Kanidm of the persons of [`Upload::ended`] who are closed under a temporary name.
     pub renamed: HashSet<Uuid>,
+    /// UUIDs in Kanidm of the persons among `held` whose locks and limits in time were sent.
+    pub limited: HashSet<Uuid>,
     /// Number of entries that got temporary values before their own ones.
     pub staged: u64,
     /// Attributes that are yielded to Kanidm, as far as this upload knows.

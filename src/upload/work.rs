@@ -70,6 +70,7 @@ impl<'a> Work<'a> {
             held: ledger.held.into_iter().chain(ledger.not_deleted).collect(),
             open: ledger.open,
             renamed: ledger.renamed,
+            limited: ledger.limited,
             staged: ledger.staged_count,
             yielded: self.outgoing.yielded,
             ..self.sender.report

@@ -7,8 +7,8 @@ use kanidm_ldap_sync::config::fingerprint::fingerprint;
 use kanidm_ldap_sync::config::sync::{SyncConfig, load};
 use kanidm_ldap_sync::directory::follow::{Follow, Heard};
 use kanidm_ldap_sync::heartbeat::Heartbeat;
-use kanidm_ldap_sync::sync::changes::MAX_JSON;
-use kanidm_ldap_sync::sync::guard::{GuardReason, GuardRefusal};
+use kanidm_ldap_sync::sync::changes::{Action, MAX_JSON, words};
+use kanidm_ldap_sync::sync::guard::{Deletions, GuardReason, GuardRefusal};
 use kanidm_ldap_sync::sync::report::HeldEntry;
 use kanidm_ldap_sync::sync::run::{Job, Outcome, RunError, run};
 use kanidm_ldap_sync::sync::start::FullRefresh;
@@ -67,6 +67,7 @@ pub fn on(
         forgotten: false,
         time_before: 0,
         interrupted: false,
+        failed: false,
         following: (follows == Follows::Yes).then(|| Following {
             follow: None,
             cookie: None,
@@ -101,6 +102,8 @@ struct Play<K> {
     time_before: u64,
     /// A run has deleted some, and what it remembers still counts them.
     interrupted: bool,
+    /// True after a run that failed while it sent something.
+    failed: bool,
     following: Option<Following>,
 }
 
@@ -366,6 +369,12 @@ impl<K: Inside> Play<K> {
             }
             self.check_refusal(what, &before, &wanted, refusal)?;
         }
+        let after_failure = self.failed;
+        self.failed = match &result {
+            Ok(_) => false,
+            Err(RunError::Upload(_)) => true,
+            Err(_) => self.failed,
+        };
         self.interrupted = match &result {
             // An interrupted run counts what Kanidm did not take; it is counted as long as it is
             // held.
@@ -374,6 +383,7 @@ impl<K: Inside> Play<K> {
             Err(_) => self.interrupted,
         };
         if let Ok(outcome) = &result {
+            self.check_changes(&before, &deleted, after_failure, outcome)?;
             self.look_who_may_log_in(&before, outcome)?;
             self.note_seen(what, outcome.reading.is_full());
         }
@@ -455,6 +465,66 @@ impl<K: Inside> Play<K> {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Every deletion and every change of a person is in the report, and each word is true.
+    fn check_changes(
+        &mut self,
+        before: &BTreeMap<Uuid, Expected>,
+        deleted: &BTreeSet<Uuid>,
+        after_failure: bool,
+        outcome: &Outcome,
+    ) -> Result<(), String> {
+        let after = self.content();
+        let changes = &outcome.report.changes;
+        let of = |action| {
+            let of_action = changes.listed.iter().filter(move |change| change.action == action);
+            of_action.map(|change| change.uuid).collect::<BTreeSet<Uuid>>()
+        };
+        let (gone, written, held) = (of(Action::Deleted), of(Action::Changed), of(Action::Held));
+        let complain = |what: &str, uuid: &Uuid| {
+            Err(format!(
+                "{what}: {uuid}\n  before: {:?}\n  after: {:?}\n  changes: {changes:?}\n  held: {:?}",
+                before.get(uuid),
+                after.get(uuid),
+                outcome.report.held
+            ))
+        };
+        let was_there = |uuid: &Uuid| before.get(uuid).is_some_and(|entry| !entry.name.is_empty());
+        let is_known = outcome.report.deleted != Deletions::Unknown
+            && changes.nameless == Deletions::Exactly(0);
+        if let Some(uuid) =
+            deleted.iter().find(|uuid| is_known && was_there(uuid) && !gone.contains(uuid))
+        {
+            return complain("deleted without a word", uuid);
+        }
+        if let Some(uuid) = gone.iter().find(|uuid| after.contains_key(uuid)) {
+            return complain("said to be deleted", uuid);
+        }
+        let changed = |(uuid, entry): &(&Uuid, &Expected)| {
+            // A held entry that a group names may get its new DN, and nothing else. An object
+            // without a name is not a person yet.
+            let old = before.get(uuid).cloned().unwrap_or_default();
+            let old = Expected { external_id: entry.external_id.clone(), ..old };
+            !entry.group && !entry.name.is_empty() && old != **entry
+        };
+        let is_named = |uuid: &Uuid| written.contains(uuid) || held.contains(uuid);
+        if let Some((uuid, _)) = after.iter().filter(changed).find(|(uuid, _)| !is_named(uuid)) {
+            return complain("changed without a word", uuid);
+        }
+        for change in &changes.listed {
+            let has_ended = after.get(&change.uuid).map(|entry| entry.expired);
+            let is_false = |word: &&&str| match **word {
+                words::NEW => was_there(&change.uuid) && !after_failure,
+                words::LOCKED | words::STILL_LOCKED => has_ended == Some(false),
+                words::UNLOCKED => has_ended == Some(true),
+                _ => false,
+            };
+            if let Some(word) = change.words.iter().find(is_false) {
+                return complain(word, &change.uuid);
+            }
+        }
+        Ok(())
     }
 
     /// A refusal has a cause: many go, all of a kind, or something is hidden.
