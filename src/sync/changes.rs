@@ -680,15 +680,41 @@ pub(super) mod tests {
         let ended = |n| held(n, Kind::Person, Some("odd"));
         run.reading.content.held = (1..=3).chain([7, 8]).map(ended).collect();
         run.uploaded.as_mut().unwrap().open = [id(3)].into();
+        run.reading.read_again = vec![id(1), id(8)];
         run.assert(&[
             "held person odd (uid=odd1): locked; UUID 1",
             "held person odd (uid=odd7): newly held, locked; UUID 7",
         ]);
+        run.reading.read_again = vec![id(1)];
+        let lines = run.changes(50).lines(50);
+        assert!(lines.last().unwrap().contains("uid=odd8): locked"), "it has changed: {lines:?}");
         run.uploaded = None;
         let lines = run.changes(50).lines(50);
         let planned = "held person odd (uid=odd7): newly held; UUID";
         assert!(lines.iter().any(|line| line.starts_with(planned)), "{lines:?}");
         assert!(lines.iter().all(|line| !line.contains(" locked")), "{lines:?}");
+    }
+
+    /// Kanidm refuses such persons, and takes their end dates.
+    #[test]
+    fn a_refused_person_whose_limits_are_sent_is_named() {
+        let mut run = Run::after_another();
+        run.start.stored_roster = Roster::of([(id(1), MARK)]);
+        run.start.held = vec![id(2), id(3)];
+        run.reading.content.ended = [id(1), id(2)].into();
+        run.uploaded.as_mut().unwrap().written.clear();
+        (1..=3).for_each(|n| run.refuse(n, &format!("uid=user{n}"), false));
+        run.assert(&["held person user1 (uid=user1): newly held; UUID 1"]);
+        run.uploaded.as_mut().unwrap().limited = [1, 2, 3].map(id).into();
+        run.assert(&[
+            "held person user1 (uid=user1): newly held, locked; UUID 1",
+            "held person user2 (uid=user2): locked; UUID 2",
+            "held person user3 (uid=user3): limits in time sent; UUID 3",
+        ]);
+        run.reading.read_again = vec![id(2), id(3)];
+        run.assert(&["held person user1 (uid=user1): newly held, locked; UUID 1"]);
+        run.uploaded.as_mut().unwrap().yielded = BTreeSet::from([EXPIRE.to_owned()]);
+        run.assert(&["held person user1 (uid=user1): newly held; UUID 1"]);
     }
 
     #[test]

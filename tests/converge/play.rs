@@ -523,6 +523,23 @@ impl<K: Inside> Play<K> {
             if let Some(word) = change.words.iter().find(is_false) {
                 return complain(word, &change.uuid);
             }
+            let had_ended = before.get(&change.uuid).map(|entry| entry.expired);
+            let says = |word| change.words.contains(&word);
+            match (had_ended, has_ended) {
+                (Some(false), Some(true)) if !says(words::LOCKED) && !says(words::STILL_LOCKED) => {
+                    return complain("locked without a word", &change.uuid);
+                }
+                (Some(true), Some(false))
+                    if !after_failure
+                        && outcome.report.deleted != Deletions::Unknown
+                        // A refused entry leaves the roster.
+                        && !says(words::UNLOCKED)
+                        && !says(words::LET_GO) =>
+                {
+                    return complain("unlocked without a word", &change.uuid);
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

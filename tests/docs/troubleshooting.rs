@@ -57,6 +57,22 @@ fn the_program_says_what_the_page_quotes() {
     assert!(quoted.len() > 50, "{quoted:?}");
 }
 
+/// A reader finds each word that a run says about a change, on this page and in the manual.
+#[test]
+fn every_word_of_a_change_is_explained() {
+    let source = include_str!("../../src/sync/changes.rs");
+    let (_, words) = source.split_once("\npub mod words {").unwrap();
+    let (words, _) = words.split_once("\n}").unwrap();
+    let words: Vec<&str> = words.split('"').skip(1).step_by(2).collect();
+    assert!(words.len() > 10, "{words:?}");
+    let manual = include_str!("../../packaging/manual/kanidm-ldap-sync.1");
+    let page = section("What changed");
+    for word in words {
+        assert!(page.contains(&format!("`{word}`")), "{word}");
+        assert!(manual.contains(&format!("\\fB{word}\\fR")), "{word}");
+    }
+}
+
 /// They can be read in the C locale as well. `--check` has its marks in both.
 #[test]
 fn texts_are_ascii() {
