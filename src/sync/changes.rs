@@ -81,7 +81,7 @@ pub mod words {
     pub const FOR_MEMBERS: &str = "sent again for its members";
     /// A full refresh sends each entry, changed or not.
     pub const IN_FULL: &str = "sent by the full refresh";
-    /// The directory still has the entry.
+    /// The directory still has the entry. Only a dry run looks.
     pub const LEFT: &str = "no longer in scope";
     /// No earlier run left a list of the entries in Kanidm.
     pub const PERHAPS: &str = "if Kanidm had it";

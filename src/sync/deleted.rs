@@ -23,7 +23,7 @@ pub(super) struct Going {
     pub(super) nameless: Deletions,
     /// True if Kanidm is known to have the entries.
     pub(super) is_known: bool,
-    /// The DNs of those that the directory still has, by UUID in Kanidm.
+    /// The DNs of those that the directory still has, by UUID in Kanidm. Empty in a real run.
     pub(super) names: HashMap<Uuid, String>,
 }
 

@@ -125,7 +125,8 @@ pub fn run(
     Ok(Outcome { report, preview, reading })
 }
 
-/// The entries that go. They are named by one search for the few that the directory still has.
+/// The entries that go. A dry run also searches for the names of those that the directory still
+/// has. A real run reads nothing more for its report.
 fn going(
     job: &Job<'_>,
     start: &Start,
@@ -137,11 +138,11 @@ fn going(
         return Going::default();
     }
     let going = Going::new(start, reading, deletions);
-    let most = if job.dry_run { usize::MAX } else { job.max_changes };
-    let skipped: HashSet<Uuid> = reading.content.skipped.iter().map(|entry| entry.uuid).collect();
-    let unnamed = going.entries.iter().map(|entry| entry.uuid);
-    let unnamed: Vec<Uuid> = unnamed.take(most).filter(|uuid| !skipped.contains(uuid)).collect();
-    Going { names: names(job, directory, &unnamed), ..going }
+    if !job.dry_run {
+        return going;
+    }
+    let uuids: Vec<Uuid> = going.entries.iter().map(|entry| entry.uuid).collect();
+    Going { names: names(job, directory, &uuids), ..going }
 }
 
 /// With `invalid_entries = "fail"`, logs every bad entry and sends nothing.

@@ -467,7 +467,7 @@ impl<K: Inside> Play<K> {
         }
     }
 
-    /// Every deletion and every change of a person is in the report, and each word is true.
+    /// Every deletion and every change is in the report once, and each word is true.
     fn check_changes(
         &mut self,
         before: &BTreeMap<Uuid, Expected>,
@@ -505,14 +505,20 @@ impl<K: Inside> Play<K> {
             // A held entry that a group names may get its new DN, and nothing else. An object
             // without a name is not a person yet.
             let old = before.get(uuid).cloned().unwrap_or_default();
-            let old = Expected { external_id: entry.external_id.clone(), ..old };
-            !entry.group && !entry.name.is_empty() && old != **entry
+            let (external_id, members) = (entry.external_id.clone(), entry.members.clone());
+            // Kanidm takes an entry that is deleted out of its groups.
+            let old = Expected { external_id, members, ..old };
+            !entry.name.is_empty() && old != **entry
         };
         let is_named = |uuid: &Uuid| written.contains(uuid) || held.contains(uuid);
         if let Some((uuid, _)) = after.iter().filter(changed).find(|(uuid, _)| !is_named(uuid)) {
             return complain("changed without a word", uuid);
         }
+        let mut once = BTreeSet::new();
         for change in &changes.listed {
+            if !once.insert(change.uuid) {
+                return complain("named twice", &change.uuid);
+            }
             let has_ended = after.get(&change.uuid).map(|entry| entry.expired);
             let is_false = |word: &&&str| match **word {
                 words::NEW => was_there(&change.uuid) && !after_failure,
