@@ -67,6 +67,7 @@ fn kanidm_entry(uuid: Uuid, entry: &Entry) -> KanidmEntry {
         member: entry.members.iter().copied().collect(),
         has_password: entry.attributes.contains_key("password_import"),
         has_unix_password: false,
+        totp: Vec::new(),
     }
 }
 

@@ -87,6 +87,8 @@ pub struct KanidmEntry {
     pub member: Vec<Uuid>,
     pub has_password: bool,
     pub has_unix_password: bool,
+    /// The labels of the second factors of the password, in alphabetical order.
+    pub totp: Vec<String>,
 }
 
 /// One mail address.
@@ -323,6 +325,21 @@ impl KanidmServer {
             "verify-password",
             &json!({ "person": person, "password": password, "unix": true }),
         )
+    }
+
+    /// Logs a person (name or UUID) in by password, or by password and the code of the moment. An
+    /// error says why Kanidm denies it.
+    pub fn log_in(&self, person: &str, password: &str, totp: Option<u32>) -> Result<(), String> {
+        #[derive(Deserialize)]
+        struct LoggedIn {
+            success: bool,
+            reason: Option<String>,
+        }
+        let body = json!({ "person": person, "password": password, "totp": totp });
+        match self.post("login", &body) {
+            LoggedIn { success: true, .. } => Ok(()),
+            LoggedIn { reason, .. } => Err(reason.unwrap_or_default()),
+        }
     }
 
     /// A person of Kanidm's own, outside every sync account.

@@ -82,6 +82,14 @@ async fn call(server: &Arc<Server>, request: Request<Incoming>) -> Called {
             })
             .await
         }
+        (&Method::POST, "/test/login") => {
+            let LogIn { person, password, totp } = parse(&body)?;
+            ask(server, move |engine| {
+                let outcome = engine.log_in_as(&person, &password, totp)?;
+                Ok(json!({ "success": outcome.is_ok(), "reason": outcome.err() }))
+            })
+            .await
+        }
         (&Method::POST, "/test/create") => {
             let Local { kind, name, gidnumber, mail } = parse(&body)?;
             let kind = match kind {
@@ -145,6 +153,16 @@ struct Credentials {
     password: String,
     #[serde(default)]
     unix: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogIn {
+    /// Name or UUID.
+    person: String,
+    password: String,
+    /// The code of the moment, for a log-in with two factors.
+    totp: Option<u32>,
 }
 
 #[derive(Deserialize)]

@@ -187,6 +187,42 @@ impl Engine {
         }
     }
 
+    /// Logs a person in, as `kanidm login` does. Answers why Kanidm denies it.
+    pub fn log_in_as(
+        &self,
+        person: &str,
+        password: &str,
+        totp: Option<u32>,
+    ) -> Outcome<Result<(), String>> {
+        let _turn = self.turn();
+        let first = AuthStep::Init2 {
+            username: person.into(),
+            issue: AuthIssueSession::Token,
+            privileged: false,
+        };
+        let mech = if totp.is_some() { AuthMech::PasswordTotp } else { AuthMech::Password };
+        let credentials = totp
+            .map(AuthCredential::Totp)
+            .into_iter()
+            .chain([AuthCredential::Password(password.into())]);
+        let steps = [AuthStep::Begin(mech)].into_iter().chain(credentials.map(AuthStep::Cred));
+        let mut result = self.authenticate(None, first)?;
+        for step in steps {
+            match (&step, &result.state) {
+                (_, AuthState::Denied(reason)) => return Ok(Err(reason.clone())),
+                (AuthStep::Begin(mech), AuthState::Choose(offered)) if !offered.contains(mech) => {
+                    return Ok(Err(format!("Kanidm asks for {offered:?}")));
+                }
+                _ => {}
+            }
+            result = self.authenticate(Some(result.sessionid), step)?;
+        }
+        Ok(match result.state {
+            AuthState::Success(..) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+    }
+
     /// Makes a person or group of Kanidm's own, outside every sync account.
     pub fn create_local(
         &self,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kanidm_proto::internal::{CredentialDetail, CredentialDetailType};
 use kanidmd_lib::prelude::*;
 use serde::Serialize;
 
@@ -29,6 +30,8 @@ pub struct EntrySnapshot {
     member: Vec<Uuid>,
     has_password: bool,
     has_unix_password: bool,
+    /// The labels of the second factors of the password, in alphabetical order.
+    totp: Vec<String>,
 }
 
 /// One mail address.
@@ -68,6 +71,7 @@ impl EntrySnapshot {
                 .unwrap_or_default(),
             has_password: entry.get_ava_single_credential(Attribute::PrimaryCredential).is_some(),
             has_unix_password: entry.get_ava_single_credential(Attribute::UnixPassword).is_some(),
+            totp: totp(entry),
         }
     }
 }
@@ -113,4 +117,15 @@ fn ssh_keys(entry: &EntrySealedCommitted) -> BTreeMap<String, String> {
         .and_then(|values| values.as_sshkey_map())
         .map(|keys| keys.iter().map(|(label, key)| (label.clone(), key.to_string())).collect())
         .unwrap_or_default()
+}
+
+fn totp(entry: &EntrySealedCommitted) -> Vec<String> {
+    let primary = entry.get_ava_single_credential(Attribute::PrimaryCredential);
+    match primary.map(|credential| CredentialDetail::from(credential).type_) {
+        Some(CredentialDetailType::PasswordMfa(mut labels, ..)) => {
+            labels.sort();
+            labels
+        }
+        _ => Vec::new(),
+    }
 }
