@@ -11,6 +11,7 @@ use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::computed::computed_attributes;
 use crate::mapping::shown::roles;
+use crate::mapping::totp::without_dn;
 use crate::mapping::{Content, Held, MISSING};
 use crate::sync::read::{self, Reading};
 use crate::sync::remarks::remarks;
@@ -166,7 +167,7 @@ fn held(list: &Checklist, reading: &Reading) {
         for problem in &entry.problems {
             let count = match problem.rule.as_str() {
                 MISSING => missing.entry(&problem.attribute).or_default(),
-                rule => broken.entry((&problem.attribute, rule)).or_default(),
+                rule => broken.entry((&problem.attribute, without_dn(rule))).or_default(),
             };
             *count += 1;
         }
@@ -194,7 +195,7 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     let mut dropped: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     for value in &reading.content.dropped {
-        *dropped.entry((&value.attribute, &value.rule)).or_default() += 1;
+        *dropped.entry((&value.attribute, without_dn(&value.rule))).or_default() += 1;
     }
     for ((attribute, rule), n) in dropped {
         let values = count(n, "value");

@@ -81,6 +81,7 @@ fn person(text: &mut Canonical, person: &PersonMapping) {
         password,
         mail,
         ssh_public_key,
+        totp,
         password_prefix,
         password_as_unix,
         account_lock,
@@ -97,6 +98,7 @@ fn person(text: &mut Canonical, person: &PersonMapping) {
     text.attribute("password", password);
     text.attribute("mail", mail);
     text.attribute("ssh", ssh_public_key);
+    text.optional("totp", totp.as_ref().map(|name| name.to_ascii_lowercase()).as_deref());
     text.optional("prefix", password_prefix.as_deref());
     text.flag("unix password", *password_as_unix);
     text.flag("lock", *account_lock);

@@ -50,6 +50,7 @@ pub const KEYS: &[Key] = &[
     key("person_password_prefix", None),
     key("person_attr_mail", Some("\"mail\"")),
     key("person_attr_ssh_public_key", Some("\"sshpublickey\"")),
+    key("person_attr_totp", None),
     key("sync_account_lock", Some("true")),
     key("group_objectclass", Some("\"groupofnames\"")),
     key("group_attr_name", Some("\"cn\"")),

@@ -148,6 +148,8 @@ pub struct PersonMapping {
     pub mail: String,
     /// `person_attr_ssh_public_key`.
     pub ssh_public_key: String,
+    /// `person_attr_totp`: the DNs of TOTP tokens. If it is `None`, no token is read.
+    pub totp: Option<String>,
     /// Prefix for password values, for directories that store a hash without its scheme.
     pub password_prefix: Option<String>,
     /// True to send the password also as the unix password, for persons with a gidnumber.

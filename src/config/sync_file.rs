@@ -222,6 +222,8 @@ impl Reader<'_> {
         let password = self.attribute("person_attr_password");
         let mail = self.attribute("person_attr_mail");
         let ssh_public_key = self.attribute("person_attr_ssh_public_key");
+        let totp = self
+            .optional("person_attr_totp", |reader, key| reader.text(key, values::token_attribute));
         let password_prefix = self.keys.text_or_empty("person_password_prefix", &mut self.problems);
         let password_as_unix = self.keys.flag("sync_password_as_unix_password", &mut self.problems);
         let account_lock = self.keys.flag("sync_account_lock", &mut self.problems);
@@ -235,6 +237,7 @@ impl Reader<'_> {
             password: password?,
             mail: mail?,
             ssh_public_key: ssh_public_key?,
+            totp: totp?,
             password_prefix: password_prefix
                 .map(|at| at.value.to_owned())
                 .filter(|prefix| !prefix.is_empty()),

@@ -76,6 +76,17 @@ pub(super) fn attribute(name: &str) -> Result<String, &'static str> {
     (is_attribute_description(name) && name != "1.1").then(|| name.to_owned()).ok_or(WANTED)
 }
 
+/// Checks the attribute with the DNs of TOTP tokens. The attribute with the secrets would put them
+/// into messages that name a token.
+pub(super) fn token_attribute(name: &str) -> Result<String, &'static str> {
+    match attribute(name)? {
+        name if name.eq_ignore_ascii_case("oathSecret") => Err(
+            "must be the attribute of a person that has the DN of its token, such as oathTOTPToken: oathSecret is read from there",
+        ),
+        name => Ok(name),
+    }
+}
+
 /// Checks the member attributes and removes duplicates.
 pub(super) fn member_attributes(names: &[&str]) -> Result<Vec<String>, &'static str> {
     const WANTED: &str =

@@ -263,6 +263,7 @@ mod tests {
             ssh_publickey: [("a", "b")].into_iter(),
             account_valid_from: Some("a"),
             account_expire: Some("a"),
+            totp_room: 0,
         };
         person.write(&mut sent);
         let keys = Body::read(&sent).0;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::json;
-use super::scim::{Places, Schemas, ScimGroup, ScimPerson};
+use super::scim::{self, Places, Schemas, ScimGroup, ScimPerson, ScimTotp};
 use super::shown::Mask;
 use super::unique::Unique;
 
@@ -93,14 +93,26 @@ pub enum PushError {
     NoSuchMember,
 }
 
-/// Serialised SCIM entries. They can be appended and removed, but not changed.
+/// What can be changed of a person with TOTP tokens after it was appended: the directory is asked
+/// for tokens when all persons are known. Both places are offsets from the start of the record.
+struct Room {
+    /// Position of the record.
+    record: usize,
+    password: Range<usize>,
+    totp: Range<usize>,
+}
+
+/// Serialised SCIM entries. They can be appended and removed. Only the credentials of a person with
+/// TOTP tokens can be changed.
 #[derive(Default)]
 pub struct ChangeSet {
     arena: Vec<u8>,
     records: Vec<Record>,
+    /// In the order of the records. [`retain`](Self::retain) empties it.
+    rooms: Vec<Room>,
 }
 
-// The arena holds password hashes.
+// The arena holds password hashes and TOTP secrets.
 impl fmt::Debug for ChangeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChangeSet")
@@ -156,6 +168,11 @@ impl ChangeSet {
         json::write_text(&mut self.arena, external_id);
         let id_end = self.arena.len();
         let places = write(&mut self.arena);
+        let room = (!places.totp_room.is_empty()).then(|| Room {
+            record: self.records.len(),
+            password: from(start, &places.password),
+            totp: from(start, &places.totp_room),
+        });
         // The opening brace of the entry becomes the comma after `externalId`. The result is one
         // object, without an intermediate tree.
         if let Some(brace) = self.arena.get_mut(id_end) {
@@ -169,7 +186,10 @@ impl ChangeSet {
             Ok(())
         });
         match written {
-            Ok(()) => self.records.push(record),
+            Ok(()) => {
+                self.records.push(record);
+                self.rooms.extend(room);
+            }
             Err(_) => self.arena.truncate(start),
         }
         written.map(|()| self.records.len() - 1)
@@ -215,6 +235,50 @@ impl ChangeSet {
         }
     }
 
+    /// Gives a person these TOTP tokens, in the room that it has for them. Returns false if there
+    /// is no room; then nothing is written.
+    pub fn write_totp(&mut self, at: usize, tokens: &[ScimTotp<'_>]) -> bool {
+        let mut text = Vec::new();
+        scim::write_totp(&mut text, tokens);
+        let Some((room, _)) = self.room(at) else { return false };
+        let fits = text.len() <= room.totp.len();
+        fits && self.end_record(at, room.totp.start, &text)
+    }
+
+    /// Takes the password of a person with room for TOTP tokens. The unix password stays.
+    pub fn remove_password(&mut self, at: usize) {
+        let Some((Room { password, totp, .. }, start)) = self.room(at) else { return };
+        let password = start + password.start..start + password.end;
+        if let Some(password) = self.arena.get_mut(password) {
+            password.fill(b' ');
+        }
+        self.end_record(at, totp.start, b"");
+    }
+
+    /// The room of a person, and the start of its record.
+    fn room(&self, at: usize) -> Option<(Room, usize)> {
+        let found = self.rooms.binary_search_by_key(&at, |room| room.record).ok()?;
+        let Room { record, password, totp } = self.rooms.get(found)?;
+        let room = Room { record: *record, password: password.clone(), totp: totp.clone() };
+        Some((room, self.records.get(at)?.start))
+    }
+
+    /// Replaces the end of a record, from this offset on, with shorter text and the closing brace.
+    fn end_record(&mut self, at: usize, offset: usize, text: &[u8]) -> bool {
+        let Some(record) = self.records.get_mut(at) else { return false };
+        let end = offset + text.len();
+        let (Ok(len), Some(out)) = (
+            u32::try_from(end + 1),
+            self.arena.get_mut(record.start + offset..=record.start + end),
+        ) else {
+            return false;
+        };
+        let bytes = text.iter().chain(b"}");
+        out.iter_mut().zip(bytes).for_each(|(out, byte)| *out = *byte);
+        record.len = len;
+        true
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.records.len()
@@ -239,6 +303,8 @@ impl ChangeSet {
     /// dropped.
     pub fn retain(&mut self, keep: impl FnMut(&Record) -> bool) {
         self.records.retain(keep);
+        // Positions have changed.
+        self.rooms.clear();
     }
 
     /// One entry as a JSON object.
@@ -304,6 +370,11 @@ impl ChangeSet {
     }
 }
 
+/// A place as offsets from the start of its record.
+fn from(start: usize, place: &Range<usize>) -> Range<usize> {
+    place.start.saturating_sub(start)..place.end.saturating_sub(start)
+}
+
 fn span(range: Range<usize>, start: usize) -> Result<Span, PushError> {
     let offset = u32::try_from(range.start.saturating_sub(start));
     match (offset, u32::try_from(range.len())) {
@@ -319,7 +390,10 @@ fn external_id_range(record: &Record) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::rules::totp::{Algorithm, MAX_SECRET, Totp, TotpParams};
     use crate::content::scim::{GROUP, POSIX_PERSON};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::{Value, json};
 
     const ID: Uuid = Uuid::from_u128(1);
@@ -340,6 +414,7 @@ mod tests {
             ssh_publickey: std::iter::empty(),
             account_valid_from: None,
             account_expire: None,
+            totp_room: 0,
         }
     }
 
@@ -389,6 +464,51 @@ mod tests {
             json(&[Member::Dn("a\\b"), Member::Record(0)])
                 .ends_with(r#","member":[{"external_id":"a\\b"},{"external_id":"cn=\"q\""}]}"#)
         );
+    }
+
+    #[test]
+    fn tokens_and_passwords_change_after_the_entry_is_written() {
+        let params = TotpParams { algorithm: Algorithm::Sha512, digits: 8, step: 86_400 };
+        let token = Totp::new(&[255; MAX_SECRET], params).unwrap();
+        let label = "cn=\"q\\\",ou=\u{1}tokens";
+        let labels = ["a", label, "c"];
+        let mut set = ChangeSet::default();
+        for at in 0..4 {
+            let room = if at == 1 { 0 } else { scim::totp_room(labels.into_iter()) };
+            let person = ScimPerson {
+                password_import: Some("{X}hash"),
+                unix_password_import: Some("{X}unix"),
+                totp_room: room,
+                ..person(&["a@x"])
+            };
+            set.push_person("cn=q", person).unwrap();
+        }
+        let whole = |set: &ChangeSet, at: usize| -> Value {
+            let json = set.json(&set.records()[at]);
+            assert_eq!(set.json_len(&set.records()[at]), json.len());
+            serde_json::from_slice(&json).unwrap()
+        };
+        let before = whole(&set, 1);
+        assert_eq!((whole(&set, 0), whole(&set, 3)), (before.clone(), before.clone()));
+
+        let tokens = labels.map(|label| (label, &token));
+        assert!(set.write_totp(0, &tokens) && !set.write_totp(1, &tokens));
+        set.remove_password(1);
+        set.remove_password(2);
+        let mut with_tokens = before.clone();
+        with_tokens["totp_import"] = json!(labels.map(|label| json!({
+            "external_id": label, "secret": STANDARD.encode([255; MAX_SECRET]),
+            "algo": "sha512", "step": 86_400, "digits": 8,
+        })));
+        let mut closed = before.clone();
+        closed.as_object_mut().unwrap().remove("password_import");
+        for (at, expected) in [with_tokens, before.clone(), closed, before].iter().enumerate() {
+            assert_eq!(whole(&set, at), *expected, "{at}");
+            assert!(set.mails(&set.records()[at]).eq(["a@x"]), "{at}");
+        }
+        assert!(!set.write_totp(3, &[tokens; 4].concat()), "four times too many");
+        assert!(!set.write_totp(99, &tokens));
+        set.remove_password(99);
     }
 
     #[test]

@@ -56,11 +56,22 @@ impl<'o> Object<'o> {
         start..out.len() - 1
     }
 
-    /// Writes a text, or nothing for `None`.
-    pub fn optional_text(&mut self, key: &'static str, value: Option<&str>) {
+    /// Writes a text, or nothing for `None`. Returns the place of key and text, with the comma
+    /// before them.
+    pub fn optional_text(&mut self, key: &'static str, value: Option<&str>) -> Range<usize> {
+        let start = self.out.len();
         if let Some(value) = value {
             self.text(key, value);
         }
+        start..self.out.len()
+    }
+
+    /// Keeps room for keys that are written later. Blanks between the keys of an object mean
+    /// nothing.
+    pub fn room(&mut self, bytes: usize) -> Range<usize> {
+        let start = self.out.len();
+        self.out.resize(start.saturating_add(bytes), b' ');
+        start..self.out.len()
     }
 
     /// Writes a number, or nothing for `None`.

@@ -7,10 +7,13 @@
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
 use super::changeset::Kind;
-use super::json::Object;
+use super::json::{self, Object};
+use super::rules::totp::{MAX_SECRET, Totp, TotpParams};
 
 /// `schemas` that change only the names and the time limits of a person.
 pub const ACCOUNT: &[&str] = &["urn:ietf:params:scim:schemas:kanidm:sync:1:account"];
@@ -80,6 +83,10 @@ pub struct Places {
     pub name: Range<usize>,
     /// The list of mail addresses. Empty if there are none.
     pub mail: Range<usize>,
+    /// `password_import` with the comma before it. Empty if there is none.
+    pub password: Range<usize>,
+    /// The room for `totp_import`. Empty if there is none.
+    pub totp_room: Range<usize>,
 }
 
 /// A person, without `schemas` and `externalId`. Values that are `None` or empty are left out.
@@ -113,6 +120,9 @@ pub struct ScimPerson<'a, M, K> {
     pub account_valid_from: Option<&'a str>,
     /// RFC 3339.
     pub account_expire: Option<&'a str>,
+    /// Bytes to keep free for `totp_import` ([`totp_room`]), which
+    /// [`super::changeset::ChangeSet::write_totp`] writes.
+    pub totp_room: usize,
 }
 
 impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> ScimPerson<'a, M, K> {
@@ -130,7 +140,7 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
         object.optional_text("legalname", self.legalname);
         object.optional_number("gidnumber", self.gidnumber);
         object.optional_text("loginshell", self.loginshell);
-        object.optional_text("password_import", self.password_import);
+        let password = object.optional_text("password_import", self.password_import);
         object.optional_text("unix_password_import", self.unix_password_import);
         // Kanidm refuses empty lists.
         let mail = object.optional_list("mail", self.mail.enumerate(), |out, (at, address)| {
@@ -149,8 +159,39 @@ impl<'a, M: Iterator<Item = &'a str>, K: Iterator<Item = (&'a str, &'a str)>> Sc
         });
         object.optional_text("account_valid_from", self.account_valid_from);
         object.optional_text("account_expire", self.account_expire);
+        let totp_room = object.room(self.totp_room);
         object.end();
-        Places { name, mail }
+        Places { name, mail, password, totp_room }
+    }
+}
+
+/// A token of a person. Kanidm shows its label to the person.
+pub type ScimTotp<'a> = (&'a str, &'a Totp);
+
+/// Enough bytes for `totp_import` with one token for each label, whatever the tokens are.
+pub fn totp_room<'l>(labels: impl Iterator<Item = &'l str>) -> usize {
+    // Keys, punctuation and numbers.
+    const TOKEN: usize = 72 + MAX_SECRET.div_ceil(3) * 4;
+    const LIST: usize = 20;
+    labels.fold(LIST, |room, label| room.saturating_add(TOKEN + json::text(label).len()))
+}
+
+/// Writes `totp_import` with the comma before it. Labels are unique within the person.
+pub(super) fn write_totp(out: &mut Vec<u8>, tokens: &[ScimTotp<'_>]) {
+    let mut object = Object::begin(out);
+    object.list("totp_import", tokens.iter(), |out, (label, totp)| {
+        let TotpParams { algorithm, digits, step } = totp.params();
+        let mut token = Object::begin(out);
+        token.text("external_id", label);
+        token.text("secret", &STANDARD.encode(totp.secret()));
+        token.text("algo", algorithm.name());
+        token.optional_number("step", Some(step));
+        token.optional_number("digits", Some(digits));
+        token.end();
+    });
+    // The opening brace becomes the comma. The object around it has the closing one.
+    if let Some(brace) = out.first_mut() {
+        *brace = b',';
     }
 }
 
@@ -182,7 +223,7 @@ impl ScimGroup<'_> {
         object.optional_text("description", self.description);
         object.optional_number("gidnumber", self.gidnumber);
         object.end();
-        Places { name, mail: 0..0 }
+        Places { name, ..Places::default() }
     }
 }
 

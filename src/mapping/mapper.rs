@@ -18,6 +18,7 @@ use super::index::{EntryKind, Index, IndexEntry, NewEntry, State};
 use super::lock;
 use super::membership::Resolver;
 use super::person::{self, Buffers};
+use super::totp::{self, Waiting};
 use super::unread;
 use super::values::Names;
 use super::{
@@ -30,7 +31,7 @@ use crate::content::account::{STILL_OPEN, rfc3339};
 use crate::content::changeset::{self, PushError};
 use crate::content::names;
 use crate::content::rules;
-use crate::content::scim::ScimPerson;
+use crate::content::scim::{ScimPerson, totp_room};
 use crate::content::shown::Mask;
 
 const CLAIMED: &str = "the configuration gives this entry's UUID to another entry, as its map_uuid";
@@ -57,6 +58,7 @@ pub struct Mapper<'c> {
     /// Bytes of the members in `drafts`, and the maximum.
     pub(super) member_bytes: usize,
     pub(super) max_member_bytes: usize,
+    pub(super) waiting: Waiting,
     pub(super) buffers: Buffers,
     pub(super) form: String,
 }
@@ -78,6 +80,7 @@ impl<'c> Mapper<'c> {
             drafts: Vec::new(),
             member_bytes: 0,
             max_member_bytes: MAX_MEMBERS * ldap_content_sync::Limits::default().max_message,
+            waiting: Waiting::default(),
             buffers: Buffers::default(),
             form: String::new(),
         }
@@ -179,6 +182,10 @@ impl<'c> Mapper<'c> {
                         );
                         return true;
                     }
+                    if self.note_token(entry.dn(), person::object_classes(&values)) {
+                        self.skip(sync_uuid, kind, entry.dn(), SkipReason::Token);
+                        return true;
+                    }
                     self.content.unmapped_users += u64::from(person::has_user_name(&values));
                     self.skip(sync_uuid, kind, entry.dn(), SkipReason::NotMapped);
                 }
@@ -190,7 +197,9 @@ impl<'c> Mapper<'c> {
     /// Resolves the groups and returns the whole content.
     pub fn finish(mut self) -> Content {
         self.answered = true;
+        self.finish_tokens();
         self.finish_groups();
+        self.remove_held();
         self.content
     }
 
@@ -275,12 +284,17 @@ impl<'c> Mapper<'c> {
         self.check_uuid(sync_uuid, &mut findings);
         let claims = Claims { index: &self.index, changes: &self.content.changes };
         person::check_dn(dn, &self.form, claims, &mut findings);
-        let person = person::read(cfg, table, dn, values, claims, &mut self.buffers, &mut findings);
+        let mut person =
+            person::read(cfg, table, dn, values, claims, &mut self.buffers, &mut findings);
         let mut shown = person::shown(values);
         if let Some(oversized) = entry.oversized() {
             unread::note_left_out(cfg, oversized, person.window, &mut findings);
             shown = shown.and(unread::left_out(cfg, oversized));
+            person.wants_factor |= unread::leaves_out_tokens(cfg, oversized);
         }
+        let Buffers { password, tokens, .. } = &self.buffers;
+        let has_password = !password.is_empty();
+        totp::require_factor(&cfg.password, has_password, &mut person, tokens, &mut findings);
 
         let sent = findings.settle(person.window.expire.is_some());
         if !sent {
@@ -321,6 +335,12 @@ impl<'c> Mapper<'c> {
             if person.has_ended() {
                 self.content.ended.insert(self.cfg.kanidm_uuid(sync_uuid));
             }
+        }
+        if let Some(record) = record {
+            if !self.buffers.tokens.is_empty() {
+                let ends = person.window.expire.is_some();
+                self.wait_for_tokens(sync_uuid, position, record, ends);
+            }
             self.note_claims(sync_uuid, &findings);
         }
         self.report(sync_uuid, (changeset::Kind::Person, shown), dn, findings);
@@ -346,7 +366,7 @@ impl<'c> Mapper<'c> {
         person: &person::Person<'_>,
         findings: &mut Findings,
     ) -> Option<u32> {
-        let Buffers { name, password, mails, keys, labels, .. } = &self.buffers;
+        let Buffers { name, password, mails, keys, labels, tokens, .. } = &self.buffers;
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
         let valid_from = person.window.valid_from.map(rfc3339);
         let expire = person.window.expire.map(rfc3339);
@@ -358,7 +378,7 @@ impl<'c> Mapper<'c> {
             legalname: person.legalname.as_deref(),
             gidnumber: person.gidnumber,
             loginshell: person.loginshell,
-            password_import: password,
+            password_import: password.filter(|_| !person.without_password),
             unix_password_import: password
                 .filter(|_| self.cfg.person.password_as_unix)
                 .or(self.unusable_hash)
@@ -367,6 +387,7 @@ impl<'c> Mapper<'c> {
             ssh_publickey: labels.iter().zip(keys.iter()),
             account_valid_from: valid_from.as_deref(),
             account_expire: expire.as_deref(),
+            totp_room: if tokens.is_empty() { 0 } else { totp_room(tokens.iter()) },
         };
         let written = self.content.changes.push_person(dn, scim);
         position_of(written, findings)

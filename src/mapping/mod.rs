@@ -20,6 +20,7 @@ mod positions;
 pub(crate) mod prepared;
 mod questions;
 pub mod shown;
+pub mod totp;
 mod unread;
 mod values;
 
@@ -66,9 +67,15 @@ pub struct Content {
     pub out_of_scope: Vec<OutOfScope>,
     /// Mail addresses that a person in `changes` did not get because another entry came first.
     pub claimed: Vec<Claimed>,
-    /// Entries in `changes` without a value that another entry has. If the other entry gives it up,
-    /// no server reports that. So the next run reads these entries again.
+    /// Entries in `changes` without a value that another entry decides about: it has the value, or
+    /// it is a TOTP token that cannot be sent. No server reports a change of this entry when the
+    /// other one changes. So the next run reads these entries again.
     pub contested: Vec<Contested>,
+    /// Number of persons with a password and TOTP tokens.
+    pub with_tokens: u64,
+    /// Number of those that are sent without their password, because the account cannot read a
+    /// token.
+    pub hidden_tokens: u64,
 }
 
 impl Content {
@@ -108,7 +115,7 @@ impl Content {
     }
 }
 
-/// An entry that was sent without a value that another entry has.
+/// An entry that was sent without a value that another entry decides about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contested {
     /// The UUID in Kanidm.
@@ -190,6 +197,8 @@ pub enum SkipReason {
     Excluded,
     /// The entry has no object class of a person or a group.
     NotMapped,
+    /// A TOTP token, or the parameters of tokens. Persons name it.
+    Token,
     /// The private group of one user (`user_private_groups = "skip"`).
     UserPrivateGroup,
     /// The account that this program binds as.
@@ -202,6 +211,7 @@ impl SkipReason {
         match self {
             SkipReason::Excluded => "excluded by the configuration",
             SkipReason::NotMapped => "neither person nor group by its object classes",
+            SkipReason::Token => "TOTP token",
             SkipReason::UserPrivateGroup => "user-private group",
             SkipReason::BindDn => "the sync account itself",
         }

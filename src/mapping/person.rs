@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::claims::Claims;
 use super::lock::{self, Window};
 use super::naming::{self, Naming, lower_case};
+use super::totp::read_tokens;
 use super::values::{self, Picked, Texts};
 use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, MISSING};
 use crate::config::sync::{EntryConfig, PersonMapping};
@@ -17,13 +18,13 @@ use crate::content::rules::{self, password, ssh_key};
 use crate::content::shown::Mask;
 
 pub(super) const OBJECT_CLASS: &str = "objectClass";
-pub(super) const FIELDS: usize = 9 + lock::ATTRIBUTES.len();
+pub(super) const FIELDS: usize = 10 + lock::ATTRIBUTES.len();
 
 /// The attributes of [`names`], picked from an entry in one pass.
 pub(super) type Values<'a> = [Option<Picked<'a>>; FIELDS];
 
 /// The attribute names, empty for unmapped ones: object class, user name, display name, legal name,
-/// number, shell, password, mail, SSH key, and those of the account lock.
+/// number, shell, password, mail, SSH key, TOTP tokens, and those of the account lock.
 pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
     let [l0, l1, l2, l3, l4, l5, l6] =
         if cfg.account_lock { lock::ATTRIBUTES } else { Default::default() };
@@ -37,6 +38,7 @@ pub(super) fn names(cfg: &PersonMapping) -> [&str; FIELDS] {
         &cfg.password,
         &cfg.mail,
         &cfg.ssh_public_key,
+        cfg.totp.as_deref().unwrap_or_default(),
         l0,
         l1,
         l2,
@@ -123,6 +125,10 @@ pub(super) struct Person<'a> {
     pub(super) gidnumber: Option<u32>,
     pub(super) loginshell: Option<&'a str>,
     pub(super) window: Window,
+    /// True if the directory asks for a second factor besides the password.
+    pub(super) wants_factor: bool,
+    /// True if the password must not be sent, for lack of a second factor.
+    pub(super) without_password: bool,
 }
 
 impl Person<'_> {
@@ -167,6 +173,8 @@ pub(super) struct Buffers {
     pub(super) keys: Texts,
     /// One for each of `keys`.
     pub(super) labels: Texts,
+    /// The DNs of TOTP tokens.
+    pub(super) tokens: Texts,
     label: String,
     hash: password::Scratch,
     blob: Vec<u8>,
@@ -192,6 +200,7 @@ pub(super) fn read<'a>(
         password,
         mail,
         ssh_public_key,
+        totp,
         lock @ ..,
     ] = values;
     let naming = Naming { name: &cfg.user_name, gidnumber: &cfg.gidnumber, table };
@@ -228,7 +237,21 @@ pub(super) fn read<'a>(
         }
         Cow::Owned(buffers.name.clone())
     });
-    Person { displayname, legalname, gidnumber, loginshell, window }
+    let (wants_factor, without_password) = (false, false);
+    let mut person = Person {
+        displayname,
+        legalname,
+        gidnumber,
+        loginshell,
+        window,
+        wants_factor,
+        without_password,
+    };
+    let (attribute, has_password) =
+        (cfg.totp.as_deref().unwrap_or_default(), !buffers.password.is_empty());
+    let tokens = &mut buffers.tokens;
+    read_tokens(attribute, totp.as_ref(), has_password, &mut person, tokens, findings);
+    person
 }
 
 /// The first value, on one line.

@@ -20,10 +20,13 @@ const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
     PASSWORD_KEY,
     "person_attr_mail",
     "person_attr_ssh_public_key",
+    TOTP_KEY,
 ];
 
 /// The key of the attribute that holds passwords.
 pub const PASSWORD_KEY: &str = "person_attr_password";
+/// The key of the attribute that names TOTP tokens.
+pub const TOTP_KEY: &str = "person_attr_totp";
 /// The key of the attributes that lock accounts or limit their time.
 pub const LOCK_KEY: &str = "sync_account_lock";
 

@@ -20,6 +20,11 @@ pub(super) fn left_out(cfg: &PersonMapping, oversized: &Oversized) -> Mask {
     Mask::of(plain.iter().map(is_left_out).chain(limits.clone()).chain(limits))
 }
 
+/// True if the entry may name TOTP tokens that were not read.
+pub(super) fn leaves_out_tokens(cfg: &PersonMapping, oversized: &Oversized) -> bool {
+    cfg.totp.as_ref().is_some_and(|totp| oversized.leaves_out(totp))
+}
+
 /// Adds a problem for each attribute that was not read. One that might lock the account holds the
 /// person, unless another attribute locks it.
 pub(super) fn note_left_out(

@@ -148,6 +148,22 @@ impl Texts {
         self.text.len()
     }
 
+    /// Number of texts.
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The text at a position; empty if there is none.
+    pub(crate) fn get(&self, at: usize) -> &str {
+        let start = at.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let end = self.ends.get(at).copied().unwrap_or_default();
+        self.text.get(start.unwrap_or_default()..end).unwrap_or_default()
+    }
+
     /// Linear search: there are at most [`super::MAX_VALUES`] texts, and rarely more than three.
     pub(crate) fn contains(&self, text: &str) -> bool {
         self.iter().any(|other| other == text)
@@ -181,6 +197,7 @@ mod tests {
             texts.push("zoë");
             assert!(texts.contains("") && texts.contains("zoë") && !texts.contains("zo"));
             assert_eq!(texts.iter().collect::<Vec<_>>(), [round, "", "zoë"]);
+            assert_eq!([0, 1, 2, 3].map(|at| texts.get(at)), [round, "", "zoë", ""]);
         }
     }
 }

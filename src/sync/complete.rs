@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::lookup::Lookup;
 use super::observe::Observer;
+use super::tokens::read_tokens;
 use crate::directory::error::DirectoryError;
 use crate::kanidm::roster::Roster;
 use crate::mapping::{Changed, Content, Contested, Dropped, Mapper};
@@ -27,8 +28,8 @@ pub(super) fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void:
     }
 }
 
-/// Completes an incremental refresh: reads held entries, groups that name a changed entry, and the
-/// names of members. Returns the entries that only these searches returned.
+/// Completes an incremental refresh: reads held entries, groups that name a changed entry, persons
+/// that name a changed TOTP token, and the names of members. Returns the entries that only these searches returned.
 pub(super) fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
@@ -51,13 +52,15 @@ pub(super) fn complete_refresh(
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
     }
+    let tokens = mapper.changed_tokens().clone();
+    lookup.persons_naming(&tokens, mapper, observer)?;
     let questions = mapper.questions();
     lookup.answer(&questions, mapper)?;
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
 }
 
 /// The entries that an earlier run sent without a value and that still lack it, because another
-/// entry has that value. The report names them again; they are not sent again.
+/// entry has that value, or because a TOTP token is still bad. The report names them again; they are not sent again.
 pub(super) fn still_contested(
     lookup: &mut Lookup<'_>,
     uuids: &[Uuid],
@@ -68,6 +71,7 @@ pub(super) fn still_contested(
     let mut aside = separate_mapper(lookup);
     lookup.owners(uuids, &mut aside)?;
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    read_tokens(lookup.directory, &mut aside)?;
     let Content { contested, mut dropped, .. } = aside.finish();
     dropped.retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
     Ok((contested, dropped))
@@ -81,6 +85,7 @@ pub(super) fn still_dropped(
 ) -> Result<Vec<Dropped>, DirectoryError> {
     let mut aside = separate_mapper(lookup);
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
+    read_tokens(lookup.directory, &mut aside)?;
     Ok(aside.finish().dropped)
 }
 

@@ -26,6 +26,8 @@ const SECRET_ATTRIBUTES: &[&str] = &[
     "sambalmpassword",
     "krbprincipalkey",
     "userpkcs12",
+    "oathsecret",
+    "oathtokenpin",
 ];
 
 /// Keys of a SCIM entry that hold secrets.

@@ -87,6 +87,8 @@ pub struct Plan {
     pub losses: Vec<AttributeLoss>,
     /// Lock attributes that the directory hides, each with the number of persons that it locked.
     pub hidden_locks: Vec<(String, u64)>,
+    /// Persons that would lose their password because their TOTP tokens are hidden, if any.
+    pub hidden_tokens: Option<Lost>,
     /// Memberships that would no longer resolve, if any.
     pub memberships: Option<Lost>,
 }
@@ -197,6 +199,14 @@ pub enum GuardReason {
         /// Number of remembered persons that it locked.
         persons: u64,
     },
+    /// More persons than allowed would lose their password, because the directory hides their TOTP
+    /// tokens.
+    HiddenTokens {
+        /// The persons with tokens.
+        lost: Lost,
+        /// Maximum number allowed.
+        allowed: u64,
+    },
     /// More members than allowed would no longer be found.
     Memberships {
         /// The numbers.
@@ -227,6 +237,9 @@ pub fn check(plan: Plan, percent: u8) -> Result<(), GuardRefusal> {
     let attributes = plan.losses.into_iter();
     reasons.extend(attributes.filter_map(|loss| {
         too_much(loss.lost).map(|allowed| GuardReason::Attribute { loss, allowed })
+    }));
+    reasons.extend(plan.hidden_tokens.and_then(|lost| {
+        too_much(lost).map(|allowed| GuardReason::HiddenTokens { lost, allowed })
     }));
     reasons.extend(
         plan.memberships.and_then(|lost| {
@@ -353,6 +366,15 @@ impl fmt::Display for GuardReason {
                  Give the account the right to read {attribute}",
                 thousands(*persons),
                 words(Some(Kind::Person), *persons)
+            ),
+            GuardReason::HiddenTokens { lost, allowed } => write!(
+                f,
+                "{} of {} {} with TOTP tokens would lose their password because the sync account cannot read the tokens, allowed are {}. \
+                 Give the account the right to read the entries that person_attr_totp names, and their parameters",
+                thousands(lost.lost),
+                thousands(lost.had),
+                words(Some(Kind::Person), lost.had),
+                thousands(*allowed)
             ),
             GuardReason::Memberships { lost, allowed } => write!(
                 f,

@@ -1,6 +1,6 @@
 //! Searches that complete a refresh, so that memberships are exact. They read the entries that
-//! group members name, the groups that name a changed entry, and the entries that an earlier run
-//! held.
+//! group members name, the groups that name a changed entry, the persons that name a changed TOTP
+//! token, and the entries that an earlier run held.
 //!
 //! Scope: building filters, batching them, and feeding the answers to the [`Mapper`]. A search
 //! always asks for a batch, never for a single value.
@@ -22,6 +22,7 @@ use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::mapping::prepared::prepare_dn;
+use crate::mapping::totp::ChangedTokens;
 use crate::mapping::{Changed, Mapper, OutOfScope, Questions, UniqueValues};
 
 /// Maximum terms in one filter. Every server accepts this many, and a thousand names take ten
@@ -188,6 +189,25 @@ impl<'a> Lookup<'a> {
         let terms: Vec<Filter> = changed.iter().flat_map(|c| self.naming(c)).collect();
         for batch in batches(&terms) {
             let filter = self.of_classes(classes, batch);
+            self.receive(&filter, &|_| true, mapper, observer)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the persons that name one of these TOTP tokens. Their own entries have not changed.
+    pub fn persons_naming(
+        &mut self,
+        tokens: &ChangedTokens,
+        mapper: &mut Mapper<'_>,
+        observer: &mut Observer<'_>,
+    ) -> Result<(), DirectoryError> {
+        let Some(attribute) = &self.mapping.person.totp else { return Ok(()) };
+        let terms: Vec<Filter> = match tokens.everybody {
+            true => vec![present(attribute)],
+            false => tokens.dns.iter().map(|dn| equality(attribute, dn)).collect(),
+        };
+        for batch in batches(&terms) {
+            let filter = self.of_classes(&self.mapping.person.object_classes, batch);
             self.receive(&filter, &|_| true, mapper, observer)?;
         }
         Ok(())

@@ -25,4 +25,5 @@ pub mod retention;
 pub mod run;
 pub mod start;
 mod summary;
+mod tokens;
 mod watched;

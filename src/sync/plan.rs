@@ -8,17 +8,19 @@ use uuid::Uuid;
 use super::attributes;
 use super::error::RunError;
 use super::estimate;
-use super::guard::{self, AttributeLoss, Deletions, Plan, Share};
+use super::guard::{self, AttributeLoss, Deletions, Lost, Plan, Share};
 use super::lookup::Lookup;
 use super::read::Reading;
 use super::run::Job;
 use super::start::Start;
 use crate::content::changeset::Kind;
+use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::SyncState;
-use crate::mapping::shown::{LOCK_KEY, roles};
+use crate::mapping::Content;
+use crate::mapping::shown::{LOCK_KEY, TOTP_KEY, roles};
 
 /// The DNs of entries that the directory still has, by their UUIDs in Kanidm. They only name the
 /// deleted entries in messages, so a failed search does not fail the run.
@@ -84,6 +86,15 @@ pub(super) fn guard(
     Ok(deletions)
 }
 
+/// The persons that lose their password because the account cannot read their TOTP tokens. An
+/// increment is compared with everybody who had tokens.
+fn hidden_tokens(start: &Start, content: &Content, roles: &[Role]) -> Option<Lost> {
+    let before = roles.iter().find(|role| role.key == TOTP_KEY)?;
+    let before = attributes::loss_of_all(before, &start.shown).lost.had;
+    let (had, lost) = (before.max(content.with_tokens), content.hidden_tokens);
+    (lost > 0).then_some(Lost { had, lost })
+}
+
 /// Everything that the run would delete or remove.
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
@@ -134,6 +145,7 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             .iter()
             .map(|(role, persons)| (role.attribute.clone(), *persons))
             .collect(),
+        hidden_tokens: hidden_tokens(start, content, &roles),
         memberships: match reading.is_full() {
             true => attributes::memberships(
                 start.shown.memberships,

@@ -18,6 +18,7 @@ use super::observe::{Observer, ReadStep};
 use super::report::ReadMode;
 use super::retention::{self, Stated};
 use super::start::Start;
+use super::tokens::read_tokens;
 use crate::config::sync::SyncConfig;
 use crate::content::changeset::Kind;
 use crate::content::shown::{Mask, Role};
@@ -227,6 +228,7 @@ impl<'a> Attempt<'a> {
             come_back(&mut outcome, &mapper, &void);
         }
         void.append(&mut earlier.later);
+        read_tokens(self.directory, &mut mapper)?;
         let mut reading = self.finish(mapper, outcome, &void, read);
         reading.matched = matched;
         reading.read_again = std::mem::take(&mut earlier.read_again);

@@ -73,6 +73,7 @@ pub(super) mod tests {
                 password: text(),
                 mail: text(),
                 ssh_public_key: text(),
+                totp: None,
                 password_prefix: None,
                 password_as_unix: false,
                 account_lock: true,

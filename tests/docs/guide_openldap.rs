@@ -20,7 +20,7 @@ fn the_openldap_guide_leads_to_a_working_sync_account() {
     ];
     let guide = Guide::new(include_str!("../../docs/openldap.md"), &slapd.folder, &instead);
     let [certificate, content_sync, account, look, client, socket] = guide.blocks("sh");
-    let [by_starttls, posix, by_certificate, by_socket] = guide.blocks("toml");
+    let [by_starttls, posix, tokens, by_certificate, by_socket] = guide.blocks("toml");
 
     // What everybody else may read is not enough for a refresh: the account's own limit has to
     // count.
@@ -53,6 +53,8 @@ fn the_openldap_guide_leads_to_a_working_sync_account() {
     guide.run(&socket);
     world.reconfigure(|config| guide::with(config, &by_socket));
     guide::run(&world, "By the Local Socket", "incremental");
+    world.reconfigure(|config| guide::with(config, &tokens));
+    guide::run(&world, "With TOTP Tokens", "full");
     world.reconfigure(|config| guide::with(config, &posix));
     guide::run(&world, "With Unix Accounts Only", "full");
 }

@@ -4,3 +4,4 @@ mod entries;
 mod golden;
 mod groups;
 mod samples;
+mod tokens;

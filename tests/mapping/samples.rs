@@ -8,7 +8,7 @@ use kanidm_ldap_sync::config::sync::{
 };
 use kanidm_ldap_sync::mapping::{Content, Mapper};
 use ldap_content_sync::oversized::{OversizedReader, Progress};
-use ldap_content_sync::{LdapMessage, Limits, ProtocolOp};
+use ldap_content_sync::{LdapMessage, Limits, ProtocolOp, SearchResultEntry};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -97,6 +97,7 @@ pub fn config() -> MappingConfig {
             password: s("userpassword"),
             mail: s("mail"),
             ssh_public_key: s("sshpublickey"),
+            totp: None,
             password_prefix: None,
             password_as_unix: false,
             account_lock: true,
@@ -147,11 +148,16 @@ pub fn answer(cfg: &MappingConfig, mapper: &mut Mapper<'_>, entry: &TestEntry) {
     read(&entry, |uuid, entry| mapper.known(uuid, entry));
 }
 
-fn read(entry: &TestEntry, give: impl FnOnce(Uuid, &ldap_content_sync::SearchResultEntry<'_>)) {
+fn read(entry: &TestEntry, give: impl FnOnce(Uuid, &SearchResultEntry<'_>)) {
+    decoded(entry, |decoded| give(entry.uuid, decoded));
+}
+
+/// Decodes an entry.
+pub fn decoded(entry: &TestEntry, give: impl FnOnce(&SearchResultEntry<'_>)) {
     let bytes = entry.message();
     let message = LdapMessage::decode(&bytes, &Limits::default()).unwrap();
     let ProtocolOp::SearchResultEntry(decoded) = &message.op else { panic!("not an entry") };
-    give(entry.uuid, decoded);
+    give(decoded);
 }
 
 /// A full run over some entries.

@@ -28,6 +28,8 @@ pub struct Expected {
     pub ssh_keys: BTreeSet<String>,
     pub expired: bool,
     pub password: bool,
+    /// The DNs of TOTP tokens, as the person names them.
+    pub totp: BTreeSet<String>,
     pub members: BTreeSet<Uuid>,
 }
 
@@ -157,6 +159,7 @@ fn person(entry: &LdapEntry) -> Option<Expected> {
         ssh_keys: entry.texts("sshpublickey").into_iter().map(key_without_comment).collect(),
         expired: locked(entry),
         password: entry.text("userpassword").is_some(),
+        totp: entry.texts("oathtotptoken").into_iter().map(str::to_owned).collect(),
         members: BTreeSet::new(),
     })
 }
@@ -192,6 +195,7 @@ fn from_kanidm(entry: &KanidmEntry) -> Expected {
         ssh_keys: entry.ssh_publickey.values().map(|key| key_without_comment(key)).collect(),
         expired: entry.account_expire.as_ref().is_some_and(|t| t.starts_with("1970-")),
         password: entry.has_password,
+        totp: entry.totp.iter().cloned().collect(),
         members: entry.member.iter().copied().collect(),
     }
 }

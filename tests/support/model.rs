@@ -244,6 +244,11 @@ impl Tables {
             if broken("password_import") {
                 return Err((500, r#"{"plugin":{"credimport":"unable to convert"}}"#.to_owned()));
             }
+            if entry.attributes.contains_key("totp_import")
+                && !entry.attributes.contains_key("password_import")
+            {
+                return Err((500, r#"{"plugin":{"credimport":"no password"}}"#.to_owned()));
+            }
             if entry.attributes.contains_key("loginshell")
                 && !entry.attributes.contains_key("gidnumber")
             {
@@ -291,7 +296,7 @@ impl Tables {
             let fits = match name.as_str() {
                 "gidnumber" => value.is_u64(),
                 // An empty list has no type.
-                "mail" | "member" | "ssh_publickey" => {
+                "mail" | "member" | "ssh_publickey" | "totp_import" => {
                     value.as_array().is_some_and(|list| !list.is_empty())
                 }
                 _ => value.is_string(),
@@ -407,6 +412,7 @@ fn owned_by(class: &str) -> &'static [&'static str] {
             "mail",
             "password_import",
             "unix_password_import",
+            "totp_import",
             "ssh_publickey",
         ],
         "posixaccount" => &["gidnumber", "loginshell"],

@@ -25,6 +25,8 @@ pub struct SlapdOptions {
     pub sessionlog: Option<u32>,
     /// The memberof and refint overlays.
     pub memberof: bool,
+    /// The otp overlay, which also brings its schema.
+    pub otp: bool,
     /// The `limits` of `cn=sync`.
     pub sync_limits: String,
     /// Lines for the overlay, such as `syncprov-reloadhint TRUE`.
@@ -52,6 +54,7 @@ impl Default for SlapdOptions {
             syncprov: true,
             sessionlog: None,
             memberof: false,
+            otp: false,
             sync_limits: "size=unlimited time=unlimited".to_owned(),
             extra_syncprov: String::new(),
             extra_global: String::new(),
@@ -283,12 +286,17 @@ impl Slapd {
                 "overlay refint\nrefint_attributes member\nrefint_nothing \"cn=admin,{SUFFIX}\"\n"
             );
         }
+        let mut global = options.extra_global.clone();
         if options.syncprov {
             overlays += "overlay syncprov\nsyncprov-checkpoint 100 10\n";
             if let Some(changes) = options.sessionlog {
                 overlays += &format!("syncprov-sessionlog {changes}\n");
             }
             overlays += &options.extra_syncprov;
+        }
+        if options.otp {
+            overlays += "overlay otp\n";
+            global.insert_str(0, "moduleload otp\n");
         }
         let path = |path: &Path| path.to_str().expect("a UTF-8 path").to_owned();
         let mut tls = format!(
@@ -315,7 +323,7 @@ impl Slapd {
             ("ADMIN_PASSWORD", ADMIN_PASSWORD.to_owned()),
             ("DB", path(&self.path("db"))),
             ("SYNC_LIMITS", options.sync_limits.clone()),
-            ("EXTRA_GLOBAL", options.extra_global.clone()),
+            ("EXTRA_GLOBAL", global),
             ("EXTRA_DATABASE", options.extra_database.clone()),
             ("OVERLAYS", overlays),
         ];

@@ -38,6 +38,7 @@ mod resources;
 mod secrets;
 mod soak;
 mod terminal;
+mod totp;
 mod transports;
 mod what_changed;
 mod words;

@@ -364,6 +364,7 @@ fn nobody_gets_a_temporary_name_for_a_number_that_kanidm_does_not_give_back() {
         ssh_publickey: std::iter::empty(),
         account_valid_from: None,
         account_expire: None,
+        totp_room: 0,
     };
     set.push_person(&person(1).dn, no_number).unwrap();
     let report = Job::new(&set).run(&mut model).unwrap();

@@ -65,6 +65,7 @@ pub fn add_person(set: &mut ChangeSet, p: &Account) {
         ssh_publickey: std::iter::empty(),
         account_valid_from: None,
         account_expire: p.locked.then_some("1970-01-01T00:00:00Z"),
+        totp_room: 0,
     };
     set.push_person(&p.dn, entry).unwrap();
 }

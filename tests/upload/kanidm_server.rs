@@ -338,6 +338,65 @@ fn an_entry_that_changes_between_person_and_group_is_both() {
     );
 }
 
+/// A token is written only with a password, and lasts as long as every POST repeats it.
+#[test]
+fn a_totp_token_needs_a_password_and_goes_with_the_next_post_that_lacks_it() {
+    let (server, account) = start();
+    let client = Client::new(&server, &account);
+    let token = |label: &str| json!({ "external_id": label, "secret": "AP/+c2VjcmV0", "algo": "sha256", "step": 30, "digits": 6 });
+    let alice = |keys: Value| {
+        let mut alice = person(1, "alice");
+        alice.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        alice
+    };
+    let labels = || server.entry("sync", "alice").unwrap().totp;
+    let reason = || server.log_in("alice", PASSWORD.0, None).unwrap_err();
+    let tokens = |tokens: Value| json!({ "password_import": PASSWORD.1, "totp_import": tokens });
+    client.apply(&first(json!([alice(tokens(json!([token("b"), token("a"), token("a")])))])));
+    assert_eq!(labels(), ["a", "b"], "a label counts once");
+    assert!(reason().contains("PasswordTotp"), "{}", reason());
+    client.apply(&next(json!([alice(tokens(json!([token("c")])))])));
+    assert_eq!(labels(), ["c"], "the others go");
+    client.apply(&next(json!([alice(json!({ "password_import": PASSWORD.1 }))])));
+    assert_eq!(labels(), [""; 0]);
+    assert_eq!(server.log_in("alice", PASSWORD.0, None), Ok(()), "the password alone");
+
+    // A password that the next POST lacks does not help a token.
+    let refused = |keys: Value| {
+        let answer = client.post(&next(json!([alice(keys)])));
+        (answer.status, answer.body)
+    };
+    let (status, body) = refused(json!({ "totp_import": [token("a")] }));
+    assert!(status == 500 && body.contains("credimport"), "{status} {body}");
+    let with = |key: &str, value: Value| {
+        let mut token = token("a");
+        token[key] = value;
+        refused(tokens(json!([token])))
+    };
+    for (key, value) in [
+        ("digits", json!(7)),
+        ("digits", json!("6")),
+        ("step", json!(29)),
+        ("step", json!("30")),
+        ("algo", json!("sha384")),
+        ("algo", json!("SHA1")),
+        ("secret", json!("no base64")),
+        ("external_id", json!(1)),
+    ] {
+        let (status, body) = with(key, value.clone());
+        assert!(
+            status == 400 && body.contains("invalidattribute"),
+            "{key} {value}: {status} {body}"
+        );
+    }
+    assert_eq!(with("step", json!(86_400)).0, 200);
+    assert_eq!(refused(tokens(json!([]))).0, 400, "an empty list");
+    // Imports cannot be yielded.
+    server.yield_attributes("sync", &["totp_import", "password_import"]);
+    client.apply(&next(json!([alice(tokens(json!([token("d")])))])));
+    assert_eq!(labels(), ["d"]);
+}
+
 #[test]
 fn every_status() {
     let (server, account) = start();

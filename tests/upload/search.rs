@@ -45,6 +45,7 @@ fn add_with_mails(set: &mut ChangeSet, p: &Account, mails: &[String]) {
         ssh_publickey: std::iter::empty(),
         account_valid_from: None,
         account_expire: None,
+        totp_room: 0,
     };
     set.push_person(&p.dn, entry).unwrap();
 }

@@ -276,6 +276,7 @@ fn push(set: &mut ChangeSet, directory: &Directory, uuid: Uuid) {
             ssh_publickey: std::iter::empty(),
             account_valid_from: None,
             account_expire: None,
+            totp_room: 0,
         };
         set.push_person(&e.dn, entry).unwrap();
     } else {

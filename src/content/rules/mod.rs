@@ -1,12 +1,13 @@
 //! Kanidm's rules for values, checked before anything is sent. One bad value fails a whole request,
 //! and the answer does not name the entry.
 //!
-//! Scope: names, texts, numbers and mail addresses. [`password`] and [`ssh_key`] have modules of
-//! their own. Each function checks one value and returns the rule that it breaks, in words for the
+//! Scope: names, texts, numbers and mail addresses. [`password`], [`ssh_key`] and [`totp`] have
+//! modules of their own. Each function checks one value and returns the rule that it breaks, in words for the
 //! operator. A rule never repeats the value.
 
 pub mod password;
 pub mod ssh_key;
+pub mod totp;
 
 use std::borrow::Cow;
 

@@ -139,6 +139,7 @@ fn config(choice: u8) -> MappingConfig {
             password: "userpassword".to_owned(),
             mail: "mail".to_owned(),
             ssh_public_key: "sshpublickey".to_owned(),
+            totp: (choice & 64 != 0).then(|| "member".to_owned()),
             password_prefix: (choice & 32 != 0).then(|| "{CRYPT}".to_owned()),
             password_as_unix: choice & 64 != 0,
             account_lock: choice & 128 == 0,

@@ -1,0 +1,494 @@
+//! TOTP tokens of OpenLDAP's otp overlay move along. On a real slapd with the overlay and the real
+//! Kanidm engine: persons log in to both with one password and one code.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ring::hmac;
+
+use crate::support::expect::GROUPS_OF_NAMES;
+use crate::support::kanidm::{Fault, Moment};
+use crate::support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_name};
+use crate::support::slapd::SlapdOptions;
+use crate::support::tool::{ConfigText, Outcome};
+use crate::support::world::{ACCOUNT, FILTER, Ran, World};
+
+const USERS: usize = 12;
+/// Lets the tokens and their parameters through.
+const WITH_TOKENS: &str = "(|(objectClass=posixAccount)(objectClass=groupOfNames)(objectClass=oathTOTPToken)(objectClass=oathTOTPParams))";
+const SHA1: &str = "1.2.840.113549.2.7";
+const SHA256: &str = "1.2.840.113549.2.9";
+const SHA384: &str = "1.2.840.113549.2.10";
+const SHA512: &str = "1.2.840.113549.2.11";
+
+/// How a token makes its codes.
+#[derive(Clone, Copy)]
+struct Params {
+    name: &'static str,
+    oid: &'static str,
+    digits: u32,
+    step: u64,
+}
+
+const USUAL: Params = Params { name: "usual", oid: SHA1, digits: 6, step: 30 };
+const LONG: Params = Params { name: "long", oid: SHA512, digits: 8, step: 60 };
+const MIDDLE: Params = Params { name: "middle", oid: SHA256, digits: 6, step: 45 };
+
+impl Params {
+    fn dn(self) -> String {
+        format!("cn={},ou=tokens,{SUFFIX}", self.name)
+    }
+
+    fn ldif(self) -> String {
+        let Params { name, oid, digits, step } = self;
+        format!(
+            "dn: {}\nobjectClass: organizationalRole\nobjectClass: oathTOTPParams\ncn: {name}\noathHMACAlgorithm: {oid}\n\
+             oathOTPLength: {digits}\noathTOTPTimeStepPeriod: {step}\noathTOTPTimeStepWindow: 3\n\n",
+            self.dn()
+        )
+    }
+
+    /// The code of this moment, computed by RFC 6238 with another library than the program's and
+    /// Kanidm's.
+    fn code(self, secret: &[u8]) -> u32 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+        let algorithm = match self.oid {
+            SHA1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            SHA256 => hmac::HMAC_SHA256,
+            _ => hmac::HMAC_SHA512,
+        };
+        let tag = hmac::sign(&hmac::Key::new(algorithm, secret), &(now / self.step).to_be_bytes());
+        let tag = tag.as_ref();
+        let offset = usize::from(tag[tag.len() - 1] & 15);
+        let word = u32::from_be_bytes(tag[offset..offset + 4].try_into().expect("four bytes"));
+        (word & 0x7fff_ffff) % 10_u32.pow(self.digits)
+    }
+}
+
+fn token_dn(name: &str) -> String {
+    format!("cn={name},ou=tokens,{SUFFIX}")
+}
+
+fn token_ldif(name: &str, secret: &[u8], params: Params) -> String {
+    format!(
+        "dn: {}\nobjectClass: organizationalRole\nobjectClass: oathTOTPToken\ncn: {name}\noathSecret:: {}\noathTOTPParams: {}\n\n",
+        token_dn(name),
+        STANDARD.encode(secret),
+        params.dn()
+    )
+}
+
+/// A secret with every kind of octet.
+fn secret(number: usize) -> Vec<u8> {
+    (0..20).map(|n| (number * 37 + n * 91 + 200) as u8).collect()
+}
+
+fn password(number: usize) -> String {
+    match number % 3 {
+        2 => "crypt-secret-1".to_owned(),
+        _ => format!("Passw0rd-{}", user_name(number)),
+    }
+}
+
+/// A directory with parameters, and no token yet.
+fn world(filter: &str, configure: impl FnOnce(ConfigText) -> ConfigText) -> World {
+    let seed = Seed::Generated(SeedOptions {
+        users: USERS,
+        groups: 2,
+        specials: false,
+        ..SeedOptions::default()
+    });
+    let options =
+        SlapdOptions { seed, otp: true, sessionlog: Some(1000), ..SlapdOptions::default() };
+    let world = World::with(options, GROUPS_OF_NAMES, filter, |config| {
+        configure(config.set("person_attr_totp", "oathTOTPToken"))
+    });
+    let unit = format!("dn: ou=tokens,{SUFFIX}\nobjectClass: organizationalUnit\nou: tokens\n\n");
+    let params: String = [USUAL, LONG, MIDDLE].map(Params::ldif).concat();
+    world.slapd.modify(&(unit + &params));
+    world
+}
+
+/// Gives a user a token of that name.
+fn assign(world: &World, number: usize, token: &str) {
+    let dn = token_dn(token);
+    world.slapd.change(
+        &user_dn(number),
+        &format!("add: objectClass\nobjectClass: oathTOTPUser\n-\nadd: oathTOTPToken\noathTOTPToken: {dn}"),
+    );
+}
+
+/// Gives users 1 to `users` a token each.
+fn equip(world: &World, users: usize, params: Params) {
+    for number in 1..=users {
+        let name = format!("token{number}");
+        world.slapd.modify(&token_ldif(&name, &secret(number), params));
+        assign(world, number, &name);
+    }
+}
+
+/// Logs in by password and code; again with the next code if a time step ends meanwhile.
+#[track_caller]
+fn logs_in(world: &World, number: usize, secret: &[u8], params: Params) {
+    let code = params.code(secret);
+    let outcome = world.kanidm.log_in(&user_name(number), &password(number), Some(code));
+    assert_eq!(outcome, Ok(()), "{}", user_name(number));
+}
+
+#[track_caller]
+fn is_denied(world: &World, number: usize, code: Option<u32>) -> String {
+    world
+        .kanidm
+        .log_in(&user_name(number), &password(number), code)
+        .expect_err("Kanidm lets nobody in")
+}
+
+fn labels(world: &World, number: usize) -> Vec<String> {
+    world.kanidm.entry(ACCOUNT, &user_name(number)).expect("a person").totp
+}
+
+/// The values that a run left out, of one person.
+fn dropped(ran: &Ran, number: usize) -> Vec<(String, String)> {
+    let dn = user_dn(number);
+    let dropped = ran.report["dropped"].as_array().expect("a list");
+    let of_person = dropped.iter().filter(|entry| entry["dn"] == dn.as_str());
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    of_person.map(|entry| (text(&entry["attribute"]), text(&entry["rule"]))).collect()
+}
+
+#[test]
+fn one_password_and_one_code_for_the_directory_and_kanidm() {
+    let world = world(FILTER, |config| config);
+    for (number, params) in [(1, USUAL), (2, LONG), (4, MIDDLE)] {
+        let name = format!("token{number}");
+        world.slapd.modify(&token_ldif(&name, &secret(number), params));
+        assign(&world, number, &name);
+    }
+    world.run_and_compare("first refresh", "full");
+    for (number, params) in [(1, USUAL), (2, LONG), (4, MIDDLE)] {
+        let reason = is_denied(&world, number, None);
+        assert!(reason.contains("PasswordTotp"), "the code is mandatory: {reason}");
+        logs_in(&world, number, &secret(number), params);
+        assert_eq!(labels(&world, number), [token_dn(&format!("token{number}"))]);
+        assert!(binds(&world, number, &secret(number), params), "the overlay takes the same code");
+    }
+    assert_eq!(world.kanidm.log_in(&user_name(5), &password(5), None), Ok(()));
+    let wrong = USUAL.code(&secret(1)).wrapping_add(1) % 1_000_000;
+    is_denied(&world, 1, Some(wrong));
+}
+
+#[test]
+fn a_token_that_changes_or_goes_is_followed() {
+    let world = world(WITH_TOKENS, |config| config);
+    equip(&world, 6, USUAL);
+    let ran = world.run_and_compare("first refresh", "full");
+    assert_eq!(ran.report["skipped"].as_array().map(Vec::len), Some(9), "tokens and parameters");
+
+    // Another secret: only the token's entry changes.
+    let new = STANDARD.encode(secret(100));
+    world.slapd.change(&token_dn("token1"), &format!("replace: oathSecret\noathSecret:: {new}"));
+    let ran = world.run_and_compare("another secret", "incremental");
+    assert_eq!(ran.report["written"]["persons"], 1, "{}", ran.outcome.all());
+    logs_in(&world, 1, &secret(100), USUAL);
+    is_denied(&world, 1, Some(USUAL.code(&secret(1))));
+
+    // Other parameters: everybody with a token is sent again.
+    world.slapd.change(&USUAL.dn(), "replace: oathOTPLength\noathOTPLength: 8");
+    let ran = world.run_and_compare("other parameters", "incremental");
+    assert_eq!(ran.report["written"]["persons"], 6, "{}", ran.outcome.all());
+    logs_in(&world, 2, &secret(2), Params { digits: 8, ..USUAL });
+
+    // Another token.
+    world.slapd.modify(&token_ldif("another", &secret(101), LONG));
+    let dn = token_dn("another");
+    world.slapd.change(&user_dn(4), &format!("replace: oathTOTPToken\noathTOTPToken: {dn}"));
+    world.run_and_compare("another token", "incremental");
+    logs_in(&world, 4, &secret(101), LONG);
+    assert_eq!(labels(&world, 4), [dn]);
+
+    // No token any more.
+    world.slapd.change(
+        &user_dn(5),
+        "delete: objectClass\nobjectClass: oathTOTPUser\n-\ndelete: oathTOTPToken",
+    );
+    world.run_and_compare("no token", "incremental");
+    assert_eq!(world.kanidm.log_in(&user_name(5), &password(5), None), Ok(()));
+    assert_eq!(labels(&world, 5), [""; 0]);
+
+    let ran = world.run_and_compare("nothing", "incremental");
+    assert_eq!(&ran.report["written"]["persons"], 0);
+}
+
+/// Binds to the directory by password and code, as a user of the overlay does.
+fn binds(world: &World, number: usize, secret: &[u8], params: Params) -> bool {
+    let mut client = world.slapd.sync();
+    client.bind_dn = user_dn(number);
+    let width = params.digits as usize;
+    client.password = format!("{}{:0width$}", password(number), params.code(secret));
+    client.answers()
+}
+
+/// The rule of a password that is left out.
+const WITHOUT_FACTOR: &str = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
+
+#[test]
+fn a_token_that_kanidm_cannot_take_is_named_and_lets_nobody_in_by_password_alone() {
+    let world = world(FILTER, |config| config);
+    let odd = [
+        (
+            1,
+            Params { name: "sha384", oid: SHA384, digits: 6, step: 30 },
+            "its oathHMACAlgorithm must be",
+        ),
+        (
+            2,
+            Params { name: "seven", oid: SHA1, digits: 7, step: 30 },
+            "its oathOTPLength must be 6 or 8",
+        ),
+        (
+            4,
+            Params { name: "fast", oid: SHA1, digits: 6, step: 29 },
+            "its oathTOTPTimeStepPeriod must be from 30",
+        ),
+    ];
+    for (number, params, _) in odd {
+        let name = format!("token{number}");
+        world.slapd.modify(&(params.ldif() + &token_ldif(&name, &secret(number), params)));
+        assign(&world, number, &name);
+    }
+    assign(&world, 5, "nowhere");
+    let mut expected: Vec<(usize, &str)> =
+        odd.iter().map(|(number, _, rule)| (*number, *rule)).collect();
+    expected.push((5, "does not exist, or the sync account may not read it"));
+    world.slapd.modify(&token_ldif("token7", &[7; 129], USUAL));
+    assign(&world, 7, "token7");
+    expected.push((7, "its oathSecret has more than 128 bytes"));
+    world.slapd.modify(&format!(
+        "dn: {}\nobjectClass: organizationalRole\nobjectClass: oathTOTPToken\ncn: token8\noathSecret: abcdefghijklmnop\n",
+        token_dn("token8")
+    ));
+    assign(&world, 8, "token8");
+    expected.push((8, "shows the sync account no oathTOTPParams"));
+    let ran = world.run(&[], 3);
+    let named = |ran: &Ran| {
+        for (number, rule) in &expected {
+            let found = dropped(ran, *number);
+            let [(attribute, of_token), (password, of_password)] = &found[..] else {
+                panic!("{number}: {found:?}")
+            };
+            assert_eq!((attribute.as_str(), password.as_str()), ("oathTOTPToken", "userpassword"));
+            let name = if *number == 5 { "nowhere".to_owned() } else { format!("token{number}") };
+            let token = format!("the token {rule}");
+            assert!(of_token.starts_with(&token), "{token}: {of_token}");
+            assert!(of_token.ends_with(&format!(". Token: {}", token_dn(&name))), "{of_token}");
+            assert_eq!(of_password, WITHOUT_FACTOR);
+            assert!(!world.kanidm.entry(ACCOUNT, &user_name(*number)).unwrap().has_password);
+            is_denied(&world, *number, None);
+        }
+    };
+    named(&ran);
+    // Nothing has changed: they are named again, and not sent again.
+    let ran = world.run(&[], 3);
+    assert_eq!(
+        (&ran.report["mode"], &ran.report["written"]["persons"]),
+        (&"incremental".into(), &0.into())
+    );
+    named(&ran);
+
+    // The token is repaired, and its person is not touched.
+    world.slapd.change(
+        &token_dn("token7"),
+        &format!("replace: oathSecret\noathSecret:: {}", STANDARD.encode(secret(7))),
+    );
+    let ran = world.run(&[], 3);
+    assert_eq!(ran.report["written"]["persons"], 1);
+    assert_eq!(dropped(&ran, 7), []);
+    logs_in(&world, 7, &secret(7), USUAL);
+    let ran = world.run(&[], 3);
+    assert_eq!(ran.report["written"]["persons"], 0);
+    logs_in(&world, 7, &secret(7), USUAL);
+}
+
+#[test]
+fn a_person_whose_token_goes_bad_is_held_or_stops_the_run_if_the_policy_says_so() {
+    let mut world = world(WITH_TOKENS, |config| config.set("invalid_entries", "hold"));
+    equip(&world, 2, USUAL);
+    world.run_and_compare("first refresh", "full");
+    world.slapd.change(&token_dn("token1"), "delete: oathTOTPParams");
+    let group = format!("cn=tokens,ou=groups,{SUFFIX}");
+    world.slapd.modify(&format!(
+        "dn: {group}\nobjectClass: groupOfNames\ncn: tokens\nmember: {}\nmember: {}\n",
+        user_dn(1),
+        user_dn(2)
+    ));
+    let ran = world.run(&[], 3);
+    let held = &ran.report["held"][0];
+    assert_eq!(held["dn"], user_dn(1).as_str(), "{}", ran.outcome.all());
+    logs_in(&world, 1, &secret(1), USUAL);
+    assert_eq!(world.kanidm.entry(ACCOUNT, "tokens").unwrap().member.len(), 2);
+    let ran = world.run(&["--full-refresh"], 3);
+    assert_eq!(ran.report["held"][0]["dn"], user_dn(1).as_str());
+    assert_eq!(world.kanidm.entry(ACCOUNT, "tokens").unwrap().member.len(), 2);
+    logs_in(&world, 1, &secret(1), USUAL);
+
+    world.reconfigure(|config| config.set("invalid_entries", "fail"));
+    world.tool.run(&[]).expect_code(1).says("oathTOTPToken");
+
+    world.slapd.change(
+        &token_dn("token1"),
+        &format!("add: oathTOTPParams\noathTOTPParams: {}", USUAL.dn()),
+    );
+    world.run_and_compare("repaired", "full");
+    logs_in(&world, 1, &secret(1), USUAL);
+}
+
+/// Access rules that hide the tokens, their secrets, or their parameters.
+fn hidden() -> [String; 4] {
+    let hide = |what: &str| {
+        format!("access to {what} by dn.exact=\"cn=limited,{SUFFIX}\" read by * none\n")
+    };
+    [
+        hide(&format!("dn.onelevel=\"ou=tokens,{SUFFIX}\" filter=(objectClass=oathTOTPToken)")),
+        hide("attrs=oathSecret"),
+        hide("attrs=oathTOTPParams"),
+        hide(&format!("dn.exact=\"{}\"", USUAL.dn())),
+    ]
+}
+
+#[test]
+fn tokens_that_an_access_rule_hides_take_no_password_and_no_second_factor() {
+    let mut world = world(WITH_TOKENS, |config| config);
+    equip(&world, 8, USUAL);
+    world.run_and_compare("first refresh", "full");
+    for rule in hidden() {
+        world.slapd.reconfigure(|options| options.extra_database = rule.clone());
+        let before = world.kanidm.entries(ACCOUNT);
+        let outcome = world.tool.run(&["--full-refresh"]).expect_code(4);
+        outcome.says("8 of 8 persons with TOTP tokens would lose their password because the sync account cannot read the tokens, allowed are 3. ");
+        // Three persons may lose it: they are named, and cannot log in.
+        for number in 1..=4 {
+            world.slapd.change(&user_dn(number), "replace: description\ndescription: changed");
+        }
+        let outcome = world.tool.run(&[]).expect_code(4);
+        outcome.says("4 of 8 persons with TOTP tokens would lose their password");
+        assert_eq!(world.kanidm.entries(ACCOUNT), before);
+        world.slapd.reconfigure(|options| options.extra_database.clear());
+        for number in 1..=4 {
+            world.slapd.change(&user_dn(number), "delete: description");
+        }
+        world.run_and_compare(&format!("{rule} is gone"), "incremental");
+        logs_in(&world, 1, &secret(1), USUAL);
+    }
+    // The attribute of the persons.
+    world.slapd.reconfigure(|options| {
+        options.extra_database = "access to attrs=oathTOTPToken by * none\n".to_owned()
+    });
+    let outcome = world.tool.run(&["--full-refresh"]).expect_code(4);
+    outcome.says("8 of 8 persons with oathTOTPToken would lose it");
+}
+
+#[test]
+fn switching_tokens_on_without_the_right_to_read_them_is_refused() {
+    let mut world = world(FILTER, |config| config.without("person_attr_totp"));
+    equip(&world, 5, USUAL);
+    world.run_and_compare("first refresh", "full");
+    assert_eq!(
+        world.kanidm.log_in(&user_name(1), &password(1), None),
+        Ok(()),
+        "no token is mapped"
+    );
+    world.slapd.reconfigure(|options| options.extra_database = hidden()[0].clone());
+    world.reconfigure(|config| config.set("person_attr_totp", "oathTOTPToken"));
+    world
+        .tool
+        .run(&[])
+        .expect_code(4)
+        .says("5 of 5 persons with TOTP tokens would lose their password");
+    let outcome = world.tool.run(&["--check"]);
+    let all = outcome.all();
+    let advice = "5 values of oathTOTPToken would be left out: the token does not exist, or the sync account may not read it: grant it read access; ";
+    assert!(all.contains(advice), "{all}");
+    world.slapd.reconfigure(|options| options.extra_database.clear());
+    world.run_and_compare("with the right", "full");
+    logs_in(&world, 1, &secret(1), USUAL);
+    is_denied(&world, 1, None);
+}
+
+const MARKER: &str = "Marker5ecret";
+
+#[test]
+fn no_secret_of_a_token_is_printed() {
+    let mut world = world(WITH_TOKENS, |config| config);
+    let sha384 = Params { name: "sha384", oid: SHA384, digits: 6, step: 30 };
+    world.slapd.modify(&sha384.ldif());
+    let secrets = [format!("{MARKER}-good"), format!("{MARKER}-bad"), MARKER.repeat(30)];
+    for (number, params) in [(1, USUAL), (2, sha384), (4, USUAL)] {
+        let name = format!("token{number}");
+        let secret = &secrets[number / 2];
+        world.slapd.modify(&token_ldif(&name, secret.as_bytes(), params));
+        assign(&world, number, &name);
+    }
+    // Somebody wrote the secret where the DN belongs.
+    world.slapd.change(&user_dn(5), &format!("replace: title\ntitle: {MARKER}"));
+    let unseen = |what: &str, outcome: &Outcome| {
+        let all = outcome.all().to_lowercase();
+        let mut hidden: Vec<String> = vec![MARKER.to_owned()];
+        // In base64 the marker has three shapes, and is always at the start here.
+        hidden.extend(
+            [MARKER, "arker5ecret", "rker5ecret"]
+                .map(|text| STANDARD.encode(text)[..12].to_owned()),
+        );
+        for secret in hidden {
+            assert!(!all.contains(&secret.to_lowercase()), "{what}: {secret}\n{all}");
+        }
+    };
+    let run = |arguments: &[&str]| {
+        let outcome = world.tool.run(&[&["--debug"], arguments].concat());
+        unseen(&arguments.join(" "), &outcome);
+        outcome
+    };
+    let dump = run(&["--proto-dump"]).expect_code(3);
+    assert!(dump.stdout.contains("\"totp_import\": \"<redacted>\""), "{}", dump.stdout);
+    run(&["--check"]).expect_code(0);
+    run(&["--dry-run"]).expect_code(3);
+    for status in [400, 500] {
+        let fault =
+            Fault::own_status(Moment::Received, status, "{\"invalidattribute\":\"totp_import\"}");
+        world.kanidm.fault(fault.only("POST").times(1000));
+        run(&[]);
+        world.kanidm.clear_faults();
+    }
+    run(&["--json"]).expect_code(3).says("has more than 128 bytes");
+    logs_in(&world, 1, secrets[0].as_bytes(), USUAL);
+    for policy in ["hold", "fail"] {
+        world.tool.write_sync_config(&world.config.clone().set("invalid_entries", policy));
+        run(&["--json"]);
+        run(&["--proto-dump"]);
+    }
+    world.tool.write_sync_config(&world.config.clone().set("person_attr_totp", "title"));
+    run(&["--dry-run"]).says("must be the DN of a token");
+    world.reconfigure(|config| config.set("person_attr_totp", "OATHsecret"));
+    world
+        .tool
+        .run(&[])
+        .expect_code(2)
+        .says("must be the attribute of a person that has the DN of its token");
+}
+
+/// A token that nobody can read, on a server that has no such attributes at all.
+#[test]
+fn a_directory_without_tokens_is_read_as_before() {
+    let seed = Seed::Generated(SeedOptions {
+        users: 3,
+        groups: 1,
+        specials: false,
+        ..SeedOptions::default()
+    });
+    let options = SlapdOptions { seed, ..SlapdOptions::default() };
+    let world = World::with(options, GROUPS_OF_NAMES, FILTER, |config| {
+        config.set("person_attr_totp", "oathTOTPToken")
+    });
+    world.run_and_compare("first refresh", "full");
+    assert_eq!(world.kanidm.log_in(&user_name(1), &password(1), None), Ok(()));
+}
