@@ -229,6 +229,45 @@ fn binds(world: &World, number: usize, secret: &[u8], params: Params) -> bool {
     client.answers()
 }
 
+#[test]
+fn a_log_in_to_the_directory_sends_nobody_again() {
+    for filter in [FILTER, WITH_TOKENS] {
+        let world = world(filter, |config| config);
+        equip(&world, 2, USUAL);
+        world.run_and_compare("first refresh", "full");
+        assert!(binds(&world, 1, &secret(1), USUAL));
+        let steps = |number: usize| {
+            let dn = token_dn(&format!("token{number}"));
+            world.slapd.search(&dn, "(objectClass=*)", &["oathTOTPLastTimeStep"])[0]
+                .values("oathTOTPLastTimeStep")
+                .len()
+        };
+        assert_eq!((steps(1), steps(2)), (1, 0), "the overlay notes the log-in in the token");
+        for e in world.slapd.search(
+            SUFFIX,
+            "(|(objectClass=oathTOTPToken)(contextCSN=*))",
+            &["contextCSN", "entryCSN", "modifyTimestamp", "modifiersName"],
+        ) {
+            eprintln!(
+                "{} {:?}",
+                e.dn,
+                e.attrs
+                    .iter()
+                    .map(|(k, v)| (k.clone(), String::from_utf8_lossy(&v[0]).into_owned()))
+                    .collect::<Vec<_>>()
+            );
+        }
+        eprintln!("stored {}", world.cookie());
+        let ran = world.run_and_compare("a log-in", "incremental");
+        assert_eq!(ran.report["written"]["persons"], 0, "{filter}");
+        // A change is not missed.
+        world.slapd.change(&user_dn(1), "replace: mail\nmail: new@example.com");
+        assert!(binds(&world, 2, &secret(2), USUAL));
+        let ran = world.run_and_compare("a change and a log-in", "incremental");
+        assert_eq!(ran.report["written"]["persons"], 1, "{filter}");
+    }
+}
+
 /// The rule of a password that is left out.
 const WITHOUT_FACTOR: &str = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
 
