@@ -18,7 +18,7 @@ use super::index::{EntryKind, Index, IndexEntry, NewEntry, State};
 use super::lock;
 use super::membership::Resolver;
 use super::person::{self, Buffers};
-use super::totp::{self, Waiting};
+use super::totp::Waiting;
 use super::unread;
 use super::values::Names;
 use super::{
@@ -290,11 +290,9 @@ impl<'c> Mapper<'c> {
         if let Some(oversized) = entry.oversized() {
             unread::note_left_out(cfg, oversized, person.window, &mut findings);
             shown = shown.and(unread::left_out(cfg, oversized));
-            person.wants_factor |= unread::leaves_out_tokens(cfg, oversized);
+            person.factor.is_wanted |= unread::leaves_out_tokens(cfg, oversized);
         }
-        let Buffers { password, tokens, .. } = &self.buffers;
-        let has_password = !password.is_empty();
-        totp::require_factor(&cfg.password, has_password, &mut person, tokens, &mut findings);
+        person.factor.require(cfg, &self.buffers, &mut findings);
 
         let sent = findings.settle(person.window.expire.is_some());
         if !sent {
@@ -378,7 +376,7 @@ impl<'c> Mapper<'c> {
             legalname: person.legalname.as_deref(),
             gidnumber: person.gidnumber,
             loginshell: person.loginshell,
-            password_import: password.filter(|_| !person.without_password),
+            password_import: password.filter(|_| !person.factor.is_missing),
             unix_password_import: password
                 .filter(|_| self.cfg.person.password_as_unix)
                 .or(self.unusable_hash)

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::claims::Claims;
 use super::lock::{self, Window};
 use super::naming::{self, Naming, lower_case};
-use super::totp::read_tokens;
+use super::totp::{SecondFactor, read_factor};
 use super::values::{self, Picked, Texts};
 use super::{DN, EntryProblem, Findings, MAP_UUID, MAX_PROBLEMS, MAX_VALUES, MISSING};
 use crate::config::sync::{EntryConfig, PersonMapping};
@@ -125,10 +125,7 @@ pub(super) struct Person<'a> {
     pub(super) gidnumber: Option<u32>,
     pub(super) loginshell: Option<&'a str>,
     pub(super) window: Window,
-    /// True if the directory asks for a second factor besides the password.
-    pub(super) wants_factor: bool,
-    /// True if the password must not be sent, for lack of a second factor.
-    pub(super) without_password: bool,
+    pub(super) factor: SecondFactor,
 }
 
 impl Person<'_> {
@@ -237,21 +234,8 @@ pub(super) fn read<'a>(
         }
         Cow::Owned(buffers.name.clone())
     });
-    let (wants_factor, without_password) = (false, false);
-    let mut person = Person {
-        displayname,
-        legalname,
-        gidnumber,
-        loginshell,
-        window,
-        wants_factor,
-        without_password,
-    };
-    let (attribute, has_password) =
-        (cfg.totp.as_deref().unwrap_or_default(), !buffers.password.is_empty());
-    let tokens = &mut buffers.tokens;
-    read_tokens(attribute, totp.as_ref(), has_password, &mut person, tokens, findings);
-    person
+    let factor = read_factor(cfg, totp.as_ref(), window, buffers, findings);
+    Person { displayname, legalname, gidnumber, loginshell, window, factor }
 }
 
 /// The first value, on one line.

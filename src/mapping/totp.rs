@@ -16,10 +16,13 @@ use ldap_content_sync::dn;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
 
+use super::index::State;
+use super::lock::Window;
 use super::mapper::Mapper;
-use super::person::Person;
+use super::person::Buffers;
 use super::values::{self, Names, Picked, Texts};
-use super::{EntryProblem, Findings, Held, index::State};
+use super::{EntryProblem, Findings, Held};
+use crate::config::sync::PersonMapping;
 use crate::content::changeset::Kind;
 use crate::content::rules::totp::{self, Totp, TotpParams};
 use crate::content::rules::{MEMBER_DN_LENGTH, NOT_UTF8, Rule};
@@ -158,30 +161,55 @@ fn token_dn(value: &[u8]) -> Result<&str, Rule> {
     if is_dn { Ok(dn) } else { Err(NO_DN) }
 }
 
-/// Reads the tokens that a person names into `tokens`. The DN of a token counts once.
-pub(super) fn read_tokens(
-    attribute: &str,
+/// Whether a person has a second factor besides the password.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SecondFactor {
+    /// The directory asks for one.
+    pub(super) is_wanted: bool,
+    /// The directory asks for one, and there is none to send: the password must not be sent.
+    pub(super) is_missing: bool,
+}
+
+impl SecondFactor {
+    /// Takes the password from a person without a token, if the directory asks for one.
+    pub(super) fn require(
+        &mut self,
+        cfg: &PersonMapping,
+        buffers: &Buffers,
+        findings: &mut Findings,
+    ) {
+        if self.is_wanted && buffers.tokens.is_empty() && !buffers.password.is_empty() {
+            self.is_missing = true;
+            findings.optional(&cfg.password, NO_FACTOR);
+        }
+    }
+}
+
+/// Reads the tokens that a person names into the buffers. The DN of a token counts once.
+pub(super) fn read_factor(
+    cfg: &PersonMapping,
     values: Option<&Picked<'_>>,
-    has_password: bool,
-    person: &mut Person<'_>,
-    tokens: &mut Texts,
+    window: Window,
+    buffers: &mut Buffers,
     findings: &mut Findings,
-) {
+) -> SecondFactor {
+    let attribute = cfg.totp.as_deref().unwrap_or_default();
+    let Buffers { tokens, password, .. } = buffers;
     tokens.clear();
     let values = || values.into_iter().flat_map(values::not_blank);
-    person.wants_factor = values().next().is_some();
     let count = values().count();
+    let factor = SecondFactor { is_wanted: count > 0, is_missing: false };
     if count > MAX_TOKENS {
         findings
             .optional(attribute, format!("must have at most {MAX_TOKENS} values, and has {count}"));
-        return;
+        return factor;
     }
-    if person.wants_factor && !has_password {
+    if count > 0 && password.is_empty() {
         // Nobody can log in to a locked account with a password.
-        if !person.window.is_locked() {
+        if !window.is_locked() {
             findings.optional(attribute, NO_PASSWORD);
         }
-        return;
+        return factor;
     }
     for value in values() {
         match token_dn(value) {
@@ -190,21 +218,7 @@ pub(super) fn read_tokens(
             Ok(dn) => tokens.push(dn),
         }
     }
-}
-
-/// Decides whether the password of a person can be sent: not without a token, if the person has
-/// any.
-pub(super) fn require_factor(
-    password_attribute: &str,
-    has_password: bool,
-    person: &mut Person<'_>,
-    tokens: &Texts,
-    findings: &mut Findings,
-) {
-    if person.wants_factor && has_password && tokens.is_empty() {
-        person.without_password = true;
-        findings.optional(password_attribute, NO_FACTOR);
-    }
+    factor
 }
 
 /// The persons with tokens, in the order of their records.

@@ -16,7 +16,7 @@ use crate::kanidm::known::{Memberships, Shown};
 use crate::kanidm::request::Retention;
 use crate::kanidm::sketch::Holders;
 use crate::mapping::Content;
-use crate::mapping::shown::MEMBER_KEY;
+use crate::mapping::shown::{MEMBER_KEY, TOTP_KEY};
 
 /// The losses of a full refresh, for each attribute.
 pub fn losses(roles: &[Role], before: &Shown, content: &Content) -> Vec<AttributeLoss> {
@@ -74,8 +74,8 @@ pub fn doubtful<'r>(
     doubtful
 }
 
-/// Persons that an attribute locked or limited, and that do not show it now. Either somebody lifted
-/// the lock, or the directory hides it. Kanidm UUIDs.
+/// Persons that an attribute locked, limited, or protected by a second factor, and that do not show
+/// it now. Either somebody took it away, or the directory hides it. Kanidm UUIDs.
 pub fn unlocked<'r>(
     roles: &'r [Role],
     before: &Shown,
@@ -83,7 +83,7 @@ pub fn unlocked<'r>(
     full: bool,
 ) -> Vec<(&'r Role, Vec<Uuid>)> {
     let mut unlocked = Vec::new();
-    for role in roles.iter().filter(|role| role.is_lock) {
+    for role in roles.iter().filter(|role| role.is_lock || role.key == TOTP_KEY) {
         let Some(holders) = before.holders.get(&role.stored()) else { continue };
         let sampled: HashSet<Uuid> = holders.sample().collect();
         // An increment has few entries, so it asks about every person that may have been locked.

@@ -85,8 +85,9 @@ pub struct Plan {
     pub shares: Vec<Share>,
     /// Attributes that entries would lose.
     pub losses: Vec<AttributeLoss>,
-    /// Lock attributes that the directory hides, each with the number of persons that it locked.
-    pub hidden_locks: Vec<(String, u64)>,
+    /// Lock attributes, and the one that names TOTP tokens, that the directory hides. Each with the
+    /// number of persons that it locked or protected, and true for a lock.
+    pub hidden_locks: Vec<(String, u64, bool)>,
     /// Persons that would lose their password because their TOTP tokens are hidden, if any.
     pub hidden_tokens: Option<Lost>,
     /// Memberships that would no longer resolve, if any.
@@ -192,12 +193,15 @@ pub enum GuardReason {
         /// Maximum number allowed.
         allowed: u64,
     },
-    /// The directory hides an attribute that locked persons. One person is enough to refuse.
+    /// The directory hides an attribute that locked persons, or that named their TOTP tokens. One
+    /// person is enough to refuse.
     HiddenLock {
         /// The attribute.
         attribute: String,
         /// Number of remembered persons that it locked.
         persons: u64,
+        /// False for the attribute that names TOTP tokens.
+        is_lock: bool,
     },
     /// More persons than allowed would lose their password, because the directory hides their TOTP
     /// tokens.
@@ -229,11 +233,9 @@ pub fn check(plan: Plan, percent: u8) -> Result<(), GuardRefusal> {
     }
     let too_much =
         |lost: Lost| Some(allowed_losses(lost.had, percent)).filter(|allowed| lost.lost > *allowed);
-    reasons.extend(
-        plan.hidden_locks
-            .into_iter()
-            .map(|(attribute, persons)| GuardReason::HiddenLock { attribute, persons }),
-    );
+    reasons.extend(plan.hidden_locks.into_iter().map(|(attribute, persons, is_lock)| {
+        GuardReason::HiddenLock { attribute, persons, is_lock }
+    }));
     let attributes = plan.losses.into_iter();
     reasons.extend(attributes.filter_map(|loss| {
         too_much(loss.lost).map(|allowed| GuardReason::Attribute { loss, allowed })
@@ -360,10 +362,11 @@ impl fmt::Display for GuardReason {
                 f.write_str(". Check ldap_filter and the rights of the sync account")
             }
             GuardReason::Attribute { loss, allowed } => fmt_loss(f, loss, *allowed),
-            GuardReason::HiddenLock { attribute, persons } => write!(
+            GuardReason::HiddenLock { attribute, persons, is_lock } => write!(
                 f,
-                "{attribute} locked {} {}, and the sync account cannot read it any more. \
+                "{attribute} {} {} {}, and the sync account cannot read it any more. \
                  Give the account the right to read {attribute}",
+                if *is_lock { "locked" } else { "protected" },
                 thousands(*persons),
                 words(Some(Kind::Person), *persons)
             ),
@@ -527,7 +530,8 @@ mod tests {
 
     #[test]
     fn one_hidden_lock_is_refused() {
-        let plan = Plan { hidden_locks: vec![("shadowExpire".to_owned(), 1)], ..Plan::default() };
+        let plan =
+            Plan { hidden_locks: vec![("shadowExpire".to_owned(), 1, true)], ..Plan::default() };
         let text = check(plan, 100).unwrap_err().to_string();
         assert!(
             text.contains(

@@ -143,7 +143,7 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
         hidden_locks: reading
             .hidden_locks
             .iter()
-            .map(|(role, persons)| (role.attribute.clone(), *persons))
+            .map(|(role, persons)| (role.attribute.clone(), *persons, role.is_lock))
             .collect(),
         hidden_tokens: hidden_tokens(start, content, &roles),
         memberships: match reading.is_full() {

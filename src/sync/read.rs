@@ -59,7 +59,8 @@ pub struct Reading {
     /// Attributes that many entries had and that no entry shows now. Only an incremental run
     /// searches for them; a full refresh counts them.
     pub shown_by_nobody: Vec<Role>,
-    /// Lock attributes that are hidden now, each with the number of persons that it locked.
+    /// Lock attributes, and the one that names TOTP tokens, that are hidden now. Each with the number
+    /// of persons that it locked or protected.
     pub hidden_locks: Vec<(Role, u64)>,
     /// The entries that match a filter on a computed attribute.
     pub matched: Option<Buckets>,

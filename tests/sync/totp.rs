@@ -1,7 +1,7 @@
 //! TOTP tokens of OpenLDAP's otp overlay move along. On a real slapd with the overlay and the real
 //! Kanidm engine: persons log in to both with one password and one code.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,6 +9,7 @@ use ring::hmac;
 
 use crate::support::expect::GROUPS_OF_NAMES;
 use crate::support::kanidm::{Fault, Moment};
+use crate::support::process::PATIENCE;
 use crate::support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_name};
 use crate::support::slapd::SlapdOptions;
 use crate::support::tool::{ConfigText, Outcome};
@@ -268,6 +269,28 @@ fn a_log_in_to_the_directory_sends_nobody_again() {
     }
 }
 
+#[test]
+fn a_replaced_secret_is_followed_among_log_ins() {
+    let mut world = world(WITH_TOKENS, |config| config);
+    equip(&world, 2, USUAL);
+    world.run_and_compare("first refresh", "full");
+    world.reconfigure(|config| config.set("follow", true).set("schedule", "0 0 0 1 1 * 2099"));
+    world.kanidm.clear_log();
+    assert!(binds(&world, 1, &secret(1), USUAL));
+    let mut running = world.tool.spawn(&["--schedule", "--debug"]);
+    let new = STANDARD.encode(secret(100));
+    world.slapd.change(&token_dn("token2"), &format!("replace: oathSecret\noathSecret:: {new}"));
+    let begun = Instant::now();
+    while !world.kanidm.log().iter().any(|line| line.method == "POST" && line.finished) {
+        assert!(begun.elapsed() < PATIENCE, "nobody follows");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    logs_in(&world, 2, &secret(100), USUAL);
+    running.signal("TERM");
+    let outcome = running.finish();
+    assert!(!outcome.stderr.contains(" full "), "{}", outcome.all());
+}
+
 /// The rule of a password that is left out.
 const WITHOUT_FACTOR: &str = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
 
@@ -419,7 +442,16 @@ fn tokens_that_an_access_rule_hides_take_no_password_and_no_second_factor() {
         world.run_and_compare(&format!("{rule} is gone"), "incremental");
         logs_in(&world, 1, &secret(1), USUAL);
     }
-    // The attribute of the persons.
+    // The attribute of one person, in a full refresh and when the person changes.
+    let rule = format!("access to dn.exact=\"{}\" attrs=oathTOTPToken by * none\n", user_dn(1));
+    world.slapd.reconfigure(|options| options.extra_database = rule);
+    world.slapd.change(&user_dn(1), "replace: description\ndescription: changed");
+    for arguments in [&["--full-refresh"][..], &[]] {
+        let outcome = world.tool.run(arguments).expect_code(4);
+        outcome
+            .says("oathTOTPToken protected 1 person, and the sync account cannot read it any more");
+    }
+    // The attribute of all persons.
     world.slapd.reconfigure(|options| {
         options.extra_database = "access to attrs=oathTOTPToken by * none\n".to_owned()
     });
