@@ -81,6 +81,7 @@ impl<C: Clock> Supervisor<'_, C> {
         self.health.set_patience(settings.time_outs);
         let mut timetable = Timetable::new(settings, self.wall());
         self.notifier.ready();
+        timetable.news_of_timing(None).iter().for_each(|line| log::info!("{line}"));
         self.run_once(&mut timetable, |kind| run(worker, kind));
         let alive = || self.health.progress(self.clock.now());
         alive();
@@ -131,7 +132,7 @@ impl<C: Clock> Supervisor<'_, C> {
                 if settings.follow_interval.is_none() {
                     timetable.pace.forget();
                 }
-                timetable.settings = settings;
+                let before = std::mem::replace(&mut timetable.settings, settings);
                 if let Some(good_until) = timetable.good_until() {
                     self.health.set_good_until(good_until);
                 }
@@ -139,6 +140,8 @@ impl<C: Clock> Supervisor<'_, C> {
                     "{}",
                     timetable.outlook("the configuration was read again and is in force")
                 );
+                let changed = timetable.news_of_timing(Some(&before));
+                changed.iter().for_each(|line| log::info!("{line}"));
                 timetable.news = "configuration read again".to_owned();
                 self.tell(timetable);
             }
@@ -168,6 +171,9 @@ impl<C: Clock> Supervisor<'_, C> {
         utc(self.clock.wall())
     }
 }
+
+/// Times in messages. A schedule is in UTC, too.
+const TIME: &str = "%Y-%m-%d %H:%M:%S UTC";
 
 /// Maximum time between two looks at the wall clock, because somebody may set it.
 /// [`super::health::LOOP_PATIENCE`] is longer.
@@ -256,10 +262,49 @@ impl Timetable {
         Some(ended.checked_add(periods.saturating_add(self.settings.time_outs)).unwrap_or(ended))
     }
 
+    /// When runs start: one line for each setting that differs from `before`. At the start of the
+    /// service there is none, and a run starts at once.
+    fn news_of_timing(&self, before: Option<&Timing>) -> Vec<String> {
+        let Timing { schedule, full_refresh_schedule: full, follow_interval: follow, .. } =
+            &self.settings;
+        let mut lines = Vec::new();
+        if before.is_none_or(|before| before.schedule != *schedule) {
+            let first = if before.is_none() { "a run starts now, and " } else { "" };
+            let next = self.start_after_now(schedule);
+            lines.push(format!("schedule \"{schedule}\": {first}the next run {next}"));
+        }
+        if before.map_or(full.is_some(), |before| before.full_refresh_schedule != *full) {
+            lines.push(match full {
+                Some(full) => {
+                    let next = self.start_after_now(full);
+                    format!("full_refresh_schedule \"{full}\": the next full refresh {next}")
+                }
+                None => "full_refresh_schedule is not set any more".to_owned(),
+            });
+        }
+        if before.map_or(follow.is_some(), |before| before.follow_interval != *follow) {
+            lines.push(match follow {
+                Some(interval) => format!(
+                    "follow: a change in the directory starts a run, at most one in {} s",
+                    interval.as_secs_f64()
+                ),
+                None => "follow is off: changes in the directory wait for the schedule".to_owned(),
+            });
+        }
+        lines
+    }
+
+    fn start_after_now(&self, schedule: &CronSchedule) -> String {
+        match schedule.next_after(self.seen) {
+            Some(next) => format!("starts at {}", next.format(TIME)),
+            None => "never starts, because the schedule is over".to_owned(),
+        }
+    }
+
     /// The text for `systemctl status`.
     fn outlook(&self, news: impl fmt::Display) -> String {
         match self.next() {
-            Some(next) => format!("{news}; next run at {}", next.format("%Y-%m-%d %H:%M:%S UTC")),
+            Some(next) => format!("{news}; next run at {}", next.format(TIME)),
             None => format!("{news}; the schedule is over, there is no next run"),
         }
     }
@@ -267,4 +312,50 @@ impl Timetable {
 
 fn span(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     to.signed_duration_since(from).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_tells_all_times_and_a_reload_those_that_changed() {
+        let timing = |schedule: &str, full: Option<&str>, follow: Option<f64>| Timing {
+            schedule: CronSchedule::parse(schedule).unwrap(),
+            full_refresh_schedule: full.map(|full| CronSchedule::parse(full).unwrap()),
+            time_outs: Duration::ZERO,
+            follow_interval: follow.map(Duration::from_secs_f64),
+        };
+        let wall = DateTime::from_timestamp(1_795_948_920, 0).unwrap();
+        let told =
+            |now: Timing, before: Option<&Timing>| Timetable::new(now, wall).news_of_timing(before);
+        let (plain, full) = ("0 */5 * * * *", "0 30 2 * * *");
+        let next = "starts at 2026-11-29 10:45:00 UTC";
+        let first = timing(plain, None, None);
+        assert_eq!(
+            told(first.clone(), None),
+            [format!("schedule \"{plain}\": a run starts now, and the next run {next}")]
+        );
+        assert_eq!(told(first.clone(), Some(&first)), [""; 0]);
+        let more = timing("0 0 12 * * *", Some(full), Some(0.5));
+        assert_eq!(
+            told(more.clone(), Some(&first)),
+            [
+                "schedule \"0 0 12 * * *\": the next run starts at 2026-11-29 12:00:00 UTC",
+                "full_refresh_schedule \"0 30 2 * * *\": the next full refresh starts at 2026-11-30 02:30:00 UTC",
+                "follow: a change in the directory starts a run, at most one in 0.5 s",
+            ]
+        );
+        assert_eq!(told(more.clone(), None).len(), 3);
+        assert_eq!(
+            told(first, Some(&more)),
+            [
+                format!("schedule \"{plain}\": the next run {next}"),
+                "full_refresh_schedule is not set any more".to_owned(),
+                "follow is off: changes in the directory wait for the schedule".to_owned(),
+            ]
+        );
+        let over = told(timing("0 0 0 1 1 * 1999", None, None), None);
+        assert!(over[0].ends_with("the next run never starts, because the schedule is over"));
+    }
 }
