@@ -10,11 +10,13 @@ use log::{Level, error, info, log, warn};
 
 use crate::cli::{self, Cli, Mode};
 use crate::clock::SystemClock;
+use crate::config::ConfigError;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
 use crate::log::{self as logging, Style, Verbosity};
-use crate::output::written;
+use crate::metrics::Failure;
+use crate::output::{pretty, written};
 use crate::progress::ProgressLine;
 use crate::service::lock::{LockError, RunLock};
 use crate::service::notify::Notifier;
@@ -29,7 +31,10 @@ use crate::sync::start::FullRefresh;
 use crate::terminal;
 
 mod follow;
+mod record;
 mod scheduled;
+
+use record::{Recorder, RunFacts};
 
 /// Runs the program. `arguments` do not include its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) -> u8 {
@@ -91,16 +96,27 @@ fn is_root() -> bool {
 fn once(cli: &Cli, env: Env<'_>) -> u8 {
     let settings = match Settings::load(cli, env) {
         Ok(settings) => settings,
-        Err(error) => return report_failure(cli, ExitCode::Usage, &error.to_string()),
+        Err(error) => return wrong_configuration(cli, &error),
     };
     if let Err(error) = signals::listen(signals::ProcessMode::OneShot, Notifier::from_environment())
     {
         return report_failure(cli, ExitCode::Failure, &format!("cannot handle signals: {error}"));
     }
     let full = if cli.full_refresh { FullRefresh::AskedFor } else { FullRefresh::No };
-    let watch =
-        Watch { heartbeat: Heartbeat::default(), following: &|| None, answers_a_ring: false };
+    let watch = Watch {
+        heartbeat: Heartbeat::default(),
+        following: &|| None,
+        answers_a_ring: false,
+        recorder: &RefCell::new(Recorder::new(cli, &settings.sync)),
+    };
     synchronise(cli, &settings, full, watch).code.code()
+}
+
+/// Ends a process that has no valid configuration.
+fn wrong_configuration(cli: &Cli, error: &ConfigError) -> u8 {
+    let message = error.to_string();
+    record::wrong_configuration(cli, &message);
+    report_failure(cli, ExitCode::Usage, &message)
 }
 
 /// The service around a run.
@@ -111,32 +127,48 @@ struct Watch<'a> {
     following: &'a dyn Fn() -> Option<&'static str>,
     /// The directory has asked for the run. It may do so every second, and for nothing.
     answers_a_ring: bool,
+    /// Tells monitoring the result.
+    recorder: &'a RefCell<Recorder>,
 }
 
 /// Makes one run under the lock, and logs and prints its result.
 fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'_>) -> Ended {
+    let lock = RunLock::acquire(&cli.sync_config, settings.sync.token_file.as_deref());
+    if let Err(error @ LockError::Busy { .. }) = &lock {
+        // The other run tells monitoring its own result.
+        let message = error.to_string();
+        return failure(cli, ExitCode::Busy, Failure::Local, message, (watch.following)());
+    }
+    record::around(watch.recorder, || locked(cli, settings, full, &watch, &lock))
+}
+
+/// The run itself.
+fn locked(
+    cli: &Cli,
+    settings: &Settings,
+    full: FullRefresh,
+    watch: &Watch<'_>,
+    lock: &Result<Option<RunLock>, LockError>,
+) -> Ended {
     let following = watch.following;
-    let config = &cli.sync_config;
-    let _lock = match RunLock::acquire(config, settings.sync.token_file.as_deref()) {
-        Ok(lock) => {
-            if lock.is_none() {
-                let config = config.display();
-                warn!(
-                    "{config}: a second run is not kept out, because other users could hold the lock; change it with: chmod o-rw {config}"
-                );
-            }
-            lock
-        }
-        Err(error @ LockError::Busy { .. }) => {
-            return failure(cli, ExitCode::Busy, &error.to_string(), following()).into();
+    match lock {
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let config = cli.sync_config.display();
+            warn!(
+                "{config}: a second run is not kept out, because other users could hold the lock; change it with: chmod o-rw {config}"
+            );
         }
         Err(error) => {
-            return failure(cli, ExitCode::Failure, &error.to_string(), following()).into();
+            let message = error.to_string();
+            return failure(cli, ExitCode::Failure, Failure::Local, message, following());
         }
-    };
+    }
     let mut server = match kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return failure(cli, ExitCode::Failure, &error, following()).into(),
+        Err(error) => {
+            return failure(cli, ExitCode::Failure, Failure::Kanidm, error, following());
+        }
     };
     let job = Job {
         config: &settings.sync,
@@ -145,7 +177,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'
         accept_deletes: cli.accept_deletes,
         dry_run: matches!(cli.mode, Mode::DryRun | Mode::ProtoDump),
         max_changes: max_changes(cli, settings),
-        heartbeat: watch.heartbeat,
+        heartbeat: watch.heartbeat.clone(),
     };
     let mut dump = (cli.mode == Mode::ProtoDump).then(|| Dump::new(&settings.sync.mapping));
     // Two closures share it, and they are never called at the same time.
@@ -165,7 +197,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'
     display.borrow_mut().finish();
     match outcome {
         Ok(outcome) => success(cli, outcome, dump, following(), watch.answers_a_ring),
-        Err(error) => failed(cli, settings, &error, following()).into(),
+        Err(error) => failed(cli, settings, &error, following()),
     }
 }
 
@@ -188,11 +220,14 @@ struct Ended {
     concerns_few: bool,
     /// The directory's cookie that Kanidm holds now; `None` if the run failed.
     cookie: Option<Vec<u8>>,
+    /// The facts for monitoring.
+    facts: RunFacts,
 }
 
-impl From<ExitCode> for Ended {
-    fn from(code: ExitCode) -> Self {
-        Ended { code, concerns_few: false, cookie: None }
+impl Ended {
+    fn failed(code: ExitCode, failure: Failure, message: String) -> Ended {
+        let facts = RunFacts::Failed(failure, message);
+        Ended { code, concerns_few: false, cookie: None, facts }
     }
 }
 
@@ -228,10 +263,11 @@ fn success(
     }
     let level = if answers_a_ring && report.is_empty() { Level::Debug } else { Level::Info };
     log!(level, "{report}");
+    let facts = RunFacts::of(report);
     // A service continues. Its status reports the synchronisation, which succeeded, and not the
     // answer.
     let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };
-    Ended { code, concerns_few: report.concerns_few(), cookie: outcome.reading.cookie }
+    Ended { code, concerns_few: report.concerns_few(), cookie: outcome.reading.cookie, facts }
 }
 
 fn failed(
@@ -239,18 +275,24 @@ fn failed(
     settings: &Settings,
     error: &RunError,
     following: Option<&'static str>,
-) -> ExitCode {
+) -> Ended {
     // Errors of the directory name their server themselves.
     let place =
         if error.is_kanidms() { format!("{}: ", settings.client.uri) } else { String::new() };
-    let code = error.exit_code();
-    report_failure_of(cli, code, &format!("{place}{error}"), &error.held(), following);
-    code
+    let (code, message) = (error.exit_code(), format!("{place}{error}"));
+    report_failure_of(cli, code, &message, &error.held(), following);
+    Ended::failed(code, record::reason(error), format!("{place}{}", error.without_names()))
 }
 
-fn failure(cli: &Cli, code: ExitCode, message: &str, following: Option<&'static str>) -> ExitCode {
-    report_failure_of(cli, code, message, &[], following);
-    code
+fn failure(
+    cli: &Cli,
+    code: ExitCode,
+    failure: Failure,
+    message: String,
+    following: Option<&'static str>,
+) -> Ended {
+    report_failure_of(cli, code, &message, &[], following);
+    Ended::failed(code, failure, message)
 }
 
 /// Reports a failure once: in the log, and with `--json` also as the report.
@@ -277,11 +319,4 @@ fn report_failure_of(
         }));
     }
     code.code()
-}
-
-fn pretty(value: &impl serde::Serialize) -> String {
-    // Serialising strings, numbers and lists cannot fail.
-    serde_json::to_string_pretty(value)
-        .map(|text| logging::escaped_json(&text) + "\n")
-        .unwrap_or_default()
 }

@@ -214,7 +214,7 @@ pub const OPTIONS: &[CliOption] = &[
         Action::Mode(Mode::Status),
         &[],
         &["status"],
-        "ask the configured status_bind; exit 0, 2 or 3 as a Nagios plugin",
+        "ask the configured status_bind; exit 0 to 3 as a Nagios plugin",
     ),
     flag(Action::Json, &[], &["json"], "the run's report as one JSON object on stdout"),
     flag(Action::Verbosity(Verbosity::Debug), &['d'], &["debug"], "log more [also: KANIDM_DEBUG]"),

@@ -24,6 +24,7 @@ mod within;
 pub mod log;
 
 pub mod content;
+pub mod metrics;
 pub mod net;
 pub mod schedule;
 

@@ -30,6 +30,21 @@ pub fn utc(time: SystemTime) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
+/// The time in seconds since 1970. A time before it becomes 0.
+pub fn unix(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A time span in words, in its largest whole unit.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => count(seconds, "second"),
+        120..7_200 => count(seconds / 60, "minute"),
+        7_200..172_800 => count(seconds / 3_600, "hour"),
+        _ => count(seconds / 86_400, "day"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +54,23 @@ mod tests {
         assert_eq!(
             [0, 999, 1000, 10_482, 1_000_000].map(thousands),
             ["0", "999", "1,000", "10,482", "1,000,000"]
+        );
+    }
+
+    #[test]
+    fn a_span_is_told_in_its_largest_unit() {
+        assert_eq!(
+            [0, 1, 119, 120, 7_199, 7_200, 172_799, 172_800].map(span),
+            [
+                "0 seconds",
+                "1 second",
+                "119 seconds",
+                "2 minutes",
+                "119 minutes",
+                "2 hours",
+                "47 hours",
+                "2 days"
+            ]
         );
     }
 }

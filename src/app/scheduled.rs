@@ -1,24 +1,30 @@
 //! `--schedule` and `--status`: connects the settings and the run to the loop of the service.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::{Ended, Watch, follow, report_failure, synchronise};
+use super::record::Recorder;
+use super::{Ended, Watch, follow, report_failure, synchronise, wrong_configuration};
 use crate::cli::Cli;
 use crate::clock::SystemClock;
 use crate::config;
 use crate::env::Env;
 use crate::exit::ExitCode;
 use crate::heartbeat::Heartbeat;
+use crate::metrics;
 use crate::service::follow::{Follower, Following, Pauses};
 use crate::service::health::{Health, Verdict};
 use crate::service::notify::{self, Notifier};
+use crate::service::plugin::Evidence;
 use crate::service::signals::{self, Inbox};
 use crate::service::status::{self, Probe, StatusError, StatusListener};
 use crate::service::supervise::{Supervisor, Timing};
 use crate::settings::Settings;
 use crate::sync::start::FullRefresh;
+use crate::text::unix;
 use crate::within::{NoResult, OneAtATime};
 
 /// Runs by the schedule until a signal ends the process.
@@ -36,7 +42,7 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     };
     let settings = match Settings::load(cli, env) {
         Ok(settings) => settings,
-        Err(error) => return report_failure(cli, ExitCode::Usage, &error.to_string()),
+        Err(error) => return wrong_configuration(cli, &error),
     };
     let health = Health::new(settings.time_outs());
     let listener = match Listener::start(settings.sync.status_bind, &health) {
@@ -54,6 +60,7 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
     let heartbeat = Heartbeat::new(move || heart.progress(Instant::now()));
     let supervisor = Supervisor { clock: &SystemClock, health: &health, notifier: &notifier };
     let timing = timing(&settings);
+    let recorder = Rc::new(RefCell::new(Recorder::new(cli, &settings.sync)));
     supervisor.supervise(
         &mut Service {
             settings: Arc::new(settings),
@@ -62,9 +69,16 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
             inbox: inbox.clone(),
             follower: None,
             cookie: None,
+            recorder: Rc::clone(&recorder),
         },
         timing,
-        |timeout| Some(inbox.wait(timeout)),
+        |timeout| {
+            let requests = inbox.wait(timeout);
+            if requests.news {
+                recorder.borrow_mut().follower(health.following());
+            }
+            Some(requests)
+        },
         |service, kind| {
             let full = if kind.full { FullRefresh::Scheduled } else { FullRefresh::No };
             service.run_begins();
@@ -73,6 +87,7 @@ pub fn run(cli: &Cli, env: Env<'static>) -> u8 {
                 heartbeat: heartbeat.clone(),
                 following: &following,
                 answers_a_ring: kind.ring,
+                recorder: &recorder,
             };
             let ended = synchronise(cli, &service.settings, full, watch);
             let verdict = verdict(&ended);
@@ -94,6 +109,8 @@ struct Service {
     follower: Option<Follower>,
     /// Where Kanidm was after the last run that did not fail.
     cookie: Option<Vec<u8>>,
+    /// Writes `metrics_file`.
+    recorder: Rc<RefCell<Recorder>>,
 }
 
 /// Maximum time to read the configuration again.
@@ -103,8 +120,8 @@ impl Service {
     /// Takes over a new configuration, if all of it is usable. The files may be on a mount that
     /// hangs, so a thread reads them. Moving the listener takes at most [`status::ASK_TIMEOUT`].
     fn reload(&mut self, cli: &Cli, env: Env<'static>, health: &Health) -> Result<Timing, String> {
-        let cli = cli.clone();
-        let read = self.reading.call(RELOAD_TIME, move || Settings::read(&cli, env));
+        let reader = cli.clone();
+        let read = self.reading.call(RELOAD_TIME, move || Settings::read(&reader, env));
         let (settings, warnings) =
             read.map_err(why_not_read)?.map_err(|error| error.to_string())?;
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
@@ -112,6 +129,7 @@ impl Service {
             .move_to(settings.sync.status_bind, health)
             .map_err(|error| error.to_string())?;
         self.settings = Arc::new(settings);
+        self.recorder.borrow_mut().reconfigure(cli, &self.settings.sync);
         self.follow(health);
         Ok(timing(&self.settings))
     }
@@ -230,16 +248,27 @@ fn verdict(ended: &Ended) -> Verdict {
     }
 }
 
-/// Asks the service that runs with the same configuration. It reads only `status_bind`, so the
-/// caller needs none of the secrets.
+/// Asks the service that runs with the same configuration, and completes the answer from
+/// `metrics_file`. It reads only these two keys, so the caller needs none of the secrets.
 pub fn status(cli: &Cli) -> u8 {
-    let probe = match config::sync::status_bind(&cli.sync_config) {
+    let bind = config::sync::status_bind(&cli.sync_config);
+    let probe = match &bind {
         Err(error) => Probe::unknown(error.to_string().lines().next().unwrap_or_default()),
-        Ok(Some(bind)) => status::ask(bind, status::ASK_TIMEOUT),
+        Ok(Some(bind)) => status::ask(*bind, status::ASK_TIMEOUT),
         Ok(None) => Probe::unknown(format_args!(
             "{}: status_bind is not set. Add status_bind = \"127.0.0.1:12345\" and restart the service",
             cli.sync_config.display()
         )),
+    };
+    let probe = match config::sync::metrics_file(&cli.sync_config) {
+        Ok(Some(path)) => probe.with_metrics(&Evidence {
+            path: &path,
+            read: metrics::file::read_in_time(&path),
+            status_bind: bind.ok().flatten(),
+            now: unix(SystemTime::now()),
+        }),
+        // A wrong file is the reason for UNKNOWN already.
+        Ok(None) | Err(_) => probe,
     };
     // The exit code has the answer, too.
     super::print(&format!("{}\n", probe.line));

@@ -25,6 +25,7 @@ pub const KEYS: &[Key] = &[
     key("follow", Some("false")),
     key("follow_interval", Some("1")),
     key("status_bind", None),
+    key("metrics_file", None),
     key("ldap_uri", None),
     key("ldap_starttls", Some("false")),
     key("ldap_ca", None),

@@ -31,6 +31,14 @@ pub fn status_bind(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
     sync_file::status_bind(path, &files::read_config(path)?)
 }
 
+/// Reads only `metrics_file`, as [`status_bind`] does.
+///
+/// # Errors
+/// The file cannot be read or is not TOML, or the value is not a valid path.
+pub fn metrics_file(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    sync_file::metrics_file(path, &files::read_config(path)?)
+}
+
 /// All settings of the sync config.
 #[derive(Debug)]
 pub struct SyncConfig {
@@ -47,6 +55,8 @@ pub struct SyncConfig {
     pub follow_interval: Option<Duration>,
     /// Address of the status listener.
     pub status_bind: Option<SocketAddr>,
+    /// File for the facts about the last run, for Prometheus.
+    pub metrics_file: Option<PathBuf>,
     /// Connection to the directory and its content.
     pub directory: DirectoryConfig,
     /// Rules that map entries to SCIM entries.

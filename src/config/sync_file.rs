@@ -55,15 +55,28 @@ pub(super) fn parse(
 
 /// Reads `status_bind` from the text of a sync config. Other keys may be invalid.
 pub(super) fn status_bind(path: &Path, file: &Text) -> Result<Option<SocketAddr>, ConfigError> {
+    only("status_bind", values::listener, path, file)
+}
+
+/// Reads `metrics_file` from the text of a sync config. Other keys may be invalid.
+pub(super) fn metrics_file(path: &Path, file: &Text) -> Result<Option<PathBuf>, ConfigError> {
+    only("metrics_file", values::metrics_file, path, file)
+}
+
+/// Reads one key.
+fn only<T>(
+    key: &str,
+    make: fn(&str) -> Result<T, &'static str>,
+    path: &Path,
+    file: &Text,
+) -> Result<Option<T>, ConfigError> {
     let error = |problems: Vec<ConfigProblem>| ConfigError { path: path.to_owned(), problems };
     let document = Document::parse(&file.text).map_err(|problem| error(vec![problem]))?;
     let mut problems = Problems::default();
-    let bind = document
-        .root()
-        .text("status_bind", &mut problems)
-        .and_then(|at| at.try_map(&mut problems, values::listener));
+    let value =
+        document.root().text(key, &mut problems).and_then(|at| at.try_map(&mut problems, make));
     let problems = problems.into_list();
-    if problems.is_empty() { Ok(bind.map(|at| at.value)) } else { Err(error(problems)) }
+    if problems.is_empty() { Ok(value.map(|at| at.value)) } else { Err(error(problems)) }
 }
 
 /// The defaults of the key table as a TOML document.
@@ -94,6 +107,8 @@ impl Reader<'_> {
             .and_then(|at| at.try_map(&mut self.problems, values::interval));
         let status_bind =
             self.optional("status_bind", |reader, key| reader.text(key, values::listener));
+        let metrics_file =
+            self.optional("metrics_file", |reader, key| reader.text(key, values::metrics_file));
         let directory = self.directory();
         let mapping = self.mapping();
         let upload = self.upload();
@@ -109,6 +124,7 @@ impl Reader<'_> {
             follow_interval: Some(follow_interval?.value)
                 .filter(|_| follow.is_some_and(|at| at.value)),
             status_bind: status_bind?,
+            metrics_file: metrics_file?,
             directory: directory?,
             mapping: mapping?,
             upload: upload?,

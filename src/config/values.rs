@@ -3,6 +3,7 @@
 //! Scope: one function for each kind of value. No error repeats the value.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ldap_content_sync::dn;
@@ -166,6 +167,16 @@ pub(super) fn listener(text: &str) -> Result<SocketAddr, &'static str> {
         .ok_or("is a name without an address. Write an address, such as 127.0.0.1:12345")
 }
 
+/// Checks `metrics_file`. A service has another working directory than a shell, and node-exporter
+/// reads no file with another suffix.
+pub(super) fn metrics_file(text: &str) -> Result<PathBuf, &'static str> {
+    let path = Path::new(text);
+    let is_prom = path.extension().is_some_and(|extension| extension == "prom");
+    (path.is_absolute() && is_prom && !text.ends_with('/')).then(|| path.to_owned()).ok_or(
+        "must be a whole path that ends in .prom, such as /var/lib/prometheus/node-exporter/kanidm-ldap-sync.prom",
+    )
+}
+
 /// Parses a sync UUID: an entryUUID, or an nsUniqueId of 389, which has other dashes.
 pub(super) fn sync_uuid(text: &str) -> Option<Uuid> {
     let dashes =
@@ -218,6 +229,18 @@ mod tests {
             "ldap_uri",
         ] {
             assert_eq!(sync_uuid(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn metrics_files() {
+        for path in ["/a.prom", "/var/lib/x y/kanidm.ldap.prom"] {
+            assert_eq!(metrics_file(path), Ok(path.into()));
+        }
+        for refused in
+            ["", "a.prom", "./a.prom", "/a", "/a.prom.txt", "/.prom", "/a.prom/", "/a.PROM"]
+        {
+            assert!(metrics_file(refused).is_err(), "{refused}");
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) enum Access {
     Enter,
     /// To a socket.
     Connect,
+    /// To a folder, to create files in it.
+    Write,
 }
 
 impl Access {
@@ -23,7 +25,7 @@ impl Access {
     fn bit(self) -> u32 {
         match self {
             Access::Read => 0o4,
-            Access::Connect => 0o2,
+            Access::Connect | Access::Write => 0o2,
             Access::Enter => 0o1,
         }
     }
@@ -32,7 +34,7 @@ impl Access {
     fn letter(self) -> char {
         match self {
             Access::Read => 'r',
-            Access::Connect => 'w',
+            Access::Connect | Access::Write => 'w',
             Access::Enter => 'x',
         }
     }
@@ -42,6 +44,7 @@ impl Access {
             Access::Read => "read",
             Access::Connect => "connect to",
             Access::Enter => "enter the folder",
+            Access::Write => "write to the folder",
         }
     }
 }
@@ -144,6 +147,11 @@ fn remedy(user: &Id, group: &Id, path: &str, found: &Owned, access: Access) -> S
         }
         // systemd makes such users for each start (DynamicUser=).
         (None, true) => format!("Add to the unit: SupplementaryGroups={owner}"),
+        (None, false) if access == Access::Write => {
+            format!(
+                "Give a group the right to write there, and add it to the unit: chgrp GROUP {path} && chmod g+w {path}; SupplementaryGroups=GROUP"
+            )
+        }
         (None, false) => {
             "Add LoadCredential= to the unit, and write %d/NAME for the path".to_owned()
         }
@@ -213,6 +221,25 @@ mod tests {
                 Access::Enter,
                 "user sync (uid 990) may not enter the folder /a/b (mode 0700, root:7). \
                  Run as root: chgrp sync /a/b && chmod g+x /a/b",
+            ),
+            (
+                &sync,
+                id(0, "root"),
+                id(0, "root"),
+                0o755,
+                Access::Write,
+                "user sync (uid 990) may not write to the folder /a/b (mode 0755, root:root). \
+                 Run as root: chgrp sync /a/b && chmod g+w /a/b",
+            ),
+            (
+                &dynamic,
+                id(0, "root"),
+                id(0, "root"),
+                0o755,
+                Access::Write,
+                "the user with uid 61184 may not write to the folder /a/b (mode 0755, root:root). \
+                 Give a group the right to write there, and add it to the unit: \
+                 chgrp GROUP /a/b && chmod g+w /a/b; SupplementaryGroups=GROUP",
             ),
             (
                 &dynamic,

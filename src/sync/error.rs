@@ -5,7 +5,7 @@ use std::fmt;
 use super::guard::GuardRefusal;
 use super::report::HeldEntry;
 use super::summary::held_by_kanidm;
-use crate::directory::error::DirectoryError;
+use crate::directory::error::{DirectoryError, DirectoryProblem};
 use crate::exit::ExitCode;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::state::StateError;
@@ -42,6 +42,22 @@ impl RunError {
                 held.iter().map(held_by_kanidm).collect()
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// The error without the entries that it names, for a file that everybody on the machine reads.
+    pub fn without_names(&self) -> String {
+        match self {
+            RunError::Refused(refusal) => refusal.without_names().to_string(),
+            RunError::Upload(UploadError::EverythingRefused { tried, .. }) => {
+                format!("Kanidm refuses every entry ({tried} tried); the log has its reason")
+            }
+            RunError::Directory(DirectoryError { uri, problem, .. })
+                if let DirectoryProblem::UuidHidden { attribute, .. } = &**problem =>
+            {
+                format!("{uri}: an entry cannot be found by its {attribute}; the log names it")
+            }
+            other => other.to_string(),
         }
     }
 
@@ -94,6 +110,45 @@ mod tests {
     #[test]
     fn a_run_that_another_one_cut_off_has_failed() {
         assert_eq!(RunError::Upload(UploadError::Interrupted).exit_code(), ExitCode::Failure);
+    }
+
+    #[test]
+    fn the_error_for_everybody_names_no_entry() {
+        use super::super::guard::{Deletions, Gone, GuardReason};
+        let named = vec![Gone { uuid: Uuid::nil(), dn: Some("uid=alice".to_owned()) }];
+        let last = HeldByKanidm {
+            uuid: Uuid::nil(),
+            dn: "uid=alice".to_owned(),
+            reason: "alice is taken".to_owned(),
+            is_absent: false,
+            is_partial: false,
+        };
+        let errors = [
+            RunError::Refused(GuardRefusal {
+                reasons: vec![GuardReason::TooMany {
+                    kind: None,
+                    deletions: Deletions::Exactly(9),
+                    allowed: 3,
+                    percent: 20,
+                    known: Some(20),
+                    named,
+                }],
+            }),
+            RunError::Upload(UploadError::EverythingRefused { tried: 7, last: Box::new(last) }),
+            RunError::Directory(DirectoryError {
+                uri: "ldaps://a".to_owned(),
+                problem: Box::new(DirectoryProblem::UuidHidden {
+                    dn: "uid=alice".to_owned(),
+                    attribute: "entryUUID",
+                }),
+                peer_certificates: Vec::new(),
+            }),
+        ];
+        for (error, words) in errors.iter().zip(["9 of 20", "(7 tried)", "by its entryUUID"]) {
+            let text = error.without_names();
+            assert!(text.contains(words) && !text.contains("alice"), "{text}");
+            assert!(error.to_string().contains("alice"));
+        }
     }
 
     #[test]

@@ -150,14 +150,14 @@ impl fmt::Display for Gone {
 }
 
 /// Why the guard refused: all reasons at once. Exit code 4.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardRefusal {
     /// Never empty.
     pub reasons: Vec<GuardReason>,
 }
 
 /// One reason to refuse a run.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GuardReason {
     /// The directory returned no person and no group.
     Nothing {
@@ -294,6 +294,17 @@ impl GuardRefusal {
             GuardReason::TooMany { named, .. } => named.as_mut_slice(),
             _ => &mut [],
         })
+    }
+
+    /// The same refusal without the names of entries.
+    pub fn without_names(&self) -> GuardRefusal {
+        let mut refusal = self.clone();
+        for reason in &mut refusal.reasons {
+            if let GuardReason::TooMany { named, .. } = reason {
+                named.clear();
+            }
+        }
+        refusal
     }
 
     /// The reasons alone, without the verdict.

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["clock", "env", "exit", "heartbeat", "text", "within"],
     &["file", "terminal"],
     &["log"],
-    &["content", "schedule", "net"],
+    &["content", "metrics", "schedule", "net"],
     &["config"],
     &["directory", "mapping", "kanidm"],
     &["upload"],
@@ -57,8 +57,8 @@ fn an_arrow_that_runs_up_or_beside_is_found() {
     }
 }
 
-/// The layout of an entry is known to `content`. `kanidm` reads answers and states, and `sync` and
-/// `app` write the dump and the report.
+/// The layout of an entry is known to `content`. `kanidm` reads answers and states, `sync` writes the
+/// dump, and `output` prints it and the reports.
 #[test]
 fn entries_are_json_in_one_room_only() {
     let mut files = Vec::new();
@@ -66,7 +66,7 @@ fn entries_are_json_in_one_room_only() {
     let code = |text: &str| text.split("#[cfg(test)]").next().unwrap().contains("serde_json");
     let rooms: BTreeSet<&str> =
         files.iter().filter(|(_, text)| code(text)).map(|(room, _)| room.as_str()).collect();
-    assert_eq!(rooms, BTreeSet::from(["app", "content", "kanidm", "sync"]));
+    assert_eq!(rooms, BTreeSet::from(["content", "kanidm", "output", "sync"]));
 }
 
 /// Which rooms use which others and must not.

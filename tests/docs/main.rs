@@ -17,6 +17,7 @@ mod guide_openldap;
 mod licences;
 mod links;
 mod manual;
+mod prometheus;
 mod readme;
 mod security;
 mod troubleshooting;

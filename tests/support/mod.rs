@@ -21,6 +21,7 @@ pub mod peer;
 pub mod pki;
 pub mod ports;
 pub mod process;
+pub mod promtool;
 pub mod random;
 pub mod scripted_https;
 pub mod seed;

@@ -132,6 +132,10 @@ fn the_source_makes_no_file() {
         files += 1;
         let text = fs::read_to_string(&path).unwrap();
         let shipped = text.split("#[cfg(test)]").next().unwrap();
+        // `metrics_file` is the only file that the program writes; tests/service/metrics.rs.
+        if path.ends_with("src/metrics/file.rs") {
+            continue;
+        }
         // The one place that opens files with options of its own opens them for reading.
         let reads = path.ends_with("src/file.rs")
             && ["write(", "create", "append("].iter().all(|word| !shipped.contains(word));

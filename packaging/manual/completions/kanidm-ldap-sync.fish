@@ -9,7 +9,7 @@ complete -c kanidm-ldap-sync -l schedule -d 'stay and run by the cron expression
 complete -c kanidm-ldap-sync -l full-refresh -d 'ignore the cookie for this run'
 complete -c kanidm-ldap-sync -l accept-deletes -d 'let this run exceed the deletion guard'
 complete -c kanidm-ldap-sync -l check -d 'test configuration, files, directory and Kanidm one by one'
-complete -c kanidm-ldap-sync -l status -d 'ask the configured status_bind; exit 0, 2 or 3 as a Nagios plugin'
+complete -c kanidm-ldap-sync -l status -d 'ask the configured status_bind; exit 0 to 3 as a Nagios plugin'
 complete -c kanidm-ldap-sync -l json -d 'the run\'s report as one JSON object on stdout'
 complete -c kanidm-ldap-sync -s d -l debug -d 'log more [also: KANIDM_DEBUG]'
 complete -c kanidm-ldap-sync -s q -l quiet -d 'log only warnings and errors, for cron'

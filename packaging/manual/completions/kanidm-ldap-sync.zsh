@@ -14,7 +14,7 @@ _arguments -s -S \
   '(--full-refresh)--full-refresh[ignore the cookie for this run]' \
   '(--accept-deletes)--accept-deletes[let this run exceed the deletion guard]' \
   '(--check)--check[test configuration, files, directory and Kanidm one by one]' \
-  '(--status)--status[ask the configured status_bind; exit 0, 2 or 3 as a Nagios plugin]' \
+  '(--status)--status[ask the configured status_bind; exit 0 to 3 as a Nagios plugin]' \
   '(--json)--json[the run'\''s report as one JSON object on stdout]' \
   '(-d --debug)-d[log more \[also: KANIDM_DEBUG\]]' \
   '(-d --debug)--debug[log more \[also: KANIDM_DEBUG\]]' \

@@ -1,0 +1,193 @@
+//! `metrics_file`: what a run tells monitoring.
+//!
+//! Scope: from the result of a run to the facts of [`crate::metrics`]. A dry run records nothing.
+
+use std::cell::RefCell;
+use std::iter::successors;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Ended;
+use crate::cli::{Cli, Mode};
+use crate::config;
+use crate::config::sync::SyncConfig;
+use crate::exit::ExitCode;
+use crate::metrics::file::MetricsFile;
+use crate::metrics::{Failure, LastRun, Metrics, Success};
+use crate::schedule::CronSchedule;
+use crate::service::follow::Following;
+use crate::sync::guard::Deletions;
+use crate::sync::report::{ReadMode, Report};
+use crate::sync::run::RunError;
+use crate::text::{unix, utc};
+
+/// The result of a run, for monitoring.
+#[derive(Clone, Debug)]
+pub(super) enum RunFacts {
+    /// The run synchronised.
+    Done(LastRun, Success),
+    /// The run failed, with its error.
+    Failed(Failure, String),
+}
+
+impl RunFacts {
+    /// The facts of a run that did not fail.
+    pub(super) fn of(report: &Report) -> RunFacts {
+        let seconds = |time: Duration| Some(time.as_secs_f64());
+        let run = LastRun {
+            full: Some(matches!(report.mode, ReadMode::Full(_))),
+            read: Some(report.read),
+            persons: Some(report.persons),
+            groups: Some(report.groups),
+            deleted: Some(report.deleted)
+                .filter(|deleted| *deleted != Deletions::Unknown)
+                .map(Deletions::at_least),
+            members_unresolved: Some(report.members_out_of_scope),
+            seconds: seconds(report.total),
+            directory_seconds: seconds(report.ldap),
+            kanidm_seconds: seconds(report.kanidm),
+            ..LastRun::default()
+        };
+        let success = Success {
+            held: Some(report.held.len() as u64),
+            dropped: Some(report.dropped.len() as u64),
+            known: Some(report.known),
+            ..Success::default()
+        };
+        RunFacts::Done(run, success)
+    }
+}
+
+/// Why a run failed.
+pub(super) fn reason(error: &RunError) -> Failure {
+    match error {
+        RunError::NoRandom => Failure::Local,
+        RunError::State(_) | RunError::Stored(_) | RunError::Upload(_) => Failure::Kanidm,
+        RunError::Directory(_) => Failure::Directory,
+        RunError::Invalid { .. } => Failure::InvalidEntries,
+        RunError::Refused(_) => Failure::Refused,
+    }
+}
+
+/// Writes the result of each run to `metrics_file`, if it is set.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    file: Option<MetricsFile>,
+    status_bind: Option<SocketAddr>,
+    /// `None` for a single run.
+    schedule: Option<CronSchedule>,
+    following: Option<Following>,
+}
+
+impl Recorder {
+    /// As the configuration says.
+    pub(super) fn new(cli: &Cli, config: &SyncConfig) -> Recorder {
+        let is_dry = matches!(cli.mode, Mode::DryRun | Mode::ProtoDump);
+        let path = config.metrics_file.as_deref().filter(|_| !is_dry);
+        Recorder {
+            file: path.map(|path| MetricsFile::new(path, &cli.sync_config)),
+            status_bind: config.status_bind,
+            schedule: (cli.mode == Mode::Schedule).then(|| config.schedule.clone()),
+            following: None,
+        }
+    }
+
+    /// Takes over a new configuration. A file that is known to be broken is not reported again.
+    pub(super) fn reconfigure(&mut self, cli: &Cli, config: &SyncConfig) {
+        let old = self.file.take();
+        *self = Recorder { following: self.following, ..Recorder::new(cli, config) };
+        let path = |file: &Option<MetricsFile>| file.as_ref().map(|file| file.path().to_owned());
+        if path(&old) == path(&self.file) {
+            self.file = old;
+        }
+    }
+
+    /// The state of the listener of `follow`. It may change between runs.
+    pub(super) fn follower(&mut self, state: Option<Following>) {
+        self.following = state;
+        let connected = self.connected();
+        let Some(file) = &mut self.file else { return };
+        file.update(move |old| {
+            let is_news = old.run.ended.is_some() && old.follower_connected != connected;
+            is_news.then(|| Metrics { follower_connected: connected, ..old })
+        });
+    }
+
+    fn connected(&self) -> Option<bool> {
+        self.following.map(|state| state == Following::Listening)
+    }
+
+    fn record(&mut self, code: ExitCode, facts: RunFacts, took: Duration) {
+        let now = SystemTime::now();
+        let (ended, deadline) = (unix(now), self.deadline(now));
+        let status_bind = self.status_bind.map(|bind| bind.to_string());
+        let follower = self.schedule.as_ref().map(|_| self.connected());
+        let Some(file) = &mut self.file else { return };
+        let stamped =
+            move |run| LastRun { ended: Some(ended), exit_code: Some(code.code().into()), ..run };
+        file.update(move |old| {
+            let old = old.until(ended);
+            let mut new = match facts {
+                RunFacts::Done(run, success) => {
+                    old.succeeded(stamped(run), Success { ended: Some(ended), deadline, ..success })
+                }
+                RunFacts::Failed(failure, message) => {
+                    let run = LastRun {
+                        failure: Some(failure),
+                        error: Some(message),
+                        seconds: Some(took.as_secs_f64()),
+                        ..LastRun::default()
+                    };
+                    old.failed(stamped(run), deadline)
+                }
+            };
+            new.status_bind = status_bind;
+            // A single run that fails next to a service leaves what only the service knows.
+            if let Some(follower) = follower {
+                new.follower_connected = follower;
+            }
+            Some(new)
+        });
+    }
+
+    /// The start of the third scheduled run from now on, or of the last one.
+    fn deadline(&self, now: SystemTime) -> Option<u64> {
+        let schedule = self.schedule.as_ref()?;
+        let starts = successors(schedule.next_after(utc(now)), |start| schedule.next_after(*start));
+        starts.take(3).last().and_then(|start| u64::try_from(start.timestamp()).ok())
+    }
+}
+
+/// Makes a run and records its result, also if it panics.
+pub(super) fn around(recorder: &RefCell<Recorder>, run: impl FnOnce() -> Ended) -> Ended {
+    let begun = Instant::now();
+    let record = |code, facts| recorder.borrow_mut().record(code, facts, begun.elapsed());
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(ended) => {
+            record(ended.code, ended.facts.clone());
+            ended
+        }
+        Err(panic) => {
+            let message = "the run ended in a panic, which is a defect of kanidm-ldap-sync";
+            record(ExitCode::Failure, RunFacts::Failed(Failure::Local, message.to_owned()));
+            resume_unwind(panic)
+        }
+    }
+}
+
+/// Records that a run could not begin. The rest of the configuration may still tell where.
+pub(super) fn wrong_configuration(cli: &Cli, message: &str) {
+    let of_a_run = matches!(cli.mode, Mode::Once | Mode::Schedule);
+    let path: Option<PathBuf> = config::sync::metrics_file(&cli.sync_config).ok().flatten();
+    let Some(path) = path.filter(|_| of_a_run) else { return };
+    let mut recorder = Recorder {
+        file: Some(MetricsFile::new(&path, &cli.sync_config)),
+        status_bind: config::sync::status_bind(&cli.sync_config).ok().flatten(),
+        schedule: None,
+        following: None,
+    };
+    let facts = RunFacts::Failed(Failure::Configuration, message.to_owned());
+    recorder.record(ExitCode::Usage, facts, Duration::ZERO);
+}

@@ -1,0 +1,203 @@
+//! `--status` with every kind of metrics file: words, exit codes, performance data.
+
+use std::io::{Error, ErrorKind};
+use std::path::Path;
+
+use kanidm_ldap_sync::metrics::{LastRun, Metrics, Success};
+use kanidm_ldap_sync::service::plugin::Evidence;
+use kanidm_ldap_sync::service::status::Probe;
+
+const NOW: u64 = 1_796_000_000;
+const HOUR: u64 = 3_600;
+const BIND: &str = "127.0.0.1:12345";
+
+/// A service whose last run was good, five minutes ago.
+fn well() -> Metrics {
+    Metrics {
+        status_bind: Some(BIND.to_owned()),
+        success: Success {
+            ended: Some(NOW - 300),
+            deadline: Some(NOW + HOUR),
+            held: Some(0),
+            dropped: Some(0),
+            known: Some(1_049),
+        },
+        run: LastRun { ended: Some(NOW - 300), exit_code: Some(0), ..LastRun::default() },
+        follower_connected: None,
+    }
+}
+
+fn held(held: u64, dropped: u64) -> Metrics {
+    let mut facts = well();
+    facts.success.held = Some(held);
+    facts.success.dropped = Some(dropped);
+    facts.run.exit_code = Some(3);
+    facts
+}
+
+fn failed(code: u64, error: &str) -> Metrics {
+    let mut facts = held(1, 2);
+    facts.success.ended = Some(NOW - 3 * HOUR);
+    facts.run.exit_code = Some(code);
+    facts.run.error = Some(error.to_owned());
+    facts
+}
+
+/// The answers of the socket.
+fn ok() -> Probe {
+    Probe { exit_code: 0, line: "OK - as before".to_owned() }
+}
+
+fn bad() -> Probe {
+    Probe { exit_code: 2, line: "CRITICAL - as before".to_owned() }
+}
+
+fn silent() -> Probe {
+    Probe::unknown("no answer")
+}
+
+fn asked(probe: Probe, facts: Metrics) -> (u8, String) {
+    let evidence = Evidence {
+        path: Path::new("/m.prom"),
+        read: Ok(facts),
+        status_bind: BIND.parse().ok(),
+        now: NOW,
+    };
+    let probe = probe.with_metrics(&evidence);
+    (probe.exit_code, probe.line)
+}
+
+#[test]
+fn every_answer_with_facts() {
+    let numbers = |age: u64, held: u64, dropped: u64| {
+        format!(" | age={age}s;;;0 held={held};0;;0 dropped={dropped};0;;0 known=1049;;;0")
+    };
+    let old = NOW - 50 * HOUR;
+    let mut stopped = well();
+    (stopped.run.ended, stopped.success.ended) = (Some(old), Some(old));
+    stopped.success.deadline = Some(old + HOUR);
+    let mut never = failed(1, "Kanidm: refused");
+    never.success = Success::default();
+    for (probe, facts, code, text, numbers) in [
+        (ok(), well(), 0, "OK - last success 5 minutes ago, nothing waits", numbers(300, 0, 0)),
+        (
+            ok(),
+            held(1, 0),
+            1,
+            "WARNING - last success 5 minutes ago, but 1 entry is held back and 0 values are left out; the log of kanidm-ldap-sync names them",
+            numbers(300, 1, 0),
+        ),
+        (
+            ok(),
+            held(0, 12),
+            1,
+            "WARNING - last success 5 minutes ago, but 0 entries are held back and 12 values are left out; the log of kanidm-ldap-sync names them",
+            numbers(300, 0, 12),
+        ),
+        // A run by hand failed after the good run of the service.
+        (
+            ok(),
+            failed(1, "x"),
+            1,
+            "WARNING - last success 3 hours ago, but 1 entry is held back and 2 values are left out; the log of kanidm-ldap-sync names them",
+            numbers(3 * HOUR, 1, 2),
+        ),
+        (
+            bad(),
+            failed(1, "ldaps://a: refused|\u{1b}x"),
+            2,
+            "CRITICAL - the last run failed, 5 minutes ago; last success 3 hours ago: ldaps://a: refused/\\u{1b}x",
+            numbers(3 * HOUR, 1, 2),
+        ),
+        (
+            bad(),
+            failed(4, "7 persons would go"),
+            2,
+            "CRITICAL - the deletion guard refused the last run, 5 minutes ago; last success 3 hours ago: 7 persons would go",
+            numbers(3 * HOUR, 1, 2),
+        ),
+        (
+            bad(),
+            never,
+            2,
+            "CRITICAL - the last run failed, 5 minutes ago; no success yet: Kanidm: refused",
+            String::new(),
+        ),
+        (
+            bad(),
+            held(10, 1),
+            2,
+            "CRITICAL - too many entries need attention: 10 entries are held back and 1 value is left out; the log of kanidm-ldap-sync names them; last success 5 minutes ago",
+            numbers(300, 10, 1),
+        ),
+        (
+            bad(),
+            held(10, 0),
+            2,
+            "CRITICAL - the service has no recent good run; the log of kanidm-ldap-sync says why; last success 5 minutes ago",
+            numbers(300, 10, 0),
+        ),
+        (
+            bad(),
+            stopped.clone(),
+            2,
+            "CRITICAL - no recent synchronisation that finished: the last run ended 2 days ago",
+            numbers(50 * HOUR, 0, 0),
+        ),
+        (
+            silent(),
+            held(1, 2),
+            3,
+            "UNKNOWN - no answer; last success 5 minutes ago",
+            numbers(300, 1, 2),
+        ),
+    ] {
+        assert_eq!(asked(probe, facts), (code, format!("{text}{numbers}")));
+    }
+}
+
+#[test]
+fn a_file_that_is_stale_or_foreign_is_reported_and_not_used() {
+    let changed = |change: fn(&mut Metrics)| {
+        let mut facts = held(5, 5);
+        change(&mut facts);
+        facts
+    };
+    for (facts, words) in [
+        (
+            changed(|m| m.status_bind = Some("[::1]:9".to_owned())),
+            "is of another service, whose status_bind is [::1]:9",
+        ),
+        (changed(|m| m.status_bind = None), "is of a configuration without status_bind"),
+        (changed(|m| m.run.ended = Some(NOW + 1)), "is from the future"),
+        (changed(|m| m.success.ended = Some(NOW + 1)), "is from the future"),
+    ] {
+        for (probe, code) in [(ok(), 0), (bad(), 2), (silent(), 3)] {
+            let line = format!("{} (metrics_file /m.prom {words}", probe.line);
+            let (exit_code, text) = asked(probe, facts.clone());
+            assert!(exit_code == code && text.starts_with(&line), "{text}");
+        }
+    }
+    // Facts of a failure may be old. With a good answer of the socket there must be newer ones.
+    for stale in [
+        changed(|m| m.success.deadline = Some(NOW - 1)),
+        changed(|m| (m.success.deadline, m.run.ended) = (None, Some(NOW - 25 * HOUR))),
+        changed(|m| m.run.ended = None),
+    ] {
+        let (code, text) = asked(ok(), stale);
+        let line = "OK - as before (metrics_file /m.prom is stale, its last run ended ";
+        assert!(code == 0 && text.starts_with(line), "{text}");
+    }
+    let unreadable = Evidence {
+        path: Path::new("/a|b.prom"),
+        read: Err(Error::from(ErrorKind::NotFound)),
+        status_bind: None,
+        now: NOW,
+    };
+    let probe = bad().with_metrics(&unreadable);
+    assert_eq!(probe.exit_code, 2);
+    assert_eq!(
+        probe.line,
+        "CRITICAL - as before (metrics_file /a/b.prom cannot be read: entity not found)"
+    );
+}
