@@ -31,14 +31,15 @@ use crate::net::certificate::Certificate;
 use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::settings::Settings;
-use crate::text::utc;
+use crate::text::{remedy_of, utc};
 
 /// Runs the checks. Exit codes: 0 if all passed, 1 if the directory or Kanidm fails a step, 2 if a
 /// configuration file is wrong.
 pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
-    let mut list = Checklist::new(cli.verbosity, env);
+    let mut list = Checklist::new(cli, env);
     if let Err(error) = signals::listen(signals::ProcessMode::OneShot, Notifier::default()) {
-        list.failed("signals", format_args!("cannot be handled: {error}"));
+        list.failed("signals", format_args!("cannot be handled: {error}"), "");
+        list.verdict(ExitCode::Failure);
         return ExitCode::Failure.code();
     }
     let (sync, client) = files(&mut list, cli, env);
@@ -54,12 +55,12 @@ pub fn run(cli: &Cli, env: Env<'_>) -> u8 {
         }
         None => list.not_tried(&["Kanidm"]),
     }
-    list.verdict();
     let code = match (usable, list.has_failed()) {
         (false, _) => ExitCode::Usage,
         (true, true) => ExitCode::Failure,
         (true, false) => ExitCode::Success,
     };
+    list.verdict(code);
     code.unless_failed(list.written()).code()
 }
 
@@ -89,7 +90,11 @@ fn file<T>(
 ) -> Option<T> {
     match loaded {
         Err(error) => {
-            error.to_string().lines().for_each(|line| list.failed(step, line));
+            let correct = format!("correct {}", path.display());
+            for line in error.to_string().lines() {
+                let remedy = Some(remedy_of(line)).filter(|remedy| !remedy.is_empty());
+                list.failed(step, line, remedy.unwrap_or(&correct));
+            }
             None
         }
         Ok((config, warnings)) => {
@@ -102,7 +107,9 @@ fn file<T>(
                     format_args!("{} is absent, the environment takes its place", path.display()),
                 ),
             }
-            warnings.iter().for_each(|warning| list.advice(step, warning));
+            for warning in &warnings {
+                list.advice(step, warning, remedy_of(&warning.message));
+            }
             Some(config)
         }
     }
@@ -138,6 +145,6 @@ fn tls(
     if let Some(days) = certificate.days_left(now).filter(|days| *days < RENEW_DAYS) {
         let when =
             if days < 0 { "has expired".to_owned() } else { format!("expires in {days} days") };
-        list.advice(step, format_args!("the server's certificate {when}: renew it"));
+        list.advice(step, format_args!("the server's certificate {when}: renew it"), "renew it");
     }
 }

@@ -216,7 +216,7 @@ pub const OPTIONS: &[CliOption] = &[
         &["status"],
         "ask the configured status_bind; exit 0 to 3 as a Nagios plugin",
     ),
-    flag(Action::Json, &[], &["json"], "the run's report as one JSON object on stdout"),
+    flag(Action::Json, &[], &["json"], "the report of a run or --check as JSON on stdout"),
     flag(Action::Verbosity(Verbosity::Debug), &['d'], &["debug"], "log more [also: KANIDM_DEBUG]"),
     flag(
         Action::Verbosity(Verbosity::Quiet),
@@ -362,9 +362,8 @@ impl Given {
     fn refuse_conflicts(&self, mode: Mode) -> Result<(), CliError> {
         let excluded: &[Action] = match mode {
             Mode::Schedule => &[Action::FullRefresh, Action::AcceptDeletes],
-            Mode::Check | Mode::Status => {
-                &[Action::FullRefresh, Action::AcceptDeletes, Action::Json]
-            }
+            Mode::Check => &[Action::FullRefresh, Action::AcceptDeletes],
+            Mode::Status => &[Action::FullRefresh, Action::AcceptDeletes, Action::Json],
             Mode::ProtoDump => &[Action::Json],
             Mode::Once | Mode::DryRun | Mode::Help | Mode::Version => &[],
         };

@@ -45,6 +45,25 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// The end of a message that says what to do: after its last `; ` or `. `. Empty if there is none.
+/// Only for a message that ends with words of this program, because words of a server are no
+/// advice. A server's name in that end is in quotes, as `Debug` writes it, and may hold anything.
+pub fn remedy_of(message: &str) -> &str {
+    let mut is_quoted = false;
+    for (at, c) in message.char_indices().rev() {
+        let (before, after) = message.split_at_checked(at).unwrap_or_default();
+        let escapes = before.len() - before.trim_end_matches('\\').len();
+        if c == '"' && escapes.is_multiple_of(2) {
+            is_quoted = !is_quoted;
+        } else if !is_quoted
+            && let Some(remedy) = after.strip_prefix("; ").or_else(|| after.strip_prefix(". "))
+        {
+            return remedy;
+        }
+    }
+    ""
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,5 +91,22 @@ mod tests {
                 "2 days"
             ]
         );
+    }
+
+    #[test]
+    fn a_remedy_is_the_end_of_a_message() {
+        for (message, remedy) in [
+            ("a: b; c", "c"),
+            ("a: b; c. Do d", "Do d"),
+            ("a. b; c", "c"),
+            ("a: b.c;d", ""),
+            ("a; add \"X Inc. CA; run \\\"c\\\"\" to b", "add \"X Inc. CA; run \\\"c\\\"\" to b"),
+            ("a \"; run c; d", "d"),
+            ("a; add \"x; run c\\\\\" to b", "add \"x; run c\\\\\" to b"),
+            ("a; ", ""),
+            ("", ""),
+        ] {
+            assert_eq!(remedy_of(message), remedy, "{message}");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::mapping::{Content, Held, MISSING};
 use crate::sync::read::{self, Reading};
 use crate::sync::remarks::remarks;
 use crate::sync::start::Start;
-use crate::text::{count, thousands};
+use crate::text::{count, remedy_of, thousands};
 
 /// Reads and maps a full refresh. Returns the directory's cookie, which may be empty; `None` if it
 /// failed, because the connection is then unusable.
@@ -30,7 +30,7 @@ pub(super) fn check(
     let start = Start::full("--check");
     match read::read_from(directory, config, &start, &mut |step| extra.step(&step)) {
         Err(error) => {
-            list.failed(DirectoryStep::Refresh, &error);
+            list.failed(DirectoryStep::Refresh, &error, &error.remedy());
             list.not_tried(&[DirectoryStep::Entries]);
             None
         }
@@ -47,10 +47,10 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading, extra: 
     let content = &reading.content;
     if reading.read == 0 {
         let filter = &config.directory.filter_text;
-        return list.failed(
-            DirectoryStep::Entries,
-            format_args!("none matches {filter}: check ldap_filter, and that the account may read the attributes in it"),
-        );
+        const REMEDY: &str =
+            "check ldap_filter, and that the account may read the attributes in it";
+        let text = format!("none matches {filter}: {REMEDY}");
+        return list.failed(DirectoryStep::Entries, text, REMEDY);
     }
     let (persons, groups) = (content.persons, content.groups);
     let text = format!(
@@ -63,19 +63,21 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading, extra: 
     );
     let nobody = (persons == 0).then(|| no_person(config, content));
     match &nobody {
-        Some(why) => list.failed(DirectoryStep::Entries, format_args!("{text}; {why}")),
+        Some((why, remedy)) => {
+            list.failed(DirectoryStep::Entries, format_args!("{text}; {why}: {remedy}"), remedy)
+        }
         None => list.passed(DirectoryStep::Entries, text),
     }
     held(list, reading);
     attributes(list, config, content, extra);
-    remarks(config, reading).iter().for_each(|remark| list.advice(DirectoryStep::Entries, remark));
-    if let Some(text) = content.of_other_classes() {
-        list.advice(DirectoryStep::Entries, text);
+    let others = content.of_other_classes();
+    for remark in remarks(config, reading).iter().chain(&others) {
+        list.advice(DirectoryStep::Entries, remark, remedy_of(remark));
     }
 }
 
 /// Why no person would be sent, and what to do.
-fn no_person(config: &SyncConfig, content: &Content) -> String {
+fn no_person(config: &SyncConfig, content: &Content) -> (String, String) {
     let name = &config.mapping.person.user_name;
     let held: Vec<_> = content.held.iter().filter(|held| held.kind == Kind::Person).collect();
     let lacks_name = |held: &&Held| {
@@ -83,17 +85,25 @@ fn no_person(config: &SyncConfig, content: &Content) -> String {
         problems.any(|problem| problem.rule == MISSING && problem.attribute == *name)
     };
     let n = count(held.len() as u64, "person");
+    let of = |why: &str, remedy: &str| (why.to_owned(), remedy.to_owned());
     if held.is_empty() {
         match content.groups {
-            0 => "none is a person or a group: check person_objectclass, group_objectclass and ldap_filter".to_owned(),
-            _ => "none is a person: check person_objectclass and ldap_filter".to_owned(),
+            0 => of(
+                "none is a person or a group",
+                "check person_objectclass, group_objectclass and ldap_filter",
+            ),
+            _ => of("none is a person", "check person_objectclass and ldap_filter"),
         }
     } else if held.iter().all(lacks_name) {
-        format!(
-            "{n} held back, because none shows {name}: check person_attr_user_name, and that the account may read {name}"
+        (
+            format!("{n} held back, because none shows {name}"),
+            format!("check person_attr_user_name, and that the account may read {name}"),
         )
     } else {
-        format!("{n} held back, and no other person: correct what the notes below name")
+        (
+            format!("{n} held back, and no other person"),
+            "correct what the notes below name".to_owned(),
+        )
     }
 }
 
@@ -182,6 +192,7 @@ fn held(list: &Checklist, reading: &Reading) {
                 "{} lack a required attribute ({names}); {NAMES} names them",
                 thousands(lacking)
             ),
+            &format!("{NAMES} names them"),
         );
     }
     for ((attribute, rule), n) in broken {
@@ -191,6 +202,7 @@ fn held(list: &Checklist, reading: &Reading) {
                 "{} would be held back for {attribute}: {rule}; {NAMES} names them",
                 thousands(n)
             ),
+            &format!("{NAMES} names them"),
         );
     }
     let mut dropped: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -204,6 +216,7 @@ fn held(list: &Checklist, reading: &Reading) {
             format_args!(
                 "{values} of {attribute} would be left out: {rule}; {NAMES} names the entries"
             ),
+            &format!("{NAMES} names the entries"),
         );
     }
 }

@@ -69,7 +69,7 @@ pub fn check(list: &mut Checklist, config: &SyncConfig) {
             steps.iter().filter(|step| **step < failed).for_each(|step| {
                 passed(list, *step, &config.directory, &error.peer_certificates, None)
             });
-            list.failed(failed, &error);
+            list.failed(failed, &error, &error.remedy());
             list.not_tried(
                 &steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>(),
             );
@@ -159,10 +159,13 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
 }
 
 fn recommend_full_refresh(list: &Checklist) {
+    const REMEDY: &str = "set it to once a day, such as \"0 30 2 * * * *\"";
     list.advice(
         "full_refresh_schedule",
-        "is not set: 389 Directory Server does not report entries that leave the filter, only a full refresh notices; \
-         set it to once a day, such as \"0 30 2 * * * *\"",
+        format_args!(
+            "is not set: 389 Directory Server does not report entries that leave the filter, only a full refresh notices; {REMEDY}"
+        ),
+        REMEDY,
     );
 }
 
@@ -170,8 +173,8 @@ fn recommend_full_refresh(list: &Checklist) {
 /// few accounts may read.
 fn checkpoint(list: &Checklist, directory: &mut Directory) {
     const STEP: &str = "syncprov-checkpoint";
-    const REMEDY: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run; \
-                          set it on the overlay syncprov, such as: syncprov-checkpoint 100 1";
+    const RISK: &str = "without it a slapd that crashed takes itself for older than it is, and refuses to go on from the cookie of the last run";
+    const REMEDY: &str = "set it on the overlay syncprov, such as: syncprov-checkpoint 100 1";
     let overlays =
         Filter::Equality { attribute: "objectClass".into(), value: b"olcSyncProvConfig".to_vec() };
     let (mut found, mut lacking) = (0, Vec::new());
@@ -190,11 +193,15 @@ fn checkpoint(list: &Checklist, directory: &mut Directory) {
     match searched {
         Ok(()) if found > 0 && lacking.is_empty() => list.passed(STEP, "set"),
         Ok(()) if found > 0 => {
-            list.advice(STEP, format_args!("is not set on {}: {REMEDY}", lacking.join(" and ")))
+            let text = format!("is not set on {}: {RISK}; {REMEDY}", lacking.join(" and "));
+            list.advice(STEP, text, REMEDY)
         }
         _ => list.skipped(
             STEP,
-            format_args!("this account cannot read cn=config; make sure that it is set: {REMEDY}"),
+            format_args!(
+                "this account cannot read cn=config; make sure that it is set: {RISK}; {REMEDY}"
+            ),
+            REMEDY,
         ),
     }
 }

@@ -9,7 +9,7 @@ use crate::kanidm::transport::SyncServer as _;
 use crate::settings;
 use crate::settings::Settings;
 use crate::sync::start::{self, FullRefresh};
-use crate::text::thousands;
+use crate::text::{remedy_of, thousands};
 
 /// The steps. Each one depends on those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,9 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
         .collect();
     let mut server = match settings::kanidm(settings) {
         Ok(server) => server,
-        Err(error) => return fail(list, &steps, KanidmStep::TlsFiles, &error),
+        Err(error) => {
+            return fail(list, &steps, KanidmStep::TlsFiles, &error, remedy_of(&error));
+        }
     };
     let answer = server.state();
     let chain = server.peer_certificates();
@@ -50,14 +52,20 @@ pub fn check(list: &mut Checklist, settings: &Settings) {
         .filter(|step| **step < failed)
         .for_each(|step| passed(list, *step, settings, &chain));
     match answer {
-        Err(error) => fail(list, &steps, failed, &error),
+        Err(error) => fail(list, &steps, failed, &error, error.remedy()),
         Ok(stored) => state(list, &stored, &settings.fingerprint),
     }
 }
 
 /// Fails a step. The later ones are not tried.
-fn fail(list: &mut Checklist, steps: &[KanidmStep], failed: KanidmStep, error: &dyn fmt::Display) {
-    list.failed(failed, error);
+fn fail(
+    list: &mut Checklist,
+    steps: &[KanidmStep],
+    failed: KanidmStep,
+    error: &dyn fmt::Display,
+    remedy: &str,
+) {
+    list.failed(failed, error, remedy);
     list.not_tried(&steps.iter().copied().filter(|step| *step > failed).collect::<Vec<_>>());
 }
 
@@ -98,7 +106,7 @@ fn failed_step(error: &KanidmError) -> KanidmStep {
 /// Tells what the next run makes of the stored state.
 fn state(list: &mut Checklist, stored: &SyncState, fingerprint: &str) {
     match start::decide(stored, fingerprint, FullRefresh::No) {
-        Err(error) => list.failed(KanidmStep::State, error),
+        Err(error) => list.failed(KanidmStep::State, &error, error.remedy()),
         Ok(start) => {
             let next = match &start.full_because {
                 Some(why) => format!("the next run reads everything: {why}"),

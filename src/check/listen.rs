@@ -18,12 +18,14 @@ pub(super) fn check(list: &mut Checklist, config: &DirectoryConfig, cookie: &[u8
     const STEP: DirectoryStep = DirectoryStep::Listen;
     match listen(config, cookie) {
         Ok(None) => list.passed(STEP, "the directory reports each change"),
-        Ok(Some(reason)) => list.failed(STEP, format_args!("{reason}. {REMEDY}")),
-        Err(error) => list.failed(STEP, format_args!("{error}. {REMEDY}")),
+        Ok(Some(reason)) => list.failed(STEP, format_args!("{reason}. {UNTIL}"), SEE_LOG),
+        Err(error) => list.failed(STEP, format_args!("{error}. {UNTIL}"), &error.remedy()),
     }
 }
 
-const REMEDY: &str = "Until it works, changes wait for the schedule";
+const SEE_LOG: &str = "see its log";
+
+const UNTIL: &str = "Until it works, changes wait for the schedule";
 
 /// The reason for a failure without an error of its own, if any.
 fn listen(config: &DirectoryConfig, cookie: &[u8]) -> Result<Option<String>, DirectoryError> {

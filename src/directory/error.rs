@@ -19,6 +19,7 @@ use super::connection::WireError;
 use crate::config::sync::LdapUri;
 use crate::file::{Access, explain_denied};
 use crate::net::tls_error::{TlsError, explain};
+use crate::text::remedy_of;
 
 /// A failure and the directory it concerns.
 #[derive(Debug)]
@@ -316,6 +317,31 @@ impl fmt::Display for DirectoryProblem {
     }
 }
 
+impl DirectoryError {
+    /// What to do, in our own words. Empty if the message does not say it.
+    pub fn remedy(&self) -> String {
+        let problem = &*self.problem;
+        match problem {
+            DirectoryProblem::NoContentSync | DirectoryProblem::StartTlsInjection => {
+                let text = problem.to_string();
+                text.split_once("; ").map(|(_, remedy)| remedy.to_owned()).unwrap_or_default()
+            }
+            // The server's words are at the end, unless advice follows them.
+            _ if !problem.advice().is_empty() => {
+                let advice = problem.advice();
+                advice.split_once("; ").map_or(advice, |(_, remedy)| remedy).trim().to_owned()
+            }
+            DirectoryProblem::Disconnected { .. }
+            | DirectoryProblem::BindRefused { .. }
+            | DirectoryProblem::SearchFailed { .. }
+            | DirectoryProblem::Protocol { .. }
+            | DirectoryProblem::StartTlsRefused { .. } => String::new(),
+            DirectoryProblem::UuidHidden { attribute, .. } => give_rights(attribute),
+            _ => remedy_of(&problem.to_string()).to_owned(),
+        }
+    }
+}
+
 impl DirectoryProblem {
     /// What failed and why.
     fn fmt_failure(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -462,10 +488,12 @@ fn fmt_behind(f: &mut fmt::Formatter<'_>, base: &str, full: bool) -> fmt::Result
 }
 
 fn fmt_uuid_hidden(f: &mut fmt::Formatter<'_>, dn: &str, attribute: &str) -> fmt::Result {
-    write!(
-        f,
-        "the entry {dn:?} cannot be found by its {attribute}: give the sync account the rights to search and to read \
-         {attribute} on every entry below the base"
+    write!(f, "the entry {dn:?} cannot be found by its {attribute}: {}", give_rights(attribute))
+}
+
+fn give_rights(attribute: &str) -> String {
+    format!(
+        "give the sync account the rights to search and to read {attribute} on every entry below the base"
     )
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::text::remedy_of;
+
 /// A request that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KanidmError {
@@ -58,7 +60,7 @@ impl Stage {
 
     fn remedy(self) -> &'static str {
         match self {
-            Stage::Resolve => "check `uri` in the client config",
+            Stage::Resolve => CHECK_URI,
             Stage::Connect => {
                 "check `uri` in the client config, and that Kanidm runs and can be reached"
             }
@@ -117,6 +119,19 @@ pub enum Fault {
 }
 
 impl KanidmError {
+    /// What to do, in our own words. Empty if the message does not say it.
+    pub fn remedy(&self) -> &str {
+        match self {
+            KanidmError::Transport { stage: Stage::Tls, reason } => remedy_of(reason),
+            KanidmError::Transport { stage, .. } | KanidmError::TimedOut { stage, .. } => {
+                stage.remedy()
+            }
+            KanidmError::Refused(answer) if answer.class() == Class::Auth => NEW_TOKEN,
+            KanidmError::Refused(_) => "",
+            KanidmError::NotKanidm { .. } => CHECK_URI,
+        }
+    }
+
     /// The meaning of this error for the upload.
     pub fn class(&self) -> Class {
         match self {
@@ -217,6 +232,10 @@ impl Answer {
     }
 }
 
+const CHECK_URI: &str = "check `uri` in the client config";
+
+const NEW_TOKEN: &str = "make a new token and store it in sync_token_file: kanidm system sync generate-token ACCOUNT LABEL";
+
 const NOT_FROM_KANIDM: &str = "this is not Kanidm's own answer: check `uri` in the client config, and any proxy in front of Kanidm";
 
 /// Another operation held Kanidm's database for too long: a backup, or another large request.
@@ -313,17 +332,12 @@ impl fmt::Display for KanidmError {
             KanidmError::Refused(answer) => {
                 write!(f, "Kanidm refused: {answer}")?;
                 if answer.class() == Class::Auth {
-                    f.write_str(
-                        "; make a new token and store it in sync_token_file: kanidm system sync generate-token ACCOUNT LABEL",
-                    )?;
+                    write!(f, "; {NEW_TOKEN}")?;
                 }
                 Ok(())
             }
             KanidmError::NotKanidm { reason } => {
-                write!(
-                    f,
-                    "the answer is not one of Kanidm's sync interface: {reason}; check `uri` in the client config"
-                )
+                write!(f, "the answer is not one of Kanidm's sync interface: {reason}; {CHECK_URI}")
             }
         }
     }

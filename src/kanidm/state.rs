@@ -160,21 +160,32 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// What to do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            StateError::Newer { .. } => {
+                "use the newer program, or make Kanidm forget the state with `kanidm system sync force-refresh`"
+            }
+            StateError::Damaged { .. } => {
+                "make Kanidm forget it with `kanidm system sync force-refresh`"
+            }
+        }
+    }
+}
+
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StateError::Newer { version } => write!(
                 f,
-                "the state stored in Kanidm has version {version}, this program knows versions up to {VERSION}: \
-                 use the newer program, or make Kanidm forget the state with `kanidm system sync force-refresh`"
-            ),
+                "the state stored in Kanidm has version {version}, this program knows versions up to {VERSION}: "
+            )?,
             StateError::Damaged { part } => {
-                write!(
-                    f,
-                    "the state stored in Kanidm is damaged ({part}): make Kanidm forget it with `kanidm system sync force-refresh`"
-                )
+                write!(f, "the state stored in Kanidm is damaged ({part}): ")?
             }
         }
+        f.write_str(self.remedy())
     }
 }
 

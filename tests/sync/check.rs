@@ -3,8 +3,10 @@
 
 use std::net::TcpListener;
 
+use serde_json::Value;
 use uuid::Uuid;
 
+use crate::report_schema::problems_by;
 use crate::support::kanidm::{KanidmServer, State};
 use crate::support::ldap::LdapEntry;
 use crate::support::peer::{Link, Peer, SLAPD, done, sync_done, sync_entry};
@@ -52,6 +54,50 @@ fn marks(outcome: &Outcome) -> String {
         line.unwrap_or("?")
     };
     STEPS.iter().map(|step| of(step)).collect()
+}
+
+/// `--check --json` says the same as the list: step by step, as the schema says, and nothing else.
+#[track_caller]
+fn assert_json_agrees(tool: &Tool, list: &Outcome) -> Value {
+    let outcome = tool.run(&["--check", "--json"]).expect_code(list.code.unwrap());
+    let check: Value = serde_json::from_str(&outcome.stdout).expect(&outcome.stdout);
+    let schema = serde_json::from_str(include_str!("../../docs/check.schema.json")).unwrap();
+    assert_eq!(problems_by(&schema, &check), [""; 0], "{check:#}");
+    assert_eq!(check["exit_code"], list.code.unwrap());
+    let (verdict, lines) = {
+        let mut lines: Vec<&str> = list.stdout.lines().collect();
+        (lines.pop().unwrap(), lines)
+    };
+    let ready = if verdict.starts_with('✓') { "ready" } else { "not_ready" };
+    assert_eq!(check["verdict"], ready);
+    let steps = check["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), lines.len(), "{check:#}\n{}", list.stdout);
+    for (step, line) in steps.iter().zip(lines) {
+        let text = |key: &str| step[key].as_str().unwrap_or_default();
+        let mark = match text("result") {
+            "passed" => "✓",
+            "failed" => "✗",
+            "advice" => "!",
+            _ => "–",
+        };
+        assert!(line.starts_with(&format!("{mark} {}", text("step"))), "{line}\n{step:#}");
+        let (detail, remedy) = (text("detail"), text("remedy"));
+        // Each answer of Kanidm has an operation id of its own.
+        let same = detail.split(", operation ").next().unwrap();
+        assert!(line.contains(same), "{line}\n{step:#}");
+        assert!(line.contains(remedy) || remedy.starts_with("correct /"), "{line}\n{step:#}");
+        let needs_one = ["failed", "advice"].contains(&text("result"));
+        assert!(!needs_one || !remedy.is_empty(), "{line}\n{step:#}");
+    }
+    check
+}
+
+/// The detail and the remedy of the only failed step.
+fn failed(check: &Value) -> (String, String) {
+    let mut steps = check["steps"].as_array().unwrap().iter();
+    let step = steps.find(|step| step["result"] == "failed").expect("a failed step");
+    let text = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    (text("detail"), text("remedy"))
 }
 
 #[track_caller]
@@ -106,6 +152,8 @@ fn all_is_well_and_nothing_is_sent() {
             .contains("the next run reads everything: Kanidm has no state yet")
     );
     assert!(line(&outcome, "– syncprov-checkpoint").contains("cannot read cn=config"));
+    assert_json_agrees(&world.tool, &outcome);
+    assert!(world.kanidm.posts().is_empty());
 
     world.run(&[], 3);
     let after = check(&world.tool).expect_code(0);
@@ -129,12 +177,15 @@ fn in_other_locales_and_quietly() {
     );
 }
 
+const BASE: &str = "check ldap_sync_base_dn, and that the sync account has read access to the base and everything below it";
+
 #[test]
 fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
     let world = World::new(SlapdOptions::default());
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let other_ca = Pki::named("Another CA");
     let set = |key: &str, value: &str| world.config.clone().set(key, value);
+    let mut remedies = Vec::new();
     for (config, code, expected, remedy) in [
         (set("ldap_ur", "x"), 2, "✗✓??????????????", "did you mean ldap_uri?"),
         (
@@ -190,6 +241,7 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
         assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
         let verdict = outcome.stdout.lines().last().unwrap();
         assert!(verdict.starts_with("✗ not ready: 1 problem"), "{verdict}");
+        remedies.push(failed(&assert_json_agrees(&world.tool, &outcome)).1);
         // The certificate was good, whatever failed after it.
         if expected.starts_with("✓✓✓✓✓✓") {
             line(&outcome, "✓ directory, TLS: issued by Test CA, for localhost");
@@ -198,6 +250,23 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
             line(&outcome, "✓ Kanidm, TLS: issued by Test CA, for localhost");
         }
     }
+    assert_eq!(
+        remedies,
+        [
+            "did you mean ldap_uri?",
+            "check the path in the configuration",
+            "check the host in ldap_uri and this machine's name resolution",
+            "is the server running, is the port right, does a firewall block it?",
+            "add the certificate of the CA \"Test CA\" to ldap_ca",
+            "check ldap_sync_dn and its password (servers do not tell a wrong password from an account that does not exist)",
+            BASE,
+            "the server limits the number of entries for this account, and a run needs all of them; OpenLDAP: add to the database `limits dn.exact=\"<ldap_sync_dn>\" size=unlimited time=unlimited`; 389 Directory Server: set nsSizeLimit: -1 and nsLookThroughLimit: -1 on the account's entry",
+            BASE,
+            "check ldap_filter, and that the account may read the attributes in it",
+            "check person_objectclass, group_objectclass and ldap_filter",
+            "make a new token and store it in sync_token_file: kanidm system sync generate-token ACCOUNT LABEL",
+        ]
+    );
     world.tool.write_sync_config(&world.config);
     let client = || ConfigText::for_kanidm(&world.kanidm.url(), world.kanidm.ca());
     for (client, code, expected, remedy) in [
@@ -226,6 +295,8 @@ fn a_failed_step_names_the_remedy_and_ends_what_depends_on_it() {
         let outcome = check(&world.tool).expect_code(code);
         assert_eq!(marks(&outcome), expected, "{remedy}\n{}", outcome.all());
         assert!(line(&outcome, "✗").contains(remedy), "{remedy}\n{}", outcome.all());
+        let (_, remedy) = failed(&assert_json_agrees(&world.tool, &outcome));
+        assert!(!remedy.is_empty());
     }
     assert!(world.kanidm.posts().is_empty());
 }

@@ -125,9 +125,13 @@ fn other_reports_are_not() {
 
 /// What is wrong with a report.
 fn problems(report: &Value) -> Vec<String> {
-    let schema = schema();
+    problems_by(&schema(), report)
+}
+
+/// What is wrong with a value by this schema.
+pub fn problems_by(schema: &Value, value: &Value) -> Vec<String> {
     let mut problems = Vec::new();
-    described(&schema, &schema, report, "", &mut problems);
+    described(schema, schema, value, "", &mut problems);
     problems
 }
 

@@ -15,7 +15,7 @@ _arguments -s -S \
   '(--accept-deletes)--accept-deletes[let this run exceed the deletion guard]' \
   '(--check)--check[test configuration, files, directory and Kanidm one by one]' \
   '(--status)--status[ask the configured status_bind; exit 0 to 3 as a Nagios plugin]' \
-  '(--json)--json[the run'\''s report as one JSON object on stdout]' \
+  '(--json)--json[the report of a run or --check as JSON on stdout]' \
   '(-d --debug)-d[log more \[also: KANIDM_DEBUG\]]' \
   '(-d --debug)--debug[log more \[also: KANIDM_DEBUG\]]' \
   '(-q --quiet)-q[log only warnings and errors, for cron]' \
