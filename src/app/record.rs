@@ -27,7 +27,7 @@ use crate::text::{unix, utc};
 #[derive(Clone, Debug)]
 pub(super) enum RunFacts {
     /// The run synchronised.
-    Done(LastRun, Success),
+    Done(Box<LastRun>, Success),
     /// The run failed, with its error.
     Failed(Failure, String),
 }
@@ -56,7 +56,7 @@ impl RunFacts {
             known: Some(report.known),
             ..Success::default()
         };
-        RunFacts::Done(run, success)
+        RunFacts::Done(Box::new(run), success)
     }
 }
 
@@ -111,7 +111,7 @@ impl Recorder {
         let Some(file) = &mut self.file else { return };
         file.update(move |old| {
             let is_news = old.run.ended.is_some() && old.follower_connected != connected;
-            is_news.then(|| Metrics { follower_connected: connected, ..old })
+            is_news.then_some(Metrics { follower_connected: connected, ..old })
         });
     }
 
@@ -130,9 +130,8 @@ impl Recorder {
         file.update(move |old| {
             let old = old.until(ended);
             let mut new = match facts {
-                RunFacts::Done(run, success) => {
-                    old.succeeded(stamped(run), Success { ended: Some(ended), deadline, ..success })
-                }
+                RunFacts::Done(run, success) => old
+                    .succeeded(stamped(*run), Success { ended: Some(ended), deadline, ..success }),
                 RunFacts::Failed(failure, message) => {
                     let run = LastRun {
                         failure: Some(failure),
@@ -190,4 +189,46 @@ pub(super) fn wrong_configuration(cli: &Cli, message: &str) {
     };
     let facts = RunFacts::Failed(Failure::Configuration, message.to_owned());
     recorder.record(ExitCode::Usage, facts, Duration::ZERO);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::metrics::file::read;
+
+    fn recorder(file: Option<&Path>, schedule: &str) -> Recorder {
+        Recorder {
+            file: file.map(|path| MetricsFile::new(path, Path::new("/c"))),
+            status_bind: None,
+            schedule: Some(CronSchedule::parse(schedule).unwrap()),
+            following: Some(Following::Listening),
+        }
+    }
+
+    #[test]
+    fn a_run_that_panics_has_failed() {
+        let path = std::env::temp_dir().join(format!("kls-panic-{}.prom", std::process::id()));
+        let recorder = RefCell::new(recorder(Some(&path), "@hourly"));
+        let run = || around(&recorder, || panic!("a defect"));
+        assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "the panic goes on");
+        let facts = read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((facts.run.exit_code, facts.run.failure), (Some(1), Some(Failure::Local)));
+        assert_eq!(facts.follower_connected, Some(true));
+        assert!(facts.run.error.unwrap().contains("ended in a panic"));
+        assert!(recorder.try_borrow_mut().is_ok(), "the next run records its result");
+    }
+
+    #[test]
+    fn the_deadline_is_the_third_start_or_the_last_one() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_948_920); // 10:42 UTC
+        let deadline = |schedule| recorder(None, schedule).deadline(now);
+        assert_eq!(deadline("0 */5 * * * *"), Some(1_795_948_920 + 13 * 60));
+        assert_eq!(deadline("0 45,50 10 29 11 * 2026"), Some(1_795_948_920 + 8 * 60));
+        assert_eq!(deadline("0 0 0 1 1 * 1999"), None);
+        let single = Recorder { schedule: None, ..recorder(None, "@daily") };
+        assert_eq!(single.deadline(now), None);
+    }
 }

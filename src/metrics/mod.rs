@@ -1,7 +1,7 @@
 //! The facts about the last run and the last success, for monitoring.
 //!
 //! Scope: a struct of facts, its text in Prometheus' exposition format ([`text`]), and the file
-//! that holds it ([`file`]). The struct is read back from the file, because a failed run keeps what
+//! that holds it ([`mod@file`]). The struct is read back from the file, because a failed run keeps what
 //! the last success has told.
 
 mod families;

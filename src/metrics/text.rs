@@ -77,7 +77,7 @@ fn one_line(text: &str) -> String {
     escaped(line).chars().take(MAX_ERROR).collect()
 }
 
-/// The facts in a text. `None` if no line of it is ours. A line that [`write`] does not write is
+/// The facts in a text. `None` if no line of it is ours. A line that [`write()`] does not write is
 /// skipped. If a line comes twice, the last one counts.
 pub fn read(text: &str) -> Option<Metrics> {
     let mut metrics = Metrics::default();
@@ -120,7 +120,7 @@ fn after_label_value(text: &str) -> Option<&str> {
     text.get(end.saturating_add(1)..)
 }
 
-/// Stores a value. False if it is none that [`write`] writes.
+/// Stores a value. False if it is none that [`write()`] writes.
 fn put(metrics: &mut Metrics, place: &Place, value: &str) -> bool {
     match place {
         Place::Number(number) => store(number(metrics), whole(value)),

@@ -8,10 +8,11 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::status::Probe;
 use crate::metrics::Metrics;
-use crate::text::span;
+use crate::text::{span, utc};
 
 /// What `--status` knows besides the answer of the socket.
 #[derive(Debug)]
@@ -144,7 +145,12 @@ fn reason(facts: &Metrics, now: u64) -> String {
 
 fn last_success(facts: &Metrics, now: u64) -> String {
     match facts.success.ended {
-        Some(ended) => format!("last success {} ago", span(now.saturating_sub(ended))),
+        Some(ended) => {
+            let age = span(now.saturating_sub(ended));
+            let time =
+                utc(UNIX_EPOCH.checked_add(Duration::from_secs(ended)).unwrap_or(UNIX_EPOCH));
+            format!("last success {age} ago ({})", time.format("%Y-%m-%d %H:%M:%S UTC"))
+        }
         None => "no success yet".to_owned(),
     }
 }

@@ -79,19 +79,25 @@ fn every_answer_with_facts() {
     let mut never = failed(1, "Kanidm: refused");
     never.success = Success::default();
     for (probe, facts, code, text, numbers) in [
-        (ok(), well(), 0, "OK - last success 5 minutes ago, nothing waits", numbers(300, 0, 0)),
+        (
+            ok(),
+            well(),
+            0,
+            "OK - last success 5 minutes ago (2026-11-30 00:48:20 UTC), nothing waits",
+            numbers(300, 0, 0),
+        ),
         (
             ok(),
             held(1, 0),
             1,
-            "WARNING - last success 5 minutes ago, but 1 entry is held back and 0 values are left out; the log of kanidm-ldap-sync names them",
+            "WARNING - last success 5 minutes ago (2026-11-30 00:48:20 UTC), but 1 entry is held back and 0 values are left out; the log of kanidm-ldap-sync names them",
             numbers(300, 1, 0),
         ),
         (
             ok(),
             held(0, 12),
             1,
-            "WARNING - last success 5 minutes ago, but 0 entries are held back and 12 values are left out; the log of kanidm-ldap-sync names them",
+            "WARNING - last success 5 minutes ago (2026-11-30 00:48:20 UTC), but 0 entries are held back and 12 values are left out; the log of kanidm-ldap-sync names them",
             numbers(300, 0, 12),
         ),
         // A run by hand failed after the good run of the service.
@@ -99,21 +105,21 @@ fn every_answer_with_facts() {
             ok(),
             failed(1, "x"),
             1,
-            "WARNING - last success 3 hours ago, but 1 entry is held back and 2 values are left out; the log of kanidm-ldap-sync names them",
+            "WARNING - last success 3 hours ago (2026-11-29 21:53:20 UTC), but 1 entry is held back and 2 values are left out; the log of kanidm-ldap-sync names them",
             numbers(3 * HOUR, 1, 2),
         ),
         (
             bad(),
             failed(1, "ldaps://a: refused|\u{1b}x"),
             2,
-            "CRITICAL - the last run failed, 5 minutes ago; last success 3 hours ago: ldaps://a: refused/\\u{1b}x",
+            "CRITICAL - the last run failed, 5 minutes ago; last success 3 hours ago (2026-11-29 21:53:20 UTC): ldaps://a: refused/\\u{1b}x",
             numbers(3 * HOUR, 1, 2),
         ),
         (
             bad(),
             failed(4, "7 persons would go"),
             2,
-            "CRITICAL - the deletion guard refused the last run, 5 minutes ago; last success 3 hours ago: 7 persons would go",
+            "CRITICAL - the deletion guard refused the last run, 5 minutes ago; last success 3 hours ago (2026-11-29 21:53:20 UTC): 7 persons would go",
             numbers(3 * HOUR, 1, 2),
         ),
         (
@@ -127,14 +133,14 @@ fn every_answer_with_facts() {
             bad(),
             held(10, 1),
             2,
-            "CRITICAL - too many entries need attention: 10 entries are held back and 1 value is left out; the log of kanidm-ldap-sync names them; last success 5 minutes ago",
+            "CRITICAL - too many entries need attention: 10 entries are held back and 1 value is left out; the log of kanidm-ldap-sync names them; last success 5 minutes ago (2026-11-30 00:48:20 UTC)",
             numbers(300, 10, 1),
         ),
         (
             bad(),
             held(10, 0),
             2,
-            "CRITICAL - the service has no recent good run; the log of kanidm-ldap-sync says why; last success 5 minutes ago",
+            "CRITICAL - the service has no recent good run; the log of kanidm-ldap-sync says why; last success 5 minutes ago (2026-11-30 00:48:20 UTC)",
             numbers(300, 10, 0),
         ),
         (
@@ -148,7 +154,7 @@ fn every_answer_with_facts() {
             silent(),
             held(1, 2),
             3,
-            "UNKNOWN - no answer; last success 5 minutes ago",
+            "UNKNOWN - no answer; last success 5 minutes ago (2026-11-30 00:48:20 UTC)",
             numbers(300, 1, 2),
         ),
     ] {

@@ -95,6 +95,7 @@ fn secret_world(authority: &Pki) -> (World, Secrets, Identity) {
     world.slapd.change(&account, &format!("replace: userPassword\nuserPassword: {BIND_PASSWORD}"));
     let identity = authority.client("ldap-sync");
     let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
+    let facts = path(&facts(&world));
     world.reconfigure(|config| {
         config
             .set("ldap_sync_pw", BIND_PASSWORD)
@@ -103,9 +104,15 @@ fn secret_world(authority: &Pki) -> (World, Secrets, Identity) {
             .set("sync_password_as_unix_password", true)
             .set("ldap_timeout", 30)
             .set("kanidm_timeout", 30)
+            .set("metrics_file", facts)
     });
     let secrets = Secrets::new(&world.account.token, &[&identity.key]);
     (world, secrets, identity)
+}
+
+/// `metrics_file`, which every user of the machine may read.
+fn facts(world: &World) -> PathBuf {
+    world.tool.dir().path().join("facts.prom")
 }
 
 /// The secret world, its runs watched.
@@ -121,6 +128,9 @@ impl Printed {
     fn run(&self, what: &str, arguments: &[&str], code: i32) -> Outcome {
         let outcome = self.world.tool.run(&[&["--debug"], arguments].concat());
         self.secrets.assert_unseen(what, &outcome.all());
+        if let Ok(text) = fs::read_to_string(facts(&self.world)) {
+            self.secrets.assert_unseen(&format!("{what}: metrics_file"), &text);
+        }
         assert_eq!(outcome.code, Some(code), "{what} {arguments:?}\n{}", outcome.all());
         outcome
     }
@@ -182,6 +192,9 @@ fn all_there_is(printed: &Printed) {
     world.slapd.change(&user_dn(20), &password);
     printed.run("an increment", &[], 3);
     printed.run("a check", &["--check"], 0);
+    printed.run("a check", &["--check", "--json"], 0);
+    let text = fs::read_to_string(facts(world)).unwrap();
+    assert!(text.contains("values_dropped{"), "{text}");
     // Libraries would log what they send, if they were asked.
     let mut command = world.tool.command();
     command.args(["--debug", "--dry-run"]).env("RUST_LOG", "trace").env("KANIDM_DEBUG", "trace");
@@ -468,6 +481,10 @@ fn no_secret_leaves_the_service() {
             let bytes = fs::read(format!("/proc/{}/{file}", service.child().id())).unwrap();
             secrets.assert_unseen(&format!("{what}: {file}"), &String::from_utf8_lossy(&bytes));
         }
+        let text = fs::read_to_string(facts(&world)).unwrap();
+        secrets.assert_unseen(&format!("{what}: metrics_file"), &text);
+        let asked = world.tool.run(&["--status"]);
+        secrets.assert_unseen(&format!("{what}: --status"), &asked.all());
     }
     service.signal("TERM");
     let outcome = service.finish();

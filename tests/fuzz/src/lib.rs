@@ -24,6 +24,7 @@ pub mod filter;
 pub mod frame;
 pub mod listener;
 pub mod message;
+pub mod metrics;
 pub mod seeds;
 pub mod session;
 pub mod sync_config;

@@ -9,6 +9,7 @@ use kanidm_ldap_sync::kanidm::roster::Roster;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::Yielded;
 use kanidm_ldap_sync::kanidm::state::{Envelope, SyncState, Unfinished};
+use kanidm_ldap_sync::metrics::{Failure, LastRun, Metrics, Success, text};
 use ldap_content_sync::{Frame, LdapMessage, Limits, ProtocolOp, frame};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -48,6 +49,7 @@ pub fn of(target: &str) -> BTreeSet<Vec<u8>> {
             .flat_map(|(status, body)| [0, 1].map(|id| answer(*status, id, body)))
             .collect(),
         "entry" => entries(),
+        "metrics" => metrics(),
         _ => panic!("no target of the name {target}"),
     };
     seeds.into_iter().filter(|seed| seed.len() <= LARGEST).collect()
@@ -331,4 +333,39 @@ fn entries() -> Vec<Vec<u8>> {
         prefixed(&[(number as u8).wrapping_mul(7)], &three.join(&b"\n\n"[..]))
     });
     one.chain(three).collect()
+}
+
+/// Files of a good run, of a failed one and of a single one, and the start of one.
+fn metrics() -> Vec<Vec<u8>> {
+    let mut facts = Metrics {
+        status_bind: Some("127.0.0.1:12345".to_owned()),
+        success: Success {
+            ended: Some(1_795_999_000),
+            deadline: Some(1_796_000_900),
+            held: Some(1),
+            dropped: Some(0),
+            known: Some(1_049),
+        },
+        follower_connected: Some(true),
+        ..Metrics::default()
+    };
+    facts.run.full = Some(true);
+    (facts.run.ended, facts.run.exit_code) = (Some(1_795_999_000), Some(3));
+    (facts.run.read, facts.run.persons, facts.run.groups) = (Some(9), Some(8), Some(1));
+    (facts.run.deleted, facts.run.members_unresolved) = (Some(0), Some(2));
+    facts.run.seconds = Some(1.25);
+    let good = text::write(&facts, "/etc/kanidm/ldap-sync");
+    facts.run = LastRun {
+        ended: Some(1_795_999_300),
+        exit_code: Some(4),
+        failure: Some(Failure::Refused),
+        error: Some("refused: \"a\" | b".to_owned()),
+        ..LastRun::default()
+    };
+    let failed = text::write(&facts, "/a\\\"b");
+    facts.success = Success::default();
+    (facts.status_bind, facts.follower_connected) = (None, None);
+    let single = text::write(&facts, "/c");
+    let cut = good[..good.len() / 2].to_owned();
+    [good, failed, single, cut].map(String::into_bytes).to_vec()
 }

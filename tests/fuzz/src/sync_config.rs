@@ -37,10 +37,14 @@ pub fn run(data: &[u8]) {
                 !holds_marked_secret(data) || !format!("{config:?}{warnings:?}").contains(MARKER)
             );
             assert!(sync::status_bind(path).is_ok_and(|bind| bind == config.status_bind));
+            assert!(sync::metrics_file(path).is_ok_and(|file| file == config.metrics_file));
         }
         Err(error) => check(&error, data),
     }
     if let Err(error) = sync::status_bind(path) {
+        check(&error, data);
+    }
+    if let Err(error) = sync::metrics_file(path) {
         check(&error, data);
     }
 }
