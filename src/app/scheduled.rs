@@ -264,10 +264,13 @@ pub fn status(cli: &Cli) -> u8 {
         Ok(Some(path)) => probe.with_metrics(&Evidence {
             path: &path,
             read: metrics::file::read_in_time(&path),
-            status_bind: bind.ok().flatten(),
+            status_bind: bind.as_ref().ok().copied().flatten(),
             now: unix(SystemTime::now()),
         }),
-        // A wrong file is the reason for UNKNOWN already.
+        Err(error) if bind.is_ok() => {
+            probe.with_note(error.to_string().lines().next().unwrap_or_default())
+        }
+        // A file that cannot be read is the reason for UNKNOWN already.
         Ok(None) | Err(_) => probe,
     };
     // The exit code has the answer, too.

@@ -14,8 +14,12 @@ use super::{Metrics, text};
 use crate::file::{self, Access, explain_denied};
 use crate::within::{NoResult, OneAtATime};
 
-/// Maximum time to read or write the file.
+/// Maximum time to replace the file.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum time to read it for `--status`, which also asks the socket. A monitoring system often
+/// waits for ten seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Maximum bytes to read. Our own file has about 5,000.
 const MAX_SIZE: u64 = 64 * 1024;
@@ -125,10 +129,12 @@ pub fn read(path: &Path) -> io::Result<Metrics> {
 /// Those of [`read`], and a file system that hangs.
 pub fn read_in_time(path: &Path) -> io::Result<Metrics> {
     let path = path.to_owned();
-    OneAtATime::new().call(TIMEOUT, move || read(&path)).unwrap_or_else(|problem| match problem {
-        NoResult::Thread(error) => Err(error),
-        NoResult::Late | NoResult::EarlierHangs => Err(ErrorKind::TimedOut.into()),
-    })
+    OneAtATime::new().call(READ_TIMEOUT, move || read(&path)).unwrap_or_else(
+        |problem| match problem {
+            NoResult::Thread(error) => Err(error),
+            NoResult::Late | NoResult::EarlierHangs => Err(ErrorKind::TimedOut.into()),
+        },
+    )
 }
 
 /// Replaces the file in one step, readable for everybody. A link at `path` is replaced, and its

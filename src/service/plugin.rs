@@ -66,8 +66,12 @@ impl Probe {
 
     /// Names the file that is not used, and why.
     fn without(self, evidence: &Evidence<'_>, why: impl fmt::Display) -> Probe {
-        let line = format!("{} (metrics_file {} {why})", self.line, evidence.path.display());
-        Probe { line: one_line(&line), ..self }
+        self.with_note(format_args!("metrics_file {} {why}", evidence.path.display()))
+    }
+
+    /// This answer with a note in parentheses.
+    pub fn with_note(self, note: impl fmt::Display) -> Probe {
+        Probe { line: one_line(&format!("{} ({note})", self.line)), ..self }
     }
 }
 

@@ -44,13 +44,15 @@ fn configuration_keys_are_as_before() {
 }
 
 #[test]
-fn schema_is_as_before() {
-    let mut schema = serde_json::from_str(include_str!("../../docs/report.schema.json")).unwrap();
-    remove_prose(&mut schema);
-    assert_as_before(
-        "report.schema.json",
-        &(serde_json::to_string_pretty(&schema).unwrap() + "\n"),
-    );
+fn schemas_are_as_before() {
+    for (file, schema) in [
+        ("report.schema.json", include_str!("../../docs/report.schema.json")),
+        ("check.schema.json", include_str!("../../docs/check.schema.json")),
+    ] {
+        let mut schema = serde_json::from_str(schema).unwrap();
+        remove_prose(&mut schema);
+        assert_as_before(file, &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
+    }
 }
 
 /// The words of the schema may improve. `properties` holds names, so one of them may be `title`.
@@ -107,13 +109,17 @@ fn exit_codes_of_other_commands_are_as_before() {
             now += &format!("{what}, {arguments}: exit code {}\n", outcome.code.unwrap());
         }
     };
-    run(&world, "all is well", &["--check", "--proto-dump", "--version", "--status"]);
+    run(
+        &world,
+        "all is well",
+        &["--check", "--check --json", "--proto-dump", "--version", "--status"],
+    );
     let unknown = ["--no-such-option", "--status --json", "--check --schedule", "argument"];
     run(&world, "wrong command line", &unknown);
     world.slapd.stop();
-    run(&world, "directory is down", &["--check", "--proto-dump", "--dry-run"]);
+    run(&world, "directory is down", &["--check", "--check --json", "--proto-dump", "--dry-run"]);
     world.reconfigure(|config| config.set("no_key", 1));
-    run(&world, "wrong configuration", &["--check", "--status", "--schedule"]);
+    run(&world, "wrong configuration", &["--check", "--check --json", "--status", "--schedule"]);
     assert_as_before("commands.txt", &now);
 }
 

@@ -373,7 +373,11 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
     world.reconfigure(|config| config.set("status_bind", status_address().to_string()));
     asked(&world, 3, &["UNKNOWN - ", "is of another service, whose status_bind is "]);
     world.reconfigure(|config| config.set("metrics_file", "relative.prom"));
-    asked(&world, 3, &["UNKNOWN - no answer from "]);
+    asked(
+        &world,
+        3,
+        &["UNKNOWN - no answer from ", "metrics_file: must be a whole path", ".prom)"],
+    );
 }
 
 fn bad_person() -> String {
