@@ -84,9 +84,11 @@ fn reason(error: &io::Error, path: &Path) -> String {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let shown = folder.display();
     match error.kind() {
-        ErrorKind::NotFound => format!("there is no folder {shown}. Create it"),
+        ErrorKind::NotFound => {
+            format!("there is no folder {shown}. Create it, and restart the service")
+        }
         ErrorKind::ReadOnlyFilesystem => format!(
-            "{error}. If systemd starts the program, add to the unit: ReadWritePaths=-{shown}"
+            "{error}. In a unit of systemd: ReadWritePaths=-{shown}, and restart it after the folder was made"
         ),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => format!("{error}. Make room there"),
         ErrorKind::PermissionDenied => match explain_denied(folder, Access::Write) {
@@ -278,8 +280,8 @@ mod tests {
     fn the_reason_names_the_remedy() {
         let path = Path::new("/nonexistent/a.prom");
         for (kind, words) in [
-            (ErrorKind::NotFound, "no folder /nonexistent. Create it"),
-            (ErrorKind::ReadOnlyFilesystem, "add to the unit: ReadWritePaths=-/nonexistent"),
+            (ErrorKind::NotFound, "no folder /nonexistent. Create it, and restart"),
+            (ErrorKind::ReadOnlyFilesystem, "ReadWritePaths=-/nonexistent, and restart it"),
             (ErrorKind::StorageFull, "Make room there"),
             (ErrorKind::PermissionDenied, "Allow this user to write to /nonexistent"),
             (ErrorKind::NotADirectory, "See to the folder /nonexistent"),
