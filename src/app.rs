@@ -139,7 +139,7 @@ fn synchronise(cli: &Cli, settings: &Settings, full: FullRefresh, watch: Watch<'
         let message = error.to_string();
         return failure(cli, ExitCode::Busy, Failure::Local, message, (watch.following)());
     }
-    record::around(watch.recorder, || locked(cli, settings, full, &watch, &lock))
+    record::around(watch.recorder, watch.following, || locked(cli, settings, full, &watch, &lock))
 }
 
 /// The run itself.

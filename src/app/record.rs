@@ -78,7 +78,6 @@ pub(super) struct Recorder {
     status_bind: Option<SocketAddr>,
     /// `None` for a single run.
     schedule: Option<CronSchedule>,
-    following: Option<Following>,
 }
 
 impl Recorder {
@@ -90,24 +89,22 @@ impl Recorder {
             file: path.map(|path| MetricsFile::new(path, &cli.sync_config)),
             status_bind: config.status_bind,
             schedule: (cli.mode == Mode::Schedule).then(|| config.schedule.clone()),
-            following: None,
         }
     }
 
     /// Takes over a new configuration. A file that is known to be broken is not reported again.
     pub(super) fn reconfigure(&mut self, cli: &Cli, config: &SyncConfig) {
         let old = self.file.take();
-        *self = Recorder { following: self.following, ..Recorder::new(cli, config) };
+        *self = Recorder::new(cli, config);
         let path = |file: &Option<MetricsFile>| file.as_ref().map(|file| file.path().to_owned());
         if path(&old) == path(&self.file) {
             self.file = old;
         }
     }
 
-    /// The state of the listener of `follow`. It may change between runs.
+    /// Records the state of the listener of `follow`, which may change between runs.
     pub(super) fn follower(&mut self, state: Option<Following>) {
-        self.following = state;
-        let connected = self.connected();
+        let connected = state.map(|state| state == Following::Listening);
         let Some(file) = &mut self.file else { return };
         file.update(move |old| {
             let is_news = old.run.ended.is_some() && old.follower_connected != connected;
@@ -115,15 +112,12 @@ impl Recorder {
         });
     }
 
-    fn connected(&self) -> Option<bool> {
-        self.following.map(|state| state == Following::Listening)
-    }
-
-    fn record(&mut self, code: ExitCode, facts: RunFacts, took: Duration) {
+    /// Records the result of a run. `connected` tells the state of the listener, if there is one.
+    fn record(&mut self, code: ExitCode, facts: RunFacts, took: Duration, connected: Option<bool>) {
         let now = SystemTime::now();
         let (ended, deadline) = (unix(now), self.deadline(now));
         let status_bind = self.status_bind.map(|bind| bind.to_string());
-        let follower = self.schedule.as_ref().map(|_| self.connected());
+        let is_service = self.schedule.is_some();
         let Some(file) = &mut self.file else { return };
         let stamped =
             move |run| LastRun { ended: Some(ended), exit_code: Some(code.code().into()), ..run };
@@ -143,9 +137,9 @@ impl Recorder {
                 }
             };
             new.status_bind = status_bind;
-            // A single run that fails next to a service leaves what only the service knows.
-            if let Some(follower) = follower {
-                new.follower_connected = follower;
+            // A single run next to a service leaves what only the service knows.
+            if is_service {
+                new.follower_connected = connected;
             }
             Some(new)
         });
@@ -159,10 +153,18 @@ impl Recorder {
     }
 }
 
-/// Makes a run and records its result, also if it panics.
-pub(super) fn around(recorder: &RefCell<Recorder>, run: impl FnOnce() -> Ended) -> Ended {
+/// Makes a run and records its result, also if it panics. `following` is the state of the listener
+/// in one word.
+pub(super) fn around(
+    recorder: &RefCell<Recorder>,
+    following: &dyn Fn() -> Option<&'static str>,
+    run: impl FnOnce() -> Ended,
+) -> Ended {
     let begun = Instant::now();
-    let record = |code, facts| recorder.borrow_mut().record(code, facts, begun.elapsed());
+    let record = |code, facts| {
+        let connected = following().map(|word| word == Following::Listening.word());
+        recorder.borrow_mut().record(code, facts, begun.elapsed(), connected);
+    };
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(ended) => {
             record(ended.code, ended.facts.clone());
@@ -185,10 +187,9 @@ pub(super) fn wrong_configuration(cli: &Cli, message: &str) {
         file: Some(MetricsFile::new(&path, &cli.sync_config)),
         status_bind: config::sync::status_bind(&cli.sync_config).ok().flatten(),
         schedule: None,
-        following: None,
     };
     let facts = RunFacts::Failed(Failure::Configuration, message.to_owned());
-    recorder.record(ExitCode::Usage, facts, Duration::ZERO);
+    recorder.record(ExitCode::Usage, facts, Duration::ZERO, None);
 }
 
 #[cfg(test)]
@@ -203,7 +204,6 @@ mod tests {
             file: file.map(|path| MetricsFile::new(path, Path::new("/c"))),
             status_bind: None,
             schedule: Some(CronSchedule::parse(schedule).unwrap()),
-            following: Some(Following::Listening),
         }
     }
 
@@ -211,7 +211,7 @@ mod tests {
     fn a_run_that_panics_has_failed() {
         let path = std::env::temp_dir().join(format!("kls-panic-{}.prom", std::process::id()));
         let recorder = RefCell::new(recorder(Some(&path), "@hourly"));
-        let run = || around(&recorder, || panic!("a defect"));
+        let run = || around(&recorder, &|| Some("listening"), || panic!("a defect"));
         assert!(catch_unwind(AssertUnwindSafe(run)).is_err(), "the panic goes on");
         let facts = read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();

@@ -129,13 +129,21 @@ impl Metrics {
         Metrics { success, run, ..self }
     }
 
-    /// Drops all facts if they come from the future, as after a clock that was wrong. A success in
-    /// the future would silence every alert about its age.
+    /// True if facts come from the future, as after a clock that was wrong.
+    pub fn is_of_the_future(&self, now: u64) -> bool {
+        let latest = now.saturating_add(MAX_STEP);
+        [self.success.ended, self.run.ended].into_iter().flatten().any(|time| time > latest)
+    }
+
+    /// Drops all facts that come from the future. A success in the future would silence every alert
+    /// about its age.
     pub fn until(self, now: u64) -> Metrics {
-        let times = [self.success.ended, self.run.ended];
-        if times.into_iter().flatten().any(|time| time > now) { Metrics::default() } else { self }
+        if self.is_of_the_future(now) { Metrics::default() } else { self }
     }
 }
+
+/// A clock may be set back by so many seconds, and its facts still count.
+const MAX_STEP: u64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -170,9 +178,10 @@ mod tests {
             run: LastRun { ended: run, ..LastRun::default() },
             ..Metrics::default()
         };
-        let facts = of(Some(10), Some(11));
-        assert_eq!(facts.clone().until(11), facts);
-        assert_eq!(facts.clone().until(10), Metrics::default());
-        assert_eq!(of(Some(12), Some(11)).until(11), Metrics::default());
+        let facts = of(Some(99), Some(100));
+        assert_eq!(facts.clone().until(100), facts);
+        assert_eq!(facts.clone().until(40), facts, "a clock was set back a little");
+        assert_eq!(facts.clone().until(39), Metrics::default());
+        assert_eq!(of(Some(161), Some(100)).until(100), Metrics::default());
     }
 }

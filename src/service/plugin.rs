@@ -85,9 +85,7 @@ fn foreign(facts: &Metrics, evidence: &Evidence<'_>) -> Option<String> {
         (None, Some(_)) => return Some("is of a configuration without status_bind".to_owned()),
         _ => {}
     }
-    // Two clocks of one machine agree, and a run ends before it is recorded.
-    let is_future = |time: Option<u64>| time.is_some_and(|time| time > evidence.now);
-    let future = is_future(facts.run.ended) || is_future(facts.success.ended);
+    let future = facts.is_of_the_future(evidence.now);
     future.then(|| "is from the future; was the clock wrong?".to_owned())
 }
 

@@ -270,10 +270,11 @@ fn a_file_that_cannot_be_written_is_a_warning_and_no_failure() {
     fs::create_dir(&missing).unwrap();
     service.run_now("synchronised: ");
     service.wait_for("facts.prom is written again", 1);
-    fs::remove_dir_all(&missing).unwrap();
+    fs::rename(&missing, missing.with_file_name("moved")).unwrap();
     service.run_now("synchronised: ");
     service.wait_for(&warning, 2);
     assert_eq!(service.stop("TERM"), Some(0));
+    assert_eq!(service.said(&warning), 2, "{}", service.log());
 }
 
 /// The user of the service may not write to the folder of node-exporter before it is allowed to.
@@ -363,6 +364,14 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
     world.slapd.restart();
     world.tool.run(&[]).expect_code(3);
     facts.assert(&[("success_deadline_timestamp_seconds", deadline)]);
+
+    // Without follow the service has no listener to tell of.
+    world.reconfigure(|config| config.set("follow", false));
+    service.signal("HUP");
+    service.wait_for("follow is off: changes in the directory wait for the schedule", 1);
+    // The run is in the log before it is in the file.
+    service.run_now("synchronised: ");
+    wait_until(|| facts.get("follower_connected").is_none(), || facts.text());
 
     service.signal("KILL");
     service.end();
