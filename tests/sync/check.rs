@@ -58,7 +58,7 @@ fn marks(outcome: &Outcome) -> String {
 
 /// `--check --json` says the same as the list: step by step, as the schema says, and nothing else.
 #[track_caller]
-fn assert_json_agrees(tool: &Tool, list: &Outcome) -> Value {
+pub fn assert_json_agrees(tool: &Tool, list: &Outcome) -> Value {
     let outcome = tool.run(&["--check", "--json"]).expect_code(list.code.unwrap());
     let check: Value = serde_json::from_str(&outcome.stdout).expect(&outcome.stdout);
     let schema = serde_json::from_str(include_str!("../../docs/check.schema.json")).unwrap();
@@ -308,6 +308,7 @@ fn persons_without_the_attribute_of_the_user_name_are_persons() {
         .tool
         .write_sync_config(&world.config.clone().set("person_attr_user_name", "employeeType"));
     let outcome = check(&world.tool).expect_code(1);
+    assert_json_agrees(&world.tool, &outcome);
     let note = line(&outcome, "✗ directory, filter and entries: ");
     assert!(
         note.contains(
@@ -334,6 +335,7 @@ fn attributes_with_several_values_are_counted_by_value() {
         (counts.len(), counts.iter().sum::<usize>())
     };
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     for (step, class, attribute) in [
         ("✓ directory, attributes of persons: ", "person", "mail"),
         ("✓ directory, attributes of groups: ", "groupOfNames", "member"),
@@ -357,6 +359,7 @@ fn over_a_unix_socket() {
         .without("ldap_sync_pw");
     world.tool.write_sync_config(&config.without("ldap_ca"));
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     assert_eq!(marks(&outcome), "✓✓??✓?✓✓✓✓✓✓✓✓✓✓", "{}", outcome.all());
     assert!(line(&outcome, "✓ directory, bind").ends_with("SASL EXTERNAL"));
 }
@@ -373,6 +376,7 @@ fn what_works_and_could_be_better() {
     };
     let mut world = World::new(options);
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     assert!(
         line(&outcome, "! directory, TLS").contains("expires in 5 days: renew it"),
         "{}",
@@ -386,6 +390,7 @@ fn what_works_and_could_be_better() {
     };
     world.slapd.reconfigure(sparse);
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     let advice = line(&outcome, "! syncprov-checkpoint");
     assert!(
         advice.contains("olcDatabase") && advice.contains("syncprov-checkpoint 100 1"),
@@ -399,6 +404,7 @@ fn what_works_and_could_be_better() {
     )
     .unwrap();
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     assert!(line(&outcome, "✓ sync config").ends_with("mode 0644"));
     let advice: Vec<&str> =
         outcome.stdout.lines().filter(|line| line.starts_with("! sync config")).collect();
@@ -424,6 +430,9 @@ fn without_content_synchronisation() {
         &ConfigText::for_kanidm(&kanidm.url(), kanidm.ca()),
     );
     let outcome = check(&tool).expect_code(1);
+    let (detail, remedy) = failed(&assert_json_agrees(&tool, &outcome));
+    assert!(detail.ends_with("1.3.6.1.4.1.4203.1.9.1.1)"), "{detail}");
+    assert!(remedy.starts_with("OpenLDAP: load the module syncprov"), "{remedy}");
     assert_eq!(marks(&outcome), "✓✓✓✓✓✓✓✗––✓✓✓✓✓✓", "{}", outcome.all());
     assert!(line(&outcome, "✗").contains("add the overlay"));
 }
@@ -514,6 +523,7 @@ fn with_follow_the_persistent_search_is_tried() {
     assert!(!check(&world.tool).expect_code(0).stdout.contains(STEP));
     world.reconfigure(|config| config.set("follow", true));
     let outcome = check(&world.tool).expect_code(0);
+    assert_json_agrees(&world.tool, &outcome);
     assert_eq!(
         line(&outcome, &format!("✓ {STEP}")),
         format!("✓ {STEP}: the directory reports each change")
@@ -541,6 +551,7 @@ fn with_follow_the_persistent_search_is_tried() {
             .set("ldap_ca", pki.ca().to_str().unwrap())
     });
     let outcome = check(&world.tool).expect_code(1);
+    assert_json_agrees(&world.tool, &outcome);
     let failed = line(&outcome, &format!("✗ {STEP}"));
     assert!(failed.contains("takes ten persistent searches at a time: end others"), "{failed}");
     assert!(failed.ends_with(". Until it works, changes wait for the schedule"), "{failed}");

@@ -12,6 +12,8 @@ use kanidm_ldap_sync::sync::observe::ReadStep;
 use kanidm_ldap_sync::sync::read;
 use kanidm_ldap_sync::sync::start::Start;
 
+use serde_json::Value;
+
 use crate::changes::{self, Leaving};
 use crate::support::ds389::Ds389Options;
 use crate::support::kanidm::{Fault, Moment};
@@ -404,6 +406,12 @@ fn hide_the_vendor(world: &World389) {
         "{}",
         checked.all()
     );
+    let checked = world.tool.run(&["--check", "--json"]).expect_code(0);
+    let check: Value = serde_json::from_str(&checked.stdout).unwrap();
+    assert_eq!(check["verdict"], "ready");
+    let mut steps = check["steps"].as_array().unwrap().iter();
+    let advice = steps.find(|step| step["step"] == "full_refresh_schedule").expect("389 needs it");
+    assert_eq!(advice["remedy"], "set it to once a day, such as \"0 30 2 * * * *\"");
 }
 
 /// `syncrepl-allow-openldap` has the server speak entryUUID to OpenLDAP's own consumers, which we
