@@ -1,6 +1,6 @@
 //! Numbers and times as text.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 
@@ -33,6 +33,11 @@ pub fn utc(time: SystemTime) -> DateTime<Utc> {
 /// The time in seconds since 1970. A time before it becomes 0.
 pub fn unix(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The time that is so many seconds after 1970.
+pub fn of_unix(seconds: u64) -> DateTime<Utc> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map_or(DateTime::<Utc>::MAX_UTC, utc)
 }
 
 /// A time span in words, in its largest whole unit.

@@ -21,7 +21,7 @@ use crate::service::follow::Following;
 use crate::sync::guard::Deletions;
 use crate::sync::report::{ReadMode, Report};
 use crate::sync::run::RunError;
-use crate::text::{unix, utc};
+use crate::text::{of_unix, unix};
 
 /// The result of a run, for monitoring.
 #[derive(Clone, Debug)]
@@ -92,14 +92,24 @@ impl Recorder {
         }
     }
 
-    /// Takes over a new configuration. A file that is known to be broken is not reported again.
+    /// Takes over a new configuration. A file that is known to be broken is not reported again. A
+    /// new schedule has another deadline: the old one may pass long before the next run.
     pub(super) fn reconfigure(&mut self, cli: &Cli, config: &SyncConfig) {
-        let old = self.file.take();
-        *self = Recorder::new(cli, config);
+        let old = std::mem::replace(self, Recorder::new(cli, config));
         let path = |file: &Option<MetricsFile>| file.as_ref().map(|file| file.path().to_owned());
-        if path(&old) == path(&self.file) {
-            self.file = old;
+        if path(&old.file) == path(&self.file) {
+            self.file = old.file;
         }
+        let Some(schedule) = self.schedule.clone().filter(|new| old.schedule.as_ref() != Some(new))
+        else {
+            return;
+        };
+        let Some(file) = &mut self.file else { return };
+        file.update(move |old| {
+            let after = old.success.ended.or(old.run.ended)?;
+            let deadline = third_start(&schedule, after);
+            Some(Metrics { success: Success { deadline, ..old.success }, ..old })
+        });
     }
 
     /// Records the state of the listener of `follow`, which may change between runs.
@@ -114,8 +124,8 @@ impl Recorder {
 
     /// Records the result of a run. `connected` tells the state of the listener, if there is one.
     fn record(&mut self, code: ExitCode, facts: RunFacts, took: Duration, connected: Option<bool>) {
-        let now = SystemTime::now();
-        let (ended, deadline) = (unix(now), self.deadline(now));
+        let ended = unix(SystemTime::now());
+        let deadline = self.schedule.as_ref().and_then(|schedule| third_start(schedule, ended));
         let status_bind = self.status_bind.map(|bind| bind.to_string());
         let is_service = self.schedule.is_some();
         let Some(file) = &mut self.file else { return };
@@ -144,13 +154,13 @@ impl Recorder {
             Some(new)
         });
     }
+}
 
-    /// The start of the third scheduled run from now on, or of the last one.
-    fn deadline(&self, now: SystemTime) -> Option<u64> {
-        let schedule = self.schedule.as_ref()?;
-        let starts = successors(schedule.next_after(utc(now)), |start| schedule.next_after(*start));
-        starts.take(3).last().and_then(|start| u64::try_from(start.timestamp()).ok())
-    }
+/// The start of the third scheduled run after a time, or of the last one.
+fn third_start(schedule: &CronSchedule, after: u64) -> Option<u64> {
+    let first = schedule.next_after(of_unix(after));
+    let starts = successors(first, |start| schedule.next_after(*start));
+    starts.take(3).last().and_then(|start| u64::try_from(start.timestamp()).ok())
 }
 
 /// Makes a run and records its result, also if it panics. `following` is the state of the listener
@@ -223,12 +233,11 @@ mod tests {
 
     #[test]
     fn the_deadline_is_the_third_start_or_the_last_one() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_948_920); // 10:42 UTC
-        let deadline = |schedule| recorder(None, schedule).deadline(now);
-        assert_eq!(deadline("0 */5 * * * *"), Some(1_795_948_920 + 13 * 60));
-        assert_eq!(deadline("0 45,50 10 29 11 * 2026"), Some(1_795_948_920 + 8 * 60));
-        assert_eq!(deadline("0 0 0 1 1 * 1999"), None);
-        let single = Recorder { schedule: None, ..recorder(None, "@daily") };
-        assert_eq!(single.deadline(now), None);
+        const NOW: u64 = 1_795_948_920; // 10:42 UTC
+        let after_now = |schedule| third_start(&CronSchedule::parse(schedule).unwrap(), NOW);
+        assert_eq!(after_now("0 */5 * * * *"), Some(NOW + 13 * 60));
+        assert_eq!(after_now("0 45,50 10 29 11 * 2026"), Some(NOW + 8 * 60));
+        assert_eq!(after_now("0 0 0 1 1 * 1999"), None);
+        assert_eq!(third_start(&CronSchedule::parse("@daily").unwrap(), u64::MAX), None);
     }
 }

@@ -8,11 +8,10 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::status::Probe;
 use crate::metrics::Metrics;
-use crate::text::{span, utc};
+use crate::text::{of_unix, span};
 
 /// What `--status` knows besides the answer of the socket.
 #[derive(Debug)]
@@ -149,9 +148,7 @@ fn last_success(facts: &Metrics, now: u64) -> String {
     match facts.success.ended {
         Some(ended) => {
             let age = span(now.saturating_sub(ended));
-            let time =
-                utc(UNIX_EPOCH.checked_add(Duration::from_secs(ended)).unwrap_or(UNIX_EPOCH));
-            format!("last success {age} ago ({})", time.format("%Y-%m-%d %H:%M:%S UTC"))
+            format!("last success {age} ago ({})", of_unix(ended).format("%Y-%m-%d %H:%M:%S UTC"))
         }
         None => "no success yet".to_owned(),
     }

@@ -366,9 +366,15 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
     facts.assert(&[("success_deadline_timestamp_seconds", deadline)]);
 
     // Without follow the service has no listener to tell of.
-    world.reconfigure(|config| config.set("follow", false));
+    world.reconfigure(|config| config.set("follow", false).set("schedule", "0 0 0 1 2 * *"));
     service.signal("HUP");
     service.wait_for("follow is off: changes in the directory wait for the schedule", 1);
+    // February is a month later, and the deadline does not wait for a run.
+    let february = deadline + 31.0 * 86_400.0;
+    wait_until(
+        || facts.get("success_deadline_timestamp_seconds") == Some(february),
+        || facts.text(),
+    );
     // The run is in the log before it is in the file.
     service.run_now("synchronised: ");
     wait_until(|| facts.get("follower_connected").is_none(), || facts.text());

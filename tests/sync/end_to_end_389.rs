@@ -139,7 +139,7 @@ fn a_held_entry_leaves_the_filter(world: &mut World389) {
     let mail = world.kanidm.entry(ACCOUNT, "user00006").unwrap().mail.len();
     modify(world, "replace: mail\nmail: not an address\n");
     let ran = world.run(&[], 3);
-    let held = |report: &serde_json::Value| {
+    let held = |report: &Value| {
         report["held"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert!(held(&ran.report).iter().any(|held| held.contains(&user_dn(6))), "{}", ran.report);
