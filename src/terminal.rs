@@ -3,6 +3,7 @@
 //!
 //! Scope: the width of a terminal, line breaks, and writing. There are no colours.
 
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _, stdout};
 use std::iter::repeat_n;
 
@@ -62,6 +63,18 @@ pub fn wrapped(start: &str, text: &str, indent: usize, columns: Option<usize>) -
 /// The number of columns, as far as possible without a table of Unicode.
 pub fn width(text: &str) -> usize {
     text.chars().count()
+}
+
+/// True if the first variable that is set names UTF-8. This is the order of setlocale(3) for
+/// characters.
+pub fn is_utf8(env: Env<'_>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| env(name).filter(|value| !value.is_empty()));
+    let locale = locale.map(OsString::into_encoded_bytes).unwrap_or_default().to_ascii_lowercase();
+    [&b"utf-8"[..], b"utf8"]
+        .iter()
+        .any(|charset| locale.windows(charset.len()).any(|window| window == *charset))
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! long lines. With `--json` it is one object at the end, which `docs/check.schema.json` describes.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 
@@ -81,7 +80,7 @@ impl Checklist {
     /// An empty list. The locale decides on the characters of the marks.
     pub fn new(cli: &Cli, env: Env<'_>) -> Checklist {
         Checklist {
-            marks: if is_utf8(env) { &UNICODE } else { &ASCII },
+            marks: if terminal::is_utf8(env) { &UNICODE } else { &ASCII },
             quiet: cli.verbosity == Verbosity::Quiet,
             steps: cli.json.then(RefCell::default),
             columns: terminal::of_stdout(terminal::columns(env)),
@@ -204,18 +203,6 @@ impl JsonStep {
         let detail = detail.trim_end_matches([' ', ';', ':', '.', ',']).to_owned();
         JsonStep { step, result, detail, remedy: remedy.to_owned() }
     }
-}
-
-/// True if the first variable that is set names UTF-8. This is the order of setlocale(3) for
-/// characters.
-fn is_utf8(env: Env<'_>) -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| env(name).filter(|value| !value.is_empty()));
-    let locale = locale.map(OsString::into_encoded_bytes).unwrap_or_default().to_ascii_lowercase();
-    [&b"utf-8"[..], b"utf8"]
-        .iter()
-        .any(|charset| locale.windows(charset.len()).any(|window| window == *charset))
 }
 
 #[cfg(test)]

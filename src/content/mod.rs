@@ -10,6 +10,7 @@ pub mod members;
 pub mod names;
 pub mod rules;
 pub mod scim;
+pub mod sent;
 pub mod shown;
 pub mod unique;
 

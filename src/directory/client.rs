@@ -34,6 +34,17 @@ pub struct Directory {
     bound_as: Option<String>,
 }
 
+/// What the server shows of a DN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// The entry.
+    Visible,
+    /// The server knows the DN, and does not show an entry to this account.
+    Hidden,
+    /// No entry, or one that the server denies to have.
+    Nothing,
+}
+
 impl Directory {
     /// Connects, authenticates and reads the root DSE. Checks that the server offers content
     /// synchronisation.
@@ -251,6 +262,61 @@ impl Directory {
             SearchRequest { size_limit: 1, ..ordinary(base, Scope::Subtree, filter, attributes) };
         search::one(&mut self.connection, DirectoryStage::Search, &search, on_entry)
             .map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// Passes at most `most` matching entries below `base` to `on_entry`.
+    ///
+    /// # Errors
+    /// As [`Directory::search`].
+    pub fn some(
+        &mut self,
+        base: &str,
+        filter: &Filter,
+        attributes: &[&str],
+        most: u32,
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<(), DirectoryError> {
+        let search = SearchRequest {
+            size_limit: most,
+            ..ordinary(base, Scope::Subtree, filter, attributes)
+        };
+        search::one(&mut self.connection, DirectoryStage::Search, &search, on_entry)
+            .map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// Looks for one entry by its DN, and passes it to `on_entry`.
+    ///
+    /// # Errors
+    /// As [`Directory::search`], except that an entry that cannot be seen is no error.
+    pub fn sight(
+        &mut self,
+        dn: &str,
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
+    ) -> Result<Sight, DirectoryError> {
+        let anything = Filter::Present { attribute: "objectClass".to_owned() };
+        let mut sight = Sight::Hidden;
+        let found = self.one_search(
+            DirectoryStage::Search,
+            dn,
+            Scope::Base,
+            &anything,
+            attributes,
+            &mut |entry| {
+                sight = Sight::Visible;
+                on_entry(entry);
+            },
+        );
+        match found {
+            Ok(()) => Ok(sight),
+            Err(DirectoryProblem::SearchFailed { code, .. }) if NO_SUCH_ENTRY.contains(&code) => {
+                Ok(Sight::Nothing)
+            }
+            Err(DirectoryProblem::SearchFailed { code, .. }) if NO_ENTRY.contains(&code) => {
+                Ok(Sight::Hidden)
+            }
+            Err(problem) => Err(problem.at(&self.uri)),
+        }
     }
 
     /// Attribute descriptions of the first matching entry below `base`, in lower case and without

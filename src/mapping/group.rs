@@ -338,7 +338,7 @@ fn naming_of<'c>(cfg: &'c GroupMapping, table: Option<&'c EntryConfig>) -> Namin
 pub(super) struct Members {
     bytes: Vec<u8>,
     /// Number of values that are too long for any member.
-    not_kept: u64,
+    pub(super) not_kept: u64,
     /// True if all values were read.
     is_whole: bool,
 }

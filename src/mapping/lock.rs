@@ -93,12 +93,13 @@ pub(crate) fn limits(name: &str, attribute: &Picked<'_>) -> bool {
     values::not_blank(attribute).any(|value| !matches!(read(name, value), Ok(None)))
 }
 
-enum Bound {
+pub(super) enum Bound {
     From(Seconds),
     Until(Seconds),
 }
 
-fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
+/// The effect of one value; `None` if it limits nothing.
+pub(super) fn read(name: &str, value: &[u8]) -> Result<Option<Bound>, Rule> {
     let text = str::from_utf8(value).map(str::trim).unwrap_or_default();
     match name {
         "nsAccountLock" => Ok(boolean(text)?.then_some(Bound::Until(BEGINNING))),

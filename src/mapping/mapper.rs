@@ -229,6 +229,15 @@ impl<'c> Mapper<'c> {
         kind
     }
 
+    /// The kind by object class, for people; `None` if it is neither.
+    pub fn kind_of(&self, entry: &SearchResultEntry<'_>) -> Option<changeset::Kind> {
+        match self.kind(&self.pick(entry)) {
+            EntryKind::Person => Some(changeset::Kind::Person),
+            EntryKind::Group => Some(changeset::Kind::Group),
+            EntryKind::Other => None,
+        }
+    }
+
     pub(super) fn resolver(&self) -> Resolver<'_> {
         Resolver {
             schema: self.cfg.group.schema,

@@ -10,6 +10,7 @@
 mod claims;
 mod group;
 mod index;
+pub mod limits;
 mod lock;
 mod mapper;
 mod membership;
@@ -20,6 +21,7 @@ mod positions;
 pub(crate) mod prepared;
 mod questions;
 pub mod shown;
+mod targets;
 pub mod totp;
 mod unread;
 mod values;
@@ -34,6 +36,7 @@ use crate::content::shown::Mask;
 pub use mapper::Mapper;
 pub use owners::UniqueValues;
 pub use questions::{Changed, Questions};
+pub use targets::MemberTarget;
 
 use crate::config::sync::{InvalidEntries, MappingConfig};
 use crate::content::changeset::{ChangeSet, Kind};

@@ -356,17 +356,17 @@ impl<'a> Lookup<'a> {
     }
 
     /// Entries in scope with one of these classes that match one of the terms.
-    fn of_classes(&self, classes: &[String], terms: &[Filter]) -> Filter {
+    pub(crate) fn of_classes(&self, classes: &[String], terms: &[Filter]) -> Filter {
         self.in_scope(Filter::And(vec![any_object_class(classes), Filter::Or(terms.to_vec())]))
     }
 
-    fn in_scope(&self, filter: Filter) -> Filter {
+    pub(crate) fn in_scope(&self, filter: Filter) -> Filter {
         Filter::And(vec![self.config.filter.clone(), filter])
     }
 }
 
 /// The DNs that are equal to a base or below it.
-struct Below {
+pub(crate) struct Below {
     /// The base in comparison form, as the end of a DN. In this form a comma only separates two
     /// RDNs.
     suffix: String,
@@ -375,7 +375,7 @@ struct Below {
 }
 
 impl Below {
-    fn new(base: &str, prepare: bool) -> Below {
+    pub(crate) fn new(base: &str, prepare: bool) -> Below {
         let mut below = Below { suffix: String::new(), prepare };
         // The configuration has only valid DNs.
         let form = below.form(base).unwrap_or_default();
@@ -383,7 +383,7 @@ impl Below {
         below
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.form(name).is_some_and(|form| {
             form.ends_with(&self.suffix) || self.suffix.strip_prefix(',') == Some(&form)
         })
@@ -422,15 +422,15 @@ fn size(term: &Filter) -> usize {
     }
 }
 
-fn any_object_class(classes: &[String]) -> Filter {
+pub(crate) fn any_object_class(classes: &[String]) -> Filter {
     Filter::Or(classes.iter().map(|class| equality("objectClass", class)).collect())
 }
 
-fn present(attribute: &str) -> Filter {
+pub(crate) fn present(attribute: &str) -> Filter {
     Filter::Present { attribute: attribute.to_owned() }
 }
 
-fn equality(attribute: &str, value: &str) -> Filter {
+pub(crate) fn equality(attribute: &str, value: &str) -> Filter {
     Filter::Equality { attribute: attribute.to_owned(), value: value.as_bytes().to_vec() }
 }
 

@@ -14,7 +14,7 @@ pub mod estimate;
 pub mod guard;
 mod inspect;
 mod listing;
-mod lookup;
+pub(crate) mod lookup;
 pub mod observe;
 mod plan;
 pub mod preview;

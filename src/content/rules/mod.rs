@@ -6,6 +6,7 @@
 //! operator. A rule never repeats the value.
 
 pub mod password;
+pub mod scheme;
 pub mod ssh_key;
 pub mod totp;
 
