@@ -52,6 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) ->
         Mode::Version => print(&cli::version()).code(),
         Mode::Status => scheduled::status(&cli),
         Mode::Schedule => as_user(&cli, || scheduled::run(&cli, env)),
+        Mode::Explain => as_user(&cli, || explain(&cli, env)),
         Mode::Check => as_user(&cli, || crate::check::run(&cli, env)),
         Mode::Once | Mode::DryRun | Mode::ProtoDump => as_user(&cli, || once(&cli, env)),
     }
@@ -117,6 +118,20 @@ fn wrong_configuration(cli: &Cli, error: &ConfigError) -> u8 {
     let message = error.to_string();
     record::wrong_configuration(cli, &message);
     report_failure(cli, ExitCode::Usage, &message)
+}
+
+/// Explains one entry.
+fn explain(cli: &Cli, env: Env<'_>) -> u8 {
+    let answer = crate::explain::run(cli, env);
+    answer.error.iter().flat_map(|error| error.lines()).for_each(|line| error!("{line}"));
+    let text = match cli.json {
+        true => pretty(&answer),
+        false => crate::explain::render(&answer, cli, env),
+    };
+    match print(&text) {
+        ExitCode::Success => answer.exit_code,
+        failed => failed.code(),
+    }
 }
 
 /// The service around a run.

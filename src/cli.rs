@@ -29,6 +29,8 @@ pub struct Cli {
     pub sync_config: PathBuf,
     /// The instance in the client config.
     pub instance: Option<String>,
+    /// The entry to explain: a DN, a UUID or a name.
+    pub explain: Option<String>,
     /// Ignore the cookie in this run.
     pub full_refresh: bool,
     /// Let this run exceed the deletion guard.
@@ -55,6 +57,8 @@ pub enum Mode {
     Schedule,
     /// Test everything that a run needs, step by step.
     Check,
+    /// Explain one entry.
+    Explain,
     /// Ask the status listener of a scheduled service.
     Status,
     /// Print the entries from LDAP and the entries for Kanidm.
@@ -210,13 +214,25 @@ pub const OPTIONS: &[CliOption] = &[
         &["check"],
         "test configuration, files, directory and Kanidm one by one",
     ),
+    valued(
+        Action::Mode(Mode::Explain),
+        &[],
+        &["explain"],
+        "WHO",
+        "tell why the entry (DN, UUID or name) is in Kanidm or not",
+    ),
     flag(
         Action::Mode(Mode::Status),
         &[],
         &["status"],
         "ask the configured status_bind; exit 0 to 3 as a Nagios plugin",
     ),
-    flag(Action::Json, &[], &["json"], "the report of a run or --check as JSON on stdout"),
+    flag(
+        Action::Json,
+        &[],
+        &["json"],
+        "the answer of a run, --check or --explain as JSON on stdout",
+    ),
     flag(Action::Verbosity(Verbosity::Debug), &['d'], &["debug"], "log more [also: KANIDM_DEBUG]"),
     flag(
         Action::Verbosity(Verbosity::Quiet),
@@ -326,7 +342,8 @@ impl Given {
                 .value(Action::SyncConfig)
                 .unwrap_or(OsStr::new(DEFAULT_SYNC_CONFIG))
                 .into(),
-            instance: self.instance()?,
+            instance: self.text(Action::Instance)?,
+            explain: self.text(Action::Mode(Mode::Explain))?,
             full_refresh: self.has(Action::FullRefresh),
             accept_deletes: self.has(Action::AcceptDeletes),
             json: self.has(Action::Json),
@@ -362,7 +379,7 @@ impl Given {
     fn refuse_conflicts(&self, mode: Mode) -> Result<(), CliError> {
         let excluded: &[Action] = match mode {
             Mode::Schedule => &[Action::FullRefresh, Action::AcceptDeletes],
-            Mode::Check => &[Action::FullRefresh, Action::AcceptDeletes],
+            Mode::Check | Mode::Explain => &[Action::FullRefresh, Action::AcceptDeletes],
             Mode::Status => &[Action::FullRefresh, Action::AcceptDeletes, Action::Json],
             Mode::ProtoDump => &[Action::Json],
             Mode::Once | Mode::DryRun | Mode::Help | Mode::Version => &[],
@@ -390,11 +407,13 @@ impl Given {
         }
     }
 
-    fn instance(&self) -> Result<Option<String>, CliError> {
-        let Some(name) = self.value(Action::Instance) else { return Ok(None) };
-        name.to_str()
-            .map(|name| Some(name.to_owned()))
-            .ok_or_else(|| CliError("--instance is not UTF-8 text".to_owned()))
+    fn text(&self, action: Action) -> Result<Option<String>, CliError> {
+        let given = self.0.iter().find(|(option, _)| option.action == action);
+        let Some((option, Some(value))) = given else { return Ok(None) };
+        value
+            .to_str()
+            .map(|value| Some(value.to_owned()))
+            .ok_or_else(|| CliError(format!("{} is not UTF-8 text", name(option))))
     }
 
     fn has(&self, action: Action) -> bool {

@@ -42,6 +42,7 @@ pub mod service;
 
 mod check;
 pub mod cli;
+mod explain;
 mod output;
 mod progress;
 mod settings;

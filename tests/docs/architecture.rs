@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
     &["sync", "service"],
     &["cli", "output", "progress"],
     &["settings"],
-    &["check"],
+    &["check", "explain"],
     &["app"],
 ];
 

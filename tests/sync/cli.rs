@@ -27,6 +27,7 @@ fn nothing_given_is_one_run_with_the_default_files() {
             client_config: None,
             sync_config: "/etc/kanidm/ldap-sync".into(),
             instance: None,
+            explain: None,
             full_refresh: false,
             accept_deletes: false,
             json: false,

@@ -21,6 +21,7 @@ mod crash_matrix;
 mod demo;
 mod end_to_end;
 mod end_to_end_389;
+mod explain;
 mod failures_config;
 mod failures_directory;
 mod failures_kanidm;

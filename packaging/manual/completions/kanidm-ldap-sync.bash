@@ -13,11 +13,11 @@ _kanidm_ldap_sync() {
       compopt -o filenames 2>/dev/null
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       ;;
-    -I|--instance)
+    -I|--instance|--explain)
       COMPREPLY=()
       ;;
     *)
-      mapfile -t COMPREPLY < <(compgen -W "-c --client-config -i -l --ldap-sync-config -I --instance -n --dry-run --schedule --full-refresh --accept-deletes --check --status --json -d --debug -q --quiet -p --proto-dump -s --skip-root-check -h --help -V --version" -- "$current")
+      mapfile -t COMPREPLY < <(compgen -W "-c --client-config -i -l --ldap-sync-config -I --instance -n --dry-run --schedule --full-refresh --accept-deletes --check --explain --status --json -d --debug -q --quiet -p --proto-dump -s --skip-root-check -h --help -V --version" -- "$current")
       ;;
   esac
 }

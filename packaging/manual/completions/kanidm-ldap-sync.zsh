@@ -14,8 +14,9 @@ _arguments -s -S \
   '(--full-refresh)--full-refresh[ignore the cookie for this run]' \
   '(--accept-deletes)--accept-deletes[let this run exceed the deletion guard]' \
   '(--check)--check[test configuration, files, directory and Kanidm one by one]' \
+  '(--explain)--explain=[tell why the entry (DN, UUID or name) is in Kanidm or not]:WHO: ' \
   '(--status)--status[ask the configured status_bind; exit 0 to 3 as a Nagios plugin]' \
-  '(--json)--json[the report of a run or --check as JSON on stdout]' \
+  '(--json)--json[the answer of a run, --check or --explain as JSON on stdout]' \
   '(-d --debug)-d[log more \[also: KANIDM_DEBUG\]]' \
   '(-d --debug)--debug[log more \[also: KANIDM_DEBUG\]]' \
   '(-q --quiet)-q[log only warnings and errors, for cron]' \

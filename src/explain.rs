@@ -1,0 +1,107 @@
+//! `--explain WHO`: one entry, from the directory to Kanidm, and what the next run does with it.
+//!
+//! Scope: the order of the steps. The directory evaluates the filter, and the mapper of a run
+//! applies the rules, so the answer agrees with a run. It sends nothing, takes no lock, and reads
+//! only the entry, its groups and its members.
+
+pub(crate) mod answer;
+mod attributes;
+mod entry;
+mod filter;
+mod find;
+mod groups;
+mod kanidm;
+mod members;
+mod next;
+mod reading;
+mod text;
+mod value;
+
+use ldap_content_sync::sync_session::Provider;
+
+use self::answer::{Answer, Outcome};
+use self::find::{Found, Who};
+use self::kanidm::{Kanidm, Presence};
+use self::next::{Facts, Fate};
+use crate::cli::Cli;
+use crate::config::client;
+use crate::config::sync::{self, SyncConfig};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::env::Env;
+use crate::exit::ExitCode;
+use crate::service::notify::Notifier;
+use crate::service::signals;
+
+pub(crate) use self::text::render;
+
+/// Explains the entry that the command line names.
+pub(crate) fn run(cli: &Cli, env: Env<'_>) -> Answer {
+    let who = cli.explain.as_deref().unwrap_or_default();
+    let (config, warnings) = match sync::load(&cli.sync_config, env) {
+        Ok(loaded) => loaded,
+        Err(error) => return Answer::failed(who, ExitCode::Usage, error.to_string()),
+    };
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    if let Err(error) = signals::listen(signals::ProcessMode::OneShot, Notifier::default()) {
+        let why = format!("cannot handle signals: {error}");
+        return Answer::failed(who, ExitCode::Failure, why);
+    }
+    let client = client::load(cli.client_config.as_deref(), cli.instance.as_deref(), env);
+    let (config, kanidm) = Kanidm::ask(config, client);
+    explain(&config, &kanidm, who)
+        .unwrap_or_else(|error| Answer::failed(who, ExitCode::Failure, error.to_string()))
+}
+
+fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, DirectoryError> {
+    let mut directory = Directory::connect(&config.directory)?;
+    let who_is = Who::parse(who);
+    let Found { targets, notes } = find::find(&mut directory, config, &who_is)?;
+    let mut entries = Vec::new();
+    for target in &targets {
+        entries.push(entry::explain(&mut directory, config, kanidm, target)?);
+    }
+    let mut results: Vec<Outcome> = entries.iter().map(|entry| entry.result).collect();
+    // Many directories have a group for each user. It does not make the user's answer a bad one.
+    if results.len() > 1 {
+        let counts = |entry: &&answer::Explanation| !entry.is_private_group;
+        let others: Vec<Outcome> =
+            entries.iter().filter(counts).map(|entry| entry.result).collect();
+        results = if others.is_empty() { results } else { others };
+    }
+    let result = results.into_iter().max_by_key(|result| result.severity());
+    let next = result.is_none().then(|| gone(config, kanidm, &directory, &who_is));
+    let result = result.unwrap_or(Outcome::NotFound);
+    let asked = kanidm.unknown.as_ref().map(|why| format!("Kanidm's state is not known: {why}"));
+    Ok(Answer {
+        exit_code: result.exit_code().code(),
+        result,
+        error: None,
+        who: who.to_owned(),
+        entries,
+        notes,
+        kanidm: asked,
+        next,
+    })
+}
+
+/// What the next run does with an entry that the directory does not show. Only a UUID finds it in
+/// Kanidm's state.
+fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) -> String {
+    let uuid = match who {
+        Who::Uuid(uuid) => Some(config.mapping.sync_uuid(*uuid)),
+        _ => None,
+    };
+    let facts = Facts {
+        fate: Fate::Gone,
+        presence: uuid.map_or(Presence::Unknown, |uuid| kanidm.has(&config.mapping, &uuid, None)),
+        was_held: uuid.is_some_and(|uuid| kanidm.is_held(&uuid)),
+        was_sent_without: false,
+        changed: None,
+        reports_leaving: directory.provider() != Provider::Ds389,
+        lists_matching: false,
+        start: kanidm.start.as_ref(),
+        fails_run: false,
+    };
+    next::verdict(&facts).1
+}

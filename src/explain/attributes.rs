@@ -1,0 +1,247 @@
+//! The mapped attributes of one entry: shown, sent, or left out by a rule.
+//!
+//! Scope: lines for people. The mapper has decided.
+
+use std::collections::BTreeMap;
+
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::request::Scope;
+
+use super::answer::{Account, AttributeLine};
+use super::reading::{Raw, Reading};
+use super::value;
+use crate::config::sync::SyncConfig;
+use crate::content::account::{BEGINNING, has_ended, rfc3339};
+use crate::content::changeset::Kind;
+use crate::content::sent::Sent;
+use crate::content::shown::Role;
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::mapping::limits::Effect;
+use crate::mapping::shown::{MEMBER_KEY, roles};
+use crate::sync::lookup::present;
+
+/// Maximum number of values of an attribute that are shown.
+const VALUES: usize = 5;
+
+/// Kanidm's attributes for each configuration key.
+const SENT: &[(&str, &[&str])] = &[
+    ("person_attr_user_name", &["name"]),
+    ("person_attr_display_name", &["displayname"]),
+    ("person_attr_legal_name", &["legalname"]),
+    ("person_attr_gidnumber", &["gidnumber"]),
+    ("person_attr_login_shell", &["loginshell"]),
+    ("person_attr_password", &["password_import", "unix_password_import"]),
+    ("person_attr_mail", &["mail"]),
+    ("person_attr_ssh_public_key", &["ssh_publickey"]),
+    ("group_attr_name", &["name"]),
+    ("group_attr_description", &["description"]),
+    ("group_attr_gidnumber", &["gidnumber"]),
+];
+
+/// Why the directory shows no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absence {
+    /// The entry has none.
+    Absent,
+    /// It has one that the account may search and not read.
+    Unreadable,
+    /// The account may not search by it, or the schema does not know it.
+    Undefined,
+}
+
+/// The lines of an entry, and the problems that belong to none of them.
+///
+/// # Errors
+/// The directory failed.
+pub(super) fn lines(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    dn: &str,
+    reading: &Reading,
+) -> Result<(Vec<AttributeLine>, Vec<String>), DirectoryError> {
+    let Some(kind) = reading.raw.kind else { return Ok((Vec::new(), problems(reading))) };
+    let roles = roles(&config.mapping);
+    let of_kind: Vec<&Role> = roles
+        .iter()
+        .filter(|role| role.kind == kind && !role.is_lock && role.key != MEMBER_KEY)
+        .collect();
+    let names: Vec<&str> = of_kind.iter().map(|role| role.attribute.as_str()).collect();
+    let absent = absences(directory, dn, &reading.raw, &names)?;
+    let sent = sent(reading);
+    let mut left: Vec<(String, String)> = reading_problems(reading);
+    let lines = of_kind
+        .iter()
+        .map(|role| {
+            line(role, reading, sent.as_ref(), absent.get(role.attribute.as_str()), &mut left)
+        })
+        .collect();
+    Ok((lines, left.into_iter().map(|(attribute, rule)| format!("{attribute}: {rule}")).collect()))
+}
+
+fn line(
+    role: &Role,
+    reading: &Reading,
+    sent: Option<&Sent>,
+    absence: Option<&Absence>,
+    left: &mut Vec<(String, String)>,
+) -> AttributeLine {
+    let (key, attribute) = (role.key, role.attribute.as_str());
+    let values = reading.raw.values(attribute);
+    let origin = match key {
+        "person_attr_user_name" | "group_attr_name" => "map_name",
+        "person_attr_gidnumber" | "group_attr_gidnumber" => "map_gidnumber",
+        _ => attribute,
+    };
+    let is_own = |(name, _): &(String, String)| name == attribute || name == origin;
+    let problems: Vec<String> =
+        left.iter().filter(|own| is_own(own)).map(|(_, rule)| rule.clone()).collect();
+    left.retain(|problem| !is_own(problem));
+    let targets = SENT.iter().find(|(own, _)| *own == key).map_or(&[][..], |(_, targets)| targets);
+    let kanidm = sent.iter().flat_map(|sent| targets.iter().flat_map(|target| sent.texts(target)));
+    let note = match absence {
+        Some(Absence::Unreadable) => Some("it has a value that the sync account may not read"),
+        Some(Absence::Undefined) => {
+            Some("hidden from the sync account, or not known to the directory's schema")
+        }
+        Some(Absence::Absent) | None => None,
+    };
+    AttributeLine {
+        key,
+        attribute: attribute.to_owned(),
+        values: values
+            .iter()
+            .take(VALUES)
+            .map(|value| value::shown(key, attribute, value))
+            .collect(),
+        more: values.len().saturating_sub(VALUES),
+        kanidm: kanidm.map(|text| value::sent(key, attribute, &text)).collect(),
+        problems,
+        note: note.map(str::to_owned),
+    }
+}
+
+/// The entry as Kanidm gets it; `None` if it is not sent.
+fn sent(reading: &Reading) -> Option<Sent> {
+    let changes = &reading.content.changes;
+    changes.records().first().map(|record| Sent::read(&changes.json(record)))
+}
+
+/// Attribute and rule of each problem.
+fn reading_problems(reading: &Reading) -> Vec<(String, String)> {
+    let content = &reading.content;
+    let held = content.held.iter().flat_map(|held| &held.problems);
+    let held = held.map(|problem| (problem.attribute.clone(), problem.rule.clone()));
+    let dropped = content.dropped.iter();
+    held.chain(dropped.map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()))).collect()
+}
+
+/// Each problem as text.
+pub(super) fn problems(reading: &Reading) -> Vec<String> {
+    let all = reading_problems(reading).into_iter();
+    all.map(|(attribute, rule)| format!("{attribute}: {rule}")).collect()
+}
+
+/// Asks the directory about each attribute that shows no value: a filter on an attribute that the
+/// account may not search matches neither way.
+fn absences(
+    directory: &mut Directory,
+    dn: &str,
+    raw: &Raw,
+    names: &[&str],
+) -> Result<BTreeMap<String, Absence>, DirectoryError> {
+    // The large attributes of an entry that is too large are not read.
+    let without = |name: &&&str| raw.values(name).is_empty() && raw.oversized.is_none();
+    let absent: Vec<&str> = names.iter().filter(without).copied().collect();
+    let filters: Vec<Filter> = absent
+        .iter()
+        .flat_map(|name| [present(name), Filter::Not(Box::new(present(name)))])
+        .collect();
+    let searches: Vec<(String, Scope, &Filter)> =
+        filters.iter().map(|filter| (dn.to_owned(), Scope::Base, filter)).collect();
+    let mut found = vec![false; searches.len()];
+    directory.search_each(&searches, &["1.1"], &mut |index, _| {
+        if let Some(found) = found.get_mut(index) {
+            *found = true;
+        }
+    })?;
+    let absence = |pair: &[bool]| match pair {
+        [true, _] => Absence::Unreadable,
+        [_, true] => Absence::Absent,
+        _ => Absence::Undefined,
+    };
+    Ok(absent.iter().map(|name| (*name).to_owned()).zip(found.chunks(2).map(absence)).collect())
+}
+
+/// The lock state of a person, and where it comes from.
+///
+/// # Errors
+/// The directory failed.
+pub(super) fn account(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    dn: &str,
+    reading: &Reading,
+) -> Result<Option<Account>, DirectoryError> {
+    if reading.raw.kind != Some(Kind::Person) {
+        return Ok(None);
+    }
+    if !config.mapping.person.account_lock {
+        let state = "locks are not copied (sync_account_lock = false)".to_owned();
+        return Ok(Some(Account { state, because: Vec::new() }));
+    }
+    let mut because: Vec<String> = reading.raw.limits.iter().map(ToString::to_string).collect();
+    let locks = roles(&config.mapping);
+    let names: Vec<&str> = locks
+        .iter()
+        .filter(|role| role.is_lock && role.attribute != config.mapping.person.password)
+        .map(|role| role.attribute.as_str())
+        .collect();
+    let absent = absences(directory, dn, &reading.raw, &names)?;
+    let hidden = |kind| {
+        let of_kind = absent.iter().filter(move |(_, absence)| **absence == kind);
+        of_kind.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let unreadable = hidden(Absence::Unreadable);
+    if !unreadable.is_empty() {
+        because.push(format!("{unreadable}: set, but the sync account may not read it"));
+    }
+    let undefined = hidden(Absence::Undefined);
+    if !undefined.is_empty() {
+        because.push(format!("{undefined}: hidden, or not known to the directory's schema"));
+    }
+    Ok(Some(Account { state: state(reading), because }))
+}
+
+fn state(reading: &Reading) -> String {
+    let content = &reading.content;
+    let is_unclear =
+        reading.raw.limits.iter().any(|limit| matches!(limit.effect, Effect::Unclear(_)));
+    if let Some(ended) = content.held.iter().find_map(|held| held.ended.as_ref()) {
+        let end = ended_at(&ended.account_expire);
+        return format!("{end}; the run closes the account even while the entry is held");
+    }
+    if !content.held.is_empty() {
+        return match is_unclear {
+            true => "unclear, so the entry is held".to_owned(),
+            false => "as it is in Kanidm, while the entry is held".to_owned(),
+        };
+    }
+    let Some(sent) = sent(reading) else { return "not sent".to_owned() };
+    let [expire, begin] =
+        ["account_expire", "account_valid_from"].map(|key| sent.texts(key).into_iter().next());
+    match (expire, begin) {
+        (Some(expire), _) => ended_at(&expire),
+        (None, Some(begin)) if has_ended(&begin) => format!("open since {begin}"),
+        (None, Some(begin)) => format!("closed until {begin}"),
+        (None, None) => "open".to_owned(),
+    }
+}
+
+fn ended_at(expire: &str) -> String {
+    match expire {
+        _ if expire == rfc3339(BEGINNING) => "locked".to_owned(),
+        _ if has_ended(expire) => format!("ended at {expire}"),
+        _ => format!("open until {expire}"),
+    }
+}

@@ -1,0 +1,232 @@
+//! One entry: all questions in their order, and the answers in one place.
+
+use ldap_content_sync::sync_session::NextCookie;
+use ldap_content_sync::sync_session::{Cookie, Provider, cookie_of_context};
+use uuid::Uuid;
+
+use super::answer::{Explanation, FilterPart, Matches, Outcome};
+use super::find::Target;
+use super::kanidm::{Kanidm, Presence};
+use super::next::{Facts, Fate};
+use super::reading::{self, Raw, Reading};
+use super::{attributes, filter, groups, members, next, value};
+use crate::config::sync::{EntryConfig, InvalidEntries, SyncConfig};
+use crate::content::changeset::Kind;
+use crate::directory::client::Directory;
+use crate::directory::computed::computed_attributes;
+use crate::directory::error::DirectoryError;
+use crate::mapping::SkipReason;
+use crate::text::thousands;
+
+/// Explains an entry.
+///
+/// # Errors
+/// The directory failed.
+pub(super) fn explain(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    target: &Target,
+) -> Result<Explanation, DirectoryError> {
+    let filter = filter::ask(directory, &target.dn, &config.directory.filter)?;
+    let Some(uuid) = target.uuid else { return Ok(nameless(directory, target, filter)) };
+    let presence = kanidm.has(&config.mapping, &uuid, None);
+    // Kanidm keeps the value for the one who has it. Anybody else waits for it.
+    let owners = presence != Presence::Has || kanidm.is_held(&uuid);
+    let Some(reading) = reading::read(directory, config, (&target.dn, uuid), owners)? else {
+        return Ok(nameless(directory, target, filter));
+    };
+    let presence = kanidm.has(&config.mapping, &uuid, reading.raw.kind);
+    let (attributes, problems) = attributes::lines(directory, config, &target.dn, &reading)?;
+    let account = attributes::account(directory, config, &target.dn, &reading)?;
+    let is_sent = reading.content.skipped.is_empty();
+    let groups = match (&reading.changed, reading.raw.kind) {
+        (Some(person), Some(Kind::Person)) if is_sent => {
+            Some(groups::naming(directory, config, kanidm, person)?)
+        }
+        _ => None,
+    };
+    let members = match reading.raw.kind {
+        Some(Kind::Group) if !reading.targets.0.is_empty() || reading.targets.1 > 0 => {
+            Some(members::listed(directory, config, kanidm, &reading)?)
+        }
+        _ => None,
+    };
+    let facts = Facts {
+        fate: fate(config, target, &filter, &reading),
+        presence,
+        was_held: kanidm.is_held(&uuid),
+        was_sent_without: kanidm.is_sent_without(&uuid),
+        changed: has_changed(directory, kanidm, &reading.raw)?,
+        reports_leaving: directory.provider() != Provider::Ds389,
+        lists_matching: !computed_attributes(&config.directory.filter).is_empty(),
+        start: kanidm.start.as_ref(),
+        fails_run: config.mapping.invalid_entries == InvalidEntries::Fail,
+    };
+    let (result, next) = next::verdict(&facts);
+    let is_private = |reason| reason == SkipReason::UserPrivateGroup;
+    Ok(Explanation {
+        dn: target.dn.clone(),
+        uuid: Some(uuid.to_string()),
+        kanidm_uuid: Some(config.mapping.kanidm_uuid(uuid).to_string()),
+        result,
+        below_base: target.below_base,
+        filter,
+        kind: kind(&reading.raw),
+        object_classes: classes(&reading.raw),
+        classes: classes_sentence(config, &reading.raw),
+        table: table(config, &uuid),
+        attributes,
+        account,
+        groups,
+        members,
+        problems: problems.into_iter().chain(too_large(&reading.raw)).collect(),
+        kanidm: kanidm.sentence(&uuid, presence),
+        next,
+        is_private_group: reading.content.skipped.iter().any(|skipped| is_private(skipped.reason)),
+    })
+}
+
+/// An entry that hides its UUID.
+fn nameless(directory: &Directory, target: &Target, filter: FilterPart) -> Explanation {
+    let attribute = directory.uuid_attribute();
+    Explanation {
+        dn: target.dn.clone(),
+        uuid: None,
+        kanidm_uuid: None,
+        result: Outcome::NotInScope,
+        below_base: target.below_base,
+        filter,
+        kind: "neither",
+        object_classes: Vec::new(),
+        classes: "not read".to_owned(),
+        table: Vec::new(),
+        attributes: Vec::new(),
+        account: None,
+        groups: None,
+        members: None,
+        problems: Vec::new(),
+        kanidm: None,
+        next: format!(
+            "The sync account cannot read {attribute} of this entry, so no run can name it: give the account the right to read it"
+        ),
+        is_private_group: false,
+    }
+}
+
+/// What the rules make of the entry.
+fn fate(config: &SyncConfig, target: &Target, filter: &FilterPart, reading: &Reading) -> Fate {
+    let content = &reading.content;
+    if !target.below_base {
+        let base = &config.directory.base_dn;
+        return Fate::Outside(format!("it is outside ldap_sync_base_dn = {base}"));
+    }
+    if filter.matches != Matches::Yes {
+        let parts = filter::rejecting(filter).join(" and ");
+        return Fate::Outside(format!("ldap_filter rejects it: {parts}"));
+    }
+    if let Some(skipped) = content.skipped.first() {
+        return Fate::Skipped(match skipped.reason {
+            SkipReason::Excluded => "its table in the configuration has exclude = true".to_owned(),
+            SkipReason::NotMapped => classes_sentence(config, &reading.raw),
+            SkipReason::UserPrivateGroup => {
+                "it is the private group of the user with its name (user_private_groups)".to_owned()
+            }
+            SkipReason::BindDn => "it is the sync account itself".to_owned(),
+        });
+    }
+    if !content.held.is_empty() {
+        return Fate::Held(attributes::problems(reading).join("; "));
+    }
+    let dropped = attributes::problems(reading);
+    Fate::Fits((!dropped.is_empty()).then(|| dropped.join("; ")))
+}
+
+/// True if the entry has changed since the last run. slapd marks each entry with its last change;
+/// 389 only tells whether anything has changed.
+fn has_changed(
+    directory: &mut Directory,
+    kanidm: &Kanidm,
+    raw: &Raw,
+) -> Result<Option<bool>, DirectoryError> {
+    let Some(cookie) = kanidm.start.as_ref().and_then(|start| start.cookie.as_ref()) else {
+        return Ok(None);
+    };
+    if directory.provider() == Provider::Ds389 {
+        let is_ahead = directory.is_ahead_of(&NextCookie::New(cookie.clone()))?;
+        return Ok((!is_ahead).then_some(false));
+    }
+    let stored = Cookie::parse(cookie);
+    let own = raw.csn.as_deref().and_then(|csn| cookie_of_context(&[csn]));
+    let is_known = stored.clone().snapshot().is_some();
+    Ok(own
+        .filter(|own| is_known && Cookie::parse(own).snapshot().is_some())
+        .map(|own| stored.is_behind_in_full(&Cookie::parse(&own))))
+}
+
+fn kind(raw: &Raw) -> &'static str {
+    match raw.kind {
+        Some(Kind::Person) => "person",
+        Some(Kind::Group) => "group",
+        None => "neither",
+    }
+}
+
+fn classes(raw: &Raw) -> Vec<String> {
+    raw.values("objectClass").iter().filter_map(|class| value::class(class)).collect()
+}
+
+/// The kind and the object classes that decide about it.
+fn classes_sentence(config: &SyncConfig, raw: &Raw) -> String {
+    let own = classes(raw);
+    let among = |wanted: &[String]| {
+        let has = |name: &&String| own.iter().any(|class| class.eq_ignore_ascii_case(name));
+        wanted.iter().filter(has).cloned().collect::<Vec<_>>().join(", ")
+    };
+    let (person, group) = (&config.mapping.person, &config.mapping.group);
+    let (as_person, as_group) = (among(&person.object_classes), among(&group.object_classes));
+    match (raw.kind, as_group.is_empty()) {
+        (Some(Kind::Person), true) => format!("person, by {as_person}"),
+        (Some(Kind::Person), false) => {
+            format!(
+                "person, by {as_person}; it has a class of groups, too ({as_group}), and persons come first"
+            )
+        }
+        (Some(Kind::Group), _) => format!("group, by {as_group}"),
+        (None, _) if own.is_empty() => {
+            "neither person nor group: the sync account cannot read objectClass".to_owned()
+        }
+        (None, _) => format!(
+            "neither person nor group: its classes are {}; person_objectclass is {}, group_objectclass is {}",
+            own.join(", "),
+            person.object_classes.join(" or "),
+            group.object_classes.join(" or ")
+        ),
+    }
+}
+
+/// The keys of the entry's table.
+fn table(config: &SyncConfig, uuid: &Uuid) -> Vec<String> {
+    let mut keys = Vec::new();
+    if let Some(EntryConfig { exclude, map_uuid, map_name, map_gidnumber }) =
+        config.mapping.entries.get(uuid)
+    {
+        keys.extend(exclude.then(|| "exclude = true".to_owned()));
+        keys.extend(map_uuid.map(|uuid| format!("map_uuid = {uuid}")));
+        keys.extend(map_name.as_ref().map(|name| format!("map_name = {name}")));
+        keys.extend(map_gidnumber.map(|number| format!("map_gidnumber = {number}")));
+    }
+    if config.mapping.is_claimed(*uuid) {
+        keys.push("the UUID of this entry is the map_uuid of another table".to_owned());
+    }
+    keys
+}
+
+fn too_large(raw: &Raw) -> Option<String> {
+    let (size, limit) = raw.oversized?;
+    Some(format!(
+        "the entry has {} bytes, more than max_ber_size = {}: its large attributes were not read",
+        thousands(size as u64),
+        thousands(limit as u64)
+    ))
+}

@@ -1,0 +1,306 @@
+//! Finding the entry that an administrator means.
+//!
+//! Scope: the argument, the search below the base, then in the rest of the directory, then what can
+//! be told about an entry that is not there.
+
+use ldap_content_sync::dn;
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::sync_session::Provider;
+use uuid::Uuid;
+
+use crate::config::sync::{Bind, SyncConfig};
+use crate::directory::client::{Directory, Sight};
+use crate::directory::error::{DirectoryError, DirectoryProblem};
+use crate::directory::flavour::sync_uuid;
+use crate::sync::lookup::{Below, equality};
+
+/// Maximum number of entries that are explained.
+const MOST: u32 = 5;
+/// Maximum number of naming contexts that are searched.
+const CONTEXTS: usize = 20;
+/// Maximum depth of a DN whose superiors are looked for.
+const DEPTH: usize = 32;
+
+/// The argument of `--explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// A UUID of the directory or of Kanidm.
+    Uuid(Uuid),
+    Dn(String),
+    Name(String),
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) dn: String,
+    /// The UUID in the directory; `None` if the account cannot read it.
+    pub(super) uuid: Option<Uuid>,
+    pub(super) below_base: bool,
+}
+
+/// The entries, and remarks about the search.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) targets: Vec<Target>,
+    pub(super) notes: Vec<String>,
+}
+
+impl Who {
+    /// A UUID in any spelling, a DN, or else a name.
+    pub(super) fn parse(text: &str) -> Who {
+        let text = text.trim();
+        let of_389 = || {
+            let groups: Vec<&str> = text.split('-').collect();
+            let is_389 = groups.len() == 4 && groups.iter().all(|group| group.len() == 8);
+            is_389.then(|| Uuid::try_parse(&groups.concat()).ok()).flatten()
+        };
+        match Uuid::try_parse(text).ok().or_else(of_389) {
+            Some(uuid) => Who::Uuid(uuid),
+            None if text.contains('=') && dn::normalize(text).is_ok() => Who::Dn(text.to_owned()),
+            None => Who::Name(text.to_owned()),
+        }
+    }
+}
+
+/// Finds the entries.
+///
+/// # Errors
+/// The directory failed, or has no such base.
+pub(super) fn find(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    who: &Who,
+) -> Result<Found, DirectoryError> {
+    match who {
+        Who::Dn(dn) => by_dn(directory, config, dn),
+        Who::Uuid(uuid) => {
+            let mut uuids = vec![*uuid, config.mapping.sync_uuid(*uuid)];
+            uuids.dedup();
+            let filter = directory.uuid_filter(&uuids);
+            by_filter(directory, config, &filter, "UUID")
+        }
+        Who::Name(name) => {
+            let filter = name_filter(directory, config, name);
+            by_filter(directory, config, &filter, "name")
+        }
+    }
+}
+
+/// The entries with this name in the directory, and those that a table gives it.
+fn name_filter(directory: &Directory, config: &SyncConfig, name: &str) -> Filter {
+    let (person, group) = (&config.mapping.person.user_name, &config.mapping.group.name);
+    let mut terms = vec![equality(person, name)];
+    if !group.eq_ignore_ascii_case(person) {
+        terms.push(equality(group, name));
+    }
+    let is_mapped = |table: &crate::config::sync::EntryConfig| {
+        table.map_name.as_deref().is_some_and(|mapped| mapped.eq_ignore_ascii_case(name))
+    };
+    let tables = config.mapping.entries.iter().filter(|(_, table)| is_mapped(table));
+    let mapped: Vec<Uuid> = tables.map(|(uuid, _)| *uuid).collect();
+    if !mapped.is_empty() {
+        terms.push(directory.uuid_filter(&mapped));
+    }
+    Filter::Or(terms)
+}
+
+fn by_dn(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    dn: &str,
+) -> Result<Found, DirectoryError> {
+    let mut found = Found::default();
+    let below = below(directory, config);
+    let (provider, uuid) = (directory.provider(), [directory.uuid_attribute()]);
+    let sight = directory.sight(dn, &uuid, &mut |entry| {
+        found.targets.push(target(provider, &below, entry));
+    })?;
+    let account = account(directory, config);
+    match sight {
+        Sight::Visible => {}
+        Sight::Hidden => found.notes.push(format!(
+            "the directory has {dn}, and hides it from the sync account {account}: give that account the right to read it"
+        )),
+        Sight::Nothing => {
+            found.notes.push(format!(
+                "{dn} does not exist, or is hidden from the sync account {account}"
+            ));
+            found.notes.extend(nearest(directory, dn)?);
+            let scope = &config.directory.base_dn;
+            found.notes.extend((!below.has(dn)).then(|| {
+                format!("it would be outside ldap_sync_base_dn = {scope}, and not be synchronised")
+            }));
+        }
+    }
+    Ok(found)
+}
+
+/// Searches below the base, then everywhere.
+fn by_filter(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    filter: &Filter,
+    what: &str,
+) -> Result<Found, DirectoryError> {
+    let mut found = Found::default();
+    let base = config.directory.base_dn.clone();
+    let below = below(directory, config);
+    search(directory, &base, filter, &below, &mut found)?;
+    if found.targets.is_empty() {
+        let contexts = directory.root_dse().naming_contexts.clone();
+        for context in contexts.iter().filter(|context| !below.has(context)).take(CONTEXTS) {
+            match search(directory, context, filter, &below, &mut found) {
+                Ok(()) => {}
+                Err(error) => match *error.problem {
+                    DirectoryProblem::SearchFailed { code, .. } => found
+                        .notes
+                        .push(format!("{context} cannot be searched by this account: {code}")),
+                    _ => return Err(error),
+                },
+            }
+        }
+        if contexts.is_empty() {
+            let note = "the root DSE shows no namingContexts, so only the base was searched";
+            found.notes.push(note.to_owned());
+        }
+    }
+    if found.targets.is_empty() {
+        found.notes.insert(
+            0,
+            format!(
+                "no entry with this {what} exists in the directory, or it is hidden from the sync account {}; searched with {filter}",
+                account(directory, config)
+            ),
+        );
+    }
+    if found.targets.len() > 1 {
+        let at_least = if found.targets.len() >= MOST as usize { "at least " } else { "" };
+        found.notes.push(format!(
+            "{at_least}{} entries have this {what}; give a DN to choose one",
+            found.targets.len()
+        ));
+    }
+    Ok(found)
+}
+
+fn search(
+    directory: &mut Directory,
+    base: &str,
+    filter: &Filter,
+    below: &Below,
+    found: &mut Found,
+) -> Result<(), DirectoryError> {
+    let (provider, uuid) = (directory.provider(), [directory.uuid_attribute()]);
+    let targets = &mut found.targets;
+    directory.some(base, filter, &uuid, MOST, &mut |entry| {
+        if targets.len() < MOST as usize && targets.iter().all(|other| other.dn != entry.dn()) {
+            targets.push(target(provider, below, entry));
+        }
+    })
+}
+
+fn target(
+    provider: Provider,
+    below: &Below,
+    entry: &ldap_content_sync::SearchResultEntry<'_>,
+) -> Target {
+    let dn = entry.dn().to_owned();
+    Target { uuid: sync_uuid(provider, entry), below_base: below.has(&dn), dn }
+}
+
+pub(super) fn below(directory: &Directory, config: &SyncConfig) -> Below {
+    Below::new(&config.directory.base_dn, directory.provider() != Provider::Ds389)
+}
+
+/// The sync account as messages name it.
+pub(super) fn account(directory: &Directory, config: &SyncConfig) -> String {
+    match (directory.bound_as(), &config.directory.bind) {
+        (Some(dn), _) => dn.to_owned(),
+        (None, Bind::Simple { dn, .. }) => dn.clone(),
+        (None, Bind::External) => "of SASL EXTERNAL".to_owned(),
+    }
+}
+
+/// The nearest superior that the account can see.
+fn nearest(directory: &mut Directory, dn: &str) -> Result<Option<String>, DirectoryError> {
+    let mut child = dn;
+    for _ in 0..DEPTH {
+        let Some(superior) = superior(child) else { return Ok(None) };
+        let seen = directory.sight(superior, &["1.1"], &mut |_| {})?;
+        let text = match (seen, child == dn) {
+            (Sight::Visible, true) => {
+                format!("{superior} exists and is visible: check the spelling of the first part")
+            }
+            (Sight::Visible, false) => format!(
+                "{superior} exists and is visible; {child} does not exist, or is hidden, too: check its spelling"
+            ),
+            (Sight::Hidden, _) => format!(
+                "{superior} exists, and is hidden from this account: give it the right to read the entries below it"
+            ),
+            (Sight::Nothing, _) => {
+                child = superior;
+                continue;
+            }
+        };
+        return Ok(Some(text));
+    }
+    Ok(None)
+}
+
+/// The DN without its first RDN. `None` if it has no other.
+fn superior(dn: &str) -> Option<&str> {
+    let (mut is_escaped, mut is_quoted) = (false, false);
+    for (at, c) in dn.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            ',' | ';' if !is_quoted => {
+                let rest = dn.get(at..)?.get(1..)?.trim_start();
+                return Some(rest).filter(|rest| !rest.is_empty());
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_a_uuid_a_dn_or_a_name() {
+        let uuid = Uuid::from_u128(0xac60034b_3498_11ed_a50d_919b4b1a5ec0);
+        for text in [
+            "ac60034b-3498-11ed-a50d-919b4b1a5ec0",
+            "AC60034B349811EDA50D919B4B1A5EC0",
+            "ac60034b-349811ed-a50d919b-4b1a5ec0",
+            " urn:uuid:ac60034b-3498-11ed-a50d-919b4b1a5ec0 ",
+        ] {
+            assert_eq!(Who::parse(text), Who::Uuid(uuid), "{text}");
+        }
+        assert_eq!(Who::parse("uid=a, dc=x"), Who::Dn("uid=a, dc=x".to_owned()));
+        for name in
+            ["alice", "zo\u{eb}", "a b", "=", "a,b", "ac60034b-349811ed-a50d919b-4b1a5ecx", ""]
+        {
+            assert_eq!(Who::parse(name), Who::Name(name.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_superior_of_a_dn() {
+        for (dn, expected) in [
+            ("uid=a,ou=b,dc=c", Some("ou=b,dc=c")),
+            ("cn=a\\,b, dc=c", Some("dc=c")),
+            ("cn=\"a,b\",dc=c", Some("dc=c")),
+            ("cn=zo\u{eb}\\c3\\ab;dc=c", Some("dc=c")),
+            ("dc=c", None),
+            ("dc=c,", None),
+            ("", None),
+        ] {
+            assert_eq!(superior(dn), expected, "{dn}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Kanidm's state: what earlier runs have left there.
+//!
+//! Scope: one request for the state, and questions to it. Kanidm shows a sync account no entries,
+//! so the state is all that can be told.
+
+use uuid::Uuid;
+
+use crate::config::client::ClientConfig;
+use crate::config::fingerprint::fingerprint;
+use crate::config::sync::{MappingConfig, SyncConfig};
+use crate::config::{ConfigError, Warning};
+use crate::content::changeset::Kind;
+use crate::kanidm::sketch::Sketch;
+use crate::kanidm::transport::SyncServer as _;
+use crate::settings::{self, Settings};
+use crate::sync::start::{self, FullRefresh, Start};
+
+/// Kanidm's state, or why it is not known.
+pub(super) struct Kanidm {
+    pub(super) start: Option<Start>,
+    pub(super) unknown: Option<String>,
+}
+
+/// True, false, or not told by the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    Has,
+    HasNot,
+    Unknown,
+}
+
+impl Kanidm {
+    /// Asks Kanidm. A failure is no error: the directory alone tells most.
+    pub(super) fn ask(
+        sync: SyncConfig,
+        client: Result<(ClientConfig, Vec<Warning>), ConfigError>,
+    ) -> (SyncConfig, Kanidm) {
+        let unknown = |why: String| Kanidm { start: None, unknown: Some(why) };
+        let client = match client {
+            Ok((client, _)) => client,
+            Err(error) => return (sync, unknown(error.to_string())),
+        };
+        let fingerprint = fingerprint(&sync);
+        let settings = Settings { sync, client, fingerprint };
+        let state = settings::kanidm(&settings).and_then(|mut server| {
+            server.state().map_err(|error| format!("{}: {error}", settings.client.uri))
+        });
+        let start = state.and_then(|state| {
+            start::decide(&state, &settings.fingerprint, FullRefresh::No)
+                .map_err(|error| error.to_string())
+        });
+        let kanidm = match start {
+            Ok(start) => Kanidm { start: Some(start), unknown: None },
+            Err(why) => unknown(why),
+        };
+        (settings.sync, kanidm)
+    }
+
+    /// Tells whether earlier runs have written an entry, by its directory UUID. Without a kind, it
+    /// may be a person or a group.
+    pub(super) fn has(
+        &self,
+        mapping: &MappingConfig,
+        sync_uuid: &Uuid,
+        kind: Option<Kind>,
+    ) -> Presence {
+        let Some(start) = &self.start else { return Presence::Unknown };
+        if mapping.is_claimed(*sync_uuid) {
+            return Presence::HasNot;
+        }
+        let uuid = mapping.kanidm_uuid(*sync_uuid);
+        let sketches: Vec<&Sketch> = match (&start.known, kind) {
+            (None, _) => return Presence::Unknown,
+            (Some(known), Some(kind)) => vec![known.of(kind)],
+            (Some(known), None) => vec![&known.persons, &known.groups],
+        };
+        if sketches.iter().any(|sketch| sketch.sample().any(|sampled| sampled == uuid)) {
+            return Presence::Has;
+        }
+        if sketches.iter().all(|sketch| !sketch.may_have(uuid)) {
+            return Presence::HasNot;
+        }
+        match &start.stored_roster {
+            // `missing_from` compares UUIDs only.
+            Some(roster) if roster.missing_from(&[uuid]) < roster.len() => Presence::Has,
+            // Kanidm may have an older copy of an entry that it refused.
+            Some(_) if !self.is_held(sync_uuid) => Presence::HasNot,
+            _ => Presence::Unknown,
+        }
+    }
+
+    /// True if an earlier run held the entry, or sent it without a value that another one has.
+    pub(super) fn is_held(&self, sync_uuid: &Uuid) -> bool {
+        self.start.as_ref().is_some_and(|start| start.held.contains(sync_uuid))
+    }
+
+    /// True if an earlier run sent the entry without a value.
+    pub(super) fn is_sent_without(&self, sync_uuid: &Uuid) -> bool {
+        self.start.as_ref().is_some_and(|start| start.dropped.contains(sync_uuid))
+    }
+
+    /// The sentence about an entry.
+    pub(super) fn sentence(&self, sync_uuid: &Uuid, presence: Presence) -> Option<String> {
+        let start = self.start.as_ref()?;
+        let text = match (self.is_held(sync_uuid), self.is_sent_without(sync_uuid), presence) {
+            (true, true, _) => {
+                "an earlier run sent it without a value that another entry has; it waits for that value"
+            }
+            (true, false, Presence::Has) => {
+                "an earlier run held it; Kanidm keeps an older copy, or an empty placeholder"
+            }
+            (true, false, Presence::HasNot) => "an earlier run held it; Kanidm has no copy",
+            (true, false, Presence::Unknown) => {
+                "an earlier run held it; the state does not tell whether Kanidm has an older copy"
+            }
+            (false, true, _) => "an earlier run sent it without a bad value",
+            (false, false, Presence::Has) => "an earlier run wrote it",
+            (false, false, Presence::HasNot) => "no earlier run wrote it",
+            (false, false, Presence::Unknown) if start.known.is_none() => {
+                "the state does not tell who is in Kanidm: no full refresh has ended yet"
+            }
+            (false, false, Presence::Unknown) => {
+                "the state does not tell whether Kanidm has it: it keeps a sample of so many entries"
+            }
+        };
+        Some(text.to_owned())
+    }
+}

@@ -1,0 +1,191 @@
+//! The members of a group, and why some do not resolve.
+//!
+//! Scope: the reasons. The mapper has resolved the members.
+
+use std::collections::{BTreeMap, HashMap};
+
+use ldap_content_sync::dn;
+use ldap_content_sync::filter::Filter;
+use ldap_content_sync::request::Scope;
+
+use super::answer::{Listed, ListedEntry};
+use super::find::below;
+use super::kanidm::{Kanidm, Presence};
+use super::reading::{Reading, attributes, mapper};
+use crate::config::sync::{GroupSchema, SyncConfig};
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::flavour::sync_uuid;
+use crate::mapping::MemberTarget;
+use crate::sync::lookup::{equality, present};
+use crate::text::thousands;
+
+/// Maximum number of members that are listed, those that do not resolve first.
+const LISTED: usize = 50;
+
+const NOT_THERE: &str = "does not exist, or is hidden from the sync account";
+
+/// Lists the members of a group.
+///
+/// # Errors
+/// The directory failed.
+pub(super) fn listed(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    reading: &Reading,
+) -> Result<Listed, DirectoryError> {
+    let (targets, too_long) = &reading.targets;
+    let is_cut = reading.not_asked > 0;
+    let (resolved, lost): (Vec<&MemberTarget>, Vec<&MemberTarget>) =
+        targets.iter().partition(|target| target.entry.is_some());
+    let named: Vec<&str> = lost.iter().take(LISTED).map(|target| target.member.as_str()).collect();
+    // With so many members, a lost one may be one that was not looked up.
+    let reasons = if is_cut { Vec::new() } else { reasons(directory, config, &named)? };
+    let reasons = reasons.into_iter().map(Some).chain(std::iter::repeat(None));
+    let lost_entries = named.iter().zip(reasons).map(|(member, reason)| ListedEntry {
+        name: (*member).to_owned(),
+        resolves: false,
+        note: reason,
+    });
+    let mut entries: Vec<ListedEntry> = if is_cut { Vec::new() } else { lost_entries.collect() };
+    let room = LISTED.saturating_sub(entries.len());
+    entries.extend(resolved.iter().take(room).map(|target| ListedEntry {
+        name: target.member.clone(),
+        resolves: true,
+        note: target.entry.as_ref().and_then(|(_, uuid)| remark(config, kanidm, uuid)),
+    }));
+    let all = (targets.len() as u64).saturating_add(*too_long);
+    let mut summary = match is_cut {
+        true => format!(
+            "{} named, too many to look up each: {} of those asked about resolve",
+            thousands(all),
+            thousands(resolved.len() as u64)
+        ),
+        false => format!("{} named, {} resolve", thousands(all), thousands(resolved.len() as u64)),
+    };
+    if entries.len() < targets.len() {
+        summary.push_str(&format!("; {} are listed", entries.len()));
+    }
+    Ok(Listed { summary, listed: entries })
+}
+
+/// A remark about a member that resolves.
+fn remark(config: &SyncConfig, kanidm: &Kanidm, sync_uuid: &uuid::Uuid) -> Option<String> {
+    let has = kanidm.has(&config.mapping, sync_uuid, None);
+    let text = match (kanidm.is_held(sync_uuid), kanidm.is_sent_without(sync_uuid), has) {
+        (true, false, Presence::HasNot) => "held by an earlier run, so Kanidm does not have it",
+        (true, false, _) => "held by an earlier run",
+        (false, _, Presence::HasNot) => "no earlier run has written it yet",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// Why each of these members does not resolve.
+fn reasons(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    members: &[&str],
+) -> Result<Vec<String>, DirectoryError> {
+    if config.mapping.group.schema == GroupSchema::Rfc2307Bis {
+        return reasons_of_dns(directory, config, members);
+    }
+    let dns = dns_of_names(directory, config, members)?;
+    let found: Vec<&str> = dns.values().map(String::as_str).collect();
+    let of_dns: HashMap<&str, String> =
+        found.iter().copied().zip(reasons_of_dns(directory, config, &found)?).collect();
+    let reason = |member: &&str| match dns.get(&member.trim().to_ascii_lowercase()) {
+        Some(dn) => {
+            let reason = of_dns.get(dn.as_str()).map_or("is not synchronised", String::as_str);
+            format!("{dn} {reason}")
+        }
+        None => "no entry has this user name, or it is hidden from the sync account".to_owned(),
+    };
+    Ok(members.iter().map(reason).collect())
+}
+
+/// The DNs of the persons with these user names, by name in lower case.
+fn dns_of_names(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    members: &[&str],
+) -> Result<BTreeMap<String, String>, DirectoryError> {
+    let name = config.mapping.person.user_name.as_str();
+    let terms = members.iter().map(|member| equality(name, member.trim()));
+    let filter = Filter::Or(terms.collect());
+    let most = u32::try_from(LISTED.saturating_mul(2)).unwrap_or(u32::MAX);
+    let mut dns = BTreeMap::new();
+    if members.is_empty() {
+        return Ok(dns);
+    }
+    directory.some(&config.directory.base_dn, &filter, &[name], most, &mut |entry| {
+        let own = entry.attributes().filter(|attribute| attribute.is(name));
+        for value in own.flat_map(|attribute| attribute.values()) {
+            if let Ok(text) = str::from_utf8(value) {
+                dns.insert(text.trim().to_ascii_lowercase(), entry.dn().to_owned());
+            }
+        }
+    })?;
+    Ok(dns)
+}
+
+/// What a search by DN told.
+#[derive(Clone, Default)]
+struct Told {
+    is_visible: bool,
+    matches: bool,
+    dn: String,
+}
+
+fn reasons_of_dns(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    members: &[&str],
+) -> Result<Vec<String>, DirectoryError> {
+    let below = below(directory, config);
+    let (provider, anything) = (directory.provider(), present("objectClass"));
+    let attributes = attributes(directory, config);
+    let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+    let both = |dn: &&str| {
+        [&anything, &config.directory.filter].map(|filter| ((*dn).to_owned(), Scope::Base, filter))
+    };
+    let searches: Vec<(String, Scope, &Filter)> = members.iter().flat_map(both).collect();
+    let mut mapper = mapper(directory, config);
+    let mut told = vec![Told::default(); members.len()];
+    directory.search_each(&searches, &attributes, &mut |index, entry| {
+        let Some(told) = told.get_mut(index / 2) else { return };
+        match index % 2 {
+            0 => {
+                (told.is_visible, told.dn) = (true, entry.dn().to_owned());
+                if let Some(uuid) = sync_uuid(provider, entry) {
+                    mapper.entry(uuid, entry);
+                }
+            }
+            _ => told.matches = true,
+        }
+    })?;
+    let content = mapper.finish();
+    let skipped: HashMap<&str, String> = content
+        .skipped
+        .iter()
+        .map(|skipped| (skipped.dn.as_str(), skipped.reason.to_string()))
+        .collect();
+    let reason = |(member, told): (&&str, &Told)| {
+        if dn::normalize(member).map_or(true, |form| form.is_empty()) {
+            "is not a distinguished name (group_attr_schema decides how members are read)"
+                .to_owned()
+        } else if !told.is_visible {
+            NOT_THERE.to_owned()
+        } else if !below.has(&told.dn) {
+            "is outside ldap_sync_base_dn".to_owned()
+        } else if let Some(reason) = skipped.get(told.dn.as_str()) {
+            format!("is skipped: {reason}")
+        } else if !told.matches {
+            "is rejected by ldap_filter".to_owned()
+        } else {
+            "is not synchronised".to_owned()
+        }
+    };
+    Ok(members.iter().zip(&told).map(reason).collect())
+}

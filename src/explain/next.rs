@@ -1,0 +1,184 @@
+//! The last sentence: what the next run does with an entry, and why.
+//!
+//! Scope: words for a decision that a run makes from the same facts.
+
+use super::answer::Outcome;
+use super::kanidm::Presence;
+use crate::sync::start::Start;
+
+/// What matters for the next run.
+pub(super) struct Facts<'a> {
+    pub(super) fate: Fate,
+    pub(super) presence: Presence,
+    /// An earlier run held it, or sent it without a value that another entry has.
+    pub(super) was_held: bool,
+    /// An earlier run sent it without a value.
+    pub(super) was_sent_without: bool,
+    /// True if it has changed since the last run; `None` if the directory does not tell.
+    pub(super) changed: Option<bool>,
+    /// True if the directory reports entries that leave the filter or the base.
+    pub(super) reports_leaving: bool,
+    /// True if each run lists who matches the filter.
+    pub(super) lists_matching: bool,
+    /// `None` if Kanidm's state is not known.
+    pub(super) start: Option<&'a Start>,
+    /// True if `invalid_entries` lets a held entry fail the run.
+    pub(super) fails_run: bool,
+}
+
+/// What the rules make of an entry.
+pub(super) enum Fate {
+    /// The directory does not show it.
+    Gone,
+    /// It is not in scope: outside the base, or rejected by the filter.
+    Outside(String),
+    /// The mapping skips it.
+    Skipped(String),
+    /// It cannot be sent.
+    Held(String),
+    /// It can be sent; the text names values that are left out.
+    Fits(Option<String>),
+}
+
+const DELETES: &str = "deletes it from Kanidm, if the deletion guard agrees";
+const ONLY_FULL: &str = "Only a full refresh notices that: run once with --full-refresh";
+
+/// The result and the sentence.
+pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
+    match &facts.fate {
+        Fate::Gone => (Outcome::NotFound, leaves(facts)),
+        Fate::Outside(reason) | Fate::Skipped(reason) => {
+            (Outcome::NotInScope, format!("Not in scope: {reason}. {}", leaves(facts)))
+        }
+        Fate::Held(reason) => (Outcome::Held, holds(facts, reason)),
+        Fate::Fits(without) => {
+            let (outcome, sentence) = writes(facts);
+            let without = without.as_ref().map(|text| format!("It goes without a value: {text}. "));
+            (outcome, without.unwrap_or_default() + &sentence)
+        }
+    }
+}
+
+/// How the next run reads.
+fn full_because(facts: &Facts<'_>) -> Option<String> {
+    let why = facts.start?.full_because.as_ref()?;
+    Some(format!("The next run is a full refresh ({why})"))
+}
+
+/// For an entry that does not belong in Kanidm.
+fn leaves(facts: &Facts<'_>) -> String {
+    let Some(_) = facts.start else {
+        return "If an earlier run wrote it, a full refresh deletes it from Kanidm".to_owned();
+    };
+    let full = full_because(facts);
+    let is_noticed = match facts.fate {
+        Fate::Skipped(_) => facts.changed != Some(false),
+        _ => facts.reports_leaving || facts.lists_matching,
+    };
+    match (facts.presence, full) {
+        (Presence::Has, None) if matches!(facts.fate, Fate::Gone) => format!(
+            "Kanidm has it: the next run {DELETES}, once the directory reports its deletion"
+        ),
+        (Presence::HasNot, _) => "The next run ignores it".to_owned(),
+        (Presence::Has, Some(full)) => format!("{full} and {DELETES}"),
+        (Presence::Has, None) if is_noticed => format!("The next run {DELETES}"),
+        (Presence::Has, None) => format!("Kanidm still has it. {ONLY_FULL}"),
+        (Presence::Unknown, Some(full)) => {
+            format!("{full}. If Kanidm has the entry, that run {DELETES}")
+        }
+        (Presence::Unknown, None) if is_noticed => {
+            format!("If Kanidm has it, the next run {DELETES}")
+        }
+        (Presence::Unknown, None) => format!("Kanidm may still have it. {ONLY_FULL}"),
+    }
+}
+
+fn holds(facts: &Facts<'_>, reason: &str) -> String {
+    if facts.fails_run {
+        return format!(
+            "Held: {reason}. The next run that reads it fails and sends nothing (invalid_entries = \"fail\")"
+        );
+    }
+    let copy = match facts.presence {
+        Presence::Has => "keeps what it has of it",
+        Presence::HasNot => "does not get it",
+        Presence::Unknown => "keeps what it has of it, if anything",
+    };
+    let since = match (facts.start, facts.was_held) {
+        (None, _) => "The next run that reads it holds it",
+        (Some(_), true) => "An earlier run held it already, and the next run holds it again",
+        (Some(_), false) => "No earlier run has held it; the next run that reads it does",
+    };
+    format!("Held: {reason}. {since}: Kanidm {copy}. Correct the entry in the directory")
+}
+
+/// For an entry that can be sent.
+fn writes(facts: &Facts<'_>) -> (Outcome, String) {
+    use Presence::{Has, HasNot, Unknown};
+    if facts.start.is_none() {
+        let text = "In scope and valid. A full refresh writes it; an incremental run writes it if it has changed since the run before";
+        return (Outcome::InScope, text.to_owned());
+    }
+    let is_there = facts.presence == Has;
+    let sent = if is_there { Outcome::InKanidm } else { Outcome::WillBeInKanidm };
+    if let Some(full) = full_because(facts) {
+        return (sent, format!("{full} and writes it"));
+    }
+    if facts.was_held && facts.was_sent_without {
+        let text = "Kanidm has it without the value that another entry has. Each run reads it again, and writes the value when it is free";
+        return (Outcome::InKanidm, text.to_owned());
+    }
+    if facts.was_held {
+        return was_held(facts);
+    }
+    match (facts.changed, facts.presence) {
+        (Some(true), _) => {
+            (sent, "It has changed since the last run: the next run writes it".to_owned())
+        }
+        (Some(false), Has) => {
+            (sent, "The next run leaves it as it is: it has not changed since the last one".to_owned())
+        }
+        (None, Has) => (
+            sent,
+            "The next run writes it if it has changed since the last one, and otherwise leaves it as it is"
+                .to_owned(),
+        ),
+        (_, HasNot) if facts.lists_matching => {
+            (sent, "The next run lists who matches the filter, and writes it".to_owned())
+        }
+        (Some(false), HasNot) => (
+            Outcome::Waits,
+            "No run has written it, and it has not changed since the last run: it came into view \
+             later, for example by another access rule. Only a full refresh reads it: run once with --full-refresh"
+                .to_owned(),
+        ),
+        (None, HasNot) => (
+            sent,
+            "The next run writes it if it has changed since the last one. If it is not in Kanidm \
+             after that run, run once with --full-refresh"
+                .to_owned(),
+        ),
+        (_, Unknown) => (
+            Outcome::InScope,
+            "In scope and valid. The next run writes it if it has changed since the last one, and otherwise leaves it as it is"
+                .to_owned(),
+        ),
+    }
+}
+
+/// For an entry that an earlier run held, and whose values break no rule now.
+fn was_held(facts: &Facts<'_>) -> (Outcome, String) {
+    match facts.changed {
+        Some(true) => (
+            Outcome::WillBeInKanidm,
+            "An earlier run held it. It has changed since, and breaks no rule now: the next run writes it"
+                .to_owned(),
+        ),
+        _ => (
+            Outcome::Held,
+            "Held by an earlier run. Its values break no rule that this program knows: either Kanidm refused it, \
+             or it was corrected since. The next run tries it again, and its log names Kanidm's reason"
+                .to_owned(),
+        ),
+    }
+}
