@@ -94,6 +94,7 @@ fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) 
     };
     let facts = Facts {
         fate: Fate::Gone,
+        is_contested: false,
         presence: uuid.map_or(Presence::Unknown, |uuid| kanidm.has(&config.mapping, &uuid, None)),
         was_held: uuid.is_some_and(|uuid| kanidm.is_held(&uuid)),
         was_sent_without: false,

@@ -30,10 +30,9 @@ pub(super) fn explain(
 ) -> Result<Explanation, DirectoryError> {
     let filter = filter::ask(directory, &target.dn, &config.directory.filter)?;
     let Some(uuid) = target.uuid else { return Ok(nameless(directory, target, filter)) };
-    let presence = kanidm.has(&config.mapping, &uuid, None);
-    // Kanidm keeps the value for the one who has it. Anybody else waits for it.
-    let owners = presence != Presence::Has || kanidm.is_held(&uuid);
-    let Some(reading) = reading::read(directory, config, (&target.dn, uuid), owners)? else {
+    let Some(Claimed { reading, is_contested, rivals }) =
+        read(directory, config, kanidm, (&target.dn, uuid))?
+    else {
         return Ok(nameless(directory, target, filter));
     };
     let presence = kanidm.has(&config.mapping, &uuid, reading.raw.kind);
@@ -54,6 +53,7 @@ pub(super) fn explain(
     };
     let facts = Facts {
         fate: fate(config, target, &filter, &reading),
+        is_contested,
         presence,
         was_held: kanidm.is_held(&uuid),
         was_sent_without: kanidm.is_sent_without(&uuid),
@@ -80,11 +80,55 @@ pub(super) fn explain(
         account,
         groups,
         members,
-        problems: problems.into_iter().chain(too_large(&reading.raw)).collect(),
+        problems: problems.into_iter().chain(rivals).chain(too_large(&reading.raw)).collect(),
         kanidm: kanidm.sentence(&uuid, presence),
         next,
         is_private_group: reading.content.skipped.iter().any(|skipped| is_private(skipped.reason)),
     })
+}
+
+/// An entry with its claim to the values that only one entry can have.
+struct Claimed {
+    reading: Reading,
+    /// True if another entry has such a value, and nobody can tell yet which of the two gets it.
+    is_contested: bool,
+    /// Values that this entry has in Kanidm, and another one has in the directory.
+    rivals: Vec<String>,
+}
+
+/// Reads and maps the entry, alone and as one of those that want its values. `None` if it has gone
+/// meanwhile.
+fn read(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    (dn, uuid): (&str, Uuid),
+) -> Result<Option<Claimed>, DirectoryError> {
+    let Some(among) = reading::read(directory, config, (dn, uuid), true)? else { return Ok(None) };
+    let problems = attributes::problems(&among);
+    if kanidm.is_held(&uuid) || problems.is_empty() {
+        return Ok(Some(Claimed { reading: among, is_contested: false, rivals: Vec::new() }));
+    }
+    let Some(alone) = reading::read(directory, config, (dn, uuid), false)? else { return Ok(None) };
+    let own = attributes::problems(&alone);
+    let rivals: Vec<String> =
+        problems.into_iter().filter(|problem| !own.contains(problem)).collect();
+    // Kanidm keeps a value for the one who has it. Anybody else waits for it.
+    Ok(Some(match kanidm.has(&config.mapping, &uuid, None) {
+        Presence::Has => Claimed {
+            reading: alone,
+            is_contested: false,
+            rivals: rivals
+                .into_iter()
+                .map(|rule| format!("{rule}. The entry that has the value in Kanidm keeps it"))
+                .collect(),
+        },
+        _ => {
+            let is_contested = !rivals.is_empty()
+                && (alone.content.held.is_empty() || among.content.held.is_empty());
+            Claimed { reading: among, is_contested, rivals: Vec::new() }
+        }
+    }))
 }
 
 /// An entry that hides its UUID.

@@ -9,6 +9,8 @@ use crate::sync::start::Start;
 /// What matters for the next run.
 pub(super) struct Facts<'a> {
     pub(super) fate: Fate,
+    /// Another entry wants a value that this one wants, and neither is known to have it.
+    pub(super) is_contested: bool,
     pub(super) presence: Presence,
     /// An earlier run held it, or sent it without a value that another entry has.
     pub(super) was_held: bool,
@@ -53,7 +55,8 @@ pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
         Fate::Held(reason) => (Outcome::Held, holds(facts, reason)),
         Fate::Fits(without) => {
             let (outcome, sentence) = writes(facts);
-            let without = without.as_ref().map(|text| format!("It goes without a value: {text}. "));
+            let goes = if facts.is_contested { "It may go" } else { "It goes" };
+            let without = without.as_ref().map(|text| format!("{goes} without a value: {text}. "));
             (outcome, without.unwrap_or_default() + &sentence)
         }
     }
@@ -98,6 +101,17 @@ fn holds(facts: &Facts<'_>, reason: &str) -> String {
         return format!(
             "Held: {reason}. The next run that reads it fails and sends nothing (invalid_entries = \"fail\")"
         );
+    }
+    if facts.is_contested {
+        let decision = match facts.start {
+            Some(start) if start.full_because.is_none() => {
+                "If the other entry has the value in Kanidm, the next run holds this one"
+            }
+            _ => {
+                "A full refresh writes the first of the two that the directory sends, and holds the other"
+            }
+        };
+        return format!("Held, or the other one: {reason}. {decision}. Correct one of the two");
     }
     let copy = match facts.presence {
         Presence::Has => "keeps what it has of it",
@@ -169,6 +183,10 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
 /// For an entry that an earlier run held, and whose values break no rule now.
 fn was_held(facts: &Facts<'_>) -> (Outcome, String) {
     match facts.changed {
+        _ if matches!(facts.fate, Fate::Fits(Some(_))) => (
+            Outcome::WillBeInKanidm,
+            "An earlier run held it. The next run tries it again without that value".to_owned(),
+        ),
         Some(true) => (
             Outcome::WillBeInKanidm,
             "An earlier run held it. It has changed since, and breaks no rule now: the next run writes it"

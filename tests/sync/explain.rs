@@ -3,10 +3,11 @@
 
 use serde_json::Value;
 
+use crate::support::ds389::Ds389Options;
 use crate::support::seed::{SUFFIX, Seed};
 use crate::support::slapd::SlapdOptions;
 use crate::support::tool::{Outcome, run_command};
-use crate::support::world::{ACCOUNT, Between, World};
+use crate::support::world::{ACCOUNT, Between, World, World389};
 
 const FILTER: &str = "(&(|(objectClass=inetOrgPerson)(objectClass=groupOfNames)(objectClass=posixGroup)(objectClass=account))(!(employeeType=intern)))";
 
@@ -89,26 +90,608 @@ fn json(world: &Between, who: &str, code: i32) -> Value {
     serde_json::from_str(&outcome.stdout).unwrap()
 }
 
+/// The last line.
+fn last(outcome: &Outcome) -> &str {
+    outcome.stdout.lines().last().unwrap_or_default()
+}
+
+fn uuid_of(world: &World, dn: &str) -> String {
+    let found = world.slapd.search(dn, "(objectClass=*)", &["entryUUID"]);
+    found[0].text("entryUUID").unwrap().to_owned()
+}
+
+/// Each answer names the reason in its last line, or tells that nobody can know.
 #[test]
-fn look() {
-    let world = world(&["erin"]);
+fn more_than_ten_reasons_why_somebody_is_missing() {
+    let mut world = world(&["erin", "lena"]);
+    let grace = uuid_of(&world, &dn("grace"));
+    world.reconfigure(|config| config.set_in(&grace, "exclude", true));
+    world.kanidm.create_person("mallory", None, None);
     world.run(&[], 3);
-    for who in [
-        "alice",
-        "dave",
-        "erin",
-        "frank",
-        "1heidi",
-        "ivan",
-        "judy",
-        "nobody",
-        "team",
-        &format!("cn=x,ou=peple,{SUFFIX}"),
+    // Lena comes into view, and part of Kim goes out of view.
+    world.slapd.reconfigure(|options| {
+        options.extra_database = rules(&["erin"])
+            + &format!("access to dn.exact=\"{}\" attrs=uid by * none\n", dn("kim"));
+    });
+    world.slapd.change(&dn("kim"), "replace: sn\nsn: changed\n");
+
+    let account = format!("hidden from the sync account cn=sync,{SUFFIX}");
+    let typo = format!("cn=alice,ou=peple,{SUFFIX}");
+    let private = format!("cn=alice,ou=groups,{SUFFIX}");
+    let twin = format!("cn=judy2,ou=staff,{SUFFIX}");
+    for (who, code, in_last_line, elsewhere) in [
+        (
+            "nobody",
+            1,
+            "=> Not found",
+            format!("No entry with this name exists in the directory, or it is {account}"),
+        ),
+        ("erin", 1, "=> Not found", format!("or it is {account}")),
+        (
+            &dn("erin"),
+            1,
+            "=> Not found",
+            "exists and is visible: check the spelling of the first part".to_owned(),
+        ),
+        (
+            &typo,
+            1,
+            "=> Not found",
+            format!("ou=peple,{SUFFIX} does not exist, or is hidden, too: check its spelling"),
+        ),
+        (
+            "dave",
+            1,
+            "=> Not in scope: ldap_filter rejects it: (!(employeeType=intern)). The next run ignores it",
+            "✗ (!   <- rejects it".to_owned(),
+        ),
+        (
+            "frank",
+            1,
+            "=> Not in scope: neither person nor group: its classes are account; person_objectclass is inetOrgPerson",
+            "✗ neither".to_owned(),
+        ),
+        (
+            "grace",
+            1,
+            "=> Not in scope: its table in the configuration has exclude = true. The next run ignores it",
+            "exclude = true".to_owned(),
+        ),
+        (
+            &private,
+            1,
+            "=> Not in scope: it is the private group of the user with its name",
+            "✓ group, by posixGroup".to_owned(),
+        ),
+        (
+            "1heidi",
+            3,
+            "=> Held: uid: must be 1 to 64 of the characters",
+            "An earlier run held it already".to_owned(),
+        ),
+        ("ivan", 3, "=> Held: displayName: is missing", "displayName     ✗ no value".to_owned()),
+        (
+            &twin,
+            3,
+            "=> Held: uid: must be unique, and is the same as that of cn=judy,ou=people",
+            "✗ \"judy\"".to_owned(),
+        ),
+        (
+            &dn("kim"),
+            3,
+            "=> Held: uid: is missing",
+            "hidden from the sync account, or not known to the directory's schema".to_owned(),
+        ),
+        (
+            "mallory",
+            3,
+            "=> Held by an earlier run. Its values break no rule that this program knows: either Kanidm refused it",
+            "an earlier run held it".to_owned(),
+        ),
+        (
+            "lena",
+            3,
+            "=> Waits. No run has written it, and it has not changed since the last run",
+            "run once with --full-refresh".to_owned(),
+        ),
     ] {
-        let out =
-            run_command(world.tool.command().args(["--explain", who]).env("LC_ALL", "C.UTF-8"));
-        println!("##### {who} {:?}\n{}", out.code, out.all());
+        let outcome = explain(&world, who, code);
+        assert!(last(&outcome).starts_with(in_last_line), "{who}\n{}", outcome.stdout);
+        assert!(outcome.stdout.contains(&elsewhere), "{who}: {elsewhere}\n{}", outcome.stdout);
+        assert_eq!(outcome.stderr, "", "{who}");
     }
-    println!("{:#}", json(&world, "alice", 0));
-    let _ = ACCOUNT;
+
+    // What the answer says comes true.
+    world.run(&["--full-refresh"], 3);
+    assert!(world.kanidm.entry(ACCOUNT, "lena").is_some());
+    assert!(last(&explain(&world, "lena", 0)).starts_with("=> In Kanidm. The next run leaves it"));
+
+    world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")));
+    for who in [twin.as_str(), "judy2"] {
+        let outcome = explain(&world, who, 1);
+        assert!(
+            last(&outcome).starts_with(&format!(
+                "=> Not in scope: it is outside ldap_sync_base_dn = ou=people,{SUFFIX}. "
+            )),
+            "{}",
+            outcome.stdout
+        );
+    }
+}
+
+/// One question before the first run, after a change, and after it: each time the next run does
+/// what the answer says.
+#[test]
+fn the_last_line_comes_true() {
+    let mut world = world(&[]);
+    let alice = dn("alice");
+    let says = |world: &World, code: i32, words: &str| {
+        let outcome = explain(world, &alice, code);
+        assert!(last(&outcome).contains(words), "{words}\n{}", outcome.stdout);
+    };
+    says(&world, 0, "On its way to Kanidm. It goes without a value: mail: must be");
+    says(&world, 0, "The next run is a full refresh (Kanidm has no state yet) and writes it");
+    world.run(&[], 3);
+    says(&world, 0, "In Kanidm. It goes without a value");
+    says(&world, 0, "The next run leaves it as it is: it has not changed since the last one");
+    world.kanidm.clear_log();
+    world.run(&[], 3);
+    assert!(world.kanidm.posts().is_empty());
+
+    world.slapd.change(&alice, "replace: displayName\ndisplayName: Alice B\n");
+    says(&world, 0, "It has changed since the last run: the next run writes it");
+    world.run(&[], 3);
+    let name = world.kanidm.entry(ACCOUNT, "alice").unwrap().displayname;
+    assert_eq!(name.as_deref(), Some("Alice B"));
+
+    world.slapd.change(&alice, "replace: employeeType\nemployeeType: intern\n");
+    says(
+        &world,
+        1,
+        "(!(employeeType=intern)). The next run deletes it from Kanidm, if the deletion guard agrees",
+    );
+    let uuid = uuid_of(&world, &alice);
+    world.run(&[], 3);
+    assert!(world.kanidm.entry(ACCOUNT, "alice").is_none());
+    says(&world, 1, "The next run ignores it");
+
+    world.slapd.delete(&alice);
+    let gone = explain(&world, &uuid, 1);
+    assert_eq!(last(&gone), "=> Not found. The next run ignores it");
+
+    world.slapd.change(&dn("judy"), "replace: uid\nuid: judith\n");
+    world.reconfigure(|config| config.set("invalid_entries", "fail"));
+    let heidi = explain(&world, "1heidi", 3);
+    assert!(last(&heidi).contains("fails and sends nothing"), "{}", heidi.stdout);
+}
+
+#[test]
+fn each_spelling_of_a_uuid_and_a_renamed_entry() {
+    let mut world = world(&[]);
+    let uuid = uuid_of(&world, &dn("alice"));
+    let other = "0123abcd-0123-4123-8123-0123456789ab";
+    world.reconfigure(|config| {
+        config.set_in(&uuid, "map_uuid", other).set_in(&uuid, "map_name", "renamed")
+    });
+    let simple = uuid.replace('-', "");
+    let of_389 =
+        format!("{}-{}-{}-{}", &simple[..8], &simple[8..16], &simple[16..24], &simple[24..]);
+    let upper = uuid.to_uppercase();
+    for who in [
+        &uuid,
+        &upper,
+        &simple,
+        &of_389,
+        &other.to_owned(),
+        &"renamed".to_owned(),
+        &"RENAMED".to_owned(),
+    ] {
+        let outcome = explain(&world, who, 0);
+        assert!(outcome.stdout.contains(&dn("alice")), "{who}\n{}", outcome.stdout);
+        assert!(
+            outcome.stdout.contains(&format!("{uuid}, in Kanidm {other} (map_uuid)")),
+            "{}",
+            outcome.stdout
+        );
+        assert!(outcome.stdout.contains("✓ \"alice\" -> renamed"), "{}", outcome.stdout);
+        assert!(outcome.stdout.contains("map_name = renamed"), "{}", outcome.stdout);
+    }
+    // The person and the user's own group have one name.
+    let both = explain(&world, "alice", 0);
+    assert!(
+        both.stdout.starts_with("2 entries have this name; give a DN to choose one"),
+        "{}",
+        both.stdout
+    );
+}
+
+#[test]
+fn the_members_of_a_group_and_the_groups_of_a_person() {
+    let mut world = world(&["erin"]);
+    world.slapd.change(
+        &format!("cn=team,ou=groups,{SUFFIX}"),
+        &format!("add: member\nmember: {}\nmember: uid=frank,ou=people,{SUFFIX}\n", dn("erin")),
+    );
+    world.run(&[], 3);
+    let team = explain(&world, "team", 0);
+    let absent = "does not exist, or is hidden from the sync account";
+    for line in [
+        "members         7 named, 2 resolve".to_owned(),
+        format!("✓ {}", dn("alice")),
+        format!("✓ {}: held by an earlier run", dn("1heidi")),
+        format!("✗ {}: is rejected by ldap_filter", dn("dave")),
+        format!("✗ {}: {absent}", dn("nobody")),
+        format!("✗ {}: {absent}", dn("erin")),
+        format!("✗ cn=sync,{SUFFIX}: is skipped: the sync account itself"),
+        format!(
+            "✗ uid=frank,ou=people,{SUFFIX}: is skipped: neither person nor group by its object classes"
+        ),
+    ] {
+        assert!(team.stdout.contains(&line), "{line}\n{}", team.stdout);
+    }
+    let alice = explain(&world, &dn("alice"), 0);
+    assert!(
+        alice.stdout.contains(&format!(
+            "1 group names it\n                  ✓ cn=team,ou=groups,{SUFFIX}\n"
+        )),
+        "{}",
+        alice.stdout
+    );
+    world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=groups,{SUFFIX}")));
+    let team = explain(&world, "team", 0);
+    assert!(
+        team.stdout.contains(&format!("✗ {}: is outside ldap_sync_base_dn", dn("alice"))),
+        "{}",
+        team.stdout
+    );
+}
+
+#[test]
+fn members_by_user_name() {
+    let posix = |name: &str, members: &[&str]| {
+        let members: String = members.iter().map(|m| format!("memberUid: {m}\n")).collect();
+        format!(
+            "dn: cn={name},ou=groups,{SUFFIX}\nobjectClass: posixGroup\ncn: {name}\ngidNumber: 7002\n{members}\n"
+        )
+    };
+    let seed = Seed::Content(
+        [
+            person("alice", SHOWN),
+            person("dave", "displayName: x\nemployeeType: intern\n"),
+            posix("crew", &["alice", "dave", "nobody"]),
+        ]
+        .concat(),
+    );
+    let world = World::with(
+        SlapdOptions { seed, ..SlapdOptions::default() },
+        crate::support::expect::POSIX_GROUPS,
+        FILTER,
+        |config| {
+            config
+                .set("person_objectclass", "inetOrgPerson")
+                .set("person_attr_display_name", "displayName")
+                .set("group_objectclass", "posixGroup")
+                .set("group_attr_member", "memberUid")
+                .set("group_attr_schema", "rfc2307")
+        },
+    );
+    let crew = explain(&world, "crew", 0);
+    for line in [
+        "members         3 named, 1 resolve\n".to_owned(),
+        "✓ alice\n".to_owned(),
+        format!("✗ dave: {} is rejected by ldap_filter", dn("dave")),
+        "✗ nobody: no entry has this user name, or it is hidden from the sync account".to_owned(),
+    ] {
+        assert!(crew.stdout.contains(&line), "{line}\n{}", crew.stdout);
+    }
+    let alice = explain(&world, "alice", 0);
+    assert!(alice.stdout.contains(&format!("✓ cn=crew,ou=groups,{SUFFIX}")), "{}", alice.stdout);
+}
+
+/// A part on an attribute that the account may not search by is neither true nor false.
+#[test]
+fn a_filter_on_a_hidden_attribute() {
+    let mut world = world(&[]);
+    world.slapd.reconfigure(|options| {
+        options.extra_database = "access to attrs=employeeType by * none\n".to_owned();
+    });
+    let outcome = explain(&world, &dn("alice"), 1);
+    assert!(
+        outcome
+            .stdout
+            .contains("? (!   <- rejects it: hidden from the account, or not in the schema"),
+        "{}",
+        outcome.stdout
+    );
+    assert!(last(&outcome).contains("(!(employeeType=intern)) cannot be decided: the account may not search by the attribute"), "{}", outcome.stdout);
+    let json = json(&world, &dn("alice"), 1);
+    assert_eq!(json["entries"][0]["filter"]["parts"][1]["matches"], "undefined");
+}
+
+#[test]
+fn locks_are_told_with_their_origin() {
+    let world = world(&[]);
+    let change = |text: &str| world.slapd.change(&dn("kim"), text);
+    change("add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n");
+    let locked = explain(&world, &dn("kim"), 0);
+    assert!(
+        locked.stdout.contains(
+            "account         locked\n                  pwdAccountLockedTime locks the account\n"
+        ),
+        "{}",
+        locked.stdout
+    );
+    change("replace: pwdAccountLockedTime\npwdAccountLockedTime: 20240101000000Z\n");
+    let passes = explain(&world, &dn("kim"), 0);
+    assert!(passes.stdout.contains("account         open\n                  pwdAccountLockedTime is a lock-out by the directory that passes"), "{}", passes.stdout);
+    change("delete: pwdAccountLockedTime\n-\nadd: pwdEndTime\npwdEndTime: 20990101000000Z\n");
+    let ends = explain(&world, &dn("kim"), 0);
+    let told = "account         open until 2099-01-01T00:00:00Z\n                  pwdEndTime ends the account at 2099-01-01T00:00:00Z\n";
+    assert!(ends.stdout.contains(told), "{}", ends.stdout);
+}
+
+/// Before the first run nobody can tell which of two namesakes the directory sends first.
+#[test]
+fn two_entries_want_one_value() {
+    let world = world(&[]);
+    for who in [dn("judy"), format!("cn=judy2,ou=staff,{SUFFIX}")] {
+        let outcome = explain(&world, &who, 3);
+        let told =
+            "=> Held, or the other one: uid: must be unique, and is the same as that of cn=judy";
+        assert!(last(&outcome).starts_with(told), "{}", outcome.stdout);
+    }
+    world.run(&[], 3);
+    explain(&world, &dn("judy"), 0);
+    // A mail address holds nobody.
+    world.slapd.change(&dn("kim"), "replace: mail\nmail: alice@example.com\n");
+    let kim = explain(&world, &dn("kim"), 0);
+    assert!(last(&kim).starts_with("=> In Kanidm. It has changed"), "{}", kim.stdout);
+    let rival = "mail: must be unique, and is the same as that of cn=alice";
+    assert!(kim.stdout.contains(&format!("problem         ✗ {rival}")), "{}", kim.stdout);
+    world.run(&[], 3);
+    let kim = explain(&world, &dn("kim"), 0);
+    let told = "It goes without a value: mail: must be unique, and is the same as that of cn=alice";
+    assert!(last(&kim).contains(told), "{}", kim.stdout);
+    let then = "An earlier run held it. The next run tries it again without that value";
+    assert!(last(&kim).contains(then), "{}", kim.stdout);
+    world.run(&[], 3);
+    let kim = explain(&world, &dn("kim"), 0);
+    assert!(last(&kim).starts_with("=> In Kanidm. "), "{}", kim.stdout);
+    assert!(last(&kim).contains("writes the value when it is free"), "{}", kim.stdout);
+}
+
+/// Neither Kanidm nor its client config is needed, and a run that is under way is no obstacle.
+#[test]
+fn without_kanidm_and_beside_a_run() {
+    let world = world(&[]);
+    let _run =
+        kanidm_ldap_sync::service::lock::RunLock::acquire(world.tool.sync_config(), None).unwrap();
+    explain(&world, "judith", 1);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let client = format!("uri = \"https://{closed}\"\n");
+    for client in [client.as_str(), "no_key = 1\n"] {
+        world.tool.write_client_config(&crate::support::tool::ConfigText::new().raw(client));
+        let outcome = explain(&world, &dn("alice"), 0);
+        assert!(outcome.stdout.starts_with("Kanidm's state is not known: "), "{}", outcome.stdout);
+        assert!(
+            last(&outcome).contains("In scope and valid. A full refresh writes it"),
+            "{}",
+            outcome.stdout
+        );
+        assert_eq!(json(&world, &dn("alice"), 0)["result"], "in_scope");
+        explain(&world, "1heidi", 3);
+        explain(&world, "dave", 1);
+    }
+}
+
+#[test]
+fn failures_have_codes_of_their_own() {
+    let mut world = world(&[]);
+    world.reconfigure(|config| config.set("no_key", 1));
+    let answer = json(&world, "alice", 2);
+    assert_eq!((&answer["result"], &answer["exit_code"]), (&"failed".into(), &2.into()));
+    assert_eq!(like_the_schema(&answer), [""; 0]);
+    world.reconfigure(|config| config.without("no_key"));
+    world.tool.run(&["--explain"]).expect_code(2);
+    world.tool.run(&["--explain", "alice", "--full-refresh"]).expect_code(2);
+    world.tool.run(&["--explain", "alice", "--check"]).expect_code(2);
+    world.slapd.stop();
+    let answer = json(&world, "alice", 1);
+    assert_eq!(answer["result"], "failed");
+    assert!(answer["error"].as_str().unwrap().contains("ldaps://"), "{answer}");
+    assert_eq!(like_the_schema(&answer), [""; 0]);
+}
+
+fn like_the_schema(answer: &Value) -> Vec<String> {
+    let schema = serde_json::from_str(include_str!("../../docs/explain.schema.json")).unwrap();
+    crate::report_schema::problems_by(&schema, answer)
+}
+
+#[test]
+fn every_answer_is_as_the_schema_says() {
+    let world = world(&["erin"]);
+    let missing = format!("cn=x,ou=peple,{SUFFIX}");
+    for (who, code) in [
+        ("alice", 0),
+        ("dave", 1),
+        ("1heidi", 3),
+        ("team", 0),
+        ("frank", 1),
+        ("erin", 1),
+        (&missing, 1),
+    ] {
+        assert_eq!(like_the_schema(&json(&world, who, code)), [""; 0], "{who}");
+    }
+    let mut answer = json(&world, "team", 0);
+    answer["entries"][0]["kind"] = "planet".into();
+    assert!(!like_the_schema(&answer).is_empty());
+}
+
+const MARKER: &str = "Marker5ecret";
+
+/// Passwords of every kind, also where a configuration maps them to something else.
+#[test]
+fn no_secret_is_shown() {
+    let mut world = world(&[]);
+    for password in [
+        format!("{{SSHA}}{MARKER}"),
+        format!("{{{MARKER}}}x"),
+        MARKER.to_owned(),
+        format!("${MARKER}$"),
+        format!("{{CRYPT}}!$6${MARKER}"),
+    ] {
+        world
+            .slapd
+            .change(&dn("alice"), &format!("replace: userPassword\nuserPassword: {password}\n"));
+        for key in [
+            "person_attr_password",
+            "person_attr_display_name",
+            "person_attr_mail",
+            "person_attr_ssh_public_key",
+        ] {
+            world.reconfigure(|config| config.set(key, "userPassword"));
+            for arguments in [
+                &["--explain", "alice"][..],
+                &["--explain", "alice", "--json"],
+                &["--explain", "alice", "-d"],
+            ] {
+                let outcome = world.tool.run(arguments);
+                assert!(outcome.stdout.contains("alice"), "{}", outcome.all());
+                assert!(!outcome.all().contains(MARKER), "{key}: {password}\n{}", outcome.all());
+            }
+            world.reconfigure(|config| {
+                config.without(key).set("person_attr_display_name", "displayName")
+            });
+        }
+    }
+    let shown = explain(&world, &dn("alice"), 0);
+    assert!(shown.stdout.contains("{CRYPT} $6$, 23 bytes, with a lock mark"), "{}", shown.stdout);
+}
+
+/// A group with more members than a look-up of each allows: nobody reads the whole directory.
+#[test]
+fn a_large_group_is_cut() {
+    let members: Vec<String> = (0..1_200).map(|n| dn(&format!("m{n}"))).collect();
+    let seed = Seed::Content(
+        person("alice", SHOWN) + &group("large", &members) + &group("half", &members[..300]),
+    );
+    let world = World::with(
+        SlapdOptions { seed, ..SlapdOptions::default() },
+        crate::support::expect::GROUPS_OF_NAMES,
+        FILTER,
+        |config| config.set("person_objectclass", "inetOrgPerson"),
+    );
+    let large = explain(&world, "large", 0);
+    assert!(
+        large
+            .stdout
+            .contains("1,200 named, too many to look up each: 0 of those asked about resolve"),
+        "{}",
+        large.stdout
+    );
+    let half = explain(&world, "half", 0);
+    assert!(half.stdout.contains("300 named, 0 resolve; 50 are listed"), "{}", half.stdout);
+    assert_eq!(half.stdout.matches('✗').count(), 50);
+}
+
+/// Control characters of the directory drive no terminal.
+#[test]
+fn control_characters_are_escaped() {
+    let world = world(&[]);
+    world.slapd.change(&dn("alice"), "replace: displayName\ndisplayName:: G1sybQc=\n");
+    for arguments in [&["--explain", "alice"][..], &["--explain", "alice", "--json"]] {
+        let outcome = world.tool.run(arguments);
+        assert!(
+            outcome.stdout.contains("[2m") && !outcome.stdout.contains('\u{1b}'),
+            "{}",
+            outcome.all()
+        );
+    }
+    let ascii = run_command(world.tool.command().args(["--explain", "dave"]).env("LC_ALL", "C"));
+    assert!(ascii.stdout.is_ascii() && ascii.stdout.contains("[NO] (!"), "{}", ascii.stdout);
+    let quiet = world.tool.run(&["-q", "--explain", "dave"]).expect_code(1);
+    assert_eq!(quiet.stdout.lines().count(), 1, "{}", quiet.stdout);
+}
+
+/// 389 tells less than slapd about changes, and more about hidden entries.
+#[test]
+fn on_389() {
+    let options = Ds389Options { seed: Seed::Content(content()), ..Ds389Options::default() };
+    let mut world = World389::with(options, FILTER, |config| {
+        config
+            .set("person_objectclass", "inetOrgPerson")
+            .set("person_attr_display_name", "displayName")
+            .set("group_objectclass", vec!["groupOfNames".to_owned(), "posixGroup".to_owned()])
+    });
+    let alice = world.admin.entry(&dn("alice")).unwrap().text("nsUniqueId").unwrap().to_owned();
+    world.run(&[], 3);
+    let says = |world: &Between, who: &str, code: i32, words: &[&str]| {
+        let outcome = explain(world, who, code);
+        for words in words {
+            assert!(outcome.stdout.contains(words), "{who}: {words}\n{}", outcome.stdout);
+        }
+    };
+    let simple = alice.replace('-', "");
+    let unchanged = "=> In Kanidm. It goes without a value: mail: must be";
+    for who in [&alice, &simple, &dn("alice")] {
+        says(&world, who, 0, &[unchanged, "leaves it as it is: it has not changed"]);
+    }
+    says(
+        &world,
+        "dave",
+        1,
+        &["✗ (!   <- rejects it", "ldap_filter rejects it: (!(employeeType=intern))"],
+    );
+    says(&world, "1heidi", 3, &["=> Held: uid: must be", "An earlier run held it already"]);
+    says(&world, "team", 0, &["5 named, 2 resolve", "is rejected by ldap_filter"]);
+    says(&world, "nobody", 1, &["=> Not found"]);
+
+    world.admin.change(&dn("lena"), "replace: nsAccountLock\nnsAccountLock: true\n");
+    says(
+        &world,
+        "lena",
+        0,
+        &[
+            "account         locked",
+            "nsAccountLock locks the account",
+            "The next run writes it if it has changed since the last one",
+        ],
+    );
+    world.run(&[], 3);
+    says(&world, "lena", 0, &["leaves it as it is: it has not changed"]);
+
+    // 389 does not report that an entry leaves the filter.
+    world.admin.change(&dn("lena"), "replace: employeeType\nemployeeType: intern\n");
+    let only_full =
+        "Kanidm still has it. Only a full refresh notices that: run once with --full-refresh";
+    says(&world, "lena", 1, &["ldap_filter rejects it", only_full]);
+    world.run(&[], 3);
+    assert!(world.kanidm.entry(ACCOUNT, "lena").is_some());
+    says(&world, "lena", 1, &[only_full]);
+    world.run(&["--full-refresh"], 3);
+    assert!(world.kanidm.entry(ACCOUNT, "lena").is_none());
+    says(&world, "lena", 1, &["The next run ignores it"]);
+
+    let deny = |target: &str, attributes: &str| {
+        format!(
+            "add: aci\naci: (target=\"ldap:///{target}\")(targetattr=\"{attributes}\")(version 3.0; acl \"hide\"; \
+             deny(all) userdn=\"ldap:///cn=sync,{SUFFIX}\";)\n"
+        )
+    };
+    world.admin.change(SUFFIX, &deny(&dn("erin"), "*"));
+    says(&world, &dn("erin"), 1, &["hides it from the sync account", "=> Not found"]);
+    says(&world, "erin", 1, &["=> Not found"]);
+    world.admin.change(SUFFIX, &deny(&dn("kim"), "uid || employeeType"));
+    says(
+        &world,
+        &dn("kim"),
+        1,
+        &[
+            "(!(employeeType=intern)) cannot be decided: the account may not search by the attribute",
+            "hidden from the sync account, or not known to the directory's schema",
+        ],
+    );
+    world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")));
+    says(&world, "judy", 0, &["=> In Kanidm. The next run is a full refresh"]);
+    says(&world, "judy2", 1, &["it is outside ldap_sync_base_dn"]);
 }
