@@ -10,6 +10,7 @@ use crate::config::fingerprint::fingerprint;
 use crate::config::sync::{MappingConfig, SyncConfig};
 use crate::config::{ConfigError, Warning};
 use crate::content::changeset::Kind;
+use crate::kanidm::since::Since;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::transport::SyncServer as _;
 use crate::settings::{self, Settings};
@@ -102,27 +103,34 @@ impl Kanidm {
     /// The sentence about an entry.
     pub(super) fn sentence(&self, sync_uuid: &Uuid, presence: Presence) -> Option<String> {
         let start = self.start.as_ref()?;
-        let text = match (self.is_held(sync_uuid), self.is_sent_without(sync_uuid), presence) {
-            (true, true, _) => {
-                "an earlier run sent it without a value that another entry has; it waits for that value"
-            }
+        let at = start.held.iter().position(|held| held == sync_uuid);
+        let since = at.and_then(|at| start.held_since.get(at)).copied().unwrap_or_default();
+        let run = match since {
+            Since::Full => "a full refresh",
+            Since::Incremental => "an incremental run",
+            Since::Unknown => "an earlier run",
+        };
+        Some(match (self.is_held(sync_uuid), self.is_sent_without(sync_uuid), presence) {
+            (true, true, _) => format!(
+                "since {run} it is there without a value that another entry has; it waits for that value"
+            ),
             (true, false, Presence::Has) => {
-                "an earlier run held it; Kanidm keeps an older copy, or an empty placeholder"
+                format!("held since {run}; Kanidm keeps an older copy, or an empty placeholder")
             }
-            (true, false, Presence::HasNot) => "an earlier run held it; Kanidm has no copy",
-            (true, false, Presence::Unknown) => {
-                "an earlier run held it; the state does not tell whether Kanidm has an older copy"
-            }
-            (false, true, _) => "an earlier run sent it without a bad value",
-            (false, false, Presence::Has) => "an earlier run wrote it",
-            (false, false, Presence::HasNot) => "no earlier run wrote it",
+            (true, false, Presence::HasNot) => format!("held since {run}; Kanidm has no copy"),
+            (true, false, Presence::Unknown) => format!(
+                "held since {run}; the state does not tell whether Kanidm has an older copy"
+            ),
+            (false, true, _) => "an earlier run sent it without a bad value".to_owned(),
+            (false, false, Presence::Has) => "an earlier run wrote it".to_owned(),
+            (false, false, Presence::HasNot) => "no earlier run wrote it".to_owned(),
             (false, false, Presence::Unknown) if start.known.is_none() => {
-                "the state does not tell who is in Kanidm: no full refresh has ended yet"
+                "the state does not tell who is in Kanidm: no full refresh has ended yet".to_owned()
             }
             (false, false, Presence::Unknown) => {
                 "the state does not tell whether Kanidm has it: it keeps a sample of so many entries"
+                    .to_owned()
             }
-        };
-        Some(text.to_owned())
+        })
     }
 }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod known;
 pub mod request;
 pub mod roster;
+pub mod since;
 pub mod sketch;
 pub mod state;
 pub mod transport;

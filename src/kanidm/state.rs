@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
 use super::roster::Roster;
+use super::since::{self, Since};
 use super::sketch::{BottomK, Sketch};
 
 /// base64url: written without padding, read with or without it.
@@ -113,6 +114,8 @@ pub struct Envelope {
     /// Entries that were held, or were sent without a value that another entry has. Later runs read
     /// them again, by their sync UUIDs in the directory. At most [`MAX_HELD`].
     pub held: Vec<Uuid>,
+    /// For each of `held`, the kind of run that held it first.
+    pub held_since: Vec<Since>,
     /// Entries that were sent without a bad value, by their sync UUIDs in the directory. Each run
     /// names them. At most [`MAX_HELD`].
     pub dropped: Vec<Uuid>,
@@ -221,6 +224,8 @@ struct Wire {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     held: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
+    held_since: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     dropped: String,
     #[serde(default, skip_serializing_if = "Yielded::is_empty")]
     yielded: Yielded,
@@ -257,6 +262,7 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
     }
     let wire: Wire = serde_json::from_slice(stored)
         .map_err(|_| StateError::Damaged { part: "a key is missing or has another type" })?;
+    let held = unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?;
     Ok(Opened::Ours(Box::new(Envelope {
         cookie: wire
             .cookie
@@ -288,7 +294,8 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
             .matched
             .map(|sums| unpack_buckets(&sums).ok_or(StateError::Damaged { part: "matched" }))
             .transpose()?,
-        held: unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?,
+        held_since: since::unpack(&wire.held_since, held.len()),
+        held,
         dropped: unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?,
         yielded: wire.yielded,
         unfinished: wire.unfinished,
@@ -320,6 +327,7 @@ impl Envelope {
             memberships: self.shown.memberships,
             matched: self.matched.as_ref().map(|matched| BASE64.encode(matched.to_bytes())),
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
+            held_since: since::pack(self.held_since.iter().take(MAX_HELD)),
             dropped: pack_uuids(self.dropped.iter().take(MAX_HELD).copied()),
             yielded: self.yielded.clone(),
             unfinished: self.unfinished,
@@ -409,6 +417,7 @@ mod tests {
             },
             matched: Some(Buckets::of(&(0..100_000).map(Uuid::from_u128).collect::<Vec<_>>())),
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
+            held_since: vec![Since::Full; MAX_HELD],
             dropped: (0..MAX_HELD as u128).map(|n| Uuid::from_u128(n + 7)).collect(),
             yielded: Yielded::from(["mail".to_owned()]),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
@@ -427,7 +436,12 @@ mod tests {
         for envelope in [
             Envelope::default(),
             full(),
-            Envelope { cookie: Some(vec![0, 255, b'"']), held: vec![], ..full() },
+            Envelope {
+                cookie: Some(vec![0, 255, b'"']),
+                held: vec![],
+                held_since: vec![],
+                ..full()
+            },
         ] {
             assert_eq!(ours(&envelope.to_bytes()), envelope);
         }
@@ -438,8 +452,14 @@ mod tests {
         assert!(full().to_bytes().len() < 910_000, "{}", full().to_bytes().len());
         let answer = full().to_state().to_json().len() as u64;
         assert!(answer < MAX_ANSWER, "{answer}: the next run could not read it");
-        let usual =
-            Envelope { held: vec![], dropped: vec![], matched: None, roster: None, ..full() };
+        let usual = Envelope {
+            held: vec![],
+            held_since: vec![],
+            dropped: vec![],
+            matched: None,
+            roster: None,
+            ..full()
+        };
         let usual = usual.to_bytes().len();
         assert!(usual < 45_000, "{usual}");
     }

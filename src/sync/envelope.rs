@@ -1,6 +1,6 @@
 //! The envelope that a run leaves for the next one.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use crate::content::changeset::Kind;
 use crate::kanidm::known::Known;
 use crate::kanidm::request::Retention;
 use crate::kanidm::roster::Roster;
+use crate::kanidm::since::Since;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::{Envelope, MAX_HELD, Yielded};
 use crate::mapping::shown::roles;
@@ -35,6 +36,7 @@ pub(super) fn base_envelope(job: &Job<'_>, start: &Start, reading: &Reading) -> 
         shown: start.shown.clone(),
         matched: start.matched.clone(),
         held: start.held.clone(),
+        held_since: start.held_since.clone(),
         dropped: start.dropped.clone(),
         yielded: start.yielded.clone(),
         unfinished: None,
@@ -60,6 +62,7 @@ pub(super) fn final_envelope(
             attributes::after_increment(&roles, &start.shown, &reading.content, &reading.retention)
         }
     };
+    let held = held_after(job, reading, refused);
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
     // Only a full refresh tells the kinds of the entries that version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
@@ -71,7 +74,8 @@ pub(super) fn final_envelope(
         known_of_version_1,
         shown,
         matched,
-        held: held_after(job, reading, refused),
+        held_since: since(start, reading, &held),
+        held,
         dropped: dropped_after(reading, refused),
         yielded: yielded(start, reading),
         unfinished: None,
@@ -92,6 +96,14 @@ fn held_after(job: &Job<'_>, reading: &Reading, refused: &[HeldByKanidm]) -> Vec
     held.sort_unstable();
     held.dedup();
     held
+}
+
+/// The kind of run that first held each of these entries.
+fn since(start: &Start, reading: &Reading, held: &[Uuid]) -> Vec<Since> {
+    let earlier: HashMap<&Uuid, Since> =
+        start.held.iter().zip(start.held_since.iter().copied()).collect();
+    let own = if reading.is_full() { Since::Full } else { Since::Incremental };
+    held.iter().map(|uuid| earlier.get(uuid).copied().unwrap_or(own)).collect()
 }
 
 /// The entries that were sent without a bad value.

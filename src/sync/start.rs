@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::known::{Known, Shown};
 use crate::kanidm::roster::Roster;
+use crate::kanidm::since::Since;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
@@ -41,6 +42,8 @@ pub struct Start {
     pub full_because: Option<String>,
     /// Entries that earlier runs held. Directory UUIDs.
     pub held: Vec<Uuid>,
+    /// For each of `held`, the kind of run that held it first.
+    pub held_since: Vec<Since>,
     /// Entries that earlier runs sent without a bad value. Directory UUIDs.
     pub dropped: Vec<Uuid>,
     /// Attributes that are yielded to Kanidm. A full refresh tries them again.
@@ -95,6 +98,7 @@ pub fn decide(
                 start.stored_cookie = envelope.cookie;
                 start.stored_fingerprint = Some(envelope.fingerprint);
                 start.held = envelope.held;
+                start.held_since = envelope.held_since;
                 start.dropped = envelope.dropped;
                 start.yielded = envelope.yielded;
                 start.known = envelope.known;
