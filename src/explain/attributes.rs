@@ -11,7 +11,7 @@ use super::answer::{Account, AttributeLine};
 use super::reading::{Raw, Reading};
 use super::value;
 use crate::config::sync::SyncConfig;
-use crate::content::account::{BEGINNING, has_ended, rfc3339};
+use crate::content::account::{BEGINNING, STILL_OPEN, has_ended, rfc3339};
 use crate::content::changeset::Kind;
 use crate::content::sent::Sent;
 use crate::content::shown::Role;
@@ -131,6 +131,7 @@ fn sent(reading: &Reading) -> Option<Sent> {
 fn reading_problems(reading: &Reading) -> Vec<(String, String)> {
     let content = &reading.content;
     let held = content.held.iter().flat_map(|held| &held.problems);
+    let held = held.filter(|problem| problem.rule != STILL_OPEN);
     let held = held.map(|problem| (problem.attribute.clone(), problem.rule.clone()));
     let dropped = content.dropped.iter();
     held.chain(dropped.map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()))).collect()
@@ -210,6 +211,8 @@ pub(super) fn account(
     if !undefined.is_empty() {
         because.push(format!("{undefined}: hidden, or not known to the directory's schema"));
     }
+    let mut held = reading.content.held.iter().flat_map(|held| &held.problems);
+    because.extend(held.any(|problem| problem.rule == STILL_OPEN).then(|| STILL_OPEN.to_owned()));
     Ok(Some(Account { state: state(reading), because }))
 }
 

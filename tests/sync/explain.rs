@@ -186,7 +186,7 @@ fn more_than_ten_reasons_why_somebody_is_missing() {
             "mallory",
             3,
             "=> Held by an earlier run. Its values break no rule that this program knows: either Kanidm refused it",
-            "an earlier run held it".to_owned(),
+            "held since a full refresh".to_owned(),
         ),
         (
             "lena",
@@ -450,6 +450,7 @@ fn two_entries_want_one_value() {
     assert!(kim.stdout.contains(&format!("problem         ✗ {rival}")), "{}", kim.stdout);
     world.run(&[], 3);
     let kim = explain(&world, &dn("kim"), 0);
+    assert!(kim.stdout.contains("held since an incremental run"), "{}", kim.stdout);
     let told = "It goes without a value: mail: must be unique, and is the same as that of cn=alice";
     assert!(last(&kim).contains(told), "{}", kim.stdout);
     let then = "An earlier run held it. The next run tries it again without that value";
@@ -458,6 +459,7 @@ fn two_entries_want_one_value() {
     let kim = explain(&world, &dn("kim"), 0);
     assert!(last(&kim).starts_with("=> In Kanidm. "), "{}", kim.stdout);
     assert!(last(&kim).contains("writes the value when it is free"), "{}", kim.stdout);
+    assert!(kim.stdout.contains("since an incremental run it is there without a value"));
 }
 
 /// Neither Kanidm nor its client config is needed, and a run that is under way is no obstacle.
@@ -694,4 +696,56 @@ fn on_389() {
     world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")));
     says(&world, "judy", 0, &["=> In Kanidm. The next run is a full refresh"]);
     says(&world, "judy2", 1, &["it is outside ldap_sync_base_dn"]);
+}
+
+const PAGE: &str = include_str!("../../docs/explain.md");
+
+/// The examples of the page are what the program prints, except UUIDs.
+#[test]
+fn the_page_shows_real_answers() {
+    let person = |uid: &str, cn: &str, more: &str| {
+        format!(
+            "dn: uid={uid},ou=people,{SUFFIX}\nobjectClass: inetOrgPerson\nobjectClass: posixAccount\n\
+             objectClass: ldapPublicKey\nobjectClass: shadowAccount\nuid: {uid}\ncn: {cn}\nsn: {cn}\n\
+             homeDirectory: /home/{uid}\ngidNumber: 100\nuserPassword: {{CRYPT}}$6$labsalt0$RsbIflLehn.LXEng8MVX3jS21dL/qJY68xO8UiQJRB7Jo.iBREFPPvNDPQNJEab5tEICR0DzH820XGuqmmtOH/\n{more}\n"
+        )
+    };
+    let key = "sshPublicKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJx6M2RvOoxUv3bYSxWbDXIrjSPOYGPbFhjzPnNyWpGS bob@laptop\n";
+    let seed = Seed::Content(
+        [
+            person("alice", "Alice Ames", "uidNumber: 20001\nmail: alice@example.com\n"),
+            person(
+                "bob",
+                "Bob Brown",
+                &format!("uidNumber: 20002\nmail: bob@example.com\nemployeeType: external\n{key}"),
+            ),
+            person(
+                "2carol",
+                "Carol Clark",
+                "uidNumber: 500\nmail: carol@example.com\nshadowExpire: 47482\n",
+            ),
+            group(
+                "staff",
+                &["alice", "bob", "2carol"].map(|uid| format!("uid={uid},ou=people,{SUFFIX}")),
+            ),
+        ]
+        .concat(),
+    );
+    let filter = "(&(|(objectClass=person)(objectClass=groupOfNames))(!(employeeType=external)))";
+    let world = World::with(
+        SlapdOptions { seed, sessionlog: Some(100), ..SlapdOptions::default() },
+        crate::support::expect::GROUPS_OF_NAMES,
+        filter,
+        |config| config.without("person_objectclass"),
+    );
+    world.run(&[], 3);
+    for (who, code) in [("bob", 1), ("2carol", 3), ("staff", 0)] {
+        let answer = explain(&world, who, code).stdout;
+        let uuid = json(&world, who, code)["entries"][0]["uuid"].as_str().unwrap().to_owned();
+        let answer = answer.replace(&uuid, "5a2d3e52-8030-1041-8b63-19b16eaccf40");
+        assert!(
+            PAGE.contains(&format!("kanidm-ldap-sync --explain {who}\n{answer}```")),
+            "{answer}"
+        );
+    }
 }
