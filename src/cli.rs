@@ -343,7 +343,7 @@ impl Given {
                 .unwrap_or(OsStr::new(DEFAULT_SYNC_CONFIG))
                 .into(),
             instance: self.text(Action::Instance)?,
-            explain: self.text(Action::Mode(Mode::Explain))?,
+            explain: self.who(mode)?,
             full_refresh: self.has(Action::FullRefresh),
             accept_deletes: self.has(Action::AcceptDeletes),
             json: self.has(Action::Json),
@@ -404,6 +404,15 @@ impl Given {
             } else {
                 Verbosity::Normal
             }),
+        }
+    }
+
+    fn who(&self, mode: Mode) -> Result<Option<String>, CliError> {
+        let who = self.text(Action::Mode(Mode::Explain))?;
+        let is_blank = |who: &String| who.trim().is_empty();
+        match mode == Mode::Explain && who.as_ref().is_none_or(is_blank) {
+            true => Err(CliError("--explain needs a DN, a UUID or a name".to_owned())),
+            false => Ok(who),
         }
     }
 

@@ -4,6 +4,7 @@
 //! applies the rules, so the answer agrees with a run. It sends nothing, takes no lock, and reads
 //! only the entry, its groups and its members.
 
+mod account;
 pub(crate) mod answer;
 mod attributes;
 mod entry;
@@ -19,7 +20,7 @@ mod value;
 
 use ldap_content_sync::sync_session::Provider;
 
-use self::answer::{Answer, Outcome};
+use self::answer::{Answer, Explanation, Outcome};
 use self::find::{Found, Who};
 use self::kanidm::{Kanidm, Presence};
 use self::next::{Facts, Fate};
@@ -56,20 +57,17 @@ pub(crate) fn run(cli: &Cli, env: Env<'_>) -> Answer {
 fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, DirectoryError> {
     let mut directory = Directory::connect(&config.directory)?;
     let who_is = Who::parse(who);
-    let Found { targets, notes } = find::find(&mut directory, config, &who_is)?;
+    let Found { targets, mut notes } = find::find(&mut directory, config, &who_is)?;
     let mut entries = Vec::new();
     for target in &targets {
         entries.push(entry::explain(&mut directory, config, kanidm, target)?);
     }
-    let mut results: Vec<Outcome> = entries.iter().map(|entry| entry.result).collect();
-    // Many directories have a group for each user. It does not make the user's answer a bad one.
-    if results.len() > 1 {
-        let counts = |entry: &&answer::Explanation| !entry.is_private_group;
-        let others: Vec<Outcome> =
-            entries.iter().filter(counts).map(|entry| entry.result).collect();
-        results = if others.is_empty() { results } else { others };
+    let result = decisive(&entries);
+    if let (None, Who::Uuid(uuid)) = (result, &who_is)
+        && config.mapping.entries.contains_key(&config.mapping.sync_uuid(*uuid))
+    {
+        notes.push("the configuration has a table for this UUID".to_owned());
     }
-    let result = results.into_iter().max_by_key(|result| result.severity());
     let next = result.is_none().then(|| gone(config, kanidm, &directory, &who_is));
     let result = result.unwrap_or(Outcome::NotFound);
     let asked = kanidm.unknown.as_ref().map(|why| format!("Kanidm's state is not known: {why}"));
@@ -83,6 +81,16 @@ fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, Di
         kanidm: asked,
         next,
     })
+}
+
+/// The result of several entries: the worst one. Many directories have a group for each user, so
+/// groups count only if nobody else has the name.
+fn decisive(entries: &[Explanation]) -> Option<Outcome> {
+    let is_group = |entry: &&Explanation| entry.kind == "group";
+    let others = entries.iter().filter(|entry| !is_group(entry));
+    let groups = entries.iter().filter(is_group);
+    let worst = |entry: &&Explanation| entry.result.severity();
+    others.max_by_key(worst).or(groups.max_by_key(worst)).map(|entry| entry.result)
 }
 
 /// What the next run does with an entry that the directory does not show. Only a UUID finds it in

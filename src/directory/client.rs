@@ -10,7 +10,7 @@ use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{NextCookie, Provider, cookie_of_context};
-use ldap_content_sync::{Limits, SearchResultEntry};
+use ldap_content_sync::{Limits, ResultCode, SearchResultEntry};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
@@ -41,6 +41,8 @@ pub enum Sight {
     Visible,
     /// The server knows the DN, and does not show an entry to this account.
     Hidden,
+    /// The entry belongs to another server.
+    Referred,
     /// No entry, or one that the server denies to have.
     Nothing,
 }
@@ -311,6 +313,9 @@ impl Directory {
             Ok(()) => Ok(sight),
             Err(DirectoryProblem::SearchFailed { code, .. }) if NO_SUCH_ENTRY.contains(&code) => {
                 Ok(Sight::Nothing)
+            }
+            Err(DirectoryProblem::SearchFailed { code: ResultCode::REFERRAL, .. }) => {
+                Ok(Sight::Referred)
             }
             Err(DirectoryProblem::SearchFailed { code, .. }) if NO_ENTRY.contains(&code) => {
                 Ok(Sight::Hidden)

@@ -114,8 +114,6 @@ pub(crate) struct Explanation {
     pub kanidm: Option<String>,
     /// What the next run does, and why.
     pub next: String,
-    #[serde(skip)]
-    pub is_private_group: bool,
 }
 
 /// A part of the filter.

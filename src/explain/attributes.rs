@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
 
-use super::answer::{Account, AttributeLine};
+use super::answer::AttributeLine;
+use super::kanidm::Kanidm;
 use super::reading::{Raw, Reading};
 use super::value;
 use crate::config::sync::SyncConfig;
-use crate::content::account::{BEGINNING, STILL_OPEN, has_ended, rfc3339};
-use crate::content::changeset::Kind;
+use crate::content::account::STILL_OPEN;
 use crate::content::sent::Sent;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
-use crate::mapping::limits::Effect;
 use crate::mapping::shown::{MEMBER_KEY, roles};
 use crate::sync::lookup::present;
 
@@ -39,9 +38,12 @@ const SENT: &[(&str, &[&str])] = &[
     ("group_attr_gidnumber", &["gidnumber"]),
 ];
 
+pub(super) const YIELDED: &str =
+    "an administrator of Kanidm took the attribute over (yielded), so runs leave it out";
+
 /// Why the directory shows no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Absence {
+pub(super) enum Absence {
     /// The entry has none.
     Absent,
     /// It has one that the account may search and not read.
@@ -57,6 +59,7 @@ enum Absence {
 pub(super) fn lines(
     directory: &mut Directory,
     config: &SyncConfig,
+    kanidm: &Kanidm,
     dn: &str,
     reading: &Reading,
 ) -> Result<(Vec<AttributeLine>, Vec<String>), DirectoryError> {
@@ -69,21 +72,24 @@ pub(super) fn lines(
     let names: Vec<&str> = of_kind.iter().map(|role| role.attribute.as_str()).collect();
     let absent = absences(directory, dn, &reading.raw, &names)?;
     let sent = sent(reading);
-    let mut left: Vec<(String, String)> = reading_problems(reading);
-    let lines = of_kind
-        .iter()
-        .map(|role| {
-            line(role, reading, sent.as_ref(), absent.get(role.attribute.as_str()), &mut left)
-        })
-        .collect();
+    let known = Known { sent: sent.as_ref(), kanidm, absent: &absent };
+    let mut left: Vec<(String, String)> = named_problems(reading);
+    let lines = of_kind.iter().map(|role| line(role, reading, &known, &mut left)).collect();
     Ok((lines, left.into_iter().map(|(attribute, rule)| format!("{attribute}: {rule}")).collect()))
+}
+
+/// What is known about the attributes of an entry.
+struct Known<'k> {
+    /// The entry as Kanidm gets it.
+    sent: Option<&'k Sent>,
+    kanidm: &'k Kanidm,
+    absent: &'k BTreeMap<String, Absence>,
 }
 
 fn line(
     role: &Role,
     reading: &Reading,
-    sent: Option<&Sent>,
-    absence: Option<&Absence>,
+    known: &Known<'_>,
     left: &mut Vec<(String, String)>,
 ) -> AttributeLine {
     let (key, attribute) = (role.key, role.attribute.as_str());
@@ -98,8 +104,11 @@ fn line(
         left.iter().filter(|own| is_own(own)).map(|(_, rule)| rule.clone()).collect();
     left.retain(|problem| !is_own(problem));
     let targets = SENT.iter().find(|(own, _)| *own == key).map_or(&[][..], |(_, targets)| targets);
+    let is_yielded = targets.iter().any(|target| known.kanidm.is_yielded(target));
+    let sent = known.sent.filter(|_| !is_yielded);
     let kanidm = sent.iter().flat_map(|sent| targets.iter().flat_map(|target| sent.texts(target)));
-    let note = match absence {
+    let note = match known.absent.get(attribute) {
+        _ if is_yielded => Some(YIELDED),
         Some(Absence::Unreadable) => Some("it has a value that the sync account may not read"),
         Some(Absence::Undefined) => {
             Some("hidden from the sync account, or not known to the directory's schema")
@@ -122,30 +131,37 @@ fn line(
 }
 
 /// The entry as Kanidm gets it; `None` if it is not sent.
-fn sent(reading: &Reading) -> Option<Sent> {
+pub(super) fn sent(reading: &Reading) -> Option<Sent> {
     let changes = &reading.content.changes;
     changes.records().first().map(|record| Sent::read(&changes.json(record)))
 }
 
-/// Attribute and rule of each problem.
-fn reading_problems(reading: &Reading) -> Vec<(String, String)> {
+/// Attribute and rule of each problem, each once.
+fn named_problems(reading: &Reading) -> Vec<(String, String)> {
     let content = &reading.content;
     let held = content.held.iter().flat_map(|held| &held.problems);
     let held = held.filter(|problem| problem.rule != STILL_OPEN);
     let held = held.map(|problem| (problem.attribute.clone(), problem.rule.clone()));
     let dropped = content.dropped.iter();
-    held.chain(dropped.map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()))).collect()
+    let dropped = dropped.map(|dropped| (dropped.attribute.clone(), dropped.rule.clone()));
+    let mut all: Vec<(String, String)> = Vec::new();
+    for problem in held.chain(dropped) {
+        if !all.contains(&problem) {
+            all.push(problem);
+        }
+    }
+    all
 }
 
 /// Each problem as text.
 pub(super) fn problems(reading: &Reading) -> Vec<String> {
-    let all = reading_problems(reading).into_iter();
+    let all = named_problems(reading).into_iter();
     all.map(|(attribute, rule)| format!("{attribute}: {rule}")).collect()
 }
 
 /// Asks the directory about each attribute that shows no value: a filter on an attribute that the
 /// account may not search matches neither way.
-fn absences(
+pub(super) fn absences(
     directory: &mut Directory,
     dn: &str,
     raw: &Raw,
@@ -172,79 +188,4 @@ fn absences(
         _ => Absence::Undefined,
     };
     Ok(absent.iter().map(|name| (*name).to_owned()).zip(found.chunks(2).map(absence)).collect())
-}
-
-/// The lock state of a person, and where it comes from.
-///
-/// # Errors
-/// The directory failed.
-pub(super) fn account(
-    directory: &mut Directory,
-    config: &SyncConfig,
-    dn: &str,
-    reading: &Reading,
-) -> Result<Option<Account>, DirectoryError> {
-    if reading.raw.kind != Some(Kind::Person) {
-        return Ok(None);
-    }
-    if !config.mapping.person.account_lock {
-        let state = "locks are not copied (sync_account_lock = false)".to_owned();
-        return Ok(Some(Account { state, because: Vec::new() }));
-    }
-    let mut because: Vec<String> = reading.raw.limits.iter().map(ToString::to_string).collect();
-    let locks = roles(&config.mapping);
-    let names: Vec<&str> = locks
-        .iter()
-        .filter(|role| role.is_lock && role.attribute != config.mapping.person.password)
-        .map(|role| role.attribute.as_str())
-        .collect();
-    let absent = absences(directory, dn, &reading.raw, &names)?;
-    let hidden = |kind| {
-        let of_kind = absent.iter().filter(move |(_, absence)| **absence == kind);
-        of_kind.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    let unreadable = hidden(Absence::Unreadable);
-    if !unreadable.is_empty() {
-        because.push(format!("{unreadable}: set, but the sync account may not read it"));
-    }
-    let undefined = hidden(Absence::Undefined);
-    if !undefined.is_empty() {
-        because.push(format!("{undefined}: hidden, or not known to the directory's schema"));
-    }
-    let mut held = reading.content.held.iter().flat_map(|held| &held.problems);
-    because.extend(held.any(|problem| problem.rule == STILL_OPEN).then(|| STILL_OPEN.to_owned()));
-    Ok(Some(Account { state: state(reading), because }))
-}
-
-fn state(reading: &Reading) -> String {
-    let content = &reading.content;
-    let is_unclear =
-        reading.raw.limits.iter().any(|limit| matches!(limit.effect, Effect::Unclear(_)));
-    if let Some(ended) = content.held.iter().find_map(|held| held.ended.as_ref()) {
-        let end = ended_at(&ended.account_expire);
-        return format!("{end}; the run closes the account even while the entry is held");
-    }
-    if !content.held.is_empty() {
-        return match is_unclear {
-            true => "unclear, so the entry is held".to_owned(),
-            false => "as it is in Kanidm, while the entry is held".to_owned(),
-        };
-    }
-    let Some(sent) = sent(reading) else { return "not sent".to_owned() };
-    let [expire, begin] =
-        ["account_expire", "account_valid_from"].map(|key| sent.texts(key).into_iter().next());
-    match (expire, begin) {
-        (Some(expire), _) => ended_at(&expire),
-        (None, Some(begin)) if has_ended(&begin) => format!("open since {begin}"),
-        (None, Some(begin)) => format!("closed until {begin}"),
-        (None, None) => "open".to_owned(),
-    }
-}
-
-fn ended_at(expire: &str) -> String {
-    match expire {
-        _ if expire == rfc3339(BEGINNING) => "locked".to_owned(),
-        _ if has_ended(expire) => format!("ended at {expire}"),
-        _ => format!("open until {expire}"),
-    }
 }

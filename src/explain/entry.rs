@@ -9,7 +9,7 @@ use super::find::Target;
 use super::kanidm::{Kanidm, Presence};
 use super::next::{Facts, Fate};
 use super::reading::{self, Raw, Reading};
-use super::{attributes, filter, groups, members, next, value};
+use super::{account, attributes, filter, groups, members, next, value};
 use crate::config::sync::{EntryConfig, InvalidEntries, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
@@ -17,6 +17,9 @@ use crate::directory::computed::computed_attributes;
 use crate::directory::error::DirectoryError;
 use crate::mapping::SkipReason;
 use crate::text::thousands;
+
+/// Maximum number of object classes that are named.
+const CLASSES: usize = 30;
 
 /// Explains an entry.
 ///
@@ -29,15 +32,23 @@ pub(super) fn explain(
     target: &Target,
 ) -> Result<Explanation, DirectoryError> {
     let filter = filter::ask(directory, &target.dn, &config.directory.filter)?;
-    let Some(uuid) = target.uuid else { return Ok(nameless(directory, target, filter)) };
+    let Some(uuid) = target.uuid else {
+        let attribute = directory.uuid_attribute();
+        let why = format!(
+            "The sync account cannot read {attribute} of this entry, so no run can name it: give the account the right to read it"
+        );
+        return Ok(unread(target, filter, why));
+    };
     let Some(Claimed { reading, is_contested, rivals }) =
         read(directory, config, kanidm, (&target.dn, uuid))?
     else {
-        return Ok(nameless(directory, target, filter));
+        let why = "The entry has gone, or moved, while it was read: ask again".to_owned();
+        return Ok(unread(target, filter, why));
     };
     let presence = kanidm.has(&config.mapping, &uuid, reading.raw.kind);
-    let (attributes, problems) = attributes::lines(directory, config, &target.dn, &reading)?;
-    let account = attributes::account(directory, config, &target.dn, &reading)?;
+    let (attributes, problems) =
+        attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
+    let account = account::account(directory, config, kanidm, &target.dn, &reading)?;
     let is_sent = reading.content.skipped.is_empty();
     let groups = match (&reading.changed, reading.raw.kind) {
         (Some(person), Some(Kind::Person)) if is_sent => {
@@ -64,7 +75,6 @@ pub(super) fn explain(
         fails_run: config.mapping.invalid_entries == InvalidEntries::Fail,
     };
     let (result, next) = next::verdict(&facts);
-    let is_private = |reason| reason == SkipReason::UserPrivateGroup;
     Ok(Explanation {
         dn: target.dn.clone(),
         uuid: Some(uuid.to_string()),
@@ -80,10 +90,14 @@ pub(super) fn explain(
         account,
         groups,
         members,
-        problems: problems.into_iter().chain(rivals).chain(too_large(&reading.raw)).collect(),
+        problems: problems
+            .into_iter()
+            .chain(rivals)
+            .chain(reading.not_searched.clone())
+            .chain(too_large(&reading.raw))
+            .collect(),
         kanidm: kanidm.sentence(&uuid, presence),
         next,
-        is_private_group: reading.content.skipped.iter().any(|skipped| is_private(skipped.reason)),
     })
 }
 
@@ -131,9 +145,8 @@ fn read(
     }))
 }
 
-/// An entry that hides its UUID.
-fn nameless(directory: &Directory, target: &Target, filter: FilterPart) -> Explanation {
-    let attribute = directory.uuid_attribute();
+/// An entry that was not read.
+fn unread(target: &Target, filter: FilterPart, why: String) -> Explanation {
     Explanation {
         dn: target.dn.clone(),
         uuid: None,
@@ -151,10 +164,7 @@ fn nameless(directory: &Directory, target: &Target, filter: FilterPart) -> Expla
         members: None,
         problems: Vec::new(),
         kanidm: None,
-        next: format!(
-            "The sync account cannot read {attribute} of this entry, so no run can name it: give the account the right to read it"
-        ),
-        is_private_group: false,
+        next: why,
     }
 }
 
@@ -180,10 +190,20 @@ fn fate(config: &SyncConfig, target: &Target, filter: &FilterPart, reading: &Rea
         });
     }
     if !content.held.is_empty() {
-        return Fate::Held(attributes::problems(reading).join("; "));
+        return Fate::Held(joined(&attributes::problems(reading)));
     }
     let dropped = attributes::problems(reading);
-    Fate::Fits((!dropped.is_empty()).then(|| dropped.join("; ")))
+    Fate::Fits((!dropped.is_empty()).then(|| joined(&dropped)))
+}
+
+/// The first problems in one sentence. The author of the entry decides how many there are.
+fn joined(problems: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let first: Vec<&str> = problems.iter().take(SHOWN).map(String::as_str).collect();
+    match problems.len().saturating_sub(SHOWN) {
+        0 => first.join("; "),
+        more => format!("{}; and {more} more", first.join("; ")),
+    }
 }
 
 /// True if the entry has changed since the last run. slapd marks each entry with its last change;
@@ -217,7 +237,7 @@ fn kind(raw: &Raw) -> &'static str {
 }
 
 fn classes(raw: &Raw) -> Vec<String> {
-    raw.values("objectClass").iter().filter_map(|class| value::class(class)).collect()
+    raw.values("objectClass").iter().filter_map(|class| value::class(class)).take(CLASSES).collect()
 }
 
 /// The kind and the object classes that decide about it.

@@ -8,9 +8,10 @@ use ldap_content_sync::filter::Filter;
 use ldap_content_sync::sync_session::Provider;
 use uuid::Uuid;
 
+use super::reading::unless_refused;
 use crate::config::sync::{Bind, SyncConfig};
 use crate::directory::client::{Directory, Sight};
-use crate::directory::error::{DirectoryError, DirectoryProblem};
+use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::sync::lookup::{Below, equality};
 
@@ -122,6 +123,9 @@ fn by_dn(
         Sight::Hidden => found.notes.push(format!(
             "the directory has {dn}, and hides it from the sync account {account}: give that account the right to read it"
         )),
+        Sight::Referred => found.notes.push(format!(
+            "{dn} belongs to another server: this directory refers to it, and no run follows references"
+        )),
         Sight::Nothing => {
             found.notes.push(format!(
                 "{dn} does not exist, or is hidden from the sync account {account}"
@@ -150,15 +154,11 @@ fn by_filter(
     if found.targets.is_empty() {
         let contexts = directory.root_dse().naming_contexts.clone();
         for context in contexts.iter().filter(|context| !below.has(context)).take(CONTEXTS) {
-            match search(directory, context, filter, &below, &mut found) {
-                Ok(()) => {}
-                Err(error) => match *error.problem {
-                    DirectoryProblem::SearchFailed { code, .. } => found
-                        .notes
-                        .push(format!("{context} cannot be searched by this account: {code}")),
-                    _ => return Err(error),
-                },
-            }
+            let searched = search(directory, context, filter, &below, &mut found);
+            let refused = unless_refused(searched)?;
+            found.notes.extend(
+                refused.map(|code| format!("{context} cannot be searched by this account: {code}")),
+            );
         }
         if contexts.is_empty() {
             let note = "the root DSE shows no namingContexts, so only the base was searched";
@@ -235,6 +235,7 @@ fn nearest(directory: &mut Directory, dn: &str) -> Result<Option<String>, Direct
             (Sight::Visible, false) => format!(
                 "{superior} exists and is visible; {child} does not exist, or is hidden, too: check its spelling"
             ),
+            (Sight::Referred, _) => format!("{superior} belongs to another server"),
             (Sight::Hidden, _) => format!(
                 "{superior} exists, and is hidden from this account: give it the right to read the entries below it"
             ),

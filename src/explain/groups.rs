@@ -6,7 +6,7 @@ use ldap_content_sync::SearchResultEntry;
 
 use super::answer::{Listed, ListedEntry};
 use super::kanidm::Kanidm;
-use super::reading::lookup;
+use super::reading::{lookup, unless_refused};
 use crate::config::sync::{GroupSchema, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
@@ -71,7 +71,12 @@ pub(super) fn naming(
             note: note.map(str::to_owned),
         });
     };
-    directory.some(&config.directory.base_dn, &filter, &[&group.name, uuid], MOST, &mut note)?;
+    let base = &config.directory.base_dn;
+    let searched = directory.some(base, &filter, &[&group.name, uuid], MOST, &mut note);
+    if let Some(code) = unless_refused(searched)? {
+        let summary = format!("the groups that name it cannot be searched for: {code}");
+        return Ok(Listed { summary, listed: Vec::new() });
+    }
     let at_least = if listed.len() >= MOST as usize { "at least " } else { "" };
     let summary = match listed.len() {
         0 => "none names it".to_owned(),

@@ -100,6 +100,11 @@ impl Kanidm {
         self.start.as_ref().is_some_and(|start| start.dropped.contains(sync_uuid))
     }
 
+    /// True if an administrator of Kanidm took an attribute over, as far as earlier runs know.
+    pub(super) fn is_yielded(&self, attribute: &str) -> bool {
+        self.start.as_ref().is_some_and(|start| start.yielded.contains(attribute))
+    }
+
     /// The sentence about an entry.
     pub(super) fn sentence(&self, sync_uuid: &Uuid, presence: Presence) -> Option<String> {
         let start = self.start.as_ref()?;

@@ -11,7 +11,7 @@ use ldap_content_sync::request::Scope;
 use super::answer::{Listed, ListedEntry};
 use super::find::below;
 use super::kanidm::{Kanidm, Presence};
-use super::reading::{Reading, attributes, mapper};
+use super::reading::{MOST_MEMBERS, Reading, mapper};
 use crate::config::sync::{GroupSchema, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
@@ -35,34 +35,34 @@ pub(super) fn listed(
     kanidm: &Kanidm,
     reading: &Reading,
 ) -> Result<Listed, DirectoryError> {
-    let (targets, too_long) = &reading.targets;
+    let (all, too_long) = &reading.targets;
     let is_cut = reading.not_asked > 0;
+    // The look-ups have the order of the members.
+    let targets = if is_cut { all.get(..MOST_MEMBERS).unwrap_or(all) } else { all };
     let (resolved, lost): (Vec<&MemberTarget>, Vec<&MemberTarget>) =
         targets.iter().partition(|target| target.entry.is_some());
     let named: Vec<&str> = lost.iter().take(LISTED).map(|target| target.member.as_str()).collect();
-    // With so many members, a lost one may be one that was not looked up.
-    let reasons = if is_cut { Vec::new() } else { reasons(directory, config, &named)? };
-    let reasons = reasons.into_iter().map(Some).chain(std::iter::repeat(None));
-    let lost_entries = named.iter().zip(reasons).map(|(member, reason)| ListedEntry {
+    let reasons = reasons(directory, config, &named)?;
+    let lost = named.iter().zip(reasons).map(|(member, reason)| ListedEntry {
         name: (*member).to_owned(),
         resolves: false,
-        note: reason,
+        note: Some(reason),
     });
-    let mut entries: Vec<ListedEntry> = if is_cut { Vec::new() } else { lost_entries.collect() };
+    let mut entries: Vec<ListedEntry> = lost.collect();
     let room = LISTED.saturating_sub(entries.len());
     entries.extend(resolved.iter().take(room).map(|target| ListedEntry {
         name: target.member.clone(),
         resolves: true,
         note: target.entry.as_ref().and_then(|(_, uuid)| remark(config, kanidm, uuid)),
     }));
-    let all = (targets.len() as u64).saturating_add(*too_long);
+    let count = thousands((all.len() as u64).saturating_add(*too_long));
+    let resolve = thousands(resolved.len() as u64);
     let mut summary = match is_cut {
         true => format!(
-            "{} named, too many to look up each: {} of those asked about resolve",
-            thousands(all),
-            thousands(resolved.len() as u64)
+            "{count} named; of the first {}, {resolve} resolve",
+            thousands(targets.len() as u64)
         ),
-        false => format!("{} named, {} resolve", thousands(all), thousands(resolved.len() as u64)),
+        false => format!("{count} named, {resolve} resolve"),
     };
     if entries.len() < targets.len() {
         summary.push_str(&format!("; {} are listed", entries.len()));
@@ -145,8 +145,9 @@ fn reasons_of_dns(
 ) -> Result<Vec<String>, DirectoryError> {
     let below = below(directory, config);
     let (provider, anything) = (directory.provider(), present("objectClass"));
-    let attributes = attributes(directory, config);
-    let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
+    // Enough to tell the kind and the names. A member may be a large group itself.
+    let (person, group) = (&config.mapping.person, &config.mapping.group);
+    let attributes = ["objectClass", &person.user_name, &group.name, directory.uuid_attribute()];
     let both = |dn: &&str| {
         [&anything, &config.directory.filter].map(|filter| ((*dn).to_owned(), Scope::Base, filter))
     };

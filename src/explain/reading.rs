@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::sync_session::Provider;
+use ldap_content_sync::{ResultCode, SearchResultEntry};
 use uuid::Uuid;
 
 use crate::config::sync::SyncConfig;
 use crate::content::changeset::Kind;
 use crate::directory::client::{Directory, Sight};
-use crate::directory::error::DirectoryError;
+use crate::directory::error::{DirectoryError, DirectoryProblem};
 use crate::mapping::limits::{Limit, limits};
 use crate::mapping::{Changed, Content, MAX_MEMBERS, Mapper, MemberTarget, Questions};
 use crate::sync::lookup::Lookup;
@@ -30,6 +30,8 @@ pub(super) struct Reading {
     pub(super) targets: (Vec<MemberTarget>, u64),
     /// Number of members that were not looked up.
     pub(super) not_asked: usize,
+    /// Why other entries with the same values were not searched for.
+    pub(super) not_searched: Option<String>,
 }
 
 /// The entry as the directory shows it.
@@ -82,8 +84,13 @@ pub(super) fn read(
     let attributes = attributes(directory, config);
     let attributes: Vec<&str> = attributes.iter().map(String::as_str).collect();
     let mut mapper = mapper(directory, config);
+    let mut not_searched = None;
     if owners {
-        lookup(directory, config, &attributes).owners(&[uuid], &mut mapper)?;
+        let found = lookup(directory, config, &attributes).owners(&[uuid], &mut mapper);
+        if let Some(code) = unless_refused(found)? {
+            not_searched =
+                Some(format!("other entries with the same values cannot be searched for: {code}"));
+        }
     }
     let mut raw = Raw::default();
     let sight = directory.sight(dn, &attributes, &mut |entry| {
@@ -98,7 +105,21 @@ pub(super) fn read(
     lookup(directory, config, &attributes).answer(&questions, &mut mapper)?;
     let changed = mapper.changed(true).next();
     let targets = mapper.member_targets();
-    Ok(Some(Reading { raw, content: mapper.finish(), changed, targets, not_asked }))
+    Ok(Some(Reading { raw, content: mapper.finish(), changed, targets, not_asked, not_searched }))
+}
+
+/// The result code of a search that the server refused, for example because an attribute has no
+/// index. The rest of the answer needs no such search.
+pub(super) fn unless_refused(
+    searched: Result<(), DirectoryError>,
+) -> Result<Option<ResultCode>, DirectoryError> {
+    match searched {
+        Ok(()) => Ok(None),
+        Err(error) => match *error.problem {
+            DirectoryProblem::SearchFailed { code, .. } => Ok(Some(code)),
+            _ => Err(error),
+        },
+    }
 }
 
 /// A mapper for entries that are not part of a run.
