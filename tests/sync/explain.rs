@@ -4,9 +4,11 @@
 use serde_json::Value;
 
 use crate::support::ds389::Ds389Options;
+use crate::support::peer::{Link, Peer, SLAPD, done, entry};
+use crate::support::pki::Pki;
 use crate::support::seed::{SUFFIX, Seed};
 use crate::support::slapd::SlapdOptions;
-use crate::support::tool::{Outcome, run_command};
+use crate::support::tool::{ConfigText, Outcome, Tool, run_command};
 use crate::support::world::{ACCOUNT, Between, World, World389};
 
 const FILTER: &str = "(&(|(objectClass=inetOrgPerson)(objectClass=groupOfNames)(objectClass=posixGroup)(objectClass=account))(!(employeeType=intern)))";
@@ -472,7 +474,7 @@ fn without_kanidm_and_beside_a_run() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let client = format!("uri = \"https://{closed}\"\n");
     for client in [client.as_str(), "no_key = 1\n"] {
-        world.tool.write_client_config(&crate::support::tool::ConfigText::new().raw(client));
+        world.tool.write_client_config(&ConfigText::new().raw(client));
         let outcome = explain(&world, &dn("alice"), 0);
         assert!(outcome.stdout.starts_with("Kanidm's state is not known: "), "{}", outcome.stdout);
         assert!(
@@ -770,5 +772,120 @@ fn the_page_shows_real_answers() {
             PAGE.contains(&format!("kanidm-ldap-sync --explain {who}\n{answer}```")),
             "{answer}"
         );
+    }
+}
+
+/// An account that may read ten entries at a time gets its answer: nobody reads the directory.
+#[test]
+fn the_directory_is_not_read() {
+    let mut world = world(&[]);
+    world.run(&[], 3);
+    world.reconfigure(|config| config.set("ldap_sync_dn", format!("cn=limited,{SUFFIX}")));
+    world.run(&["--full-refresh"], 1);
+    for (who, code) in [("alice", 0), ("dave", 1), ("1heidi", 3), ("team", 0), ("nobody", 1)] {
+        explain(&world, who, code);
+    }
+}
+
+/// Answers each search with so many copies of this entry, and with this code.
+struct Odd {
+    dn: String,
+    attributes: Vec<(&'static str, Vec<String>)>,
+    copies: usize,
+    code: u32,
+}
+
+impl Odd {
+    fn answer(&self, link: &mut Link) {
+        link.begin(SLAPD);
+        let values: Vec<(&str, Vec<&str>)> = self
+            .attributes
+            .iter()
+            .map(|(name, values)| (*name, values.iter().map(String::as_str).collect()))
+            .collect();
+        let attributes: Vec<(&str, &[&str])> =
+            values.iter().map(|(name, values)| (*name, values.as_slice())).collect();
+        while let Some(request) = link.next_request().filter(|request| request.tag == 0x63) {
+            for _ in 0..self.copies {
+                link.send(entry(request.id, &self.dn, &attributes));
+            }
+            link.send(done(request.id, self.code, CONTROL));
+        }
+    }
+}
+
+const CONTROL: &str = "a\u{1b}[2J\u{202e}\n=> In Kanidm";
+
+/// Whatever a server answers, the program ends, prints little and drives no terminal.
+#[test]
+fn a_hostile_directory() {
+    let pki = Pki::new();
+    let control = || vec![CONTROL.to_owned()];
+    let many: Vec<String> = (0..400).map(|n| format!("uid={n},dc=example")).collect();
+    let long = "x".repeat(20_000);
+    let uuid = "5a2d3e52-8030-1041-8b63-19b16eaccf40";
+    let attributes = |classes: &[String]| {
+        vec![
+            ("objectClass", classes.to_vec()),
+            ("entryUUID", vec![uuid.to_owned()]),
+            ("uid", many.clone()),
+            ("cn", control()),
+            ("displayName", vec![long.clone()]),
+            ("mail", many.clone()),
+            ("uidNumber", control()),
+            (
+                "sshPublicKey",
+                [control(), vec![String::new(), "\n\n".to_owned(), "ssh-rsa".to_owned()]].concat(),
+            ),
+            ("userPassword", control()),
+            ("member", many.clone()),
+            ("shadowExpire", many.clone()),
+            ("entryCSN", control()),
+        ]
+    };
+    let person = attributes(&["inetOrgPerson".to_owned()]);
+    let group = attributes(&["groupOfNames".to_owned()]);
+    let every = attributes(
+        &[many.clone(), vec!["inetOrgPerson".to_owned(), long.clone()], control()].concat(),
+    );
+    let neither = attributes(&many);
+    let dn = "uid=a,dc=example";
+    for (what, dn, attributes, copies, code) in [
+        ("a person", dn, &person, 1, 0),
+        ("a group", dn, &group, 1, 0),
+        ("every class", dn, &every, 1, 0),
+        ("no class", dn, &neither, 1, 0),
+        ("no attribute", dn, &Vec::new(), 1, 0),
+        ("another DN than the one asked for", "dc=elsewhere", &person, 1, 0),
+        ("no DN", "", &person, 1, 0),
+        ("a DN of control characters", CONTROL, &person, 1, 0),
+        ("a long DN", &long, &person, 1, 0),
+        ("more entries than one can have", dn, &person, 3, 0),
+        ("nothing", dn, &person, 0, 0),
+        ("no such object", dn, &person, 0, 32),
+        ("a referral", dn, &person, 0, 10),
+        ("no rights", dn, &person, 0, 50),
+        ("a size limit", dn, &person, 1, 4),
+        ("busy", dn, &person, 1, 51),
+    ] {
+        for who in ["a", "uid=a,dc=example", uuid] {
+            let odd = Odd { dn: dn.to_owned(), attributes: attributes.clone(), copies, code };
+            let peer = Peer::tls(&pki.localhost(), move |link| odd.answer(link));
+            let config =
+                ConfigText::for_directory(&format!("ldaps://localhost:{}", peer.port), pki.ca())
+                    .set("ldap_sync_base_dn", "dc=example")
+                    .set("person_objectclass", "inetOrgPerson")
+                    .set("sync_token", "a-token-of-some-length");
+            let tool = Tool::new(&config, &ConfigText::new().set("uri", "https://127.0.0.1:1"));
+            let outcome = tool.run(&["--explain", who]);
+            assert!(matches!(outcome.code, Some(0 | 1 | 3)), "{what}: {:?}", outcome.code);
+            let all = outcome.all();
+            assert!(
+                !all.contains("panicked") && !all.contains(['\u{1b}', '\u{202e}']),
+                "{what}\n{all}"
+            );
+            assert!(!outcome.stdout.contains("\n=> In Kanidm"), "{what}\n{all}");
+            assert!(all.len() < 200_000, "{what}: {} bytes", all.len());
+        }
     }
 }
