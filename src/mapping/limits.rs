@@ -1,6 +1,6 @@
 //! The origin of an account's lock and time limits, for people.
 //!
-//! Scope: one entry and one value at a time. [`super::lock`] has the rules, and combines the values.
+//! Scope: one entry and one value at a time. `lock.rs` has the rules, and combines the values.
 
 use std::fmt;
 

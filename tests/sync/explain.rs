@@ -672,6 +672,11 @@ fn on_389() {
     says(&world, "1heidi", 3, &["=> Held: uid: must be", "An earlier run held it already"]);
     says(&world, "team", 0, &["5 named, 2 resolve", "is rejected by ldap_filter"]);
     says(&world, "nobody", 1, &["=> Not found"]);
+    // It takes an attribute for absent that its schema does not know.
+    let judy = explain(&world, "judy", 3).stdout;
+    assert!(!judy.contains("krbPrincipalExpiration"), "{judy}");
+    let private = "=> Not in scope: it is the private group of the user with its name";
+    says(&world, &format!("cn=alice,ou=groups,{SUFFIX}"), 1, &[private]);
 
     world.admin.change(&dn("lena"), "replace: nsAccountLock\nnsAccountLock: true\n");
     says(
@@ -721,6 +726,25 @@ fn on_389() {
     world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")));
     says(&world, "judy", 0, &["=> In Kanidm. The next run is a full refresh"]);
     says(&world, "judy2", 1, &["it is outside ldap_sync_base_dn"]);
+
+    // Tables have 389's spelling, and Kanidm's UUID finds the entry.
+    let judy = world.admin.entry(&dn("judy")).unwrap().text("nsUniqueId").unwrap().to_owned();
+    let other = "0123abcd-0123-4123-8123-0123456789ab";
+    world.reconfigure(|config| {
+        config
+            .set_in(&alice, "exclude", true)
+            .set_in(&judy, "map_name", "judith")
+            .set_in(&judy, "map_uuid", other)
+    });
+    says(
+        &world,
+        "alice",
+        1,
+        &["=> Not in scope: its table in the configuration has exclude = true"],
+    );
+    for who in ["judith", other] {
+        says(&world, who, 0, &["✓ \"judy\" -> judith", &format!("in Kanidm {other} (map_uuid)")]);
+    }
 }
 
 const PAGE: &str = include_str!("../../docs/explain.md");
