@@ -109,6 +109,7 @@ fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) 
         changed: None,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: false,
+        is_scheduled: config.full_refresh_schedule.is_some(),
         start: kanidm.start.as_ref(),
         fails_run: false,
     };

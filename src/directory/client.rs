@@ -10,7 +10,7 @@ use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{NextCookie, Provider, cookie_of_context};
-use ldap_content_sync::{Limits, ResultCode, SearchResultEntry};
+use ldap_content_sync::{Limits, SearchResultEntry};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
@@ -32,19 +32,6 @@ pub struct Directory {
     pub(super) filter: Filter,
     root_dse: RootDse,
     bound_as: Option<String>,
-}
-
-/// What the server shows of a DN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// The entry.
-    Visible,
-    /// The server knows the DN, and does not show an entry to this account.
-    Hidden,
-    /// The entry belongs to another server.
-    Referred,
-    /// No entry, or one that the server denies to have.
-    Nothing,
 }
 
 impl Directory {
@@ -284,44 +271,6 @@ impl Directory {
         };
         search::one(&mut self.connection, DirectoryStage::Search, &search, on_entry)
             .map_err(|problem| problem.at(&self.uri))
-    }
-
-    /// Looks for one entry by its DN, and passes it to `on_entry`.
-    ///
-    /// # Errors
-    /// As [`Directory::search`], except that an entry that cannot be seen is no error.
-    pub fn sight(
-        &mut self,
-        dn: &str,
-        attributes: &[&str],
-        on_entry: &mut dyn FnMut(&SearchResultEntry<'_>),
-    ) -> Result<Sight, DirectoryError> {
-        let anything = Filter::Present { attribute: "objectClass".to_owned() };
-        let mut sight = Sight::Hidden;
-        let found = self.one_search(
-            DirectoryStage::Search,
-            dn,
-            Scope::Base,
-            &anything,
-            attributes,
-            &mut |entry| {
-                sight = Sight::Visible;
-                on_entry(entry);
-            },
-        );
-        match found {
-            Ok(()) => Ok(sight),
-            Err(DirectoryProblem::SearchFailed { code, .. }) if NO_SUCH_ENTRY.contains(&code) => {
-                Ok(Sight::Nothing)
-            }
-            Err(DirectoryProblem::SearchFailed { code: ResultCode::REFERRAL, .. }) => {
-                Ok(Sight::Referred)
-            }
-            Err(DirectoryProblem::SearchFailed { code, .. }) if NO_ENTRY.contains(&code) => {
-                Ok(Sight::Hidden)
-            }
-            Err(problem) => Err(problem.at(&self.uri)),
-        }
     }
 
     /// Attribute descriptions of the first matching entry below `base`, in lower case and without

@@ -19,4 +19,5 @@ mod left_out;
 pub mod refresh;
 pub mod root_dse;
 mod search;
+pub mod sight;
 mod tls_session;

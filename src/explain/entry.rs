@@ -4,7 +4,7 @@ use ldap_content_sync::sync_session::NextCookie;
 use ldap_content_sync::sync_session::{Cookie, Provider, cookie_of_context};
 use uuid::Uuid;
 
-use super::answer::{Explanation, FilterPart, Matches, Outcome};
+use super::answer::{Explanation, FilterPart, Listed, Matches, Outcome};
 use super::find::Target;
 use super::kanidm::{Kanidm, Presence};
 use super::next::{Facts, Fate};
@@ -49,19 +49,7 @@ pub(super) fn explain(
     let (attributes, problems) =
         attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
     let account = account::account(directory, config, kanidm, &target.dn, &reading)?;
-    let is_sent = reading.content.skipped.is_empty();
-    let groups = match (&reading.changed, reading.raw.kind) {
-        (Some(person), Some(Kind::Person)) if is_sent => {
-            Some(groups::naming(directory, config, kanidm, person)?)
-        }
-        _ => None,
-    };
-    let members = match reading.raw.kind {
-        Some(Kind::Group) if !reading.targets.0.is_empty() || reading.targets.1 > 0 => {
-            Some(members::listed(directory, config, kanidm, &reading)?)
-        }
-        _ => None,
-    };
+    let (groups, members) = listed(directory, config, kanidm, &reading)?;
     let facts = Facts {
         fate: fate(config, target, &filter, &reading),
         is_contested,
@@ -71,6 +59,7 @@ pub(super) fn explain(
         changed: has_changed(directory, kanidm, &reading.raw)?,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: !computed_attributes(&config.directory.filter).is_empty(),
+        is_scheduled: config.full_refresh_schedule.is_some(),
         start: kanidm.start.as_ref(),
         fails_run: config.mapping.invalid_entries == InvalidEntries::Fail,
     };
@@ -98,6 +87,25 @@ pub(super) fn explain(
             .collect(),
         kanidm: kanidm.sentence(&uuid, presence),
         next,
+    })
+}
+
+/// The groups of a person, or the members of a group.
+fn listed(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    reading: &Reading,
+) -> Result<(Option<Listed>, Option<Listed>), DirectoryError> {
+    let has_member = !reading.targets.0.is_empty() || reading.targets.1 > 0;
+    Ok(match (reading.raw.kind, &reading.changed) {
+        (Some(Kind::Person), Some(person)) => {
+            (Some(groups::naming(directory, config, kanidm, person)?), None)
+        }
+        (Some(Kind::Group), _) if has_member => {
+            (None, Some(members::listed(directory, config, kanidm, reading)?))
+        }
+        _ => (None, None),
     })
 }
 

@@ -10,9 +10,10 @@ use uuid::Uuid;
 
 use super::reading::unless_refused;
 use crate::config::sync::{Bind, SyncConfig};
-use crate::directory::client::{Directory, Sight};
+use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
+use crate::directory::sight::Sight;
 use crate::sync::lookup::{Below, equality};
 
 /// Maximum number of entries that are explained.

@@ -3,6 +3,7 @@
 //! Scope: one search, limited in size.
 
 use ldap_content_sync::SearchResultEntry;
+use uuid::Uuid;
 
 use super::answer::{Listed, ListedEntry};
 use super::kanidm::Kanidm;
@@ -45,31 +46,7 @@ pub(super) fn naming(
     let filter = lookup(directory, config, &[]).of_classes(&group.object_classes, &terms);
     let mut listed = Vec::new();
     let mut note = |entry: &SearchResultEntry<'_>| {
-        let uuid = sync_uuid(provider, entry);
-        let is_excluded = uuid
-            .and_then(|uuid| config.mapping.entries.get(&uuid))
-            .is_some_and(|table| table.exclude);
-        let names = entry.attributes().filter(|attribute| attribute.is(&group.name));
-        let is_private = !group.send_user_private
-            && names.flat_map(|attribute| attribute.values()).any(|name| {
-                str::from_utf8(name).is_ok_and(|name| {
-                    person.user_names.iter().any(|own| own.eq_ignore_ascii_case(name))
-                })
-            });
-        let note = if is_excluded {
-            Some("excluded by the configuration")
-        } else if uuid.is_some_and(|uuid| kanidm.is_held(&uuid)) {
-            Some("held by an earlier run")
-        } else if is_private {
-            Some("its user-private group, which is not synchronised unless it has other members")
-        } else {
-            None
-        };
-        listed.push(ListedEntry {
-            name: entry.dn().to_owned(),
-            resolves: !is_excluded,
-            note: note.map(str::to_owned),
-        });
+        listed.push(group_entry(config, kanidm, person, sync_uuid(provider, entry), entry));
     };
     let base = &config.directory.base_dn;
     let searched = directory.some(base, &filter, &[&group.name, uuid], MOST, &mut note);
@@ -84,4 +61,37 @@ pub(super) fn naming(
         n => format!("{at_least}{} name it", count(n as u64, "group")),
     };
     Ok(Listed { summary, listed })
+}
+
+/// A group that names the person, with what keeps it from Kanidm.
+fn group_entry(
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    person: &Changed,
+    uuid: Option<Uuid>,
+    entry: &SearchResultEntry<'_>,
+) -> ListedEntry {
+    let group = &config.mapping.group;
+    let table = uuid.and_then(|uuid| config.mapping.entries.get(&uuid));
+    let is_excluded = table.is_some_and(|table| table.exclude);
+    let names = entry.attributes().filter(|attribute| attribute.is(&group.name));
+    let is_own = |name: &str| person.user_names.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let is_private = !group.send_user_private
+        && names
+            .flat_map(|attribute| attribute.values())
+            .any(|name| str::from_utf8(name).is_ok_and(is_own));
+    let note = if is_excluded {
+        Some("excluded by the configuration")
+    } else if uuid.is_some_and(|uuid| kanidm.is_held(&uuid)) {
+        Some("held by an earlier run")
+    } else if is_private {
+        Some("its user-private group, which is not synchronised unless it has other members")
+    } else {
+        None
+    };
+    ListedEntry {
+        name: entry.dn().to_owned(),
+        resolves: !is_excluded,
+        note: note.map(str::to_owned),
+    }
 }

@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) reports_leaving: bool,
     /// True if each run lists who matches the filter.
     pub(super) lists_matching: bool,
+    /// True if the configuration has a `full_refresh_schedule`.
+    pub(super) is_scheduled: bool,
     /// `None` if Kanidm's state is not known.
     pub(super) start: Option<&'a Start>,
     /// True if `invalid_entries` lets a held entry fail the run.
@@ -43,7 +45,7 @@ pub(super) enum Fate {
 }
 
 const DELETES: &str = "deletes it from Kanidm, if the deletion guard agrees";
-const ONLY_FULL: &str = "Only a full refresh notices that: run once with --full-refresh";
+const ONLY_FULL: &str = "Only a full refresh notices that";
 
 /// The result and the sentence.
 pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
@@ -74,10 +76,9 @@ fn leaves(facts: &Facts<'_>) -> String {
         return "If an earlier run wrote it, a full refresh deletes it from Kanidm".to_owned();
     };
     let full = full_because(facts);
-    let is_noticed = match facts.fate {
-        Fate::Skipped(_) => facts.changed != Some(false),
-        _ => facts.reports_leaving || facts.lists_matching,
-    };
+    // An entry that has not changed left by an access rule, or with its parent.
+    let reports = facts.reports_leaving || matches!(facts.fate, Fate::Skipped(_));
+    let is_noticed = facts.lists_matching || (reports && facts.changed != Some(false));
     match (facts.presence, full) {
         (Presence::Has, None) if matches!(facts.fate, Fate::Gone) => format!(
             "Kanidm has it: the next run {DELETES}, once the directory reports its deletion"
@@ -85,14 +86,24 @@ fn leaves(facts: &Facts<'_>) -> String {
         (Presence::HasNot, _) => "The next run ignores it".to_owned(),
         (Presence::Has, Some(full)) => format!("{full} and {DELETES}"),
         (Presence::Has, None) if is_noticed => format!("The next run {DELETES}"),
-        (Presence::Has, None) => format!("Kanidm still has it. {ONLY_FULL}"),
+        (Presence::Has, None) => format!("Kanidm still has it. {ONLY_FULL}: {}", how(facts)),
         (Presence::Unknown, Some(full)) => {
             format!("{full}. If Kanidm has the entry, that run {DELETES}")
         }
         (Presence::Unknown, None) if is_noticed => {
             format!("If Kanidm has it, the next run {DELETES}")
         }
-        (Presence::Unknown, None) => format!("Kanidm may still have it. {ONLY_FULL}"),
+        (Presence::Unknown, None) => {
+            format!("Kanidm may still have it. {ONLY_FULL}: {}", how(facts))
+        }
+    }
+}
+
+/// How to get a full refresh.
+fn how(facts: &Facts<'_>) -> &'static str {
+    match facts.is_scheduled {
+        true => "full_refresh_schedule brings one, or run once with --full-refresh",
+        false => "run once with --full-refresh",
     }
 }
 
@@ -162,9 +173,11 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         }
         (Some(false), HasNot) => (
             Outcome::Waits,
-            "No run has written it, and it has not changed since the last run: it came into view \
-             later, for example by another access rule. Only a full refresh reads it: run once with --full-refresh"
-                .to_owned(),
+            format!(
+                "No run has written it, and it has not changed since the last run: it came into view \
+                 later, for example by another access rule. Only a full refresh reads it: {}",
+                how(facts)
+            ),
         ),
         (None, HasNot) => (
             sent,

@@ -10,8 +10,9 @@ use uuid::Uuid;
 
 use crate::config::sync::SyncConfig;
 use crate::content::changeset::Kind;
-use crate::directory::client::{Directory, Sight};
+use crate::directory::client::Directory;
 use crate::directory::error::{DirectoryError, DirectoryProblem};
+use crate::directory::sight::Sight;
 use crate::mapping::limits::{Limit, limits};
 use crate::mapping::{Changed, Content, MAX_MEMBERS, Mapper, MemberTarget, Questions};
 use crate::sync::lookup::Lookup;

@@ -45,11 +45,12 @@ fn configuration_keys_are_as_before() {
 
 #[test]
 fn schemas_are_as_before() {
-    for (file, schema) in [
+    for (file, text) in [
         ("report.schema.json", include_str!("../../docs/report.schema.json")),
         ("check.schema.json", include_str!("../../docs/check.schema.json")),
+        ("explain.schema.json", include_str!("../../docs/explain.schema.json")),
     ] {
-        let mut schema = serde_json::from_str(schema).unwrap();
+        let mut schema = serde_json::from_str(text).unwrap();
         remove_prose(&mut schema);
         assert_as_before(file, &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
     }
@@ -114,12 +115,22 @@ fn exit_codes_of_other_commands_are_as_before() {
         "all is well",
         &["--check", "--check --json", "--proto-dump", "--version", "--status"],
     );
+    run(&world, "all is well", &["--explain good", "--explain 1odd", "--explain printer"]);
     let unknown = ["--no-such-option", "--status --json", "--check --schedule", "argument"];
     run(&world, "wrong command line", &unknown);
+    run(&world, "wrong command line", &["--explain", "--explain good --full-refresh"]);
     world.slapd.stop();
-    run(&world, "directory is down", &["--check", "--check --json", "--proto-dump", "--dry-run"]);
+    run(
+        &world,
+        "directory is down",
+        &["--check", "--check --json", "--proto-dump", "--dry-run", "--explain good"],
+    );
     world.reconfigure(|config| config.set("no_key", 1));
-    run(&world, "wrong configuration", &["--check", "--check --json", "--status", "--schedule"]);
+    run(
+        &world,
+        "wrong configuration",
+        &["--check", "--check --json", "--status", "--schedule", "--explain good"],
+    );
     assert_as_before("commands.txt", &now);
 }
 
