@@ -17,6 +17,7 @@ use crate::mapping::shown::roles;
 
 /// Kanidm's attribute for the time at which an account begins.
 const BEGIN: &str = "account_valid_from";
+const OPEN: &str = "open";
 /// Maximum number of limits that are named.
 const LIMITS: usize = 20;
 
@@ -64,7 +65,11 @@ pub(super) fn account(
     }
     let mut held = reading.content.held.iter().flat_map(|held| &held.problems);
     because.extend(held.any(|problem| problem.rule == STILL_OPEN).then(|| STILL_OPEN.to_owned()));
-    Ok(Some(Account { state: state(reading), because }))
+    let mut state = state(reading);
+    if !unreadable.is_empty() && state == OPEN {
+        state.push_str(", as far as the sync account can see");
+    }
+    Ok(Some(Account { state, because }))
 }
 
 fn state(reading: &Reading) -> String {
@@ -87,7 +92,7 @@ fn state(reading: &Reading) -> String {
         (Some(expire), _) => ended_at(&expire),
         (None, Some(begin)) if has_ended(&begin) => format!("open since {begin}"),
         (None, Some(begin)) => format!("closed until {begin}"),
-        (None, None) => "open".to_owned(),
+        (None, None) => OPEN.to_owned(),
     }
 }
 

@@ -3,17 +3,20 @@
 //! Scope: the argument, the search below the base, then in the rest of the directory, then what can
 //! be told about an entry that is not there.
 
+use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::sync_session::Provider;
 use uuid::Uuid;
 
-use super::reading::unless_refused;
-use crate::config::sync::{Bind, SyncConfig};
+use super::reading::{mapper, unless_refused};
+use crate::config::sync::{Bind, EntryConfig, SyncConfig};
+use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::flavour::sync_uuid;
 use crate::directory::sight::Sight;
+use crate::mapping::Mapper;
 use crate::sync::lookup::{Below, equality};
 
 /// Maximum number of entries that are explained.
@@ -39,6 +42,8 @@ pub(super) struct Target {
     /// The UUID in the directory; `None` if the account cannot read it.
     pub(super) uuid: Option<Uuid>,
     pub(super) below_base: bool,
+    /// True for a group by its object classes.
+    is_group: bool,
 }
 
 /// The entries, and remarks about the search.
@@ -80,11 +85,11 @@ pub(super) fn find(
             let mut uuids = vec![*uuid, config.mapping.sync_uuid(*uuid)];
             uuids.dedup();
             let filter = directory.uuid_filter(&uuids);
-            by_filter(directory, config, &filter, "UUID")
+            by_filter(directory, config, &filter, Key::Uuid)
         }
         Who::Name(name) => {
             let filter = name_filter(directory, config, name);
-            by_filter(directory, config, &filter, "name")
+            by_filter(directory, config, &filter, Key::Name)
         }
     }
 }
@@ -96,7 +101,7 @@ fn name_filter(directory: &Directory, config: &SyncConfig, name: &str) -> Filter
     if !group.eq_ignore_ascii_case(person) {
         terms.push(equality(group, name));
     }
-    let is_mapped = |table: &crate::config::sync::EntryConfig| {
+    let is_mapped = |table: &EntryConfig| {
         table.map_name.as_deref().is_some_and(|mapped| mapped.eq_ignore_ascii_case(name))
     };
     let tables = config.mapping.entries.iter().filter(|(_, table)| is_mapped(table));
@@ -114,9 +119,10 @@ fn by_dn(
 ) -> Result<Found, DirectoryError> {
     let mut found = Found::default();
     let below = below(directory, config);
-    let (provider, uuid) = (directory.provider(), [directory.uuid_attribute()]);
-    let sight = directory.sight(dn, &uuid, &mut |entry| {
-        found.targets.push(target(provider, &below, entry));
+    let attributes = ["objectClass", directory.uuid_attribute()];
+    let (provider, mapper) = (directory.provider(), mapper(directory, config));
+    let sight = directory.sight(dn, &attributes, &mut |entry| {
+        found.targets.push(target(provider, &mapper, &below, entry));
     })?;
     let account = account(directory, config);
     match sight {
@@ -141,21 +147,31 @@ fn by_dn(
     Ok(found)
 }
 
-/// Searches below the base, then everywhere.
+/// What a filter searches by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Uuid,
+    Name,
+}
+
+/// Searches below the base, then everywhere. A group below the base may have the name of a user
+/// who is elsewhere.
 fn by_filter(
     directory: &mut Directory,
     config: &SyncConfig,
     filter: &Filter,
-    what: &str,
+    key: Key,
 ) -> Result<Found, DirectoryError> {
     let mut found = Found::default();
     let base = config.directory.base_dn.clone();
     let below = below(directory, config);
-    search(directory, &base, filter, &below, &mut found)?;
-    if found.targets.is_empty() {
+    let what = if key == Key::Uuid { "UUID" } else { "name" };
+    search(directory, config, &base, filter, &mut found)?;
+    let is_user_missing = found.targets.iter().all(|target| target.is_group);
+    if found.targets.is_empty() || (key == Key::Name && is_user_missing) {
         let contexts = directory.root_dse().naming_contexts.clone();
         for context in contexts.iter().filter(|context| !below.has(context)).take(CONTEXTS) {
-            let searched = search(directory, context, filter, &below, &mut found);
+            let searched = search(directory, config, context, filter, &mut found);
             let refused = unless_refused(searched)?;
             found.notes.extend(
                 refused.map(|code| format!("{context} cannot be searched by this account: {code}")),
@@ -187,27 +203,34 @@ fn by_filter(
 
 fn search(
     directory: &mut Directory,
+    config: &SyncConfig,
     base: &str,
     filter: &Filter,
-    below: &Below,
     found: &mut Found,
 ) -> Result<(), DirectoryError> {
-    let (provider, uuid) = (directory.provider(), [directory.uuid_attribute()]);
+    let attributes = ["objectClass", directory.uuid_attribute()];
+    let (provider, below) = (directory.provider(), below(directory, config));
+    let mapper = mapper(directory, config);
     let targets = &mut found.targets;
-    directory.some(base, filter, &uuid, MOST, &mut |entry| {
+    directory.some(base, filter, &attributes, MOST, &mut |entry| {
         if targets.len() < MOST as usize && targets.iter().all(|other| other.dn != entry.dn()) {
-            targets.push(target(provider, below, entry));
+            targets.push(target(provider, &mapper, &below, entry));
         }
     })
 }
 
 fn target(
     provider: Provider,
+    mapper: &Mapper<'_>,
     below: &Below,
-    entry: &ldap_content_sync::SearchResultEntry<'_>,
+    entry: &SearchResultEntry<'_>,
 ) -> Target {
-    let dn = entry.dn().to_owned();
-    Target { uuid: sync_uuid(provider, entry), below_base: below.has(&dn), dn }
+    Target {
+        dn: entry.dn().to_owned(),
+        uuid: sync_uuid(provider, entry),
+        below_base: below.has(entry.dn()),
+        is_group: mapper.kind_of(entry) == Some(Kind::Group),
+    }
 }
 
 pub(super) fn below(directory: &Directory, config: &SyncConfig) -> Below {

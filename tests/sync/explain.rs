@@ -212,7 +212,10 @@ fn more_than_ten_reasons_why_somebody_is_missing() {
     assert!(last(&explain(&world, "lena", 0)).starts_with("=> In Kanidm. The next run leaves it"));
 
     world.reconfigure(|config| config.set("ldap_sync_base_dn", format!("ou=people,{SUFFIX}")));
-    for who in [twin.as_str(), "judy2"] {
+    // A group below the base has the name of somebody who is elsewhere.
+    let namesake = group("zora", &[dn("judy")]).replace("ou=groups", "ou=people");
+    world.slapd.modify(&(person_in("staff", "Zora", "zora", SHOWN) + &namesake));
+    for who in [twin.as_str(), "judy2", "zora"] {
         let outcome = explain(&world, who, 1);
         assert!(
             last(&outcome).starts_with(&format!(
