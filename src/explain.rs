@@ -68,6 +68,12 @@ fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, Di
     {
         notes.push("the configuration has a table for this UUID".to_owned());
     }
+    if let (None, Who::Name(name)) = (result, &who_is)
+        && name.contains('@')
+    {
+        let note = "for a name of the form NAME@DOMAIN, as Kanidm shows it, ask for NAME alone";
+        notes.push(note.to_owned());
+    }
     let next = result.is_none().then(|| gone(config, kanidm, &directory, &who_is));
     let result = result.unwrap_or(Outcome::NotFound);
     let asked = kanidm.unknown.as_ref().map(|why| format!("Kanidm's state is not known: {why}"));

@@ -138,6 +138,10 @@ fn by_dn(
                 "{dn} does not exist, or is hidden from the sync account {account}"
             ));
             found.notes.extend(nearest(directory, dn)?);
+            found.notes.extend(superior(dn).is_none().then(|| {
+                "a DN names every superior of an entry; to search by name, give the name alone"
+                    .to_owned()
+            }));
             let scope = &config.directory.base_dn;
             found.notes.extend((!below.has(dn)).then(|| {
                 format!("it would be outside ldap_sync_base_dn = {scope}, and not be synchronised")

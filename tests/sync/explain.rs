@@ -125,6 +125,8 @@ fn more_than_ten_reasons_why_somebody_is_missing() {
     let private = format!("cn=alice,ou=groups,{SUFFIX}");
     let twin = format!("cn=judy2,ou=staff,{SUFFIX}");
     for (who, code, in_last_line, elsewhere) in [
+        ("alice@idm.example.com", 1, "=> Not found", "ask for NAME alone".to_owned()),
+        ("uid=alice", 1, "=> Not found", "to search by name, give the name alone".to_owned()),
         (
             "nobody",
             1,
@@ -335,8 +337,9 @@ fn a_filter_on_a_hidden_attribute() {
 
 #[test]
 fn locks_are_told_with_their_origin() {
-    let world = world(&[]);
-    let change = |text: &str| world.slapd.change(&dn("kim"), text);
+    let mut world = world(&[]);
+    let admin = world.slapd.admin();
+    let change = |text: &str| admin.change(&dn("kim"), text);
     change("add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n");
     let locked = explain(&world, &dn("kim"), 0);
     assert!(
@@ -353,6 +356,19 @@ fn locks_are_told_with_their_origin() {
     let ends = explain(&world, &dn("kim"), 0);
     let told = "account         open until 2099-01-01T00:00:00Z\n                  pwdEndTime ends the account at 2099-01-01T00:00:00Z\n";
     assert!(ends.stdout.contains(told), "{}", ends.stdout);
+    change(
+        "delete: pwdEndTime\n-\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n",
+    );
+    world.slapd.reconfigure(|options| {
+        let rule = "access to attrs=pwdAccountLockedTime by * search\n";
+        options.extra_database = rule.to_owned();
+    });
+    let hidden = explain(&world, &dn("kim"), 0).stdout;
+    assert!(
+        hidden.contains("account         open, as far as the sync account can see\n"),
+        "{hidden}"
+    );
+    assert!(hidden.contains("pwdAccountLockedTime: set, but the sync account may not read it"));
 }
 
 /// Before the first run nobody can tell which of two namesakes the directory sends first.
