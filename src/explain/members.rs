@@ -2,16 +2,17 @@
 //!
 //! Scope: the reasons. The mapper has resolved the members.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
+use ldap_content_sync::{ResultCode, SearchResultEntry};
 
 use super::answer::{Listed, ListedEntry};
 use super::find::below;
 use super::kanidm::{Kanidm, Presence};
-use super::reading::{MOST_MEMBERS, Reading, mapper};
+use super::reading::{MOST_MEMBERS, Reading, mapper, unless_refused};
 use crate::config::sync::{GroupSchema, SyncConfig};
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
@@ -91,7 +92,13 @@ fn reasons(
     if config.mapping.group.schema == GroupSchema::Rfc2307Bis {
         return reasons_of_dns(directory, config, members);
     }
-    let dns = dns_of_names(directory, config, members)?;
+    let dns = match dns_of_names(directory, config, members)? {
+        Ok(dns) => dns,
+        Err(code) => {
+            let reason = format!("cannot be looked up: {code}");
+            return Ok(vec![reason; members.len()]);
+        }
+    };
     let found: Vec<&str> = dns.values().map(String::as_str).collect();
     let of_dns: HashMap<&str, String> =
         found.iter().copied().zip(reasons_of_dns(directory, config, &found)?).collect();
@@ -105,29 +112,34 @@ fn reasons(
     Ok(members.iter().map(reason).collect())
 }
 
-/// The DNs of the persons with these user names, by name in lower case.
+/// The DNs of the persons with these user names, by name in lower case, or the code with which the
+/// server refused the search.
 fn dns_of_names(
     directory: &mut Directory,
     config: &SyncConfig,
     members: &[&str],
-) -> Result<BTreeMap<String, String>, DirectoryError> {
+) -> Result<Result<BTreeMap<String, String>, ResultCode>, DirectoryError> {
     let name = config.mapping.person.user_name.as_str();
-    let terms = members.iter().map(|member| equality(name, member.trim()));
-    let filter = Filter::Or(terms.collect());
-    let most = u32::try_from(LISTED.saturating_mul(2)).unwrap_or(u32::MAX);
     let mut dns = BTreeMap::new();
     if members.is_empty() {
-        return Ok(dns);
+        return Ok(Ok(dns));
     }
-    directory.some(&config.directory.base_dn, &filter, &[name], most, &mut |entry| {
+    let asked: HashSet<String> =
+        members.iter().map(|member| member.trim().to_ascii_lowercase()).collect();
+    let filter = Filter::Or(asked.iter().map(|member| equality(name, member)).collect());
+    let most = u32::try_from(LISTED.saturating_mul(2)).unwrap_or(u32::MAX);
+    let mut note = |entry: &SearchResultEntry<'_>| {
         let own = entry.attributes().filter(|attribute| attribute.is(name));
         for value in own.flat_map(|attribute| attribute.values()) {
-            if let Ok(text) = str::from_utf8(value) {
-                dns.insert(text.trim().to_ascii_lowercase(), entry.dn().to_owned());
+            let text = String::from_utf8_lossy(value).trim().to_ascii_lowercase();
+            if asked.contains(&text) {
+                dns.insert(text, entry.dn().to_owned());
             }
         }
-    })?;
-    Ok(dns)
+    };
+    let base = &config.directory.base_dn;
+    let refused = unless_refused(directory.some(base, &filter, &[name], most, &mut note))?;
+    Ok(refused.map_or(Ok(dns), Err))
 }
 
 /// What a search by DN told.
