@@ -17,7 +17,7 @@ use crate::content::sent::Sent;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
-use crate::mapping::shown::{MEMBER_KEY, roles};
+use crate::mapping::shown::{MEMBER_KEY, TOTP_KEY, roles};
 use crate::sync::lookup::present;
 
 /// Maximum number of values of an attribute that are shown.
@@ -33,6 +33,7 @@ const SENT: &[(&str, &[&str])] = &[
     ("person_attr_password", &["password_import", "unix_password_import"]),
     ("person_attr_mail", &["mail"]),
     ("person_attr_ssh_public_key", &["ssh_publickey"]),
+    (TOTP_KEY, &["totp_import"]),
     ("group_attr_name", &["name"]),
     ("group_attr_description", &["description"]),
     ("group_attr_gidnumber", &["gidnumber"]),

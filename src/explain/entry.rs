@@ -194,6 +194,10 @@ fn fate(config: &SyncConfig, target: &Target, filter: &FilterPart, reading: &Rea
             SkipReason::UserPrivateGroup => {
                 "it is the private group of the user with its name (user_private_groups)".to_owned()
             }
+            SkipReason::Token => {
+                "it is a TOTP token or its parameters: the persons that name it get the token"
+                    .to_owned()
+            }
             SkipReason::BindDn => "it is the sync account itself".to_owned(),
         });
     }

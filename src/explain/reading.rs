@@ -16,6 +16,7 @@ use crate::directory::sight::Sight;
 use crate::mapping::limits::{Limit, limits};
 use crate::mapping::{Changed, Content, MAX_MEMBERS, Mapper, MemberTarget, Questions};
 use crate::sync::lookup::Lookup;
+use crate::sync::tokens::read_tokens;
 
 /// Maximum number of members that are looked up. A larger group would take as long as a run.
 pub(super) const MOST_MEMBERS: usize = 1_000;
@@ -104,6 +105,7 @@ pub(super) fn read(
     let mut questions = mapper.questions();
     let not_asked = limit(&mut questions);
     lookup(directory, config, &attributes).answer(&questions, &mut mapper)?;
+    read_tokens(directory, &mut mapper)?;
     let changed = mapper.changed(true).next();
     let targets = mapper.member_targets();
     Ok(Some(Reading { raw, content: mapper.finish(), changed, targets, not_asked, not_searched }))

@@ -477,6 +477,7 @@ pub(super) mod tests {
                     ssh_publickey: std::iter::empty(),
                     account_valid_from: None,
                     account_expire: None,
+                    totp_room: 0,
                 };
                 content.changes.push_person(&format!("uid=user{n}"), person).unwrap();
                 content.changes.mark_last(Mask::default(), MARK);

@@ -25,5 +25,5 @@ pub mod retention;
 pub mod run;
 pub mod start;
 mod summary;
-mod tokens;
+pub(crate) mod tokens;
 mod watched;

@@ -30,7 +30,7 @@ type Params = Option<Result<TotpParams, TokenProblem>>;
 ///
 /// # Errors
 /// A search failed. A token that does not exist, or that the account may not see, is no failure.
-pub(super) fn read_tokens(
+pub(crate) fn read_tokens(
     directory: &mut Directory,
     mapper: &mut Mapper<'_>,
 ) -> Result<(), DirectoryError> {

@@ -563,3 +563,26 @@ fn a_directory_without_tokens_is_read_as_before() {
     world.run_and_compare("first refresh", "full");
     assert_eq!(world.kanidm.log_in(&user_name(1), &password(1), None), Ok(()));
 }
+
+/// It reads tokens as a run does, and shows no secret.
+#[test]
+fn explain_reads_the_tokens_of_a_person() {
+    let world = world(WITH_TOKENS, |config| config);
+    equip(&world, 2, USUAL);
+    world.slapd.change(&token_dn("token2"), "replace: oathSecret\noathSecret: short");
+    world.slapd.change(&token_dn("token2"), "delete: oathTOTPParams");
+    world.run(&[], 3);
+    let explain = |who: &str, code| {
+        let ran = world.tool.run(&["--explain", who]).expect_code(code);
+        assert!(!ran.stdout.contains(&STANDARD.encode(secret(1))), "{}", ran.stdout);
+        assert!(!ran.stdout.contains("short"), "{}", ran.stdout);
+        ran.stdout
+    };
+    let good = explain(&user_name(1), 0);
+    assert!(good.contains(&token_dn("token1")) && !good.contains("left out"), "{good}");
+    let bad = explain(&user_name(2), 0);
+    assert!(bad.contains("shows the sync account no oathTOTPParams"), "{bad}");
+    assert!(bad.contains("none of the person's TOTP tokens can be sent"), "{bad}");
+    let token = explain(&token_dn("token1"), 1);
+    assert!(token.contains("it is a TOTP token or its parameters"), "{token}");
+}
