@@ -1,7 +1,7 @@
-//! A mark of the names that groups use for an entry.
+//! Hashes of the names that groups use for an entry.
 //!
-//! Scope: telling whether an entry still has the names that it had in an earlier run. The mark is
-//! part of the stored state.
+//! Scope: telling whether an entry still has the names that it had in an earlier run, and whether a
+//! group named it in vain. Both hashes are part of the stored state.
 
 use super::changeset::Kind;
 
@@ -15,6 +15,15 @@ pub fn mark<'n>(kind: Kind, dn: &str, user_names: impl Iterator<Item = &'n str>)
     let names = user_names.map(|name| hash(3, name)).fold(0, u64::wrapping_add);
     let [high, low, ..] = mix(hash(kind, dn) ^ names).to_be_bytes();
     u16::from_be_bytes([high, low])
+}
+
+/// Maximum number of names of unresolved members that are remembered.
+pub const MAX_MISSED: usize = 20_000;
+
+/// A hash of one name in comparison form: the DN of an entry, or the user name of a person.
+pub fn short(form: &str) -> u32 {
+    let [a, b, c, d, ..] = hash(4, form).to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 fn hash(seed: u64, text: &str) -> u64 {
@@ -54,6 +63,12 @@ mod tests {
         assert_eq!(marks.iter().collect::<HashSet<_>>().len(), marks.len());
         assert_eq!(marks[0], of(Kind::Person, "uid=a,dc=x", &["b", "a"]));
         assert_eq!(marks[0], 25_187, "it is stored, so it never changes");
+    }
+
+    #[test]
+    fn a_name_keeps_its_hash() {
+        assert_eq!(short("uid=a,dc=x"), 1_088_686_538, "it is stored, so it never changes");
+        assert_ne!(short("uid=a,dc=x"), short("uid=b,dc=x"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod client;
 mod connector;
 pub mod error;
 pub mod known;
+pub mod missed;
 pub mod request;
 pub mod roster;
 pub mod since;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::buckets::Buckets;
 use super::known::{Known, Memberships, Shown};
+use super::missed::Missed;
 use super::roster::Roster;
 use super::since::{self, Since};
 use super::sketch::{BottomK, Sketch};
@@ -104,6 +105,9 @@ pub struct Envelope {
     pub known: Option<Known>,
     /// The same entries with their names, if there are not too many.
     pub roster: Option<Roster>,
+    /// The names by which groups named members that did not resolve, since the last full refresh.
+    /// `None` if there are too many. Without it the roster does not tell who lacks a group.
+    pub missed: Option<Missed>,
     /// The same without kinds, as version 1 of the envelope kept it. `None` if `known` is set.
     pub known_of_version_1: Option<Sketch>,
     /// The entries that showed each attribute, at the last run that wrote them.
@@ -215,6 +219,8 @@ struct Wire {
     /// The ended accounts of the roster.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     ended: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     shown: BTreeMap<String, WireSketch>,
     #[serde(default)]
@@ -284,6 +290,10 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
                 unpack_ended(roster, &wire.ended).ok_or(StateError::Damaged { part: "ended" })
             })
             .transpose()?,
+        missed: wire
+            .missed
+            .map(|names| unpack_missed(&names).ok_or(StateError::Damaged { part: "missed" }))
+            .transpose()?,
         known_of_version_1: wire
             .known
             .map(|known| unpack_sketch(&known).ok_or(StateError::Damaged { part: "known" }))
@@ -318,6 +328,7 @@ impl Envelope {
                 .as_ref()
                 .map(|roster| BASE64.encode(roster.ended_to_bytes()))
                 .unwrap_or_default(),
+            missed: self.missed.as_ref().map(|missed| BASE64.encode(missed.to_bytes())),
             shown: self
                 .shown
                 .holders
@@ -371,6 +382,10 @@ fn unpack_ended(roster: Roster, packed: &str) -> Option<Roster> {
     roster.with_ended_from_bytes(&BASE64.decode(packed).ok()?)
 }
 
+fn unpack_missed(packed: &str) -> Option<Missed> {
+    Missed::from_bytes(&BASE64.decode(packed).ok()?)
+}
+
 fn unpack_buckets(packed: &str) -> Option<Buckets> {
     Buckets::from_bytes(&BASE64.decode(packed).ok()?)
 }
@@ -393,6 +408,7 @@ fn unpack_uuids(packed: &str) -> Option<Vec<Uuid>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::names::MAX_MISSED;
     use crate::kanidm::client::MAX_ANSWER;
     use crate::kanidm::sketch::Holders;
 
@@ -406,6 +422,7 @@ mod tests {
             }),
             roster: Roster::of((0..Roster::MAX as u128).map(|n| (Uuid::from_u128(n), 7)))
                 .map(|roster| roster.with_ended((0..Roster::MAX as u128).map(Uuid::from_u128))),
+            missed: Missed::of(0..MAX_MISSED as u32),
             known_of_version_1: None,
             shown: Shown {
                 holders: (0..20)
@@ -449,7 +466,7 @@ mod tests {
 
     #[test]
     fn an_envelope_stays_small() {
-        assert!(full().to_bytes().len() < 910_000, "{}", full().to_bytes().len());
+        assert!(full().to_bytes().len() < 1_020_000, "{}", full().to_bytes().len());
         let answer = full().to_state().to_json().len() as u64;
         assert!(answer < MAX_ANSWER, "{answer}: the next run could not read it");
         let usual = Envelope {
@@ -458,6 +475,7 @@ mod tests {
             dropped: vec![],
             matched: None,
             roster: None,
+            missed: None,
             ..full()
         };
         let usual = usual.to_bytes().len();
@@ -524,6 +542,7 @@ mod tests {
                 "shown",
             ),
             (r#"{"kanidm-ldap-sync":2,"matched":"AAAA"}"#, "matched"),
+            (r#"{"kanidm-ldap-sync":2,"missed":"AAAA"}"#, "missed"),
             (r#"{"kanidm-ldap-sync":2,"roster":"AAAAAAAA","ended":"AAAA"}"#, "ended"),
             (
                 r#"{"kanidm-ldap-sync":1,"known":{"count":0,"threshold":5,"sample":"AAAAAAAAAAE"}}"#,
@@ -542,6 +561,7 @@ mod tests {
             known: None,
             roster: Roster::of([(Uuid::from_u128(3), 4)])
                 .map(|roster| roster.with_ended([Uuid::from_u128(3)])),
+            missed: Missed::of([5]),
             shown: Shown::default(),
             matched: None,
             ..full()

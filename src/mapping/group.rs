@@ -233,6 +233,9 @@ impl Mapper<'_> {
                 Target::Entry(_) => {}
                 Target::Unknown(_) | Target::OutOfScope => {
                     strangers += 1;
+                    if content.missed.len() <= names::MAX_MISSED {
+                        content.missed.insert(index.missed(cfg.group.schema, form));
+                    }
                     if content.out_of_scope.len() < OUT_OF_SCOPE_LISTED {
                         let member = String::from_utf8_lossy(value).into_owned();
                         content.out_of_scope.push(OutOfScope { group: dn.to_string(), member });

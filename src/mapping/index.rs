@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use super::positions::Positions;
 use super::prepared;
+use crate::config::sync::GroupSchema;
 use crate::content::changeset::{ChangeSet, Record};
+use crate::content::names;
 
 /// The fate of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -350,6 +352,15 @@ impl Index {
         match self.several_names.get(&position) {
             Some(names) => names.clone(),
             None => vec![self.user_name(changes, position).to_owned()],
+        }
+    }
+
+    /// The hash of a name by which a group names a member: a DN in comparison form, or a user name
+    /// in lower case.
+    pub(crate) fn missed(&self, schema: GroupSchema, name: &str) -> u32 {
+        match schema {
+            GroupSchema::Rfc2307Bis => names::short(name),
+            GroupSchema::Rfc2307 => names::short(&self.user_form(name)),
         }
     }
 

@@ -68,6 +68,9 @@ pub struct Content {
     pub members_out_of_scope: u64,
     /// The first [`OUT_OF_SCOPE_LISTED`] of them, for the debug log.
     pub out_of_scope: Vec<OutOfScope>,
+    /// Hashes of the names of these members, at most one more than
+    /// [`MAX_MISSED`](crate::content::names::MAX_MISSED).
+    pub missed: HashSet<u32>,
     /// Mail addresses that a person in `changes` did not get because another entry came first.
     pub claimed: Vec<Claimed>,
     /// Entries in `changes` without a value that another entry decides about: it has the value, or

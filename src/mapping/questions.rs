@@ -52,6 +52,10 @@ pub struct Changed {
     pub dn: String,
     /// All user names of a person in the directory, in lower case.
     pub user_names: Vec<String>,
+    /// Hashes of the names by which groups may name it as a member ([`Content::missed`]).
+    ///
+    /// [`Content::missed`]: super::Content::missed
+    pub hashes: Vec<u32>,
 }
 
 impl Mapper<'_> {
@@ -153,6 +157,8 @@ impl Mapper<'_> {
             let person = entry.kind == EntryKind::Person;
             let dn = self.index.dn(changes, position).into_owned();
             let of_group = || names::mark(changeset::Kind::Group, &dn, std::iter::empty());
+            let user_names =
+                if person { self.index.user_names(changes, position) } else { Vec::new() };
             Changed {
                 uuid: self.cfg.kanidm_uuid(entry.sync_uuid),
                 names: match entry.state {
@@ -160,13 +166,25 @@ impl Mapper<'_> {
                     State::Draft => Some(of_group()),
                     _ => None,
                 },
+                hashes: self.hashes(&dn, &user_names),
                 dn,
-                user_names: if person {
-                    self.index.user_names(changes, position)
-                } else {
-                    Vec::new()
-                },
+                user_names,
             }
         })
+    }
+
+    /// The hashes of the names by which groups may name an entry as a member.
+    fn hashes(&self, dn: &str, user_names: &[String]) -> Vec<u32> {
+        let schema = self.cfg.group.schema;
+        match schema {
+            GroupSchema::Rfc2307Bis => {
+                let mut form = String::new();
+                self.index.comparison_form(dn, &mut form);
+                vec![self.index.missed(schema, &form)]
+            }
+            GroupSchema::Rfc2307 => {
+                user_names.iter().map(|name| self.index.missed(schema, name)).collect()
+            }
+        }
     }
 }

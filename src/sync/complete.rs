@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::lookup::Lookup;
 use super::observe::Observer;
+use super::start::Start;
 use super::tokens::read_tokens;
 use crate::directory::error::DirectoryError;
-use crate::kanidm::roster::Roster;
 use crate::mapping::{Changed, Content, Contested, Dropped, Mapper};
 
 /// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
@@ -33,7 +33,7 @@ pub(super) fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void:
 pub(super) fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
-    roster: Option<&Roster>,
+    start: &Start,
     held: &[Uuid],
     observer: &mut Observer<'_>,
 ) -> Result<HashSet<Uuid>, DirectoryError> {
@@ -47,7 +47,7 @@ pub(super) fn complete_refresh(
     // Must come before the groups that name them are read: those groups have not changed.
     let known_dns: HashSet<String> = changed.iter().map(|entry| entry.dn.clone()).collect();
     changed.extend(mapper.changed(false).filter(|entry| !known_dns.contains(&entry.dn)));
-    changed.retain(|entry| !has_all_groups(roster, entry));
+    changed.retain(|entry| !start.has_all_groups(entry));
     let known: HashSet<Uuid> = mapper.received().collect();
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
@@ -103,12 +103,4 @@ pub(super) fn not_found(held: &[Uuid], mapper: &Mapper<'_>, outcome: &RefreshOut
         !deleted.contains(uuid) && present.as_ref().is_none_or(|present| present.contains(uuid))
     };
     held.iter().filter(|uuid| !mapper.contains(uuid)).filter(may_live).copied().collect()
-}
-
-/// True if Kanidm has the entry under its present names, so that no group lacks it.
-fn has_all_groups(roster: Option<&Roster>, entry: &Changed) -> bool {
-    match (roster, entry.names) {
-        (Some(roster), Some(names)) => roster.has(entry.uuid, names),
-        _ => false,
-    }
 }

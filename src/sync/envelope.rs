@@ -10,6 +10,7 @@ use super::run::Job;
 use super::start::{FullRefresh, Start};
 use crate::content::changeset::Kind;
 use crate::kanidm::known::Known;
+use crate::kanidm::missed::Missed;
 use crate::kanidm::request::Retention;
 use crate::kanidm::roster::Roster;
 use crate::kanidm::since::Since;
@@ -33,6 +34,7 @@ pub(super) fn base_envelope(job: &Job<'_>, start: &Start, reading: &Reading) -> 
         known: start.known.clone(),
         known_of_version_1: start.known_of_version_1.clone(),
         roster: start.stored_roster.clone(),
+        missed: start.missed.clone(),
         shown: start.shown.clone(),
         matched: start.matched.clone(),
         held: start.held.clone(),
@@ -71,6 +73,7 @@ pub(super) fn final_envelope(
         fingerprint,
         known,
         roster: roster_after(start, reading, refused),
+        missed: missed_after(start, reading),
         known_of_version_1,
         shown,
         matched,
@@ -196,4 +199,14 @@ fn roster_after(start: &Start, reading: &Reading, refused: &[HeldByKanidm]) -> O
         Retention::Retain(uuids) => old.updated(Some(uuids), &gone, &written),
     };
     Some(roster?.with_ended(ended))
+}
+
+/// The names of members that a group was sent without.
+fn missed_after(start: &Start, reading: &Reading) -> Option<Missed> {
+    let names = reading.content.missed.iter().copied();
+    match &start.missed {
+        _ if reading.is_full() => Missed::of(names),
+        Some(before) => before.with(names),
+        None => None,
+    }
 }

@@ -352,8 +352,7 @@ impl<'a> Attempt<'a> {
         let (contested, contested_values) = still_contested(&mut self.lookup(), &sent)?;
         let is_named = |uuid: &Uuid| contested.iter().any(|entry| entry.sync_uuid == *uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
-        let completed =
-            complete_refresh(&mut self.lookup(), mapper, start.roster(), &read_again, observer)?;
+        let completed = complete_refresh(&mut self.lookup(), mapper, start, &read_again, observer)?;
         let unchanged: Vec<Uuid> = start
             .dropped
             .iter()

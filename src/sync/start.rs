@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::known::{Known, Shown};
+use crate::kanidm::missed::Missed;
 use crate::kanidm::roster::Roster;
 use crate::kanidm::since::Since;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
+use crate::mapping::Changed;
 
 /// The one who asks to ignore the cookie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Start {
     pub known: Option<Known>,
     /// The stored roster: known entries with a mark of their names.
     pub stored_roster: Option<Roster>,
+    /// The names of members that did not resolve; `None` if they are not known.
+    pub missed: Option<Missed>,
     /// True if the stored content is that of a finished run.
     pub is_settled: bool,
     /// The known entries without kinds, from envelope version 1.
@@ -70,10 +74,16 @@ impl Start {
         Start { full_because: Some(why.to_owned()), ..Start::default() }
     }
 
-    /// The entries that no group lacks as members. An interrupted run may have written an entry and
-    /// not yet its groups.
-    pub fn roster(&self) -> Option<&Roster> {
-        self.stored_roster.as_ref().filter(|_| self.is_settled)
+    /// True if no group lacks the entry as a member: Kanidm has it under these names, and no group
+    /// was sent without it. An interrupted run may have written an entry and not yet its groups.
+    pub fn has_all_groups(&self, entry: &Changed) -> bool {
+        let (Some(roster), Some(missed), true) =
+            (&self.stored_roster, &self.missed, self.is_settled)
+        else {
+            return false;
+        };
+        let is_on_it = entry.names.is_some_and(|names| roster.has(entry.uuid, names));
+        is_on_it && !entry.hashes.iter().any(|hash| missed.has(*hash))
     }
 }
 
@@ -103,6 +113,7 @@ pub fn decide(
                 start.yielded = envelope.yielded;
                 start.known = envelope.known;
                 start.stored_roster = envelope.roster;
+                start.missed = envelope.missed;
                 start.is_settled = envelope.unfinished.is_none();
                 start.known_of_version_1 = envelope.known_of_version_1;
                 start.shown = envelope.shown;
@@ -174,17 +185,39 @@ mod tests {
         assert!(start.known.is_some());
     }
 
-    /// It may have written a person, and not yet the groups that name the person.
+    /// An interrupted run may have written a person, and not yet the groups that name the person.
     #[test]
-    fn the_roster_of_an_interrupted_run_is_kept_and_not_trusted() {
-        let roster = Roster::of([(Uuid::from_u128(1), 2)]);
+    fn only_an_entry_that_no_group_missed_has_all_groups() {
+        let id = Uuid::from_u128(1);
+        let roster = Roster::of([(id, 2)]);
+        let missed = Missed::of([7]);
         let cookie = b"rid=000,csn=20261123125319.541811Z#000000#000#000000".to_vec();
-        let finished = Envelope { roster: roster.clone(), cookie: Some(cookie), ..envelope() };
+        let finished = Envelope {
+            roster: roster.clone(),
+            missed: missed.clone(),
+            cookie: Some(cookie),
+            ..envelope()
+        };
         let mark = Unfinished { run: Uuid::nil(), seq: 1, full: false };
         let interrupted = Envelope { unfinished: Some(mark), ..finished.clone() };
-        for (envelope, is_trusted) in [(finished, true), (interrupted, false)] {
-            let start = decide(&active(&envelope), "f", FullRefresh::No).unwrap();
-            assert_eq!((start.roster().is_some(), &start.stored_roster), (is_trusted, &roster));
+        let too_many = Envelope { missed: None, ..finished.clone() };
+        let bare = Envelope { roster: None, ..finished.clone() };
+        let entry = |names, hashes: &[u32]| Changed {
+            uuid: id,
+            names,
+            dn: String::new(),
+            user_names: Vec::new(),
+            hashes: hashes.to_vec(),
+        };
+        for (envelope, is_trusted) in
+            [(&finished, true), (&interrupted, false), (&too_many, false), (&bare, false)]
+        {
+            let start = decide(&active(envelope), "f", FullRefresh::No).unwrap();
+            assert_eq!(start.has_all_groups(&entry(Some(2), &[6, 8])), is_trusted);
+            assert!(!start.has_all_groups(&entry(Some(3), &[])), "under another name");
+            assert!(!start.has_all_groups(&entry(None, &[])), "held");
+            assert!(!start.has_all_groups(&entry(Some(2), &[6, 7])), "missed by a group");
+            assert_eq!((&start.stored_roster, &start.missed), (&envelope.roster, &envelope.missed));
             assert!(start.full_because.is_none());
         }
     }

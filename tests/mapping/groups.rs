@@ -158,7 +158,7 @@ fn incremental(
     let mut mapper = Mapper::new(cfg, false);
     received.iter().for_each(|entry| feed(&mut mapper, entry));
     let questions = mapper.questions();
-    known.iter().for_each(|entry| answer(&cfg, &mut mapper, entry));
+    known.iter().for_each(|entry| answer(cfg, &mut mapper, entry));
     (questions, mapper.finish())
 }
 
@@ -255,6 +255,43 @@ fn changed_entries_are_named_as_groups_name_them() {
     let (alice, bob) = (dn("Alice"), dn("Bob"));
     let team = "cn=team,ou=groups,dc=example,dc=com";
     assert_eq!(changed, [(&*alice, vec!["alice"]), (team, vec![]), (&*bob, vec!["bob"])]);
+}
+
+/// The run sends the group without the member. A later run must read the group for the entry.
+#[test]
+fn a_member_that_does_not_resolve_is_remembered_by_the_name_of_its_entry() {
+    let renamed =
+        with_table(1, EntryConfig { map_name: Some("al".to_string()), ..Default::default() });
+    let uid = {
+        let mut cfg = rfc2307();
+        cfg.entries = renamed.entries.clone();
+        cfg
+    };
+    for (cfg, member, own) in [
+        (&renamed, "member", " UID=Alice , ou=PEOPLE,dc=example,dc=com".to_owned()),
+        (&uid, "memberuid", " ALICE ".to_owned()),
+    ] {
+        for full in [true, false] {
+            let mut mapper = Mapper::new(cfg, full);
+            let strange = if member == "member" { dn("strange") } else { "strange".to_owned() };
+            feed(&mut mapper, &group(3, "team").with(member, &own).with(member, strange));
+            let content = mapper.finish();
+            assert_eq!((content.missed.len(), content.members_out_of_scope), (2, 2));
+            let is_missed = |entry: TestEntry| {
+                let mut mapper = Mapper::new(cfg, false);
+                feed(&mut mapper, &entry);
+                let changed = mapper.changed(false).next().unwrap();
+                changed.hashes.iter().any(|hash| content.missed.contains(hash))
+            };
+            assert!(is_missed(person(1, "alice")) && !is_missed(person(2, "bob")));
+            let several = person(2, "bob").with("uid", "alice");
+            assert_eq!(is_missed(several), member == "memberuid");
+        }
+    }
+    let mut mapper = Mapper::new(&renamed, true);
+    feed(&mut mapper, &person(1, "alice"));
+    feed(&mut mapper, &group(3, "team").with("member", dn("alice")));
+    assert!(mapper.finish().missed.is_empty());
 }
 
 /// A change of any other value leaves the mark as it is, in an increment and in a full refresh.

@@ -84,6 +84,7 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     } else {
         world.run_and_compare("leaves the filter", "incremental");
     }
+    groups_are_sent_while_a_member_is_away(world, leaving);
 
     world.admin.delete(&user_dn(15));
     modify(&user_ldif(15));
@@ -121,4 +122,42 @@ pub fn every_kind(world: &Between, leaving: Leaving) {
     world.change_cookie(|_| b"this is no cookie".to_vec());
     world.run_and_compare("garbage for a cookie", "full");
     world.run_and_compare("and incremental again", "incremental");
+}
+
+/// A group that is sent while one of its members is out of scope or held lacks the member. The
+/// member gets the group when it is back, although the group does not change again.
+fn groups_are_sent_while_a_member_is_away(world: &Between, leaving: Leaving) {
+    let team = || world.kanidm.entry(ACCOUNT, "team001").unwrap().member;
+    let is_member = |number: usize| {
+        let person = world.kanidm.entry(ACCOUNT, &user_name(number));
+        person.is_some_and(|person| team().contains(&person.uuid))
+    };
+    let edit = |text: &str| {
+        world
+            .admin
+            .change(&group_dn("team001"), &format!("replace: description\ndescription: {text}"));
+        world.run(&[], 3);
+    };
+    let number = (16..100).find(|number| is_member(*number)).expect("a member of team001");
+    let (dn, name) = (user_dn(number), user_name(number));
+
+    // Where leaving is reported, the person is deleted, and Kanidm does not take it back at once.
+    if leaving == Leaving::Unnoticed {
+        world.admin.change(&dn, "replace: employeeType\nemployeeType: out");
+        edit("while a member is out of the filter");
+        assert!(!is_member(number));
+        world.admin.change(&dn, "delete: employeeType");
+        world.run_and_compare("is back in the filter, with the group", "incremental");
+        assert!(is_member(number));
+    }
+
+    let rename = |from: &str, to: &str| {
+        let modrdn = "changetype: modrdn\nnewrdn: uid=";
+        world.admin.modify(&format!("dn: {from}\n{modrdn}{to}\ndeleteoldrdn: 1\n"));
+    };
+    rename(&dn, "bad name");
+    edit("while a member is held");
+    rename(&dn.replace(&name, "bad name"), &name);
+    world.run_and_compare("has a name again, with the group", "incremental");
+    assert!(is_member(number));
 }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kanidm_ldap_sync::content::changeset::ChangeSet;
+use kanidm_ldap_sync::content::names::MAX_MISSED;
+use kanidm_ldap_sync::kanidm::missed::Missed;
 use kanidm_ldap_sync::kanidm::request::{RequestBody, Retention};
 use kanidm_ldap_sync::kanidm::roster::Roster;
 use kanidm_ldap_sync::kanidm::state::{Envelope, MAX_HELD};
@@ -54,7 +56,8 @@ fn a_refresh_in_chunks_is_exact() {
     );
 }
 
-/// 50,000 entries, as many as a roster has, and as many held entries as an envelope remembers.
+/// 50,000 entries, as many as a roster has, and as many held entries and missed names as an envelope
+/// remembers.
 #[test]
 fn kanidm_keeps_the_largest_envelope() {
     let kanidm = KanidmServer::start();
@@ -63,6 +66,7 @@ fn kanidm_keeps_the_largest_envelope() {
     let most = u32::try_from(Roster::MAX).unwrap();
     let largest = Envelope {
         roster: Roster::of((0..most).map(|n| (id(n), 1))),
+        missed: Missed::of(0..MAX_MISSED as u32),
         held: (0..MAX_HELD as u32).map(id).collect(),
         dropped: (0..MAX_HELD as u32).map(id).collect(),
         ..Envelope::default()

@@ -5,6 +5,7 @@
 use crate::sync_config::MARKER;
 use kanidm_ldap_sync::kanidm::buckets::Buckets;
 use kanidm_ldap_sync::kanidm::known::Known;
+use kanidm_ldap_sync::kanidm::missed::Missed;
 use kanidm_ldap_sync::kanidm::roster::Roster;
 use kanidm_ldap_sync::kanidm::sketch::Sketch;
 use kanidm_ldap_sync::kanidm::state::Yielded;
@@ -271,6 +272,7 @@ fn envelopes() -> Vec<Vec<u8>> {
             groups: Sketch::of((5..7).map(id)),
         }),
         roster: Roster::of((0..7).map(|n| (id(n), 1))),
+        missed: Missed::of(0..7),
         held: (0..3).map(id).collect(),
         dropped: (3..5).map(id).collect(),
         matched: Some(Buckets::of(&(0..5).map(id).collect::<Vec<_>>())),
