@@ -1,9 +1,9 @@
 //! The entries that Kanidm has, each with the names that groups use for it.
 //!
-//! Scope: a set small enough for the envelope. If Kanidm has an entry under its present names, no
-//! group lacks it as a member. An incremental run then needs none of the groups that name it. For
-//! any other entry it reads and sends these groups, because Kanidm silently drops a member that it
-//! does not know.
+//! Scope: a set small enough for the envelope. No group lacks an entry as a member if Kanidm has the
+//! entry under its present names, and no group was sent without it ([`super::missed`]). An
+//! incremental run then needs none of the groups that name it. For any other entry it reads and
+//! sends these groups, because Kanidm silently drops a member that it does not know.
 //!
 //! Each entry takes six octets: 32 bits of a hash of its UUID in Kanidm, and 16 bits of a hash of
 //! its names. Among 50,000 entries, a new one is taken for a known one once in 5,000 million times.
