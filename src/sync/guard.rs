@@ -90,6 +90,8 @@ pub struct Plan {
     pub hidden_locks: Vec<(String, u64, bool)>,
     /// Persons that would lose their password because their TOTP tokens are hidden, if any.
     pub hidden_tokens: Option<Lost>,
+    /// Number of persons whose TOTP tokens the configuration does not map any more.
+    pub unmapped_tokens: u64,
     /// Memberships that would no longer resolve, if any.
     pub memberships: Option<Lost>,
 }
@@ -211,6 +213,12 @@ pub enum GuardReason {
         /// Maximum number allowed.
         allowed: u64,
     },
+    /// The configuration does not map TOTP tokens any more. Kanidm would accept a password alone. One
+    /// person is enough to refuse.
+    UnmappedTokens {
+        /// Number of persons with tokens.
+        persons: u64,
+    },
     /// More members than allowed would no longer be found.
     Memberships {
         /// The numbers.
@@ -243,6 +251,11 @@ pub fn check(plan: Plan, percent: u8) -> Result<(), GuardRefusal> {
     reasons.extend(plan.hidden_tokens.and_then(|lost| {
         too_much(lost).map(|allowed| GuardReason::HiddenTokens { lost, allowed })
     }));
+    reasons.extend(
+        Some(plan.unmapped_tokens)
+            .filter(|persons| *persons > 0)
+            .map(|persons| GuardReason::UnmappedTokens { persons }),
+    );
     reasons.extend(
         plan.memberships.and_then(|lost| {
             too_much(lost).map(|allowed| GuardReason::Memberships { lost, allowed })
@@ -389,6 +402,13 @@ impl fmt::Display for GuardReason {
                 thousands(lost.had),
                 words(Some(Kind::Person), lost.had),
                 thousands(*allowed)
+            ),
+            GuardReason::UnmappedTokens { persons } => write!(
+                f,
+                "person_attr_totp is not set any more, and Kanidm would accept the password alone of {} {} with TOTP tokens. \
+                 Set person_attr_totp again",
+                thousands(*persons),
+                words(Some(Kind::Person), *persons)
             ),
             GuardReason::Memberships { lost, allowed } => write!(
                 f,

@@ -17,7 +17,7 @@ use crate::content::changeset::Kind;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::kanidm::request::Retention;
-use crate::kanidm::sketch::Sketch;
+use crate::kanidm::sketch::{Holders, Sketch};
 use crate::kanidm::state::SyncState;
 use crate::mapping::Content;
 use crate::mapping::shown::{LOCK_KEY, TOTP_KEY, roles};
@@ -95,6 +95,13 @@ fn hidden_tokens(start: &Start, content: &Content, roles: &[Role]) -> Option<Los
     (lost > 0).then_some(Lost { had, lost })
 }
 
+/// The persons that had TOTP tokens, if no attribute names tokens any more.
+fn unmapped_tokens(start: &Start, roles: &[Role]) -> u64 {
+    let is_mapped = roles.iter().any(|role| role.key == TOTP_KEY);
+    let had = start.shown.holders.get(TOTP_KEY).filter(|_| !is_mapped);
+    had.map_or(0, Holders::count)
+}
+
 /// Everything that the run would delete or remove.
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
@@ -146,6 +153,7 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             .map(|(role, persons)| (role.attribute.clone(), *persons, role.is_lock))
             .collect(),
         hidden_tokens: hidden_tokens(start, content, &roles),
+        unmapped_tokens: unmapped_tokens(start, &roles),
         memberships: match reading.is_full() {
             true => attributes::memberships(
                 start.shown.memberships,

@@ -486,6 +486,24 @@ fn switching_tokens_on_without_the_right_to_read_them_is_refused() {
     is_denied(&world, 1, None);
 }
 
+/// The password alone would be enough then.
+#[test]
+fn switching_tokens_off_is_refused_until_somebody_accepts_it() {
+    let mut world = world(FILTER, |config| config);
+    equip(&world, 1, USUAL);
+    world.run_and_compare("first refresh", "full");
+    world.reconfigure(|config| config.without("person_attr_totp"));
+    for _ in 0..2 {
+        world.tool.run(&[]).expect_code(4).says(
+            "person_attr_totp is not set any more, and Kanidm would accept the password alone of 1 person with TOTP tokens",
+        );
+        is_denied(&world, 1, None);
+    }
+    world.run(&["--accept-deletes"], 0);
+    assert_eq!(world.kanidm.log_in(&user_name(1), &password(1), None), Ok(()));
+    world.run(&[], 0);
+}
+
 const MARKER: &str = "Marker5ecret";
 
 #[test]
