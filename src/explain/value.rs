@@ -2,11 +2,11 @@
 //!
 //! Scope: what may be shown. A password is its scheme and its length, whatever attribute it is in.
 
-use ldap_content_sync::dn;
 use ldap_content_sync::filter::is_attribute_description;
 
 use crate::content::rules::{password, scheme};
 use crate::mapping::shown::{PASSWORD_KEY, TOTP_KEY};
+use crate::mapping::totp::token_dn;
 
 /// Maximum characters of a value.
 const SHOWN: usize = 100;
@@ -40,16 +40,12 @@ pub(super) fn shown(key: &str, attribute: &str, value: &[u8]) -> String {
         hash(value)
     } else if key == "person_attr_ssh_public_key" {
         ssh_key(value)
-    } else if key == TOTP_KEY && !is_dn(value) {
+    } else if key == TOTP_KEY && token_dn(value).is_err() {
         // Somebody may have written a secret there.
         format!("{} bytes, not a DN", value.len())
     } else {
         text(value)
     }
-}
-
-fn is_dn(value: &[u8]) -> bool {
-    str::from_utf8(value).is_ok_and(|text| dn::normalize(text).is_ok_and(|form| !form.is_empty()))
 }
 
 fn hash(value: &[u8]) -> String {
@@ -129,6 +125,7 @@ mod tests {
             ("person_attr_display_name", "description", "{SSHA}abc", "{SSHA}, 9 bytes"),
             ("person_attr_mail", "SambaNTPassword", "0CB6", "no well-known scheme, 4 bytes"),
             (TOTP_KEY, "oathTOTPToken", "JBSWY3DPEHPK3PXP", "16 bytes, not a DN"),
+            (TOTP_KEY, "x", "JBSWY3DPEHPK3PXPJBSWY3DPEE======", "32 bytes, not a DN"),
             (TOTP_KEY, "oathTOTPToken", "cn=t,dc=x", "\"cn=t,dc=x\""),
         ] {
             assert_eq!(shown(key, attribute, value.as_bytes()), told);

@@ -7,7 +7,7 @@
 //!
 //! Each entry takes six octets: 32 bits of a hash of its UUID in Kanidm, and 16 bits of a hash of
 //! its names. Among 50,000 entries, a new one is taken for a known one once in 5,000 million times.
-//! One more bit tells whether a run wrote the account as ended. Only the words of the report use it.
+//! One more bit tells whether a run wrote the account as closed. Only the words of the report use it.
 
 use std::collections::{BTreeSet, HashSet};
 

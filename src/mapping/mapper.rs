@@ -339,7 +339,7 @@ impl<'c> Mapper<'c> {
             self.content.changes.mark_last(shown, names_mark(dn, user_name, values));
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
-            if person.has_ended() {
+            if person.is_closed() {
                 self.content.ended.insert(self.cfg.kanidm_uuid(sync_uuid));
             }
         }

@@ -52,7 +52,8 @@ pub struct Content {
     pub persons: usize,
     /// Number of groups in `changes`.
     pub groups: usize,
-    /// UUIDs in Kanidm of the persons in `changes` whose accounts have ended.
+    /// UUIDs in Kanidm of the persons in `changes` whose accounts are closed now: they have ended,
+    /// or begin later.
     pub ended: HashSet<Uuid>,
     /// Received entries that do not belong in Kanidm. Kanidm deletes what it has of them.
     pub skipped: Vec<Skipped>,

@@ -129,9 +129,11 @@ pub(super) struct Person<'a> {
 }
 
 impl Person<'_> {
-    /// True if the account has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.window.expire.is_some_and(|end| has_ended(&rfc3339(end)))
+    /// True if the account is closed now: it has ended, or begins later.
+    pub(super) fn is_closed(&self) -> bool {
+        let has_come = |time| has_ended(&rfc3339(time));
+        self.window.expire.is_some_and(has_come)
+            || self.window.valid_from.is_some_and(|begin| !has_come(begin))
     }
 
     /// The end of the account, if it can be closed although the person is held. For this the DN and

@@ -155,9 +155,11 @@ pub fn token(
 }
 
 /// A DN that a person or a token names.
-fn token_dn(value: &[u8]) -> Result<&str, Rule> {
+/// Checks the DN of a token. It must have two RDNs: a secret in base32 or base64 has no comma, and
+/// its padding may look like one RDN.
+pub fn token_dn(value: &[u8]) -> Result<&str, Rule> {
     let dn = str::from_utf8(value).map_err(|_| NOT_UTF8)?.trim();
-    let is_dn = dn.len() <= MEMBER_DN_LENGTH && dn::normalize(dn).is_ok_and(|dn| !dn.is_empty());
+    let is_dn = dn.len() <= MEMBER_DN_LENGTH && dn::normalize(dn).is_ok_and(|dn| dn.contains(','));
     if is_dn { Ok(dn) } else { Err(NO_DN) }
 }
 

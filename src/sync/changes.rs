@@ -63,11 +63,11 @@ pub mod words {
     pub const NEW: &str = "new";
     /// The DN or a user name is another one.
     pub const RENAMED: &str = "renamed or moved";
-    /// The account has ended, and no earlier run is known to have written that.
+    /// The account is closed, and no earlier run is known to have written that.
     pub const LOCKED: &str = "locked";
-    /// The account has ended, and an earlier run wrote that.
+    /// The account is closed, and an earlier run wrote that.
     pub const STILL_LOCKED: &str = "still locked";
-    /// An earlier run wrote the account as ended, and this run did not.
+    /// An earlier run wrote the account as closed, and this run did not.
     pub const UNLOCKED: &str = "unlocked";
     /// An earlier run held the entry, or sent it without a value that another entry had.
     pub const LET_GO: &str = "let go";
@@ -79,6 +79,8 @@ pub mod words {
     pub const LIMITED: &str = "limits in time sent";
     /// The entry has not changed. It names an entry that is new or renamed.
     pub const FOR_MEMBERS: &str = "sent again for its members";
+    /// The person has not changed. One of its TOTP tokens has.
+    pub const FOR_TOKEN: &str = "sent again for its TOTP token";
     /// A full refresh sends each entry, changed or not.
     pub const IN_FULL: &str = "sent by the full refresh";
     /// The directory still has the entry. Only a dry run looks.
@@ -123,6 +125,13 @@ pub(super) fn changes(facts: &Facts<'_>, most: usize) -> Changes {
         known.written(kind, &mut list);
         known.held(kind, &mut list);
     }
+    list.changes
+}
+
+/// The deletions of a run that failed after Kanidm had made them.
+pub(super) fn deletions(facts: &Facts<'_>, most: usize) -> Changes {
+    let mut list = List { changes: Changes::default(), most };
+    Earlier::new(facts).deletions(&mut list);
     list.changes
 }
 
@@ -258,7 +267,10 @@ impl<'a> Earlier<'a> {
         if reading.is_full() {
             vec![words::IN_FULL]
         } else if reading.for_members.contains(&sync_uuid) {
-            vec![words::FOR_MEMBERS]
+            vec![match record.kind {
+                Kind::Person => words::FOR_TOKEN,
+                Kind::Group => words::FOR_MEMBERS,
+            }]
         } else {
             Vec::new()
         }

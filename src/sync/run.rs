@@ -9,7 +9,7 @@ use std::time::Instant;
 use log::debug;
 use uuid::Uuid;
 
-use super::changes::{Facts, changes};
+use super::changes::{self, Facts};
 use super::deleted::Going;
 use super::envelope::{base_envelope, final_envelope, yielded};
 pub use super::error::RunError;
@@ -95,21 +95,30 @@ pub fn run(
     refuse_invalid(job, &reading.content)?;
     let deletions = guard(job, &state, &start, &reading, &mut directory)?;
     let going = going(job, &start, &reading, deletions, &mut directory);
+    let mut facts = Facts {
+        start: &start,
+        reading: &reading,
+        mapping: &job.config.mapping,
+        going: &going,
+        uploaded: None,
+    };
     let (preview, uploaded) = if job.dry_run {
         let known = start.known.as_ref();
         (preview::lines(&reading, known, deletions, &going.names), None)
     } else {
         drop(directory);
-        (Vec::new(), Some(send(job, server, clock, state, &start, &reading, progress)?))
+        let mut has_deleted = false;
+        let sent = send(job, server, clock, state, &start, &reading, &mut |step| {
+            has_deleted |= step.deleted;
+            progress(step);
+        });
+        if sent.is_err() && has_deleted {
+            changes::deletions(&facts, job.max_changes).log(job.config.log_changes_max);
+        }
+        (Vec::new(), Some(sent?))
     };
-    let facts = Facts {
-        start: &start,
-        reading: &reading,
-        mapping: &job.config.mapping,
-        going: &going,
-        uploaded: uploaded.as_ref(),
-    };
-    let changes = changes(&facts, job.max_changes);
+    facts.uploaded = uploaded.as_ref();
+    let changes = changes::changes(&facts, job.max_changes);
     let uploaded = uploaded.unwrap_or_default();
     let total = begun.elapsed();
     let times = Times {

@@ -20,17 +20,19 @@ const NOT_DELETED: &str = "it is gone from the directory but is not deleted: in 
 /// Deletes in separate POSTs that do not move the cookie.
 pub(super) fn delete(work: &mut Work<'_>) -> Result<(), UploadError> {
     match &work.input.retention {
-        Retention::Ignore => Ok(()),
+        Retention::Ignore => return Ok(()),
         Retention::Retain(_) => {
             match work.sender.send_whole(&Entries::none(), &work.input.retention, Leave::Interim)? {
-                Sent::Applied(_) => Ok(()),
-                other => Err(failed(DELETING, other)),
+                Sent::Applied(_) => {}
+                other => return Err(failed(DELETING, other)),
             }
         }
         Retention::Delete(uuids) => uuids
             .chunks(work.input.limits.max_entries.max(1))
-            .try_for_each(|chunk| delete_list(work, chunk)),
+            .try_for_each(|chunk| delete_list(work, chunk))?,
     }
+    work.deleted();
+    Ok(())
 }
 
 /// Deletes `uuids`, in parts if Kanidm refuses the list. One UUID of another sync account makes

@@ -40,6 +40,8 @@ pub(super) struct Ledger {
     /// Entries that Kanidm rejected for their own data, for the first time in this run. Conflicts
     /// are not counted.
     pub(super) refused_for_data: usize,
+    /// Kanidm has deleted what is gone.
+    pub(super) deleted: bool,
     /// Entries written or held, for the progress.
     pub(super) done: usize,
 

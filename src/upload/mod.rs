@@ -213,6 +213,8 @@ pub struct Progress {
     pub done: usize,
     /// Entries in all.
     pub total: usize,
+    /// True once Kanidm has deleted what is gone.
+    pub deleted: bool,
 }
 
 /// The reason why an upload ended early. Kanidm keeps what it applied, and the next run continues.

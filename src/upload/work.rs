@@ -126,9 +126,19 @@ impl<'a> Work<'a> {
 
     /// Counts entries that are done.
     pub(super) fn advance(&mut self, entries: usize) {
-        let total = self.order.len();
-        self.ledger.done = self.ledger.done.saturating_add(entries).min(total);
-        (self.progress)(Progress { done: self.ledger.done, total });
+        self.ledger.done = self.ledger.done.saturating_add(entries).min(self.order.len());
+        self.tell();
+    }
+
+    /// Notes that Kanidm has deleted what is gone.
+    pub(super) fn deleted(&mut self) {
+        self.ledger.deleted = true;
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        let (done, deleted) = (self.ledger.done, self.ledger.deleted);
+        (self.progress)(Progress { done, total: self.order.len(), deleted });
     }
 
     /// How many of the first items fit into one POST: at least 1, if there are any.

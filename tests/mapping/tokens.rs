@@ -33,14 +33,14 @@ fn bob(tokens: &[&str]) -> TestEntry {
 fn token_entry(without: &str) -> TokenEntry {
     let entry = TestEntry::new(2, &token_dn("a"))
         .with("oathSecret", [0, 255, 10, 200])
-        .with("oathTOTPParams", "cn=params");
+        .with("oathTOTPParams", "cn=params,dc=x");
     let mut read = None;
     decoded(&entry.without(without), |entry| read = Some(TokenEntry::read(entry)));
     read.expect("an entry")
 }
 
 fn params(without: &str, change: (&str, &str)) -> Result<TotpParams, TokenProblem> {
-    let entry = TestEntry::new(3, "cn=params")
+    let entry = TestEntry::new(3, "cn=params,dc=x")
         .with("oathHMACAlgorithm", "1.2.840.113549.2.9")
         .with("oathOTPLength", "8")
         .with("oathTOTPTimeStepPeriod", "60");
