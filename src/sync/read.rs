@@ -104,7 +104,6 @@ pub fn read_from(
         None => ReadMode::Incremental,
     };
     let mut round = 1;
-    let mut is_unchanged = false;
     loop {
         let attempt = Attempt {
             directory,
@@ -113,7 +112,6 @@ pub fn read_from(
             attributes: &attributes,
             mode: &mode,
             is_last_round: round >= MOST_ROUNDS,
-            is_unchanged,
         };
         let reason = match attempt.read(observer) {
             Ok(reading) => return Ok(reading),
@@ -125,11 +123,7 @@ pub fn read_from(
             StartOver::CookieRefused(why) | StartOver::FilterChanged(why) => {
                 mode = ReadMode::Full(why)
             }
-            StartOver::DirectoryChanged => {
-                is_unchanged = false;
-                round += 1;
-            }
-            StartOver::Unchanged => is_unchanged = true,
+            StartOver::DirectoryChanged => round += 1,
         }
     }
 }
@@ -137,8 +131,7 @@ pub fn read_from(
 /// Why an attempt is void and the next one begins.
 ///
 /// Only an incremental attempt starts over. The first two reasons make the next attempt a full one,
-/// and [`MOST_ROUNDS`] limits the third. The last one comes once in each round. So the attempts come
-/// to an end.
+/// and [`MOST_ROUNDS`] limits the third, so the attempts come to an end.
 #[derive(Debug)]
 enum StartOver {
     /// The directory asks for a full refresh, or its changes since the cookie are not known.
@@ -147,8 +140,6 @@ enum StartOver {
     FilterChanged(String),
     /// The directory took a change after it gave the cookie, while groups were read.
     DirectoryChanged,
-    /// The directory does not know the cookie, and yet has exactly the state that the cookie names.
-    Unchanged,
 }
 
 /// Why an attempt has no result.
@@ -174,8 +165,6 @@ pub(super) struct Attempt<'a> {
     mode: &'a ReadMode,
     /// True if this attempt must not start over because the directory keeps changing.
     is_last_round: bool,
-    /// True if the directory has nothing newer than the cookie. Then there is nothing to refresh.
-    is_unchanged: bool,
 }
 
 /// The entries of earlier runs that an incremental run looks at again. All UUIDs are those of the
@@ -265,16 +254,6 @@ impl<'a> Attempt<'a> {
         observer: &mut Observer<'_>,
     ) -> Result<(RefreshOutcome, BTreeMap<Uuid, String>), NoReading> {
         let cookie = if self.is_full() { None } else { self.start.cookie.as_deref() };
-        if let (true, Some(cookie)) = (self.is_unchanged, cookie) {
-            let outcome = RefreshOutcome {
-                cookie: NextCookie::New(cookie.to_vec()),
-                present: None,
-                deleted: Vec::new(),
-                deletions_reported: 0,
-                references: 0,
-            };
-            return Ok((outcome, BTreeMap::new()));
-        }
         let mut twice = BTreeMap::new();
         let refresh = self.directory.refresh(self.attributes, cookie, &mut |uuid, entry| {
             observer(ReadStep::Received(uuid, entry));
@@ -287,29 +266,11 @@ impl<'a> Attempt<'a> {
                 Err(self.directory.behind().into())
             }
             Refresh::Done(outcome) => Ok((outcome, twice)),
-            Refresh::Required { reason } if self.has_state_of(cookie)? => {
-                debug!("{reason}, but has not changed since: reading no refresh");
-                Err(NoReading::StartOver(StartOver::Unchanged))
-            }
             Refresh::Required { reason } => {
                 info!("the directory asks for a full refresh: {reason}");
                 Err(NoReading::StartOver(StartOver::CookieRefused(reason)))
             }
         }
-    }
-
-    /// True if slapd has exactly the state that a cookie names. A log-in by slapo-otp(5) makes
-    /// slapd 2.5 forget every cookie until the next change, although it changes nothing.
-    fn has_state_of(&mut self, cookie: Option<&[u8]>) -> Result<bool, DirectoryError> {
-        let Some(stored) = cookie.map(Cookie::parse) else { return Ok(false) };
-        if stored.clone().snapshot().is_none() {
-            return Ok(false);
-        }
-        let Some(now) = self.directory.context_csn()? else { return Ok(false) };
-        let now = Cookie::parse(&now);
-        Ok(now.clone().snapshot().is_some()
-            && !now.is_behind_in_full(&stored)
-            && !stored.is_behind_in_full(&now))
     }
 
     /// Reads the entries that came into a filter on a computed attribute, and adds those that left

@@ -261,7 +261,7 @@ fn tokens_are_asked_for_in_batches() {
     // Long names make small batches.
     let mut mapper = Mapper::new(&cfg, true);
     for id in 1..=200 {
-        let token = format!("cn={id}{}", "x".repeat(8_000));
+        let token = format!("cn={id}{},dc=x", "x".repeat(8_000));
         feed(
             &mut mapper,
             &person(id, &format!("user{id}"))
