@@ -18,6 +18,7 @@ mod frame_buffer;
 mod left_out;
 pub mod refresh;
 pub mod root_dse;
+pub mod schema;
 mod search;
 pub mod sight;
 mod tls_session;

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::guard::{AttributeLoss, Lost, allowed_losses};
+use super::start::Start;
 use crate::content::changeset::Kind;
 use crate::content::shown::{Mask, Role};
 use crate::kanidm::known::{Memberships, Shown};
@@ -74,21 +75,36 @@ pub fn doubtful<'r>(
     doubtful
 }
 
-/// Persons that an attribute locked, limited, or protected by a second factor, and that do not show
-/// it now. Either somebody took it away, or the directory hides it. Kanidm UUIDs.
+/// Persons that an attribute locked or limited, and that do not show it now. Either somebody took it
+/// away, or the directory hides it. Also every person without a TOTP token, if tokens are mapped: a
+/// hidden one lets the person in by the password alone. Kanidm UUIDs.
 pub fn unlocked<'r>(
     roles: &'r [Role],
-    before: &Shown,
+    start: &Start,
     content: &Content,
     full: bool,
 ) -> Vec<(&'r Role, Vec<Uuid>)> {
+    let no_holders = Holders::default();
+    // Samples are small. The roster tells of every account in a directory of some size.
+    let roster = start.stored_roster.as_ref();
+    let was_closed = |uuid: &Uuid| {
+        !content.ended.contains(uuid) && roster.is_some_and(|roster| roster.has_ended(*uuid))
+    };
     let mut unlocked = Vec::new();
     for role in roles.iter().filter(|role| role.is_lock || role.key == TOTP_KEY) {
-        let Some(holders) = before.holders.get(&role.stored()) else { continue };
+        let holders = match start.shown.holders.get(&role.stored()) {
+            Some(holders) => holders,
+            None if role.is_lock => continue,
+            None => &no_holders,
+        };
         let sampled: HashSet<Uuid> = holders.sample().collect();
         // An increment has few entries, so it asks about every person that may have been locked.
+        let may_be_another = |uuid: &Uuid| match full {
+            true => was_closed(uuid),
+            false => holders.may_have(*uuid),
+        };
         let was_locked = |uuid: &Uuid| {
-            sampled.contains(uuid) || (!full && !holders.is_exact() && holders.may_have(*uuid))
+            !role.is_lock || sampled.contains(uuid) || (!holders.is_exact() && may_be_another(uuid))
         };
         let shows_nothing = |(uuid, kind, mask): &(Uuid, Kind, Mask)| {
             *kind == role.kind && !mask.has_value(role) && was_locked(uuid)

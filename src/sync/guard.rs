@@ -86,7 +86,7 @@ pub struct Plan {
     /// Attributes that entries would lose.
     pub losses: Vec<AttributeLoss>,
     /// Lock attributes, and the one that names TOTP tokens, that the directory hides. Each with the
-    /// number of persons that it locked or protected, and true for a lock.
+    /// number of persons that it locked, or that may have tokens, and true for a lock.
     pub hidden_locks: Vec<(String, u64, bool)>,
     /// Persons that would lose their password because their TOTP tokens are hidden, if any.
     pub hidden_tokens: Option<Lost>,
@@ -195,12 +195,12 @@ pub enum GuardReason {
         /// Maximum number allowed.
         allowed: u64,
     },
-    /// The directory hides an attribute that locked persons, or that named their TOTP tokens. One
+    /// The directory hides an attribute that locked persons, or that may name their TOTP tokens. One
     /// person is enough to refuse.
     HiddenLock {
         /// The attribute.
         attribute: String,
-        /// Number of remembered persons that it locked.
+        /// Number of remembered persons that it locked, or of persons that may have tokens.
         persons: u64,
         /// False for the attribute that names TOTP tokens.
         is_lock: bool,
@@ -386,11 +386,17 @@ impl fmt::Display for GuardReason {
                 f.write_str(". Check ldap_filter and the rights of the sync account")
             }
             GuardReason::Attribute { loss, allowed } => fmt_loss(f, loss, *allowed),
-            GuardReason::HiddenLock { attribute, persons, is_lock } => write!(
+            GuardReason::HiddenLock { attribute, persons, is_lock: true } => write!(
                 f,
-                "{attribute} {} {} {}, and the sync account cannot read it any more. \
+                "{attribute} locked {} {}, and the sync account cannot read it any more. \
                  Give the account the right to read {attribute}",
-                if *is_lock { "locked" } else { "protected" },
+                thousands(*persons),
+                words(Some(Kind::Person), *persons)
+            ),
+            GuardReason::HiddenLock { attribute, persons, is_lock: false } => write!(
+                f,
+                "{attribute} of {} {} is hidden from the sync account, and Kanidm would accept a password without its TOTP token. \
+                 Give the account the right to read {attribute}",
                 thousands(*persons),
                 words(Some(Kind::Person), *persons)
             ),

@@ -16,6 +16,7 @@ use crate::config::sync::SyncConfig;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
+use crate::directory::schema;
 use crate::kanidm::request::Retention;
 use crate::mapping::shown::roles;
 
@@ -28,8 +29,7 @@ pub(super) fn inspect(
     reading: &mut Reading,
 ) -> Result<(), DirectoryError> {
     let roles = roles(&attempt.config.mapping);
-    let unlocked =
-        attributes::unlocked(&roles, &attempt.start.shown, &reading.content, reading.is_full());
+    let unlocked = attributes::unlocked(&roles, attempt.start, &reading.content, reading.is_full());
     reading.hidden_locks = hidden_locks(&mut attempt.lookup(), &unlocked)?;
     match reading.is_full() {
         true => inspect_full(attempt, &roles, reading),
@@ -88,8 +88,8 @@ fn inspect_increment(
     Ok(())
 }
 
-/// The locks that the account cannot read any more, although nobody lifted them. Each comes with
-/// the number of persons that it locked.
+/// The locks that the account cannot read any more, although nobody lifted them, and hidden TOTP
+/// tokens. Each comes with the number of persons.
 fn hidden_locks(
     lookup: &mut Lookup<'_>,
     unlocked: &[(&Role, Vec<Uuid>)],
@@ -99,10 +99,17 @@ fn hidden_locks(
         let uuids: Vec<Uuid> = uuids.iter().map(|uuid| lookup.mapping.sync_uuid(*uuid)).collect();
         match lookup.hidden(&role.attribute, &uuids)? {
             0 => {}
+            // No entry has an attribute that the schema does not know.
+            _ if !role.is_lock && is_unknown(lookup.directory, &role.attribute)? => {}
             n => hidden.push((Role::clone(role), n as u64)),
         }
     }
     Ok(hidden)
+}
+
+fn is_unknown(directory: &mut Directory, attribute: &str) -> Result<bool, DirectoryError> {
+    let unknown = schema::unknown(directory, &[attribute])?;
+    Ok(unknown.is_some_and(|unknown| !unknown.is_empty()))
 }
 
 /// True if the account cannot see persons that Kanidm has, or cannot see their names. Groups would

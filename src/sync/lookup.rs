@@ -235,6 +235,15 @@ impl<'a> Lookup<'a> {
     /// that says "absent" does not match them, because no filter on a hidden attribute matches.
     pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
         let absent = Filter::Not(Box::new(present(attribute)));
+        if uuids.len() > MANY_CHANGED {
+            let filter = self.of_classes(&self.mapping.person.object_classes, &[absent]);
+            let uuid_attribute = [self.directory.uuid_attribute()];
+            let mut hidden: HashSet<&Uuid> = uuids.iter().collect();
+            self.search(&filter, &uuid_attribute, &mut |uuid, _| {
+                hidden.remove(&uuid);
+            })?;
+            return Ok(hidden.len());
+        }
         let mut confirmed = 0;
         for batch in uuids.chunks(TERMS) {
             let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);

@@ -9,7 +9,7 @@ use ring::hmac;
 
 use crate::support::expect::GROUPS_OF_NAMES;
 use crate::support::kanidm::{Fault, Moment};
-use crate::support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_name};
+use crate::support::seed::{SUFFIX, Seed, SeedOptions, user_dn, user_ldif, user_name};
 use crate::support::slapd::SlapdOptions;
 use crate::support::tool::{ConfigText, Outcome};
 use crate::support::world::{ACCOUNT, FILTER, Ran, World};
@@ -399,8 +399,7 @@ fn tokens_that_an_access_rule_hides_take_no_password_and_no_second_factor() {
     world.slapd.change(&user_dn(1), "replace: description\ndescription: changed");
     for arguments in [&["--full-refresh"][..], &[]] {
         let outcome = world.tool.run(arguments).expect_code(4);
-        outcome
-            .says("oathTOTPToken protected 1 person, and the sync account cannot read it any more");
+        outcome.says("oathTOTPToken of 1 person is hidden from the sync account");
     }
     // The attribute of all persons.
     world.slapd.reconfigure(|options| {
@@ -453,6 +452,26 @@ fn switching_tokens_off_is_refused_until_somebody_accepts_it() {
     world.run(&["--accept-deletes"], 0);
     assert_eq!(world.kanidm.log_in(&user_name(1), &password(1), None), Ok(()));
     world.run(&[], 0);
+}
+
+/// One person is enough, also where no earlier run has seen a token, and among many persons.
+#[test]
+fn a_hidden_token_attribute_is_refused_in_the_first_run() {
+    let mut world = world(FILTER, |config| config);
+    equip(&world, 2, USUAL);
+    let rule = format!("access to dn.exact=\"{}\" attrs=oathTOTPToken by * none\n", user_dn(2));
+    world.slapd.reconfigure(|options| options.extra_database = rule);
+    let refusal = "oathTOTPToken of 1 person is hidden from the sync account";
+    world.tool.run(&[]).expect_code(4).says(refusal);
+    world.slapd.reconfigure(|options| options.extra_database.clear());
+    world.run_and_compare("with the right", "full");
+    for number in 100..1_200 {
+        world.slapd.modify(&user_ldif(number));
+    }
+    world.run_and_compare("many persons", "incremental");
+    let rule = format!("access to dn.exact=\"{}\" attrs=oathTOTPToken by * none\n", user_dn(1));
+    world.slapd.reconfigure(|options| options.extra_database = rule);
+    world.tool.run(&["--full-refresh"]).expect_code(4).says(refusal);
 }
 
 const MARKER: &str = "Marker5ecret";
