@@ -10,14 +10,18 @@
 //!              ┌─ entry, UUIDs, reference, new cookie ─► Ring
 //!  Refreshing ─┼─ refreshDelete/refreshPresent, refreshDone ─► Persisting
 //!              └─ nothing new ─► Quiet
-//!  Persisting ─── every message of the search ─► Ring
+//!  Persisting ─┬─ newcookie ─► Outside
+//!              └─ every other message of the search ─► Ring
 //!  either ────┬── SearchResultDone 4096 on a cookie ─► CookieRefused ─► over
 //!             └── SearchResultDone, Notice of Disconnection ─► Ended ─► over
 //! ```
 //!
 //! A message that rings may also end the refresh stage, so [`Listener::stage`] tells the stage.
-//! slapd rings for a change outside the filter, with a new cookie alone. A filter on a computed
-//! attribute may match another entry after such a change, so it counts.
+//!
+//! slapd sends `newcookie` for a change outside the content, and nothing else for it. With the
+//! overlay lastbind each bind is such a change, also the bind of a refresh. So a caller that makes a
+//! refresh for it would ring for itself. It matters only to a filter on a computed attribute, which
+//! may match another entry after the change.
 
 use crate::Limits;
 use crate::message::{IntermediateResponse, LdapMessage, ProtocolOp};
@@ -54,6 +58,8 @@ pub enum ListenerEvent<'a> {
     Quiet,
     /// The content has changed, or may have. A refresh tells how.
     Ring,
+    /// Something outside the content has changed.
+    Outside,
     /// The server cannot continue from the cookie (result code 4096). The search is over.
     CookieRefused {
         /// The server's diagnostic message.
@@ -97,7 +103,8 @@ impl Listener {
             return Err(SessionError::AfterEnd { operation: message.op.name() });
         }
         let event = self.dispatch(message);
-        if !matches!(event, Ok(ListenerEvent::Quiet | ListenerEvent::Ring)) {
+        if !matches!(event, Ok(ListenerEvent::Quiet | ListenerEvent::Ring | ListenerEvent::Outside))
+        {
             self.stage = ListenerStage::Over;
         }
         event
@@ -158,6 +165,9 @@ impl Listener {
             return Ok(ListenerEvent::Quiet);
         };
         let persisting = self.stage == ListenerStage::Persisting;
+        if let (true, SyncInfo::NewCookie(_)) = (persisting, &info) {
+            return Ok(ListenerEvent::Outside);
+        }
         let rings = persisting
             || match info {
                 SyncInfo::SyncIdSet { uuids, .. } => !uuids.is_empty(),

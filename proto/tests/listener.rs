@@ -19,8 +19,9 @@ use ldap_content_sync::{
 /// What a stream made of the listener.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
-    /// Rings of the refresh stage, the message that ends it included, and of the persist stage.
-    rings: [usize; 2],
+    /// Rings of the refresh stage, the message that ends it included, rings of the persist stage,
+    /// and changes outside the content.
+    rings: [usize; 3],
     quiet: usize,
     persisting: bool,
     /// The result code, if the server ended the search.
@@ -64,6 +65,7 @@ fn hear(cookie: Option<&[u8]>, messages: &[&[u8]]) -> Result<Heard, SessionError
         match listener.handle(&LdapMessage::decode(bytes, &limits).unwrap())? {
             ListenerEvent::Quiet => heard.quiet += 1,
             ListenerEvent::Ring => heard.rings[stage] += 1,
+            ListenerEvent::Outside => heard.rings[2] += 1,
             ListenerEvent::CookieRefused { .. } => heard.end = Some(4096),
             ListenerEvent::Ended { code, .. } => heard.end = Some(code.0),
         }
@@ -74,31 +76,32 @@ fn hear(cookie: Option<&[u8]>, messages: &[&[u8]]) -> Result<Heard, SessionError
 
 #[test]
 fn every_captured_change_rings_and_silence_does_not() {
-    // Rings of the refresh stage, rings of the persist stage, quiet messages, the end.
+    // Rings of the refresh stage, rings of the persist stage and changes outside the content; quiet
+    // messages; the end.
     let expected = [
-        ("37-persist-sizelimit", "ds389", [5, 0], 0, None),
-        ("37-persist-sizelimit", "slapd", [5, 0], 0, Some(4)),
-        ("70-persist-initial", "ds389", [51, 15], 0, None),
-        ("70-persist-initial", "slapd", [51, 16], 0, None),
-        ("71-persist-cookie-nochange", "", [0, 1], 1, None),
-        ("72-persist-cookie-changed", "ds389", [4, 1], 0, None),
-        ("72-persist-cookie-changed", "slapd-log100", [5, 1], 0, None),
-        ("72-persist-cookie-changed", "slapd-nolog", [4, 1], 0, None),
-        ("73-persist-filter", "ds389", [5, 5], 0, None),
-        ("73-persist-filter", "slapd", [5, 6], 0, None),
-        ("74-persist-abandon", "ds389", [2, 1], 0, None),
-        ("74-persist-abandon", "slapd", [2, 0], 0, None),
-        ("75-persist-cancel", "ds389", [2, 0], 0, None),
-        ("75-persist-cancel", "slapd", [2, 0], 0, Some(118)),
-        ("76-persist-badcookie", "ds389", [0, 0], 0, Some(4096)),
-        ("76-persist-badcookie", "slapd", [51, 0], 0, None),
-        ("94-persist-abandon-2", "ds389", [2, 3], 0, None),
-        ("a2-sigterm-persist", "ds389", [2, 0], 0, None),
-        ("a3-sigkill-persist", "ds389", [2, 0], 0, None),
-        ("a4-idletimeout-persist", "ds389", [2, 1], 0, None),
-        ("b2-oper-attrs-persist", "ds389", [2, 1], 0, None),
-        ("99b-restored-backup-persist", "slapd", [0, 0], 0, Some(53)),
-        ("03-persist-critical", "slapd-nosync", [0, 0], 0, Some(12)),
+        ("37-persist-sizelimit", "ds389", [5, 0, 0], 0, None),
+        ("37-persist-sizelimit", "slapd", [5, 0, 0], 0, Some(4)),
+        ("70-persist-initial", "ds389", [51, 15, 0], 0, None),
+        ("70-persist-initial", "slapd", [51, 15, 1], 0, None),
+        ("71-persist-cookie-nochange", "", [0, 1, 0], 1, None),
+        ("72-persist-cookie-changed", "ds389", [4, 1, 0], 0, None),
+        ("72-persist-cookie-changed", "slapd-log100", [5, 1, 0], 0, None),
+        ("72-persist-cookie-changed", "slapd-nolog", [4, 1, 0], 0, None),
+        ("73-persist-filter", "ds389", [5, 5, 0], 0, None),
+        ("73-persist-filter", "slapd", [5, 5, 1], 0, None),
+        ("74-persist-abandon", "ds389", [2, 1, 0], 0, None),
+        ("74-persist-abandon", "slapd", [2, 0, 0], 0, None),
+        ("75-persist-cancel", "ds389", [2, 0, 0], 0, None),
+        ("75-persist-cancel", "slapd", [2, 0, 0], 0, Some(118)),
+        ("76-persist-badcookie", "ds389", [0, 0, 0], 0, Some(4096)),
+        ("76-persist-badcookie", "slapd", [51, 0, 0], 0, None),
+        ("94-persist-abandon-2", "ds389", [2, 3, 0], 0, None),
+        ("a2-sigterm-persist", "ds389", [2, 0, 0], 0, None),
+        ("a3-sigkill-persist", "ds389", [2, 0, 0], 0, None),
+        ("a4-idletimeout-persist", "ds389", [2, 1, 0], 0, None),
+        ("b2-oper-attrs-persist", "ds389", [2, 1, 0], 0, None),
+        ("99b-restored-backup-persist", "slapd", [0, 0, 0], 0, Some(53)),
+        ("03-persist-critical", "slapd-nosync", [0, 0, 0], 0, Some(12)),
     ];
     let (mut checked, mut plain) = (0, 0);
     for case in cases().iter().filter(|case| is_persist(case)) {
@@ -119,7 +122,7 @@ fn every_captured_change_rings_and_silence_does_not() {
         let heard = heard.unwrap();
         assert_eq!((&heard.rings, heard.quiet, &heard.end), (rings, *quiet, end), "{}", case.name);
         // The refresh stage ends in each capture that has one.
-        let cut_short = name.starts_with("37") || (heard.rings == [0, 0] && end.is_some());
+        let cut_short = name.starts_with("37") || (heard.rings == [0, 0, 0] && end.is_some());
         assert_eq!(heard.persisting, !cut_short, "{}", case.name);
         checked += 1;
     }
@@ -140,7 +143,9 @@ fn a_stream_cut_at_any_byte_rings_as_far_as_it_goes() {
             let (mut rest, mut rings) = (&stream[..cut], 0);
             while let Frame::Complete { len } = frame(rest, limits.max_message).unwrap() {
                 let message = LdapMessage::decode(&rest[..len], &limits).unwrap();
-                rings += usize::from(listener.handle(&message).unwrap() == ListenerEvent::Ring);
+                let event = listener.handle(&message).unwrap();
+                let rang = matches!(event, ListenerEvent::Ring | ListenerEvent::Outside);
+                rings += usize::from(rang);
                 rest = &rest[len..];
             }
             assert!((before..=before + 1).contains(&rings), "{} cut at {cut}", case.name);
@@ -299,4 +304,18 @@ fn a_ring_may_end_the_refresh_stage() {
         assert_eq!(listener.handle(&message), Ok(ListenerEvent::Ring));
         assert_eq!(listener.stage(), stage);
     }
+}
+
+/// The bind of the refresh that a ring starts is such a change, with the overlay lastbind.
+#[test]
+fn a_cookie_alone_tells_a_change_outside_the_content_in_the_persist_stage() {
+    let limits = Limits::default();
+    let cookie = wire::info(&wire::element(0x80, &[b"new"]));
+    let cookie = LdapMessage::decode(&cookie, &limits).unwrap();
+    let refreshed = wire::info(REFRESHED);
+    let refreshed = LdapMessage::decode(&refreshed, &limits).unwrap();
+    let mut listener = Listener::new(Some(b"c"), 2, &limits);
+    let events = [&cookie, &refreshed, &cookie].map(|message| listener.handle(message).unwrap());
+    assert_eq!(events, [ListenerEvent::Ring, ListenerEvent::Quiet, ListenerEvent::Outside]);
+    assert_eq!(listener.stage(), ListenerStage::Persisting);
 }

@@ -13,8 +13,8 @@ use crate::settings::Settings;
 /// A connection that is silent for so long is replaced. A peer that is gone does not say so.
 const LONGEST_SILENCE: Duration = Duration::from_secs(600);
 
-/// Pause of the listener while a ring waits for its run. More rings tell nothing new, and an
-/// endless stream of them would cost a processor.
+/// Pause of the listener after messages that tell nothing new: rings while one waits for its run,
+/// and quiet messages. An endless stream of them would cost a processor.
 const REST: Duration = Duration::from_millis(50);
 
 /// Listens from `cookie` until something ends it.
@@ -41,12 +41,16 @@ fn until_the_end(
         if follow.is_listening() {
             line.listening();
         }
-        match heard {
-            Heard::Ring if line.ring() && follow.is_drained() => thread::sleep(REST),
-            Heard::Ring | Heard::Quiet => {}
+        let is_news = match heard {
+            Heard::Ring => !line.ring(),
+            Heard::Outside => !line.ring_outside(),
+            Heard::Quiet => false,
             Heard::Nothing if follow.silence() >= LONGEST_SILENCE => return Ok(Ending::Silent),
-            Heard::Nothing => {}
+            Heard::Nothing => true,
             Heard::CookieRefused(reason) => return Ok(Ending::CookieRefused(reason)),
+        };
+        if !is_news && follow.is_drained() {
+            thread::sleep(REST);
         }
     }
     Ok(Ending::Over)

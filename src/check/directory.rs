@@ -137,6 +137,7 @@ fn failed_step(problem: &DirectoryProblem) -> DirectoryStep {
         DirectoryProblem::BindRefused { .. } => DirectoryStep::Bind,
         DirectoryProblem::NoContentSync
         | DirectoryProblem::ListenEnded { .. }
+        | DirectoryProblem::ListenNotBegun { .. }
         | DirectoryProblem::Behind { .. }
         | DirectoryProblem::MessageTooLarge { .. }
         | DirectoryProblem::UuidHidden { .. } => DirectoryStep::ContentSync,

@@ -1,17 +1,12 @@
 //! The step of `--check` for `follow`: a persistent search, up to the point at which the directory
 //! reports each change.
 
-use std::time::Instant;
-
 use super::directory::DirectoryStep;
 use super::list::Checklist;
 use crate::config::sync::DirectoryConfig;
 use crate::directory::error::DirectoryError;
 use crate::directory::follow::{Follow, Heard};
 use crate::heartbeat::Heartbeat;
-
-/// A server that states its content for longer than so many times `ldap_timeout` is given up.
-const LONGEST: u32 = 10;
 
 /// Listens from the cookie of the refresh that `--check` has made.
 pub(super) fn check(list: &mut Checklist, config: &DirectoryConfig, cookie: &[u8]) {
@@ -30,17 +25,11 @@ const UNTIL: &str = "Until it works, changes wait for the schedule";
 /// The reason for a failure without an error of its own, if any.
 fn listen(config: &DirectoryConfig, cookie: &[u8]) -> Result<Option<String>, DirectoryError> {
     let mut follow = Follow::start(config, cookie, Heartbeat::default())?;
-    let (begun, longest) = (Instant::now(), config.timeout.saturating_mul(LONGEST));
     while !follow.is_listening() {
         if let Heard::CookieRefused(reason) = follow.wait(config.timeout)? {
             return Ok(Some(format!(
                 "the directory does not accept the cookie that it has just given: {reason}; see its log"
             )));
-        }
-        if begun.elapsed() > longest {
-            return Ok(Some(
-                "the directory does not come to the end of its content; see its log".to_owned(),
-            ));
         }
     }
     Ok(None)

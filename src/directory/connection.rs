@@ -154,31 +154,37 @@ impl Connection {
         }
     }
 
-    /// True if every received byte was taken.
-    pub(super) fn is_drained(&self) -> bool {
-        self.frames.len() == 0
+    /// True if [`Connection::message`] has something to return without reading: a message, or an
+    /// error. True also at the beginning of an entry above the size limit.
+    pub(super) fn has_message(&self) -> bool {
+        !matches!(self.frames.next_len(self.limits.max_message), Ok(None))
     }
 
-    /// True if bytes of the next message are here, or arrive within `wait`. A message that has begun
-    /// is read with [`Connection::message`].
+    /// Bytes of messages that were received and not taken.
+    pub(super) fn waiting(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// True if the next message is here, or arrives within `wait`: see [`Connection::has_message`].
+    /// Otherwise its first bytes stay for the next call.
     pub(super) fn arrives_within(
         &mut self,
         stage: DirectoryStage,
         wait: Duration,
     ) -> Result<bool, DirectoryProblem> {
-        if !self.is_drained() {
-            return Ok(true);
-        }
         let deadline = Deadline::step(wait);
-        let filled = match &mut self.tls {
-            Some(tls) => tls.fill(&mut self.socket, &mut self.frames, &deadline),
-            None => fill(&mut self.socket, &mut self.frames, &deadline),
-        };
-        match filled {
-            Ok(()) => Ok(true),
-            Err(WireError::TimedOut { .. }) => Ok(false),
-            Err(error) => Err(DirectoryProblem::from_wire(error, stage, self.timeout)),
+        while !self.has_message() {
+            let filled = match &mut self.tls {
+                Some(tls) => tls.fill(&mut self.socket, &mut self.frames, &deadline),
+                None => fill(&mut self.socket, &mut self.frames, &deadline),
+            };
+            match filled {
+                Ok(()) => {}
+                Err(WireError::TimedOut { .. }) => return Ok(false),
+                Err(error) => return Err(DirectoryProblem::from_wire(error, stage, self.timeout)),
+            }
         }
+        Ok(true)
     }
 
     /// The server's certificate chain, leaf first. Empty on a unix socket.

@@ -189,6 +189,12 @@ pub enum DirectoryProblem {
         /// The search base.
         base: String,
     },
+    /// The server did not come to the end of what is new since the cookie, in ten times the
+    /// time-out.
+    ListenNotBegun {
+        /// `ldap_timeout`.
+        timeout: Duration,
+    },
     /// The root DSE does not announce content synchronisation.
     NoContentSync,
     /// An entry exists, but a search by its UUID does not find it.
@@ -405,6 +411,12 @@ impl DirectoryProblem {
                     "the server ended the wait for changes below {base:?}, and gave no reason"
                 )
             }
+            Self::ListenNotBegun { timeout } => write!(
+                f,
+                "{} timed out: after ten times {} (ldap_timeout) the server still states what was new",
+                DirectoryStage::Listen,
+                seconds(*timeout)
+            ),
             Self::NoContentSync => f.write_str(NO_CONTENT_SYNC),
             Self::UuidHidden { dn, attribute } => fmt_uuid_hidden(f, dn, attribute),
         }
@@ -426,7 +438,7 @@ impl DirectoryProblem {
                 "; nothing was sent in clear; set up TLS on the server, or use ldaps://"
             }
             Self::Disconnected { stage, .. } => notice_advice(*stage),
-            Self::ListenEnded { .. } => "; see its log",
+            Self::ListenEnded { .. } | Self::ListenNotBegun { .. } => "; see its log",
             Self::Malformed { .. } => "; is this an LDAP server?",
             Self::BindRefused { dn: Some(_), code, .. } => bind_advice(*code),
             Self::BindRefused { dn: None, code, .. } => external_advice(*code),

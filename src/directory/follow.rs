@@ -1,15 +1,20 @@
 //! Listening: a persistent search (RFC 4533, mode refreshAndPersist) on a connection of its own.
 //!
 //! Scope: *that* the content has changed. [`ldap_content_sync::listener`] interprets the messages.
-//! The search asks for no attribute, and its entries are not looked at. The caller decides how long
-//! to listen, and what a ring starts. 389 answers no second search on such a connection.
+//! The search asks for no attribute. Of an entry only the DN counts: a run skips the account that we
+//! bind as, and a server may write into it at each bind. The caller decides how long to listen, and
+//! what a ring starts. 389 answers no second search on such a connection.
 
 use std::time::{Duration, Instant};
 
+use ldap_content_sync::dn;
 use ldap_content_sync::request::{self, Scope, SearchRequest, SyncMode, SyncRequest};
-use ldap_content_sync::{Limits, Listener, ListenerEvent, ListenerStage, ResultCode};
+use ldap_content_sync::{
+    LdapMessage, Limits, Listener, ListenerEvent, ListenerStage, ProtocolOp, ResultCode,
+};
 
 use super::client::Directory;
+use super::computed::computed_attributes;
 use super::error::{DirectoryError, DirectoryProblem, DirectoryStage, quote};
 use super::refresh;
 use crate::config::sync::DirectoryConfig;
@@ -17,6 +22,10 @@ use crate::heartbeat::Heartbeat;
 
 /// Maximum bytes of a message that is not an entry. A listed UUID takes 18 bytes.
 const MAX_MESSAGE: usize = 1 << 20;
+
+/// A server that states what is new for longer than so many times `ldap_timeout` is given up. So is
+/// a message that takes longer.
+const LONGEST: u32 = 10;
 
 /// No attributes, RFC 4511 §4.5.1.8.
 const NO_ATTRIBUTES: &[&str] = &["1.1"];
@@ -27,8 +36,24 @@ pub struct Follow {
     directory: Directory,
     listener: Listener,
     timeout: Duration,
-    /// The last message, or the request.
+    /// The DN of the bind in comparison form.
+    bound_as: Option<String>,
+    /// The filter is on a computed attribute, so changes outside the content count.
+    counts_outside: bool,
+    begun: Instant,
+    /// The last message of the search, or the request.
     heard: Instant,
+    /// The message that has begun to arrive.
+    partial: Option<Partial>,
+}
+
+/// A message whose end has not arrived.
+#[derive(Clone, Copy, Debug)]
+struct Partial {
+    begun: Instant,
+    /// The last piece, and the bytes that were here then.
+    grew: Instant,
+    len: usize,
 }
 
 /// What a wait has heard.
@@ -40,6 +65,9 @@ pub enum Heard {
     Quiet,
     /// The content has changed, or may have.
     Ring,
+    /// Something outside the content has changed, and the filter is on a computed attribute. With
+    /// the overlay lastbind each bind of ours is such a change.
+    Outside,
     /// The server does not accept the cookie, with its reason. The search is over.
     CookieRefused(String),
 }
@@ -81,7 +109,17 @@ impl Follow {
             .connection
             .request(DirectoryStage::Listen, |id| request::search(id, &search))?;
         let listener = Listener::new(cookie, id, &directory.connection.limits);
-        Ok(Follow { directory, listener, timeout: cfg.timeout, heard: Instant::now() })
+        let now = Instant::now();
+        Ok(Follow {
+            listener,
+            timeout: cfg.timeout,
+            bound_as: directory.bound_as().and_then(|dn| dn::normalize(dn).ok()),
+            counts_outside: !computed_attributes(&cfg.filter).is_empty(),
+            begun: now,
+            heard: now,
+            partial: None,
+            directory,
+        })
     }
 
     /// True once the server has stated what was new since the cookie. From now on it reports each
@@ -90,43 +128,45 @@ impl Follow {
         self.listener.stage() == ListenerStage::Persisting
     }
 
-    /// The time since the last message.
+    /// The time since the last message of the search.
     pub fn silence(&self) -> Duration {
         self.heard.elapsed()
     }
 
     /// True if the next wait has to read from the connection.
     pub fn is_drained(&self) -> bool {
-        self.directory.connection.is_drained()
+        !self.directory.connection.has_message()
     }
 
-    /// Waits for a message, at most `wait`. Only a message that has begun takes longer, up to
-    /// `ldap_timeout` between two pieces.
+    /// Waits for a whole message, at most `wait`. Only an entry above the size limit takes longer.
     ///
     /// # Errors
-    /// The server ended the search or the connection, broke the protocol, or did not begin to
-    /// listen within `ldap_timeout`.
+    /// The server ended the search or the connection, or broke the protocol. Before it listens, it
+    /// sent no message of the search for `ldap_timeout`, or did not come to an end in ten times that.
+    /// A message paused for `ldap_timeout`, or took ten times that.
     pub fn wait(&mut self, wait: Duration) -> Result<Heard, DirectoryError> {
         self.message(wait).map_err(|problem| self.directory.failed(problem))
     }
 
     fn message(&mut self, wait: Duration) -> Result<Heard, DirectoryProblem> {
         let stage = DirectoryStage::Listen;
+        self.look_at_the_clock()?;
         if !self.directory.connection.arrives_within(stage, wait)? {
-            if !self.is_listening() && self.silence() >= self.timeout {
-                return Err(DirectoryProblem::TimedOut {
-                    stage,
-                    timeout: self.timeout,
-                    trickling: false,
-                });
-            }
+            self.note_partial();
             return Ok(Heard::Nothing);
         }
+        self.partial = None;
         let message = self.directory.connection.message(stage)?;
-        self.heard = Instant::now();
+        if message.message_id != 0 {
+            self.heard = Instant::now();
+        }
         match self.listener.handle(&message) {
-            Ok(ListenerEvent::Quiet) => Ok(Heard::Quiet),
+            Ok(ListenerEvent::Ring) if is_of(&message, self.bound_as.as_deref()) => {
+                Ok(Heard::Quiet)
+            }
             Ok(ListenerEvent::Ring) => Ok(Heard::Ring),
+            Ok(ListenerEvent::Outside) if self.counts_outside => Ok(Heard::Outside),
+            Ok(ListenerEvent::Outside | ListenerEvent::Quiet) => Ok(Heard::Quiet),
             Ok(ListenerEvent::CookieRefused { diagnostic }) => {
                 Ok(Heard::CookieRefused(quote(&diagnostic)))
             }
@@ -141,5 +181,43 @@ impl Follow {
             }
             Err(error) => Err(refresh::problem(error, stage, &self.directory.base)),
         }
+    }
+
+    /// Fails if the server is too slow.
+    fn look_at_the_clock(&self) -> Result<(), DirectoryProblem> {
+        let (timeout, longest) = (self.timeout, self.timeout.saturating_mul(LONGEST));
+        let late = |trickling| {
+            Err(DirectoryProblem::TimedOut { stage: DirectoryStage::Listen, timeout, trickling })
+        };
+        if !self.is_listening() && self.begun.elapsed() >= longest {
+            return Err(DirectoryProblem::ListenNotBegun { timeout });
+        }
+        match self.partial {
+            Some(partial) if partial.begun.elapsed() >= longest => late(true),
+            Some(partial) if partial.grew.elapsed() >= timeout => late(false),
+            None if !self.is_listening() && self.silence() >= timeout => late(false),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes how much of the next message is here.
+    fn note_partial(&mut self) {
+        let (now, len) = (Instant::now(), self.directory.connection.waiting());
+        self.partial = match self.partial {
+            _ if len == 0 => None,
+            Some(partial) if partial.len == len => Some(partial),
+            Some(partial) => Some(Partial { grew: now, len, ..partial }),
+            None => Some(Partial { begun: now, grew: now, len }),
+        };
+    }
+}
+
+/// True for an entry with this DN, in comparison form.
+fn is_of(message: &LdapMessage<'_>, form: Option<&str>) -> bool {
+    match (&message.op, form) {
+        (ProtocolOp::SearchResultEntry(entry), Some(form)) => {
+            dn::normalize(entry.dn()).is_ok_and(|dn| dn == form)
+        }
+        _ => false,
     }
 }

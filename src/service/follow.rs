@@ -2,7 +2,7 @@
 //!
 //! Scope: when to listen, and what the service says about it. A closure connects and listens. A
 //! directory that does not let us listen costs nothing but the delay, because the schedule goes on.
-//! So a failure is said once, and tried again with pauses that double.
+//! So each reason is said once in an outage, and the pauses between attempts double.
 
 use std::fmt;
 use std::io;
@@ -19,8 +19,19 @@ use super::signals::{Inbox, Requests};
 pub struct Pauses {
     /// The first pause after a failure. Each later pause is twice as long.
     pub first: Duration,
-    /// The longest pause. A connection that listened for this long ends the outage.
+    /// The longest pause. A connection that listened for this long ends the outage. Also the
+    /// minimum time between two runs for changes outside the content.
     pub longest: Duration,
+}
+
+impl Pauses {
+    /// A connection that listened for so many first pauses begins the pauses anew. So a proxy that
+    /// cuts idle connections leaves nobody deaf for long.
+    const STEADY: u32 = 10;
+
+    fn next(self, pause: Duration) -> Duration {
+        pause.saturating_mul(2).min(self.longest)
+    }
 }
 
 impl Default for Pauses {
@@ -30,13 +41,16 @@ impl Default for Pauses {
     }
 }
 
+/// Maximum number of reasons that one outage has in the log. A server may give each attempt another.
+const MAX_REASONS: usize = 5;
+
 /// Maximum time between two looks at [`Line::is_over`].
 pub const TICK: Duration = Duration::from_millis(500);
 
 /// The state of the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Following {
-    /// It has no cookie to start from, and waits for a run to bring one.
+    /// It has no cookie that the directory accepts, and waits for a run to bring one.
     Waiting,
     /// It connects, or the directory states what is new since the cookie.
     Connecting,
@@ -61,7 +75,7 @@ impl Following {
 impl fmt::Display for Following {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Following::Waiting => "listens for changes after the next run",
+            Following::Waiting => "waits for a run that tells where to listen from",
             Following::Connecting => "connects to listen for changes",
             Following::Listening => "listens for changes",
             Following::Down => "cannot listen for changes",
@@ -104,10 +118,14 @@ struct Record {
     runs: u64,
     /// A ring that no run has answered.
     rung: bool,
+    /// A change outside the content that no run has answered and that has not rung yet.
+    outside: bool,
+    /// The last ring for a change outside the content.
+    outside_rang: Option<Instant>,
     /// Since when the directory reports each change.
     listening: Option<Instant>,
-    /// A failure was said, and the outage goes on.
-    is_out: bool,
+    /// The reasons that the log has for the outage that goes on. Empty without one.
+    said: Vec<String>,
     /// The log has the first success.
     has_listened: bool,
     over: bool,
@@ -141,10 +159,12 @@ impl Follower {
 
     /// A run begins. It answers every ring so far.
     pub fn run_begins(&self) {
-        self.0.record().rung = false;
+        let mut record = self.0.record();
+        record.rung = false;
+        record.outside = false;
     }
 
-    /// A run has ended. `cookie` is where Kanidm is now; `None` if the run failed.
+    /// A run has ended. `cookie` is where Kanidm is now; `None` if the run could not tell.
     pub fn run_ended(&self, cookie: Option<Vec<u8>>) {
         let mut record = self.0.record();
         record.runs += 1;
@@ -176,8 +196,19 @@ impl Line {
         self.health.listener_progress(Instant::now());
         let is_steady =
             record.listening.is_some_and(|since| since.elapsed() >= self.pauses.longest);
-        if is_steady && std::mem::take(&mut record.is_out) {
+        let was_out = is_steady && !std::mem::take(&mut record.said).is_empty();
+        let is_due = |rang: Instant| rang.elapsed() >= self.pauses.longest;
+        let rings = record.outside && record.outside_rang.is_none_or(is_due);
+        if rings {
+            record.outside = false;
+            record.outside_rang = Some(Instant::now());
+        }
+        drop(record);
+        if was_out {
             log::info!("listening for changes of the directory again, for a minute now");
+        }
+        if rings {
+            self.ring();
         }
     }
 
@@ -211,23 +242,39 @@ impl Line {
         rung
     }
 
+    /// Something outside the content has changed, and the filter may match another entry. A bind of
+    /// ours may be such a change. So it rings at most once in [`Pauses::longest`], for otherwise the
+    /// runs would ring for themselves. True if a ring waits already.
+    pub fn ring_outside(&self) -> bool {
+        let mut record = self.record();
+        let waits = std::mem::replace(&mut record.outside, true) || record.rung;
+        drop(record);
+        self.beat();
+        waits
+    }
+
     fn follow(&self, mut listen: impl FnMut(&Line, &[u8]) -> Ending) {
-        let mut pause = self.pauses.first;
+        let Pauses { first, longest } = self.pauses;
+        let mut pause = first;
         let mut was_refused = false;
         while let Some(cookie) = self.cookie() {
             self.enter(Following::Connecting);
             let ending = catch_unwind(AssertUnwindSafe(|| listen(self, &cookie)))
                 .unwrap_or_else(|_| Ending::Failed("the listener ended in a panic, which is a defect of this program: please report it".into()));
-            let listened = self.record().listening.take().map(|since| since.elapsed());
-            if listened.is_some_and(|listened| listened >= self.pauses.longest) {
-                pause = self.pauses.first;
+            let listened =
+                self.record().listening.take().map_or(Duration::ZERO, |since| since.elapsed());
+            if listened >= first.saturating_mul(Pauses::STEADY) {
+                pause = first;
                 was_refused = false;
             }
-            let failure = match ending {
+            match ending {
                 Ending::Over => return,
                 Ending::Silent => {
                     log::debug!("replacing the connection that listens: it was silent for long");
-                    continue;
+                }
+                // Servers and proxies close connections that are old or idle.
+                Ending::Failed(failure) if listened >= longest => {
+                    log::debug!("replacing the connection that listened: {failure}");
                 }
                 // The run gets the same answer, and starts over without the cookie.
                 Ending::CookieRefused(reason) if !was_refused => {
@@ -236,27 +283,33 @@ impl Line {
                         "the directory does not accept the cookie to listen from: {reason}; a run makes a new one"
                     );
                     self.await_run();
-                    continue;
                 }
+                // The guard refused that run, it failed, or its cookie is no better. A server may
+                // refuse each cookie, so further runs come with pauses.
                 Ending::CookieRefused(reason) => {
-                    format!("the directory does not accept the cookie to listen from: {reason}")
+                    self.fail(format!(
+                        "the directory does not accept the cookie to listen from: {reason}"
+                    ));
+                    self.pause(&mut pause);
+                    self.await_run();
                 }
-                Ending::Failed(failure) => failure,
-            };
-            self.fail(&failure);
-            self.sleep(pause);
-            pause = pause.saturating_mul(2).min(self.pauses.longest);
+                Ending::Failed(failure) => {
+                    self.fail(failure);
+                    self.pause(&mut pause);
+                }
+            }
         }
     }
 
-    /// The cookie to listen from. Without one it asks for a run, and waits until a run brings one.
-    /// `None` if the listener is over.
+    /// The cookie to listen from. Without one it asks for runs until one brings a cookie. `None` if
+    /// the listener is over.
     fn cookie(&self) -> Option<Vec<u8>> {
         let found = |record: &Record| record.over || record.cookie.is_some();
-        if !found(&self.record()) {
-            self.enter(Following::Waiting);
-            self.ring();
-            self.wait_until(None, found);
+        let mut pause = self.pauses.first;
+        while !found(&self.record()) {
+            self.await_run();
+            self.wait_until(Instant::now().checked_add(pause), found);
+            pause = self.pauses.next(pause);
         }
         let record = self.record();
         record.cookie.clone().filter(|_| !record.over)
@@ -269,15 +322,31 @@ impl Line {
         self.wait_until(None, |record| record.over || record.runs > before);
     }
 
-    fn fail(&self, failure: &str) {
+    /// Says each reason once in an outage.
+    fn fail(&self, failure: String) {
         self.enter(Following::Down);
-        if std::mem::replace(&mut self.record().is_out, true) {
+        let mut record = self.record();
+        let is_first = record.said.is_empty();
+        if record.said.contains(&failure) || record.said.len() >= MAX_REASONS {
+            drop(record);
             log::debug!("cannot listen for changes: {failure}");
-        } else {
+            return;
+        }
+        record.said.push(failure.clone());
+        drop(record);
+        if is_first {
             log::warn!(
                 "cannot listen for changes: {failure}. The schedule goes on, and the service tries to listen again at least once a minute"
             );
+        } else {
+            log::warn!("still cannot listen for changes: {failure}");
         }
+    }
+
+    /// Waits, and doubles the pause.
+    fn pause(&self, pause: &mut Duration) {
+        self.sleep(*pause);
+        *pause = self.pauses.next(*pause);
     }
 
     fn sleep(&self, time: Duration) {
@@ -380,32 +449,151 @@ mod tests {
     }
 
     #[test]
-    fn without_a_cookie_it_rings_once_and_waits_for_the_run_that_brings_one() {
+    fn without_a_cookie_it_rings_with_pauses_until_a_run_brings_one() {
         let (follower, attempts, inbox, health) = follower(None, |_, line| until_over(line));
-        let mut rung = 0;
-        while rung == 0 {
-            rung += u32::from(inbox.wait(LONG).ring);
+        // The guard may refuse each of these runs, and its ring is not kept.
+        for _ in 0..4 {
+            while !inbox.wait(LONG).ring {}
+            assert_eq!(health.following(), Some(Following::Waiting));
+            follower.run_begins();
+            follower.run_ended(None);
         }
-        assert_eq!(health.following(), Some(Following::Waiting));
-        follower.run_begins();
-        follower.run_ended(None);
-        assert_eq!(inbox.wait(Duration::from_millis(20)), Requests::NONE, "the run failed");
+        while !inbox.wait(LONG).ring {}
+        assert_eq!(inbox.wait(Duration::from_millis(20)), Requests::NONE, "no run has begun");
+        assert!(attempts.try_recv().is_err());
         follower.run_ended(Some(b"new".to_vec()));
         assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"new");
     }
 
     #[test]
-    fn a_refused_cookie_waits_for_one_run_and_a_second_refusal_is_a_failure() {
-        let (follower, attempts, inbox, _) =
+    fn a_cookie_refused_again_asks_for_a_run_again_and_is_a_failure() {
+        let (follower, attempts, inbox, health) =
             follower(Some(b"old"), |_, _| Ending::CookieRefused("no".to_owned()));
-        assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"old");
-        while !inbox.wait(LONG).ring {}
-        follower.run_begins();
-        follower.run_ended(Some(b"new".to_vec()));
-        for _ in 0..10 {
-            assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"new");
-            assert!(!inbox.wait(Duration::ZERO).ring);
+        // The guard refuses the run, or it fails: the cookie stays.
+        for number in 0..10 {
+            assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"old");
+            while !inbox.wait(LONG).ring {}
+            assert_eq!(follower.0.record().said.len(), usize::from(number > 0));
+            assert_eq!(health.following(), Some(Following::Waiting));
+            follower.run_begins();
+            follower.run_ended(None);
         }
+    }
+
+    #[test]
+    fn another_cookie_that_is_refused_soon_asks_for_a_run_too() {
+        let (inbox, health) = (Inbox::default(), Health::new(LONG));
+        let (seen, attempts) = mpsc::channel();
+        let mut count = 0;
+        let listen = move |line: &Line, cookie: &[u8]| {
+            count += 1;
+            let _ = seen.send(cookie.to_vec());
+            if count != 2 {
+                return Ending::CookieRefused("no".to_owned());
+            }
+            line.listening();
+            Ending::Failed("the server restarts, and forgets its cookies".to_owned())
+        };
+        let follower =
+            Follower::start(Some(b"old".to_vec()), &inbox, &health, SHORT, listen).unwrap();
+        for cookie in [b"old", b"new"] {
+            assert_eq!(attempts.recv_timeout(LONG).unwrap(), cookie);
+            if cookie == b"new" {
+                assert_eq!(attempts.recv_timeout(LONG).unwrap(), b"new");
+            }
+            while !inbox.wait(LONG).ring {}
+            follower.run_begins();
+            follower.run_ended(Some(b"new".to_vec()));
+        }
+    }
+
+    /// A server that listens for a moment before it refuses each cookie gets no run at each attempt.
+    #[test]
+    fn refusals_one_after_the_other_come_with_pauses() {
+        let begun = Instant::now();
+        let (follower, attempts, inbox, _) = follower(Some(b"c"), |_, line| {
+            line.listening();
+            Ending::CookieRefused("no".to_owned())
+        });
+        for number in 0..20_u8 {
+            attempts.recv_timeout(LONG).unwrap();
+            while !inbox.wait(LONG).ring {}
+            follower.run_begins();
+            follower.run_ended(Some(vec![number]));
+        }
+        // None, 1 and 2 ms, and 17 pauses of 4 ms.
+        assert!(begun.elapsed() >= Duration::from_millis(71), "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn an_outage_has_each_reason_once_and_five_at_most() {
+        let (follower, attempts, ..) = follower(Some(b"c"), |count, line| match count {
+            0..20 => Ending::Failed(["refused", "cut"][count % 2].to_owned()),
+            20..40 => Ending::Failed(format!("reason {count}")),
+            _ => until_over(line),
+        });
+        for _ in 0..=20 {
+            attempts.recv_timeout(LONG).unwrap();
+        }
+        assert_eq!(follower.0.record().said[..2], ["refused", "cut"]);
+        for _ in 0..20 {
+            attempts.recv_timeout(LONG).unwrap();
+        }
+        let said = follower.0.record().said.clone();
+        assert_eq!(said, ["refused", "cut", "reason 20", "reason 21", "reason 22"]);
+    }
+
+    /// A proxy that cuts idle connections does so.
+    #[test]
+    fn a_connection_that_listened_for_long_is_replaced_without_a_warning() {
+        let (follower, attempts, inbox, health) = follower(Some(b"c"), |count, line| {
+            line.listening();
+            if count == 3 {
+                return until_over(line);
+            }
+            thread::sleep(SHORT.longest);
+            Ending::Failed("cut off".to_owned())
+        });
+        for _ in 0..4 {
+            attempts.recv_timeout(LONG).unwrap();
+        }
+        assert!(follower.0.record().said.is_empty());
+        assert_ne!(health.following(), Some(Following::Down));
+        assert!(!inbox.wait(Duration::ZERO).ring);
+    }
+
+    /// Each run binds, which is such a change with the overlay lastbind.
+    #[test]
+    fn changes_outside_the_content_ring_at_once_and_then_once_in_the_longest_pause() {
+        let (inbox, health) = (Inbox::default(), Health::new(LONG));
+        let (step, steps) = mpsc::channel::<()>();
+        let (told, rang) = mpsc::channel();
+        let listen = move |line: &Line, _: &[u8]| {
+            line.listening();
+            while steps.recv().is_ok() {
+                let _ = told.send(line.ring_outside());
+            }
+            Ending::Over
+        };
+        let pauses = Pauses { first: SHORT.first, longest: LONG };
+        let follower =
+            Follower::start(Some(b"c".to_vec()), &inbox, &health, pauses, listen).unwrap();
+        let ring = || {
+            step.send(()).unwrap();
+            rang.recv_timeout(LONG).unwrap()
+        };
+        assert!(!ring() && ring());
+        assert!(inbox.wait(LONG).ring, "the first one");
+        follower.run_begins();
+        assert!(!ring() && ring(), "the bind of the run");
+        follower.run_ended(Some(b"d".to_vec()));
+        assert!(!inbox.wait(Duration::from_millis(20)).ring);
+        // A minute later a sign of life suffices.
+        follower.0.record().outside_rang = Instant::now().checked_sub(LONG);
+        follower.0.beat();
+        assert!(inbox.wait(Duration::ZERO).ring);
+        follower.0.beat();
+        assert!(!inbox.wait(Duration::ZERO).ring);
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl<K: Inside> Play<K> {
             following.heard = 0;
             while !follow.is_listening() {
                 match follow.wait(PATIENCE) {
-                    Ok(Heard::Ring) => following.rung = true,
+                    Ok(Heard::Ring | Heard::Outside) => following.rung = true,
                     Ok(Heard::Quiet) => {}
                     Ok(Heard::CookieRefused(_)) => {
                         following.rung = true;
@@ -228,7 +228,9 @@ impl<K: Inside> Play<K> {
         let Some(follow) = &mut following.follow else { return Ok(()) };
         while following.heard < self.server.told() {
             match follow.wait(PATIENCE).map_err(|e| e.to_string())? {
-                Heard::Ring => following.rung = true,
+                Heard::Ring | Heard::Outside => following.rung = true,
+                // A change outside the content.
+                Heard::Quiet => {}
                 other => return Err(format!("{other:?} in the persist stage")),
             }
             following.heard += 1;

@@ -5,12 +5,21 @@ use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use kanidm_ldap_sync::directory::follow::{Follow, Heard};
+use kanidm_ldap_sync::heartbeat::Heartbeat;
+use kanidm_ldap_sync::service::follow::{Ending, Follower as FollowerThread, Line, Pauses, TICK};
+use kanidm_ldap_sync::service::health::Health;
+use kanidm_ldap_sync::service::signals::Inbox;
 
 use crate::service::{NEVER, Service, config, no_more, person, signal, status_address, wait_until};
 use crate::support::kanidm::KanidmServer;
-use crate::support::peer::{Link, Peer, SLAPD, done, notice, refreshed, sync_done};
+use crate::support::peer::{
+    self, Link, Peer, SLAPD, done, notice, refreshed, sync_done, unsolicited,
+};
 use crate::support::pki::Pki;
+use crate::support::process::PATIENCE;
 use crate::support::tool::{ConfigText, Tool};
 use crate::support::world::ACCOUNT;
 
@@ -173,7 +182,7 @@ fn a_connection_that_ends_badly_is_said_once_and_the_schedule_goes_on() {
         follower.service.wait_for(words, 1);
         follower.add_a_person();
         follower.service.wait_for(RAN, follower.service.said(RAN) + 1);
-        assert_eq!(follower.service.said(OUT), 1, "{what}: {}", follower.service.log());
+        follower.service.assert_said_once();
         assert!(follower.service.said(LISTENING) <= 1, "{what}: {}", follower.service.log());
         assert_eq!(follower.service.status(), "Ok\n", "{what}");
         follower.assert_no_busy_loop(what);
@@ -205,15 +214,89 @@ fn an_endless_stream_of_rings_costs_neither_a_processor_nor_memory() {
     assert_eq!(follower.service.said(OUT), 0, "{}", follower.service.log());
 }
 
+/// Notices that belong to no request, before it listens and after.
 #[test]
-fn a_refused_cookie_makes_one_run_and_then_pauses() {
+fn an_endless_stream_of_quiet_messages_costs_no_processor() {
+    fn chatter(link: &mut Link) {
+        let quiet: Vec<u8> = (0..500).flat_map(|_| unsolicited("1.2.3", 0, "")).collect();
+        while link.try_send(&quiet) {}
+    }
+    let cases: [(Listening, &str); 2] = [
+        (|link, _| chatter(link), "the wait for changes timed out: the server was silent for 1 s"),
+        (
+            |link, id| {
+                link.send(refreshed(id));
+                chatter(link);
+            },
+            LISTENING,
+        ),
+    ];
+    for (listening, words) in cases {
+        let follower = Follower::start(listening, "* * * * * *");
+        let pid = follower.service.child.id();
+        follower.service.wait_for(words, 1);
+        let (processor, begun) = (processor_seconds(pid), Instant::now());
+        follower.service.wait_for(RAN, follower.service.said(RAN) + 6);
+        let took = begun.elapsed().as_secs_f64();
+        let processor = processor_seconds(pid) - processor;
+        println!("{words}: {processor:.2} s of processor in {took:.1} s");
+        assert!(processor < took * 0.4, "{words}: {processor} s of {took} s");
+        follower.assert_no_busy_loop(words);
+    }
+}
+
+#[test]
+fn a_refused_cookie_makes_one_run_and_then_more_with_pauses() {
     let follower = Follower::start(|link, id| link.send(done(id, 4096, "no")), NEVER);
     follower.service.wait_for("does not accept the cookie to listen from: no; a run", 1);
     follower.service.wait_for(OUT, 1);
-    wait_until(|| follower.listened.load(Ordering::SeqCst) >= 3, || follower.service.log());
-    assert_eq!(follower.service.said(RAN), 2, "{}", follower.service.log());
-    assert_eq!(follower.service.said(OUT), 1, "{}", follower.service.log());
+    wait_until(|| follower.listened.load(Ordering::SeqCst) >= 4, || follower.service.log());
+    // The first run of the service, and one for each connection.
+    let runs = follower.service.said(RAN);
+    assert!((4..=5).contains(&runs), "{}", follower.service.log());
+    follower.service.assert_said_once();
     follower.assert_no_busy_loop("refused");
+}
+
+/// The pauses are a thousandth of those of the service, everything else is real.
+#[test]
+fn a_search_that_ends_at_once_a_hundred_times_is_tried_with_pauses() {
+    let (pki, listened) = (Pki::new(), Arc::new(AtomicU32::new(0)));
+    let count = Arc::clone(&listened);
+    let peer = Peer::tls_each(&pki.localhost(), move |link| {
+        link.begin(SLAPD);
+        let search = link.request();
+        count.fetch_add(1, Ordering::SeqCst);
+        link.send(done(search.id, 0, ""));
+        link.stay_silent();
+    });
+    let directory = peer::config("localhost", &peer, Some(pki.ca()));
+    let pauses = Pauses { first: Duration::from_millis(1), longest: Duration::from_millis(60) };
+    let (inbox, health) = (Inbox::default(), Health::new(PATIENCE));
+    let begun = Instant::now();
+    let listen = move |line: &Line, cookie: &[u8]| {
+        let mut follow = match Follow::start(&directory, cookie, Heartbeat::default()) {
+            Ok(follow) => follow,
+            Err(error) => return Ending::Failed(error.to_string()),
+        };
+        while !line.is_over() {
+            line.beat();
+            match follow.wait(TICK) {
+                Ok(heard) => assert_eq!(heard, Heard::Nothing),
+                Err(error) => return Ending::Failed(error.to_string()),
+            }
+        }
+        Ending::Over
+    };
+    let follower = FollowerThread::start(Some(b"c".to_vec()), &inbox, &health, pauses, listen);
+    wait_until(
+        || listened.load(Ordering::SeqCst) >= 100,
+        || format!("{} connections", listened.load(Ordering::SeqCst)),
+    );
+    // 1, 2, 4, 8, 16 and 32 ms, and 93 pauses of 60 ms.
+    assert!(begun.elapsed() >= Duration::from_millis(63 + 93 * 60), "{:?}", begun.elapsed());
+    assert!(!inbox.wait(Duration::ZERO).ring);
+    drop(follower.unwrap());
 }
 
 #[test]

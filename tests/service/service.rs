@@ -1,5 +1,6 @@
 //! A running service, and directories made for it.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -61,6 +62,24 @@ impl Service {
     /// How often this stands in the log.
     pub fn said(&self, text: &str) -> usize {
         self.log().matches(text).count()
+    }
+
+    /// Why the service could not listen for changes, as often as it said so.
+    pub fn reasons(&self) -> Vec<String> {
+        let of_line = |line: &str| {
+            let (_, reason) = line.split_once("cannot listen for changes: ")?;
+            Some(reason.split(". The schedule goes on").next()?.to_owned())
+        };
+        self.log().lines().filter_map(of_line).collect()
+    }
+
+    /// Each reason is said once in an outage.
+    #[track_caller]
+    pub fn assert_said_once(&self) {
+        let reasons = self.reasons();
+        let different: BTreeSet<&String> = reasons.iter().collect();
+        assert_eq!(different.len(), reasons.len(), "{}", self.log());
+        assert!((1..=5).contains(&reasons.len()), "{}", self.log());
     }
 
     /// Waits until this stands in the log so many times.

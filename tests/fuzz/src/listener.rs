@@ -51,8 +51,7 @@ pub fn run(data: &[u8]) {
             }
             (_, Ok(event)) => {
                 assert_ne!(after, ListenerStage::Over);
-                let rings = event == ListenerEvent::Ring;
-                assert_eq!(rings, must_ring(&message, before, sent), "{}", message.op.name());
+                assert_eq!(event, expected(&message, before, sent), "{}", message.op.name());
                 assert!(message.message_id == id || message.message_id == 0);
                 if before != after {
                     assert!(ends_the_refresh(&message));
@@ -89,18 +88,24 @@ fn ends_the_refresh(message: &LdapMessage<'_>) -> bool {
     )
 }
 
-/// Whether a message that the listener has taken reports a change.
-fn must_ring(message: &LdapMessage<'_>, stage: ListenerStage, sent: Option<&[u8]>) -> bool {
+/// The event of a message that the listener has taken.
+fn expected(
+    message: &LdapMessage<'_>,
+    stage: ListenerStage,
+    sent: Option<&[u8]>,
+) -> ListenerEvent<'static> {
     let persisting = stage == ListenerStage::Persisting;
-    match (&message.op, info(message)) {
+    let rings = match (&message.op, info(message)) {
         (ProtocolOp::SearchResultEntry(_), _) => true,
         (ProtocolOp::SearchResultReference(_), _) => {
             persisting || SyncState::find(&message.controls, &LIMITS).unwrap().is_some()
         }
+        (_, Some(SyncInfo::NewCookie(_))) if persisting => return ListenerEvent::Outside,
         (_, Some(_)) if persisting => true,
         (_, Some(SyncInfo::RefreshPresent { .. })) => true,
         (_, Some(SyncInfo::SyncIdSet { uuids, .. })) => !uuids.is_empty(),
         (_, Some(info)) => info.cookie().is_some_and(|cookie| sent != Some(cookie)),
         (_, None) => false,
-    }
+    };
+    if rings { ListenerEvent::Ring } else { ListenerEvent::Quiet }
 }
