@@ -32,9 +32,11 @@ use crate::terminal;
 
 mod follow;
 mod record;
+mod remember;
 mod scheduled;
 
 use record::{Recorder, RunFacts};
+use remember::Remembering;
 
 /// Runs the program. `arguments` do not include its own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>, env: Env<'static>) -> u8 {
@@ -180,7 +182,7 @@ fn locked(
         }
     }
     let mut server = match kanidm(settings) {
-        Ok(server) => server,
+        Ok(server) => Remembering::new(server),
         Err(error) => {
             return failure(cli, ExitCode::Failure, Failure::Kanidm, error, following());
         }
@@ -212,7 +214,9 @@ fn locked(
     display.borrow_mut().finish();
     match outcome {
         Ok(outcome) => success(cli, outcome, dump, following(), watch.answers_a_ring),
-        Err(error) => failed(cli, settings, &error, following()),
+        Err(error) => {
+            Ended { cookie: server.cookie(), ..failed(cli, settings, &error, following()) }
+        }
     }
 }
 
@@ -233,7 +237,7 @@ struct Ended {
     code: ExitCode,
     /// With [`ExitCode::Held`]: true if so few entries need attention that the status stays good.
     concerns_few: bool,
-    /// The directory's cookie that Kanidm holds now; `None` if the run failed.
+    /// The directory's cookie that Kanidm holds now; `None` if the run did not learn it.
     cookie: Option<Vec<u8>>,
     /// The facts for monitoring.
     facts: RunFacts,

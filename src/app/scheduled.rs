@@ -107,7 +107,7 @@ struct Service {
     inbox: Inbox,
     /// Listens to the directory, if the configuration says so.
     follower: Option<Follower>,
-    /// Where Kanidm was after the last run that did not fail.
+    /// Where Kanidm was after the last run that could tell.
     cookie: Option<Vec<u8>>,
     /// Writes `metrics_file`.
     recorder: Rc<RefCell<Recorder>>,

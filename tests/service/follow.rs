@@ -219,3 +219,20 @@ fn binds_that_slapd_notes_start_no_run() {
     // The run before may have had a ring left.
     assert!(ran() <= before + 2, "{} runs\n{}", ran() - before, service.log());
 }
+
+/// Its first run is refused, and has read where Kanidm is.
+#[test]
+fn a_service_whose_runs_the_guard_refuses_listens() {
+    let mut world = World::new(SlapdOptions { seed: seed(), ..SlapdOptions::default() });
+    world.run(&[], 0);
+    for number in 9..=19 {
+        world.slapd.delete(&user_dn(number));
+    }
+    let service = following(&mut world, &[]);
+    service.wait_for(LISTENING, 1);
+    // The listener has rung for the deletions, and that run is refused as well.
+    service.wait_for("--accept-deletes", 2);
+    wait("the administrator's run", || world.tool.run(&["--accept-deletes"]).code == Some(0));
+    world.slapd.change(&user_dn(1), "replace: cn\ncn: Another Name");
+    world.follows("changed after the administrator's run");
+}
