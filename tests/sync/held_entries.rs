@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use crate::rules::{ACCEPTED, Bad, Verdict, bad_entries, good_person, person, person_dn, record};
+use crate::rules::{
+    ACCEPTED, Bad, UNIQUE, Verdict, bad_entries, good_person, person, person_dn, record,
+};
 use crate::support::expect::{self, GROUPS_OF_NAMES};
 use crate::support::kanidm::{KanidmEntry, State};
 use crate::support::ldap::LdapEntry;
@@ -350,6 +352,9 @@ fn a_held_entry_gets_the_name_that_another_gives_up() {
         world.slapd.modify(&person("twin", &twin));
         let held = world.run(&[], 3);
         assert_eq!(held.report["held"][0]["dn"], person_dn("twin"), "{}", held.outcome.all());
+        held.outcome.says("an unchanged one of this directory (`--explain` of this entry tells)");
+        let explained = world.tool.run(&["--explain", &person_dn("twin")]).expect_code(3);
+        assert!(explained.stdout.contains(&format!("{UNIQUE} {}", person_dn("p0"))));
         assert_eq!(
             world.kanidm.entry(ACCOUNT, "p0").unwrap().external_id.unwrap(),
             person_dn("p0").to_lowercase()

@@ -40,7 +40,7 @@ const CONTROL: &str = "control characters";
 const RANGE: &str = "must be in 1000-60000";
 const NUMBER: &str = "must be a decimal number";
 const MAIL: &str = "must be an ASCII e-mail address";
-const UNIQUE: &str = "must be unique, and is the same as that of";
+pub const UNIQUE: &str = "must be unique, and is the same as that of";
 const OWN: &str = "of Kanidm's own";
 const TAKEN: &str = "is taken in Kanidm";
 

@@ -139,7 +139,8 @@ fn describe_value(
             )
         }
         None => format!(
-            "{words} is taken in Kanidm by an entry that this run does not touch ({LOCAL}). Rename it there, or {remedy}; \
+            "{words} is taken in Kanidm by an entry that this run does not touch: an unchanged one of this directory \
+             (`--explain` of this entry tells), {LOCAL}. Rename that one, or {remedy}; \
              `--full-refresh` removes what is gone from the directory"
         ),
     }
