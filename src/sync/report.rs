@@ -139,8 +139,8 @@ impl Report {
             .map(|(n, what)| format!("{} {what}", entries(*n as u64)))
             .collect();
         let few = match self.concerns_few() {
-            true => "few enough for a good status",
-            false => "too many for a good status",
+            true => "few enough for Ok on the status port",
+            false => "too many for Ok on the status port",
         };
         format!(
             "{}; they are named above. That is {few} (10 entries, or 1 percent up to 100)",
@@ -386,7 +386,7 @@ mod tests {
         assert_eq!(
             report.attention(),
             "10 entries held back, 2 entries sent without a bad value; they are named above. \
-             That is too many for a good status (10 entries, or 1 percent up to 100)"
+             That is too many for Ok on the status port (10 entries, or 1 percent up to 100)"
         );
     }
 

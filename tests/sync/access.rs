@@ -194,7 +194,7 @@ fn a_revocation_does_not_wait_for_a_bad_value() {
     ran.outcome.says(&format!("left out of {team} ("));
     ran.outcome.says(
         "5 entries sent without a bad value; they are named above. \
-         That is few enough for a good status",
+         That is few enough for Ok on the status port",
     );
     assert_eq!(ran.report["held"].as_array().unwrap().len(), 0);
     for (number, _) in BAD {
