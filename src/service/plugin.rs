@@ -102,7 +102,7 @@ fn good(facts: &Metrics, now: u64) -> Probe {
     let (held, dropped) = waiting(facts);
     let success = last_success(facts, now);
     let (exit_code, line) = match (held, dropped) {
-        (0, 0) => (OK, format!("OK - {success}, nothing waits")),
+        (0, 0) => (OK, format!("OK - {success}, no entry waits")),
         _ => (
             WARNING,
             format!(
@@ -112,7 +112,12 @@ fn good(facts: &Metrics, now: u64) -> Probe {
             ),
         ),
     };
-    Probe { exit_code, line: with_numbers(&line, facts, now) }
+    // Changes arrive later, and the synchronisation works: no state of its own.
+    let deaf = match facts.follower_connected {
+        Some(false) => "; changes wait for the schedule (not listening)",
+        Some(true) | None => "",
+    };
+    Probe { exit_code, line: with_numbers(&format!("{line}{deaf}"), facts, now) }
 }
 
 /// Why the synchronisation does not work.

@@ -344,6 +344,7 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
 
     world.slapd.stop();
     wait_until(|| facts.get("follower_connected") == Some(0.0), || facts.text());
+    asked(&world, 1, &["WARNING - ", "; changes wait for the schedule (not listening) | "]);
     service.run_now("is the server running");
     service.wait_for_status("Err\n");
     facts.assert(&[("success_deadline_timestamp_seconds", deadline), ("entries_held", 1.0)]);

@@ -83,7 +83,7 @@ fn every_answer_with_facts() {
             ok(),
             well(),
             0,
-            "OK - last success 5 minutes ago (2026-11-30 00:48:20 UTC), nothing waits",
+            "OK - last success 5 minutes ago (2026-11-30 00:48:20 UTC), no entry waits",
             numbers(300, 0, 0),
         ),
         (
@@ -159,6 +159,26 @@ fn every_answer_with_facts() {
         ),
     ] {
         assert_eq!(asked(probe, facts), (code, format!("{text}{numbers}")));
+    }
+}
+
+#[test]
+fn a_listener_that_is_not_connected_is_named_without_another_state() {
+    const DEAF: &str = "; changes wait for the schedule (not listening)";
+    let text = |probe: Probe, mut facts: Metrics, connected| {
+        facts.follower_connected = connected;
+        let (code, line) = asked(probe, facts);
+        (code, line.split_once(" | ").unwrap().0.to_owned())
+    };
+    for facts in [well(), held(1, 2)] {
+        let (code, line) = text(ok(), facts.clone(), None);
+        assert_eq!(text(ok(), facts.clone(), Some(true)), (code, line.clone()));
+        assert_eq!(text(ok(), facts, Some(false)), (code, line + DEAF));
+    }
+    // Something worse is said alone. Without a service, the file has the last word of an old one.
+    for probe in [bad(), silent()] {
+        let line = text(probe.clone(), failed(1, "x"), None);
+        assert_eq!(text(probe, failed(1, "x"), Some(false)), line);
     }
 }
 
