@@ -31,7 +31,7 @@ use crate::net::certificate::Certificate;
 use crate::service::notify::Notifier;
 use crate::service::signals;
 use crate::settings::Settings;
-use crate::text::{remedy_of, utc};
+use crate::text::{count, remedy_of, utc};
 
 /// Runs the checks. Exit codes: 0 if all passed, 1 if the directory or Kanidm fails a step, 2 if a
 /// configuration file is wrong.
@@ -143,8 +143,10 @@ fn tls(
         ),
     );
     if let Some(days) = certificate.days_left(now).filter(|days| *days < RENEW_DAYS) {
-        let when =
-            if days < 0 { "has expired".to_owned() } else { format!("expires in {days} days") };
+        let when = match days {
+            ..0 => "has expired".to_owned(),
+            _ => format!("expires in {}", count(days.unsigned_abs(), "day")),
+        };
         list.advice(step, format_args!("the server's certificate {when}: renew it"), "renew it");
     }
 }

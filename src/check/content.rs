@@ -71,7 +71,11 @@ fn entries(list: &mut Checklist, config: &SyncConfig, reading: &Reading, extra: 
     held(list, reading);
     attributes(list, config, content, extra);
     let others = content.of_other_classes();
-    for remark in remarks(config, reading).iter().chain(&others) {
+    // The note about the others counts those with a user name.
+    let users = others.as_ref().and_then(|_| content.users_of_other_classes());
+    let remarks =
+        remarks(config, reading).into_iter().filter(|remark| Some(remark) != users.as_ref());
+    for remark in remarks.chain(others).collect::<Vec<_>>().iter() {
         list.advice(DirectoryStep::Entries, remark, remedy_of(remark));
     }
 }
@@ -211,12 +215,21 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     for ((attribute, rule), n) in dropped {
         let values = count(n, "value");
+        let because = because(rule);
         list.advice(
             DirectoryStep::Entries,
             format_args!(
-                "{values} of {attribute} would be left out: {rule}; {NAMES} names the entries"
+                "{values} of {attribute} would be left out{because}; {NAMES} names the entries"
             ),
             &format!("{NAMES} names the entries"),
         );
+    }
+}
+
+/// The rule after "would be left out". A rule may say by itself that the value is left out.
+fn because(rule: &str) -> String {
+    match rule.strip_prefix("is left out, ") {
+        Some(because) => format!(", {because}"),
+        None => format!(": {rule}"),
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
             "; see the server's log: it was stopped, or it demands a client certificate (ldap_client_cert, ldap_client_key)"
         }
         DirectoryStage::Search | DirectoryStage::RootDse | DirectoryStage::Listen => {
-            "; see the server's log: was it stopped?"
+            "; see the server's log: it may have been stopped"
         }
     }
 }

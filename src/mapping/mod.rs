@@ -99,26 +99,41 @@ impl Content {
 
     /// A sentence with a remedy, if entries with a user name are no persons.
     pub fn users_of_other_classes(&self) -> Option<String> {
-        (self.unmapped_users > 0).then(|| {
+        let are = |subject, matches, has, is, name| {
             format!(
-                "{} match the filter and have a user name, but are neither person nor group by the object classes they name. \
-                 Check person_objectclass",
-                thousands(self.unmapped_users)
+                "{subject} {matches} the filter and {has} a user name, but {is} neither person nor group \
+                 by the object classes {name}. Check person_objectclass"
             )
-        })
+        };
+        match self.unmapped_users {
+            0 => None,
+            1 => Some(are("1 entry".to_owned(), "matches", "has", "is", "it names")),
+            n => {
+                Some(are(format!("{} entries", thousands(n)), "match", "have", "are", "they name"))
+            }
+        }
     }
 
-    /// A sentence with a remedy, if some entries are neither persons nor groups.
+    /// A sentence with a remedy, if some entries are neither persons nor groups. It tells the number
+    /// of [`Content::users_of_other_classes`] too.
     pub fn of_other_classes(&self) -> Option<String> {
         let n =
             self.skipped.iter().filter(|skipped| skipped.reason == SkipReason::NotMapped).count();
-        (n > 0).then(|| {
-            format!(
-                "{} match the filter and are neither person nor group by the object classes they name. \
-                 Check person_objectclass and group_objectclass",
+        let who = match n {
+            0 => return None,
+            1 => "1 entry matches the filter and is neither person nor group by the object classes it names".to_owned(),
+            _ => format!(
+                "{} entries match the filter and are neither person nor group by the object classes they name",
                 thousands(n as u64)
-            )
-        })
+            ),
+        };
+        let users = match (n, self.unmapped_users) {
+            (_, 0) => String::new(),
+            (1, _) => "; it has a user name".to_owned(),
+            (_, 1) => "; 1 of them has a user name".to_owned(),
+            (n, users) => format!("; {} of them have a user name", thousands(users.min(n as u64))),
+        };
+        Some(format!("{who}{users}. Check person_objectclass and group_objectclass"))
     }
 }
 

@@ -368,7 +368,7 @@ fn over_a_unix_socket() {
 fn what_works_and_could_be_better() {
     let pki = Pki::new();
     let options = SlapdOptions {
-        tls: Some(ServerTls::new(&pki, pki.expiring(5))),
+        tls: Some(ServerTls::new(&pki, pki.expiring(1))),
         // Its own configuration is another database, before the one of the content; who may read it
         // is told of the checkpoint.
         extra_global: format!("database config\naccess to * by dn.exact=\"cn=sync,{SUFFIX}\" read"),
@@ -378,7 +378,7 @@ fn what_works_and_could_be_better() {
     let outcome = check(&world.tool).expect_code(0);
     assert_json_agrees(&world.tool, &outcome);
     assert!(
-        line(&outcome, "! directory, TLS").contains("expires in 5 days: renew it"),
+        line(&outcome, "! directory, TLS").contains("expires in 1 day: renew it"),
         "{}",
         outcome.all()
     );
@@ -439,6 +439,10 @@ fn without_content_synchronisation() {
 
 /// A 389 Directory Server with one person who has all that is needed, and two who have not.
 fn ds389(link: &mut Link) {
+    ds389_with_classes(link, ["person"; 3]);
+}
+
+fn ds389_with_classes(link: &mut Link, classes: [&str; 3]) {
     link.begin(&[
         ("vendorName", &["389 Project"]),
         ("vendorVersion", &["389-Directory/2.3.1"]),
@@ -447,10 +451,9 @@ fn ds389(link: &mut Link) {
     let refresh = link.request();
     assert!(refresh.is_refresh());
     let person = |n: u128, attributes: &[(&str, &[&str])]| {
-        let attributes: Vec<(&str, &[&str])> = [("objectClass", &["person"][..])]
-            .into_iter()
-            .chain(attributes.iter().copied())
-            .collect();
+        let class = [classes[n as usize - 1]];
+        let attributes: Vec<(&str, &[&str])> =
+            [("objectClass", &class[..])].into_iter().chain(attributes.iter().copied()).collect();
         sync_entry(
             refresh.id,
             Uuid::from_u128(n << 64),
@@ -512,8 +515,33 @@ fn a_389_without_full_refreshes_and_entries_that_lack_something() {
     let outcome = check(&tool).expect_code(1);
     assert!(
         line(&outcome, "! directory, filter and entries")
-            .contains("3 match the filter and are neither person nor group")
+            .contains("3 entries match the filter and are neither person nor group by the object classes they name; 2 of them have a user name. Check")
     );
+
+    for (classes, note) in [
+        (
+            ["person", "other", "other"],
+            "2 entries match the filter and are neither person nor group by the object classes they name; 1 of them has a user name. Check ",
+        ),
+        (
+            ["person", "other", "person"],
+            "1 entry matches the filter and is neither person nor group by the object classes it names; it has a user name. Check ",
+        ),
+        (
+            ["person", "person", "other"],
+            "1 entry matches the filter and is neither person nor group by the object classes it names. Check ",
+        ),
+    ] {
+        let peer = Peer::tls(&pki.localhost(), move |link| ds389_with_classes(link, classes));
+        tool.write_sync_config(&config(&peer).set("full_refresh_schedule", "@daily"));
+        let outcome = check(&tool).expect_code(0);
+        let notes: Vec<&str> = outcome
+            .stdout
+            .lines()
+            .filter(|line| line.contains("neither person nor group"))
+            .collect();
+        assert!(notes.len() == 1 && notes[0].contains(note), "{}", outcome.all());
+    }
 }
 
 #[test]
