@@ -97,7 +97,7 @@ fn the_rules_are_correct_and_their_tests_pass() {
     let tests = fs::read_to_string(examples().join("kanidm-ldap-sync.test.yml")).unwrap();
     let alerts: Vec<&str> =
         RULES.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert_eq!(alerts.len(), 6);
+    assert_eq!(alerts.len(), 7);
     for alert in alerts {
         let firing = format!("alertname: {alert}\n        exp_alerts:\n");
         let quiet = format!("alertname: {alert}\n        exp_alerts: []\n");
