@@ -8,6 +8,14 @@
 #   Kanidm engine    https://localhost:8443, sync account with $sync_token; controls on port 8444
 #   $servers/ca.pem  the authority of both certificates
 
+# Ends the test with a reason. The test may define its own.
+if ! declare -F fail >/dev/null; then
+  fail() {
+    echo "$*" >&2
+    exit 1
+  }
+fi
+
 ldap_password=sync-secret-1
 suffix=dc=example,dc=com
 
