@@ -50,6 +50,12 @@ pub fn span(seconds: u64) -> String {
     }
 }
 
+/// A message as a sentence, so that another one may follow. A message may end with a question.
+pub fn sentence(message: &str) -> String {
+    let end = if message.ends_with(['.', '?', '!']) { "" } else { "." };
+    format!("{message}{end}")
+}
+
 /// The end of a message that says what to do: after its last `; ` or `. `. Empty if there is none.
 /// Only for a message that ends with words of this program, because words of a server are no
 /// advice. A server's name in that end is in quotes, as `Debug` writes it, and may hold anything.
@@ -72,6 +78,13 @@ pub fn remedy_of(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_gets_no_period() {
+        assert_eq!(sentence("a: b; do c"), "a: b; do c.");
+        assert_eq!(sentence("a: b; does it run?"), "a: b; does it run?");
+        assert_eq!(sentence("a. Do c."), "a. Do c.");
+    }
 
     #[test]
     fn thousands_are_grouped() {

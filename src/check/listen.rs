@@ -7,14 +7,20 @@ use crate::config::sync::DirectoryConfig;
 use crate::directory::error::DirectoryError;
 use crate::directory::follow::{Follow, Heard};
 use crate::heartbeat::Heartbeat;
+use crate::text::sentence;
 
 /// Listens from the cookie of the refresh that `--check` has made.
 pub(super) fn check(list: &mut Checklist, config: &DirectoryConfig, cookie: &[u8]) {
     const STEP: DirectoryStep = DirectoryStep::Listen;
     match listen(config, cookie) {
         Ok(None) => list.passed(STEP, "the directory reports each change"),
-        Ok(Some(reason)) => list.failed(STEP, format_args!("{reason}. {UNTIL}"), SEE_LOG),
-        Err(error) => list.failed(STEP, format_args!("{error}. {UNTIL}"), &error.remedy()),
+        Ok(Some(reason)) => {
+            list.failed(STEP, format_args!("{} {UNTIL}", sentence(&reason)), SEE_LOG)
+        }
+        Err(error) => {
+            let text = sentence(&error.to_string());
+            list.failed(STEP, format_args!("{text} {UNTIL}"), &error.remedy());
+        }
     }
 }
 

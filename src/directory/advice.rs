@@ -25,7 +25,7 @@ pub(super) fn silence_advice(stage: DirectoryStage) -> &'static str {
 
 pub(super) fn end_advice(stage: DirectoryStage) -> &'static str {
     match stage {
-        DirectoryStage::StartTls => "; is this the plain LDAP port (389)?",
+        DirectoryStage::StartTls => "; check that this is the plain LDAP port (389)",
         DirectoryStage::Handshake => {
             "; does this port speak TLS (ldaps is 636)? for StartTLS use ldap:// with ldap_starttls = true"
         }
