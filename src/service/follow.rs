@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::health::Health;
 use super::signals::{Inbox, Requests};
+use crate::text::sentence;
 
 /// The pauses between two attempts to listen.
 #[derive(Clone, Copy, Debug)]
@@ -336,7 +337,8 @@ impl Line {
         drop(record);
         if is_first {
             log::warn!(
-                "cannot listen for changes: {failure}. The schedule goes on, and the service tries to listen again at least once a minute"
+                "cannot listen for changes: {} The schedule goes on, and the service tries to listen again at least once a minute",
+                sentence(&failure)
             );
         } else {
             log::warn!("still cannot listen for changes: {failure}");
