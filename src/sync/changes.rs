@@ -69,10 +69,10 @@ pub mod words {
     pub const STILL_LOCKED: &str = "still locked";
     /// An earlier run wrote the account as closed, and this run did not.
     pub const UNLOCKED: &str = "unlocked";
-    /// An earlier run held the entry, or sent it without a value that another entry had.
+    /// An earlier run held the entry, or sent it without a value that waited for another entry.
     pub const LET_GO: &str = "let go";
-    /// Another entry has a value that the run left out.
-    pub const WITHOUT_VALUE: &str = "without a value that another entry has";
+    /// The run left out a value that another entry has, or a bad TOTP token.
+    pub const WITHOUT_VALUE: &str = "without a value that waits for another entry";
     /// No earlier run held the entry.
     pub const NEWLY_HELD: &str = "newly held";
     /// Kanidm took the end date of the held person, and nothing else.
@@ -158,13 +158,13 @@ impl List {
 /// The facts, and the sets that every entry is compared with. All UUIDs are those of Kanidm.
 struct Earlier<'a> {
     facts: &'a Facts<'a>,
-    /// Entries that an earlier run held, or sent without a value that another entry had.
+    /// Entries that an earlier run held, or sent without a value that waited for another entry.
     held: HashSet<Uuid>,
     /// Those of `held` that earlier runs sent.
     sent: HashSet<Uuid>,
     /// Those of `held` that have not changed since.
     unchanged: HashSet<Uuid>,
-    /// Entries that this run sent without a value that another entry has.
+    /// Entries that this run sent without a value that waits for another entry.
     without_value: HashSet<Uuid>,
     /// True if the run may say something about locks. Kanidm ignores what the run sends if an
     /// administrator took `account_expire` over.
@@ -673,8 +673,8 @@ pub(super) mod tests {
         run.start.held.push(id(44));
         run.uploaded.as_mut().unwrap().written.push(3);
         run.assert(&[
-            "changed person user1 (uid=user1): without a value that another entry has; UUID 1",
-            "changed person user2 (uid=user2): unlocked, without a value that another entry has; UUID 2",
+            "changed person user1 (uid=user1): without a value that waits for another entry; UUID 1",
+            "changed person user2 (uid=user2): unlocked, without a value that waits for another entry; UUID 2",
             "held person uid=odd6: newly held; UUID 6",
             "held person uid=odd9: newly held; UUID 9",
             "held entry uid=odd5: newly held; UUID 5",
