@@ -8,6 +8,7 @@ mod account;
 pub(crate) mod answer;
 mod attributes;
 mod entry;
+mod fate;
 mod filter;
 mod find;
 mod groups;
@@ -15,6 +16,7 @@ mod kanidm;
 mod members;
 mod next;
 mod reading;
+mod schema;
 mod text;
 mod value;
 
@@ -112,6 +114,8 @@ fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) 
         presence: uuid.map_or(Presence::Unknown, |uuid| kanidm.has(&config.mapping, &uuid, None)),
         was_held: uuid.is_some_and(|uuid| kanidm.is_held(&uuid)),
         was_sent_without: false,
+        without_token: None,
+        misses_lock: false,
         changed: None,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: false,

@@ -18,6 +18,7 @@ use crate::mapping::shown::roles;
 /// Kanidm's attribute for the time at which an account begins.
 const BEGIN: &str = "account_valid_from";
 const OPEN: &str = "open";
+const LOCKED: &str = "locked";
 /// Maximum number of limits that are named.
 const LIMITS: usize = 20;
 
@@ -37,7 +38,7 @@ pub(super) fn account(
     }
     if !config.mapping.person.account_lock {
         let state = "locks are not copied (sync_account_lock = false)".to_owned();
-        return Ok(Some(Account { state, because: Vec::new() }));
+        return Ok(Some(Account { state, because: Vec::new(), remark: None, misses_lock: false }));
     }
     let mut because: Vec<String> = reading.raw.limits.iter().map(ToString::to_string).collect();
     because.dedup();
@@ -55,21 +56,57 @@ pub(super) fn account(
         let of_kind = absent.iter().filter(move |(_, absence)| **absence == kind);
         of_kind.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     };
-    let unreadable = hidden(Absence::Unreadable);
-    if !unreadable.is_empty() {
-        because.push(format!("{unreadable}: set, but the sync account may not read it"));
-    }
-    let undefined = hidden(Absence::Undefined);
-    if !undefined.is_empty() {
-        because.push(format!("{undefined}: hidden, or not known to the directory's schema"));
+    // Nobody can set an attribute that the schema does not know.
+    let [unreadable, out_of_sight, undefined] =
+        [Absence::Unreadable, Absence::Hidden, Absence::Undefined].map(hidden);
+    for (names, why) in [
+        (&unreadable, "set, but the sync account may not read it"),
+        (&out_of_sight, "hidden from the sync account, so a lock there is not copied"),
+        (&undefined, "hidden, or not known to the directory's schema, which is no fault"),
+    ] {
+        because.extend((!names.is_empty()).then(|| format!("{names}: {why}")));
     }
     let mut held = reading.content.held.iter().flat_map(|held| &held.problems);
     because.extend(held.any(|problem| problem.rule == STILL_OPEN).then(|| STILL_OPEN.to_owned()));
     let mut state = state(reading);
-    if !unreadable.is_empty() && state == OPEN {
+    if !(unreadable.is_empty() && out_of_sight.is_empty()) && state == OPEN {
         state.push_str(", as far as the sync account can see");
     }
-    Ok(Some(Account { state, because }))
+    let is_there = !is_yielded(EXPIRE) && has_ended_there(kanidm, reading) == Some(true);
+    let misses_lock =
+        state == LOCKED && !is_yielded(EXPIRE) && has_ended_there(kanidm, reading) == Some(false);
+    let remark = remark(reading, &state, is_there);
+    Ok(Some(Account { state, because, remark, misses_lock }))
+}
+
+/// What the headline says about an account that is not open: `locked there (nsAccountLock)`.
+///
+/// `there` is Kanidm.
+fn remark(reading: &Reading, state: &str, is_there: bool) -> Option<String> {
+    reading.content.changes.records().first()?;
+    let is_closed = |effect: &Effect| match effect {
+        Effect::Locks => true,
+        Effect::Ends(end) => has_ended(end),
+        Effect::Begins(begin) => !has_ended(begin),
+        Effect::Passes | Effect::None | Effect::Unclear(_) => false,
+    };
+    let closing = reading.raw.limits.iter().filter(|limit| is_closed(&limit.effect));
+    let mut names: Vec<&str> = closing.map(|limit| limit.attribute.as_str()).collect();
+    names.dedup();
+    names.truncate(LIMITS);
+    if names.is_empty() {
+        return None;
+    }
+    let place = if is_there { "there" } else { "in the directory" };
+    Some(format!("{state} {place} ({})", names.join(", ")))
+}
+
+/// Tells whether an earlier run wrote the end of the account. An access rule can have hidden the
+/// lock from that run.
+fn has_ended_there(kanidm: &Kanidm, reading: &Reading) -> Option<bool> {
+    let record = reading.content.changes.records().first()?;
+    let roster = kanidm.start.as_ref()?.stored_roster.as_ref()?;
+    roster.has_any(record.uuid).then(|| roster.has_ended(record.uuid))
 }
 
 fn state(reading: &Reading) -> String {
@@ -89,6 +126,9 @@ fn state(reading: &Reading) -> String {
     let Some(sent) = sent(reading) else { return "not sent".to_owned() };
     let [expire, begin] = [EXPIRE, BEGIN].map(|key| sent.texts(key).into_iter().next());
     match (expire, begin) {
+        (Some(expire), Some(begin)) if !has_ended(&expire) && !has_ended(&begin) => {
+            format!("closed until {begin}, then {}", ended_at(&expire))
+        }
         (Some(expire), _) => ended_at(&expire),
         (None, Some(begin)) if has_ended(&begin) => format!("open since {begin}"),
         (None, Some(begin)) => format!("closed until {begin}"),
@@ -98,7 +138,7 @@ fn state(reading: &Reading) -> String {
 
 fn ended_at(expire: &str) -> String {
     match expire {
-        _ if expire == rfc3339(BEGINNING) => "locked".to_owned(),
+        _ if expire == rfc3339(BEGINNING) => LOCKED.to_owned(),
         _ if has_ended(expire) => format!("ended at {expire}"),
         _ => format!("open until {expire}"),
     }

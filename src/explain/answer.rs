@@ -112,6 +112,9 @@ pub(crate) struct Explanation {
     /// What Kanidm's state says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kanidm: Option<String>,
+    /// Where the entry is now, and remarks on its account. May be empty.
+    #[serde(skip)]
+    pub headline: String,
     /// What the next run does, and why.
     pub next: String,
 }
@@ -166,6 +169,12 @@ pub(crate) struct Account {
     pub state: String,
     /// Where they come from.
     pub because: Vec<String>,
+    /// The state as part of the headline, unless the account is open.
+    #[serde(skip)]
+    pub remark: Option<String>,
+    /// True if the account is locked, and earlier runs wrote it as open.
+    #[serde(skip)]
+    pub misses_lock: bool,
 }
 
 /// Groups that name a person, or members of a group.
@@ -181,6 +190,9 @@ pub(crate) struct ListedEntry {
     pub name: String,
     /// True if Kanidm gets the membership.
     pub resolves: bool,
+    /// True if the membership waits until Kanidm has the member.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub waits: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }

@@ -10,7 +10,7 @@ use ldap_content_sync::request::Scope;
 use super::answer::AttributeLine;
 use super::kanidm::Kanidm;
 use super::reading::{Raw, Reading};
-use super::value;
+use super::{schema, value};
 use crate::config::sync::SyncConfig;
 use crate::content::account::STILL_OPEN;
 use crate::content::sent::Sent;
@@ -49,11 +49,49 @@ pub(super) enum Absence {
     Absent,
     /// It has one that the account may search and not read.
     Unreadable,
-    /// The account may not search by it, or the schema does not know it.
+    /// The account may not search by it.
+    Hidden,
+    /// The schema does not know it.
+    Unknown,
+    /// Hidden or unknown: the account cannot read the schema.
     Undefined,
 }
 
-/// The lines of an entry, and the problems that belong to none of them.
+impl Absence {
+    /// True if the account may lack a right.
+    fn is_hidden(self) -> bool {
+        matches!(self, Absence::Unreadable | Absence::Hidden | Absence::Undefined)
+    }
+
+    /// The remark on an attribute without a value.
+    fn note(self) -> Option<&'static str> {
+        match self {
+            Absence::Absent => None,
+            Absence::Unreadable => Some("it has a value that the sync account may not read"),
+            Absence::Hidden => Some("hidden from the sync account"),
+            Absence::Unknown => Some(UNKNOWN),
+            Absence::Undefined => {
+                Some("hidden from the sync account, or not known to the directory's schema")
+            }
+        }
+    }
+}
+
+/// The remark on an attribute that no entry can have.
+pub(super) const UNKNOWN: &str = "the directory's schema does not know it";
+
+/// The mapped attributes of an entry.
+#[derive(Default)]
+pub(super) struct Lines {
+    pub(super) lines: Vec<AttributeLine>,
+    /// Problems that belong to none of them.
+    pub(super) problems: Vec<String>,
+    /// Attributes that the account may not read, and those that the schema does not know.
+    pub(super) hidden: Vec<String>,
+    pub(super) unknown: Vec<String>,
+}
+
+/// The lines of an entry.
 ///
 /// # Errors
 /// The directory failed.
@@ -63,8 +101,10 @@ pub(super) fn lines(
     kanidm: &Kanidm,
     dn: &str,
     reading: &Reading,
-) -> Result<(Vec<AttributeLine>, Vec<String>), DirectoryError> {
-    let Some(kind) = reading.raw.kind else { return Ok((Vec::new(), problems(reading))) };
+) -> Result<Lines, DirectoryError> {
+    let Some(kind) = reading.raw.kind else {
+        return Ok(Lines { problems: problems(reading), ..Lines::default() });
+    };
     let roles = roles(&config.mapping);
     let of_kind: Vec<&Role> = roles
         .iter()
@@ -76,7 +116,17 @@ pub(super) fn lines(
     let known = Known { sent: sent.as_ref(), kanidm, absent: &absent };
     let mut left: Vec<(String, String)> = named_problems(reading);
     let lines = of_kind.iter().map(|role| line(role, reading, &known, &mut left)).collect();
-    Ok((lines, left.into_iter().map(|(attribute, rule)| format!("{attribute}: {rule}")).collect()))
+    let problems = left.into_iter().map(|(attribute, rule)| format!("{attribute}: {rule}"));
+    let of = |is_wanted: fn(Absence) -> bool| {
+        let wanted = absent.iter().filter(move |(_, absence)| is_wanted(**absence));
+        wanted.map(|(name, _)| name.clone()).collect()
+    };
+    Ok(Lines {
+        lines,
+        problems: problems.collect(),
+        hidden: of(Absence::is_hidden),
+        unknown: of(|absence| absence == Absence::Unknown),
+    })
 }
 
 /// What is known about the attributes of an entry.
@@ -108,14 +158,8 @@ fn line(
     let is_yielded = targets.iter().any(|target| known.kanidm.is_yielded(target));
     let sent = known.sent.filter(|_| !is_yielded);
     let kanidm = sent.iter().flat_map(|sent| targets.iter().flat_map(|target| sent.texts(target)));
-    let note = match known.absent.get(attribute) {
-        _ if is_yielded => Some(YIELDED),
-        Some(Absence::Unreadable) => Some("it has a value that the sync account may not read"),
-        Some(Absence::Undefined) => {
-            Some("hidden from the sync account, or not known to the directory's schema")
-        }
-        Some(Absence::Absent) | None => None,
-    };
+    let absence = known.absent.get(attribute).and_then(|absence| absence.note());
+    let note = if is_yielded { Some(YIELDED) } else { absence };
     AttributeLine {
         key,
         attribute: attribute.to_owned(),
@@ -161,7 +205,7 @@ pub(super) fn problems(reading: &Reading) -> Vec<String> {
 }
 
 /// Asks the directory about each attribute that shows no value: a filter on an attribute that the
-/// account may not search matches neither way.
+/// account may not search, or that the schema does not know, matches neither way.
 pub(super) fn absences(
     directory: &mut Directory,
     dn: &str,
@@ -188,5 +232,22 @@ pub(super) fn absences(
         [_, true] => Absence::Absent,
         _ => Absence::Undefined,
     };
-    Ok(absent.iter().map(|name| (*name).to_owned()).zip(found.chunks(2).map(absence)).collect())
+    let mut absences: BTreeMap<String, Absence> =
+        absent.iter().map(|name| (*name).to_owned()).zip(found.chunks(2).map(absence)).collect();
+    let undefined = |(_, absence): &(&String, &mut Absence)| **absence == Absence::Undefined;
+    let names: Vec<String> =
+        absences.iter_mut().filter(undefined).map(|(name, _)| name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        return Ok(absences);
+    }
+    if let Some(unknown) = schema::unknown(directory, &names)? {
+        for (name, absence) in absences.iter_mut().filter(undefined) {
+            *absence = match unknown.contains(name) {
+                true => Absence::Unknown,
+                false => Absence::Hidden,
+            };
+        }
+    }
+    Ok(absences)
 }

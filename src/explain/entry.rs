@@ -4,18 +4,18 @@ use ldap_content_sync::sync_session::NextCookie;
 use ldap_content_sync::sync_session::{Cookie, Provider, cookie_of_context};
 use uuid::Uuid;
 
-use super::answer::{Explanation, FilterPart, Listed, Matches, Outcome};
+use super::answer::{Account, Explanation, FilterPart, Listed, Outcome};
+use super::attributes::Lines;
 use super::find::Target;
 use super::kanidm::{Kanidm, Presence};
-use super::next::{Facts, Fate};
+use super::next::Facts;
 use super::reading::{self, Raw, Reading};
-use super::{account, attributes, filter, groups, members, next, value};
+use super::{account, attributes, fate, filter, groups, members, next, value};
 use crate::config::sync::{EntryConfig, InvalidEntries, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
 use crate::directory::computed::computed_attributes;
 use crate::directory::error::DirectoryError;
-use crate::mapping::SkipReason;
 use crate::text::thousands;
 
 /// Maximum number of object classes that are named.
@@ -46,16 +46,18 @@ pub(super) fn explain(
         return Ok(unread(target, filter, why));
     };
     let presence = kanidm.has(&config.mapping, &uuid, reading.raw.kind);
-    let (attributes, problems) =
-        attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
+    let lines = attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
     let account = account::account(directory, config, kanidm, &target.dn, &reading)?;
     let (groups, members) = listed(directory, config, kanidm, &reading)?;
+    let without_token = reading.without_token(&config.mapping.person);
     let facts = Facts {
-        fate: fate(config, target, &filter, &reading),
+        fate: fate::fate(directory, config, target, (&filter, &reading, &lines))?,
         is_contested,
         presence,
         was_held: kanidm.is_held(&uuid),
         was_sent_without: kanidm.is_sent_without(&uuid),
+        without_token,
+        misses_lock: account.as_ref().is_some_and(|account| account.misses_lock),
         changed: has_changed(directory, kanidm, &reading.raw)?,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: !computed_attributes(&config.directory.filter).is_empty(),
@@ -64,6 +66,7 @@ pub(super) fn explain(
         fails_run: config.mapping.invalid_entries == InvalidEntries::Fail,
     };
     let (result, next) = next::verdict(&facts);
+    let headline = next::headline(result, &remarks(config, account.as_ref(), &lines));
     Ok(Explanation {
         dn: target.dn.clone(),
         uuid: Some(uuid.to_string()),
@@ -75,17 +78,19 @@ pub(super) fn explain(
         object_classes: classes(&reading.raw),
         classes: classes_sentence(config, &reading.raw),
         table: table(config, &uuid),
-        attributes,
+        attributes: lines.lines,
         account,
         groups,
         members,
-        problems: problems
+        problems: lines
+            .problems
             .into_iter()
             .chain(rivals)
             .chain(reading.not_searched.clone())
             .chain(too_large(&reading.raw))
             .collect(),
-        kanidm: kanidm.sentence(&uuid, presence),
+        kanidm: kanidm.sentence(&config.mapping, &uuid, presence, without_token),
+        headline,
         next,
     })
 }
@@ -172,50 +177,23 @@ fn unread(target: &Target, filter: FilterPart, why: String) -> Explanation {
         members: None,
         problems: Vec::new(),
         kanidm: None,
+        headline: String::new(),
         next: why,
     }
 }
 
-/// What the rules make of the entry.
-fn fate(config: &SyncConfig, target: &Target, filter: &FilterPart, reading: &Reading) -> Fate {
-    let content = &reading.content;
-    if !target.below_base {
-        let base = &config.directory.base_dn;
-        return Fate::Outside(format!("it is outside ldap_sync_base_dn = {base}"));
-    }
-    if filter.matches != Matches::Yes {
-        let parts = filter::rejecting(filter).join(" and ");
-        return Fate::Outside(format!("ldap_filter rejects it: {parts}"));
-    }
-    if let Some(skipped) = content.skipped.first() {
-        return Fate::Skipped(match skipped.reason {
-            SkipReason::Excluded => "its table in the configuration has exclude = true".to_owned(),
-            SkipReason::NotMapped => classes_sentence(config, &reading.raw),
-            SkipReason::UserPrivateGroup => {
-                "it is the private group of the user with its name (user_private_groups)".to_owned()
-            }
-            SkipReason::Token => {
-                "it is a TOTP token or its parameters: the persons that name it get the token"
-                    .to_owned()
-            }
-            SkipReason::BindDn => "it is the sync account itself".to_owned(),
-        });
-    }
-    if !content.held.is_empty() {
-        return Fate::Held(joined(&attributes::problems(reading)));
-    }
-    let dropped = attributes::problems(reading);
-    Fate::Fits((!dropped.is_empty()).then(|| joined(&dropped)))
-}
-
-/// The first problems in one sentence. The author of the entry decides how many there are.
-fn joined(problems: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let first: Vec<&str> = problems.iter().take(SHOWN).map(String::as_str).collect();
-    match problems.len().saturating_sub(SHOWN) {
-        0 => first.join("; "),
-        more => format!("{}; and {more} more", first.join("; ")),
-    }
+/// Remarks for the headline.
+fn remarks(config: &SyncConfig, account: Option<&Account>, lines: &Lines) -> Vec<String> {
+    let remark = account.and_then(|account| account.remark.as_ref());
+    let locked = remark.map(|remark| format!(", and {remark}"));
+    let password = &config.mapping.person.password;
+    let is_hidden = account.is_some() && lines.hidden.contains(password);
+    let hidden = is_hidden.then(|| {
+        format!(
+            ", but the sync account cannot read {password}: give it that right, or no password is copied"
+        )
+    });
+    locked.into_iter().chain(hidden).collect()
 }
 
 /// True if the entry has changed since the last run. slapd marks each entry with its last change;
@@ -248,12 +226,12 @@ fn kind(raw: &Raw) -> &'static str {
     }
 }
 
-fn classes(raw: &Raw) -> Vec<String> {
+pub(super) fn classes(raw: &Raw) -> Vec<String> {
     raw.values("objectClass").iter().filter_map(|class| value::class(class)).take(CLASSES).collect()
 }
 
 /// The kind and the object classes that decide about it.
-fn classes_sentence(config: &SyncConfig, raw: &Raw) -> String {
+pub(super) fn classes_sentence(config: &SyncConfig, raw: &Raw) -> String {
     let own = classes(raw);
     let among = |wanted: &[String]| {
         let has = |name: &&String| own.iter().any(|class| class.eq_ignore_ascii_case(name));

@@ -3,7 +3,7 @@
 //! Scope: the directory decides about each part, by one search of the entry with that part as its
 //! filter. So matching rules, computed attributes and access rules count as they do in a run.
 
-use ldap_content_sync::filter::Filter;
+use ldap_content_sync::filter::{Filter, is_attribute_description};
 use ldap_content_sync::request::Scope;
 
 use super::answer::{FilterPart, Matches};
@@ -59,14 +59,27 @@ fn describe(part: &FilterPart, found: &mut Vec<String>) {
     if part.rejects {
         let whole = whole(part);
         found.push(match part.matches {
-            Matches::Undefined => format!(
-                "{whole} cannot be decided: the account may not search by the attribute, or the schema does not know it"
-            ),
+            Matches::Undefined => format!("{whole} cannot be decided"),
             _ => whole,
         });
     } else {
         part.parts.iter().for_each(|part| describe(part, found));
     }
+}
+
+/// The attributes of the parts that the directory cannot decide.
+pub(super) fn undecided(tree: &FilterPart) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut parts = vec![tree];
+    while let Some(part) = parts.pop() {
+        parts.extend(&part.parts);
+        let is_item = part.parts.is_empty() && part.matches == Matches::Undefined;
+        let name = part.text.trim_start_matches('(').split(['=', '<', '>', '~', ':']).next();
+        names.extend(name.filter(|name| is_item && is_attribute_description(name)));
+    }
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// A part as text, shortened.

@@ -127,9 +127,7 @@ fn by_dn(
     let account = account(directory, config);
     match sight {
         Sight::Visible => {}
-        Sight::Hidden => found.notes.push(format!(
-            "the directory has {dn}, and hides it from the sync account {account}: give that account the right to read it"
-        )),
+        Sight::Hidden => found.notes.push(hidden(dn, &account)),
         Sight::Referred => found.notes.push(format!(
             "{dn} belongs to another server: this directory refers to it, and no run follows references"
         )),
@@ -149,6 +147,28 @@ fn by_dn(
         }
     }
     Ok(found)
+}
+
+fn hidden(dn: &str, account: &str) -> String {
+    format!(
+        "the directory has {dn}, and hides it from the sync account {account}: give that account the right to read it"
+    )
+}
+
+/// Takes out entries that the account can find by a name and cannot read, because their objectClass
+/// is hidden.
+fn remove_hidden(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    found: &mut Found,
+) -> Result<(), DirectoryError> {
+    for target in std::mem::take(&mut found.targets) {
+        match directory.sight(&target.dn, &["1.1"], &mut |_| {})? {
+            Sight::Hidden => found.notes.push(hidden(&target.dn, &account(directory, config))),
+            _ => found.targets.push(target),
+        }
+    }
+    Ok(())
 }
 
 /// What a filter searches by.
@@ -186,7 +206,9 @@ fn by_filter(
             found.notes.push(note.to_owned());
         }
     }
-    if found.targets.is_empty() {
+    let is_any = !found.targets.is_empty();
+    remove_hidden(directory, config, &mut found)?;
+    if !is_any {
         found.notes.insert(
             0,
             format!(

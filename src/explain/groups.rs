@@ -92,6 +92,7 @@ fn group_entry(
     ListedEntry {
         name: entry.dn().to_owned(),
         resolves: !is_excluded,
+        waits: false,
         note: note.map(str::to_owned),
     }
 }

@@ -90,7 +90,7 @@ impl Kanidm {
         }
     }
 
-    /// True if an earlier run held the entry, or sent it without a value that another one has.
+    /// True if an earlier run held the entry, or sent it without a value that waits for another one.
     pub(super) fn is_held(&self, sync_uuid: &Uuid) -> bool {
         self.start.as_ref().is_some_and(|start| start.held.contains(sync_uuid))
     }
@@ -105,8 +105,14 @@ impl Kanidm {
         self.start.as_ref().is_some_and(|start| start.yielded.contains(attribute))
     }
 
-    /// The sentence about an entry.
-    pub(super) fn sentence(&self, sync_uuid: &Uuid, presence: Presence) -> Option<String> {
+    /// The sentence about an entry. `without_token`: what it lacks because of a token.
+    pub(super) fn sentence(
+        &self,
+        mapping: &MappingConfig,
+        sync_uuid: &Uuid,
+        presence: Presence,
+        without_token: Option<&str>,
+    ) -> Option<String> {
         let start = self.start.as_ref()?;
         let at = start.held.iter().position(|held| held == sync_uuid);
         let since = at.and_then(|at| start.held_since.get(at)).copied().unwrap_or_default();
@@ -116,12 +122,20 @@ impl Kanidm {
             Since::Unknown => "an earlier run",
         };
         Some(match (self.is_held(sync_uuid), self.is_sent_without(sync_uuid), presence) {
-            (true, true, _) => format!(
-                "since {run} it is there without a value that another entry has; it waits for that value"
-            ),
-            (true, false, Presence::Has) => {
-                format!("held since {run}; Kanidm keeps an older copy, or an empty placeholder")
-            }
+            (true, true, _) => match without_token {
+                Some(what) => format!("since {run} it is there without {what}"),
+                None => format!(
+                    "since {run} it is there without a value that waits for another entry"
+                ),
+            },
+            (true, false, Presence::Has) => match &start.stored_roster {
+                Some(roster) if roster.has_any(mapping.kanidm_uuid(*sync_uuid)) => {
+                    format!("held since {run}; Kanidm keeps an older copy")
+                }
+                _ => format!(
+                    "held since {run}; Kanidm has an entry with its UUID, which is empty unless a run wrote it before"
+                ),
+            },
             (true, false, Presence::HasNot) => format!("held since {run}; Kanidm has no copy"),
             (true, false, Presence::Unknown) => format!(
                 "held since {run}; the state does not tell whether Kanidm has an older copy"

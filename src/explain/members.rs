@@ -47,17 +47,18 @@ pub(super) fn listed(
     let lost = named.iter().zip(reasons).map(|(member, reason)| ListedEntry {
         name: (*member).to_owned(),
         resolves: false,
+        waits: false,
         note: Some(reason),
     });
     let mut entries: Vec<ListedEntry> = lost.collect();
+    let resolved = resolved.iter().map(|target| with_remark(config, kanidm, target));
+    let (resolved, waiting): (Vec<ListedEntry>, Vec<ListedEntry>) =
+        resolved.partition(|entry| entry.resolves);
+    let (resolve, waits) = (resolved.len(), waiting.len());
     let room = LISTED.saturating_sub(entries.len());
-    entries.extend(resolved.iter().take(room).map(|target| ListedEntry {
-        name: target.member.clone(),
-        resolves: true,
-        note: target.entry.as_ref().and_then(|(_, uuid)| remark(config, kanidm, uuid)),
-    }));
+    entries.extend(waiting.into_iter().chain(resolved).take(room));
     let count = thousands((all.len() as u64).saturating_add(*too_long));
-    let resolve = thousands(resolved.len() as u64);
+    let resolve = thousands(resolve as u64);
     let mut summary = match is_cut {
         true => format!(
             "{count} named; of the first {}, {resolve} resolve",
@@ -65,22 +66,39 @@ pub(super) fn listed(
         ),
         false => format!("{count} named, {resolve} resolve"),
     };
+    if waits > 0 {
+        summary.push_str(&format!(", {} not in Kanidm yet", thousands(waits as u64)));
+    }
     if entries.len() < targets.len() {
         summary.push_str(&format!("; {} are listed", entries.len()));
     }
     Ok(Listed { summary, listed: entries })
 }
 
-/// A remark about a member that resolves.
-fn remark(config: &SyncConfig, kanidm: &Kanidm, sync_uuid: &uuid::Uuid) -> Option<String> {
+/// A member whose entry is known, with what earlier runs did with it.
+fn with_remark(config: &SyncConfig, kanidm: &Kanidm, target: &MemberTarget) -> ListedEntry {
+    let of_entry = target.entry.as_ref().and_then(|(_, uuid)| remark(config, kanidm, uuid));
+    let (waits, note) = of_entry.unzip();
+    let waits = waits.unwrap_or_default();
+    let note = note.map(str::to_owned);
+    ListedEntry { name: target.member.clone(), resolves: !waits, waits, note }
+}
+
+/// A remark, and true if Kanidm does not have the member. It drops such a member from the group.
+fn remark(
+    config: &SyncConfig,
+    kanidm: &Kanidm,
+    sync_uuid: &uuid::Uuid,
+) -> Option<(bool, &'static str)> {
     let has = kanidm.has(&config.mapping, sync_uuid, None);
-    let text = match (kanidm.is_held(sync_uuid), kanidm.is_sent_without(sync_uuid), has) {
-        (true, false, Presence::HasNot) => "held by an earlier run, so Kanidm does not have it",
-        (true, false, _) => "held by an earlier run",
-        (false, _, Presence::HasNot) => "no earlier run has written it yet",
-        _ => return None,
-    };
-    Some(text.to_owned())
+    match (kanidm.is_held(sync_uuid), kanidm.is_sent_without(sync_uuid), has) {
+        (true, false, Presence::HasNot) => {
+            Some((true, "held by an earlier run, so Kanidm does not have it"))
+        }
+        (true, false, _) => Some((false, "held by an earlier run")),
+        (false, _, Presence::HasNot) => Some((true, "no earlier run has written it yet")),
+        _ => None,
+    }
 }
 
 /// Why each of these members does not resolve.

@@ -12,10 +12,16 @@ pub(super) struct Facts<'a> {
     /// Another entry wants a value that this one wants, and neither is known to have it.
     pub(super) is_contested: bool,
     pub(super) presence: Presence,
-    /// An earlier run held it, or sent it without a value that another entry has.
+    /// An earlier run held it, or sent it without a value that waits for another entry.
     pub(super) was_held: bool,
     /// An earlier run sent it without a value.
     pub(super) was_sent_without: bool,
+    /// What Kanidm has it without because of a token ([`Reading::without_token`]).
+    ///
+    /// [`Reading::without_token`]: super::reading::Reading::without_token
+    pub(super) without_token: Option<&'static str>,
+    /// It is locked, and earlier runs wrote it as open.
+    pub(super) misses_lock: bool,
     /// True if it has changed since the last run; `None` if the directory does not tell.
     pub(super) changed: Option<bool>,
     /// True if the directory reports entries that leave the filter or the base.
@@ -36,25 +42,42 @@ pub(super) enum Fate {
     Gone,
     /// It is not in scope: outside the base, or rejected by the filter.
     Outside(String),
-    /// The mapping skips it.
-    Skipped(String),
-    /// It cannot be sent.
-    Held(String),
+    /// The directory cannot decide the filter; reason and remedy.
+    Undecided(String, String),
+    /// The mapping skips it; reason, and perhaps a remedy.
+    Skipped(String, Option<String>),
+    /// A TOTP token, or its parameters.
+    Token(String),
+    /// It cannot be sent; reason and remedy.
+    Held(String, String),
     /// It can be sent; the text names values that are left out.
     Fits(Option<String>),
 }
 
 const DELETES: &str = "deletes it from Kanidm, if the deletion guard agrees";
-const ONLY_FULL: &str = "Only a full refresh notices that";
+const DELETES_PRESENT: &str =
+    "deletes it from Kanidm, if Kanidm has it and the deletion guard agrees";
+const DELETES_WRITTEN: &str =
+    "deletes it from Kanidm, if an earlier run wrote it and the deletion guard agrees";
+const VISIBLE: &str = "If it should be visible, give the account the right to read it";
 
 /// The result and the sentence.
 pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
     match &facts.fate {
-        Fate::Gone => (Outcome::NotFound, leaves(facts)),
-        Fate::Outside(reason) | Fate::Skipped(reason) => {
-            (Outcome::NotInScope, format!("Not in scope: {reason}. {}", leaves(facts)))
+        Fate::Gone => (Outcome::NotFound, format!("{}. {VISIBLE}", leaves(facts))),
+        Fate::Outside(reason) => not_in_scope(&[reason, &leaves(facts)]),
+        Fate::Undecided(reason, remedy) => not_in_scope(&[reason, remedy, &undecided(facts)]),
+        Fate::Skipped(reason, remedy) => {
+            let leaves = leaves(facts);
+            let words: Vec<&str> =
+                [reason.as_str(), &leaves].into_iter().chain(remedy.as_deref()).collect();
+            not_in_scope(&words)
         }
-        Fate::Held(reason) => (Outcome::Held, holds(facts, reason)),
+        Fate::Token(reason) if facts.presence == Presence::Has => {
+            not_in_scope(&[reason, &leaves(facts)])
+        }
+        Fate::Token(reason) => not_in_scope(&[reason]),
+        Fate::Held(reason, remedy) => (Outcome::Held, holds(facts, reason, remedy)),
         Fate::Fits(without) => {
             let (outcome, sentence) = writes(facts);
             let goes = if facts.is_contested { "It may go" } else { "It goes" };
@@ -62,6 +85,24 @@ pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
             (outcome, without.unwrap_or_default() + &sentence)
         }
     }
+}
+
+fn not_in_scope(sentences: &[&str]) -> (Outcome, String) {
+    (Outcome::NotInScope, format!("Not in scope: {}", sentences.join(". ")))
+}
+
+/// The headline: where the entry is, and what is unusual about its account.
+pub(super) fn headline(result: Outcome, remarks: &[String]) -> String {
+    let word = match result {
+        Outcome::InKanidm => "In Kanidm",
+        Outcome::WillBeInKanidm => "On its way to Kanidm",
+        Outcome::InScope => "In scope and valid",
+        Outcome::Waits => "Waits",
+        Outcome::Held | Outcome::NotInScope | Outcome::NotFound | Outcome::Failed => {
+            return String::new();
+        }
+    };
+    format!("{word}{}. ", remarks.concat())
 }
 
 /// How the next run reads.
@@ -72,31 +113,66 @@ fn full_because(facts: &Facts<'_>) -> Option<String> {
 
 /// For an entry that does not belong in Kanidm.
 fn leaves(facts: &Facts<'_>) -> String {
-    let Some(_) = facts.start else {
+    if facts.start.is_none() {
         return "If an earlier run wrote it, a full refresh deletes it from Kanidm".to_owned();
-    };
-    let full = full_because(facts);
+    }
     // An entry that has not changed left by an access rule, or with its parent.
-    let reports = facts.reports_leaving || matches!(facts.fate, Fate::Skipped(_));
+    let reports = facts.reports_leaving || matches!(facts.fate, Fate::Skipped(..) | Fate::Token(_));
     let is_noticed = facts.lists_matching || (reports && facts.changed != Some(false));
-    match (facts.presence, full) {
-        (Presence::Has, None) if matches!(facts.fate, Fate::Gone) => format!(
-            "Kanidm has it: the next run {DELETES}, once the directory reports its deletion"
-        ),
+    match (facts.presence, full_because(facts)) {
         (Presence::HasNot, _) => "The next run ignores it".to_owned(),
         (Presence::Has, Some(full)) => format!("{full} and {DELETES}"),
-        (Presence::Has, None) if is_noticed => format!("The next run {DELETES}"),
-        (Presence::Has, None) => format!("Kanidm still has it. {ONLY_FULL}: {}", how(facts)),
         (Presence::Unknown, Some(full)) => {
             format!("{full}. If Kanidm has the entry, that run {DELETES}")
         }
+        (presence, None) if matches!(facts.fate, Fate::Gone) => {
+            let has = if presence == Presence::Has { "Kanidm has it" } else { "If Kanidm has it" };
+            let link = if presence == Presence::Has { ":" } else { "," };
+            format!(
+                "{has}{link} a run {DELETES}, once the directory reports its deletion, or with a full refresh"
+            )
+        }
+        (Presence::Has, None) if is_noticed => format!("The next run {DELETES}"),
+        (Presence::Has, None) => format!("Kanidm still has it. {}", noticed_by(facts)),
         (Presence::Unknown, None) if is_noticed => {
             format!("If Kanidm has it, the next run {DELETES}")
         }
-        (Presence::Unknown, None) => {
-            format!("Kanidm may still have it. {ONLY_FULL}: {}", how(facts))
-        }
+        (Presence::Unknown, None) => format!("Kanidm may still have it. {}", noticed_by(facts)),
     }
+}
+
+/// Which run notices that an entry has left without a report of the directory.
+fn noticed_by(facts: &Facts<'_>) -> String {
+    match facts.reports_leaving {
+        true => format!(
+            "A full refresh notices that, and so does a run that gets all UUIDs: {}",
+            how(facts)
+        ),
+        false => format!("Only a full refresh notices that: {}", how(facts)),
+    }
+}
+
+/// For an entry that the filter loses as long as the account lacks a right. No remedy here deletes
+/// it.
+fn undecided(facts: &Facts<'_>) -> String {
+    let deletes = match (facts.presence, facts.start) {
+        (Presence::HasNot, _) => return "The next run ignores it".to_owned(),
+        (Presence::Has, _) => DELETES,
+        (Presence::Unknown, None) => DELETES_WRITTEN,
+        (Presence::Unknown, Some(_)) => DELETES_PRESENT,
+    };
+    if let Some(full) = full_because(facts) {
+        return format!("{full}, which {deletes}");
+    }
+    let is_reported = facts.reports_leaving && facts.changed == Some(true);
+    if facts.start.is_some() && (facts.lists_matching || is_reported) {
+        return format!("Until then the next run {deletes}");
+    }
+    let run = match facts.reports_leaving {
+        true => "a full refresh, or a run that gets all UUIDs,",
+        false => "a full refresh",
+    };
+    format!("Until then {run} {deletes}")
 }
 
 /// How to get a full refresh.
@@ -107,10 +183,10 @@ fn how(facts: &Facts<'_>) -> &'static str {
     }
 }
 
-fn holds(facts: &Facts<'_>, reason: &str) -> String {
+fn holds(facts: &Facts<'_>, reason: &str, remedy: &str) -> String {
     if facts.fails_run {
         return format!(
-            "Held: {reason}. The next run that reads it fails and sends nothing (invalid_entries = \"fail\")"
+            "Held: {reason}. The next run that reads it fails and sends nothing (invalid_entries = \"fail\"). {remedy}"
         );
     }
     if facts.is_contested {
@@ -134,14 +210,14 @@ fn holds(facts: &Facts<'_>, reason: &str) -> String {
         (Some(_), true) => "An earlier run held it already, and the next run holds it again",
         (Some(_), false) => "No earlier run has held it; the next run that reads it does",
     };
-    format!("Held: {reason}. {since}: Kanidm {copy}. Correct the entry in the directory")
+    format!("Held: {reason}. {since}: Kanidm {copy}. {remedy}")
 }
 
 /// For an entry that can be sent.
 fn writes(facts: &Facts<'_>) -> (Outcome, String) {
     use Presence::{Has, HasNot, Unknown};
     if facts.start.is_none() {
-        let text = "In scope and valid. A full refresh writes it; an incremental run writes it if it has changed since the run before";
+        let text = "A full refresh writes it; an incremental run writes it if it has changed since the run before";
         return (Outcome::InScope, text.to_owned());
     }
     let is_there = facts.presence == Has;
@@ -150,8 +226,11 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         return (sent, format!("{full} and writes it"));
     }
     if facts.was_held && facts.was_sent_without {
-        let text = "Kanidm has it without the value that another entry has. Each run reads it again, and writes the value when it is free";
-        return (Outcome::InKanidm, text.to_owned());
+        let text = match facts.without_token {
+            Some(what) => format!("Kanidm has it without {what}. Each run tries again"),
+            None => "Kanidm has it without a value that waits for another entry. Each run reads it again, and writes the value when it can".to_owned(),
+        };
+        return (Outcome::InKanidm, text);
     }
     if facts.was_held {
         return was_held(facts);
@@ -160,6 +239,13 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         (Some(true), _) => {
             (sent, "It has changed since the last run: the next run writes it".to_owned())
         }
+        (Some(false), Has) if facts.misses_lock => (
+            sent,
+            format!(
+                "It has not changed since the last run, which wrote it as open. Only a full refresh brings the lock: {}",
+                how(facts)
+            ),
+        ),
         (Some(false), Has) => {
             (sent, "The next run leaves it as it is: it has not changed since the last one".to_owned())
         }
@@ -187,7 +273,7 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         ),
         (_, Unknown) => (
             Outcome::InScope,
-            "In scope and valid. The next run writes it if it has changed since the last one, and otherwise leaves it as it is"
+            "The next run writes it if it has changed since the last one, and otherwise leaves it as it is"
                 .to_owned(),
         ),
     }
@@ -208,7 +294,7 @@ fn was_held(facts: &Facts<'_>) -> (Outcome, String) {
         _ => (
             Outcome::Held,
             "Held by an earlier run. Its values break no rule that this program knows: either Kanidm refused it, \
-             or it was corrected since. The next run tries it again, and its log names Kanidm's reason"
+             or it was corrected since. The next run tries it again, and its log names Kanidm's reason: search it for \"held back\" and the DN"
                 .to_owned(),
         ),
     }

@@ -8,7 +8,7 @@ use ldap_content_sync::sync_session::Provider;
 use ldap_content_sync::{ResultCode, SearchResultEntry};
 use uuid::Uuid;
 
-use crate::config::sync::SyncConfig;
+use crate::config::sync::{PersonMapping, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
 use crate::directory::error::{DirectoryError, DirectoryProblem};
@@ -46,6 +46,20 @@ pub(super) struct Raw {
     pub(super) csn: Option<String>,
     /// The size and the limit of an entry that is too large.
     pub(super) oversized: Option<(usize, usize)>,
+}
+
+impl Reading {
+    /// What Kanidm gets this person without, because a TOTP token does not exist or cannot be sent.
+    pub(super) fn without_token(&self, person: &PersonMapping) -> Option<&'static str> {
+        let is_left_out = |attribute: &str| {
+            self.content.dropped.iter().any(|dropped| dropped.attribute == attribute)
+        };
+        let totp = person.totp.as_deref().filter(|totp| is_left_out(totp))?;
+        match totp != person.password && is_left_out(&person.password) {
+            true => Some("the token and the password"),
+            false => Some("one of its tokens"),
+        }
+    }
 }
 
 impl Raw {

@@ -2,7 +2,8 @@
 //!
 //! Scope: lines and marks. The words of each line come from the other modules.
 
-use super::answer::{Answer, AttributeLine, Explanation, FilterPart, Listed, Matches, Outcome};
+use super::answer::{Answer, AttributeLine, Explanation, FilterPart, Listed, Matches};
+use super::attributes::UNKNOWN;
 use super::filter;
 use crate::cli::Cli;
 use crate::env::Env;
@@ -19,10 +20,11 @@ struct Marks {
     yes: &'static str,
     no: &'static str,
     unknown: &'static str,
+    waits: &'static str,
 }
 
-const UNICODE: Marks = Marks { yes: "✓", no: "✗", unknown: "?" };
-const ASCII: Marks = Marks { yes: "[yes]", no: "[NO]", unknown: "[?]" };
+const UNICODE: Marks = Marks { yes: "✓", no: "✗", unknown: "?", waits: "!" };
+const ASCII: Marks = Marks { yes: "[yes]", no: "[NO]", unknown: "[?]", waits: "[!]" };
 
 /// The lines so far.
 struct Page {
@@ -48,16 +50,23 @@ pub(crate) fn render(answer: &Answer, cli: &Cli, env: Env<'_>) -> String {
             page.text.push('\n');
         }
         match cli.verbosity {
-            Verbosity::Quiet => page.line(0, &format!("{}: {}", entry.dn, entry.next)),
+            Verbosity::Quiet => page.line(0, &format!("{} {}", entry.dn, last(entry))),
             _ => page.entry(entry),
         }
     }
     if answer.entries.is_empty() && answer.error.is_none() {
-        notes(&mut page);
+        if cli.verbosity != Verbosity::Quiet {
+            notes(&mut page);
+        }
         let next = answer.next.iter().map(|next| format!(". {next}")).collect::<String>();
         page.line(0, &format!("=> Not found{next}"));
     }
     page.text
+}
+
+/// The last line of an entry.
+fn last(entry: &Explanation) -> String {
+    format!("=> {}{}", entry.headline, entry.next)
 }
 
 impl Page {
@@ -94,19 +103,14 @@ impl Page {
         entry.groups.iter().for_each(|listed| self.listed("groups", listed));
         entry.members.iter().for_each(|listed| self.listed("members", listed));
         entry.kanidm.iter().for_each(|text| self.item("Kanidm", text));
-        let word = match entry.result {
-            Outcome::InKanidm => "In Kanidm. ",
-            Outcome::WillBeInKanidm => "On its way to Kanidm. ",
-            Outcome::Waits => "Waits. ",
-            _ => "",
-        };
-        self.line(0, &format!("=> {word}{}", entry.next));
+        self.line(0, &last(entry));
     }
 
     fn attribute(&mut self, line: &AttributeLine) {
         let is_bad = !line.problems.is_empty();
         let mark = match (is_bad, &line.note, line.values.is_empty()) {
             (true, ..) => self.marks.no,
+            (false, Some(note), true) if note == UNKNOWN => "-",
             (false, Some(_), _) => self.marks.unknown,
             (false, None, true) => "-",
             (false, None, false) => self.marks.yes,
@@ -168,7 +172,11 @@ impl Page {
     fn listed(&mut self, label: &str, listed: &Listed) {
         self.item(label, &listed.summary);
         for entry in &listed.listed {
-            let mark = if entry.resolves { self.marks.yes } else { self.marks.no };
+            let mark = match (entry.resolves, entry.waits) {
+                (true, _) => self.marks.yes,
+                (false, true) => self.marks.waits,
+                (false, false) => self.marks.no,
+            };
             let note = entry.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
             self.line(COLUMN, &format!("{mark} {}{note}", entry.name));
         }

@@ -24,7 +24,8 @@ fn without_kanidm_and_beside_a_run() {
         let outcome = explain(&world, &dn("alice"), 0);
         assert!(outcome.stdout.starts_with("Kanidm's state is not known: "), "{}", outcome.stdout);
         assert!(
-            last(&outcome).contains("In scope and valid. A full refresh writes it"),
+            last(&outcome).starts_with("=> In scope and valid. It goes without a value: mail")
+                && last(&outcome).contains("A full refresh writes it; an incremental run"),
             "{}",
             outcome.stdout
         );
