@@ -251,3 +251,17 @@ pub(super) fn absences(
     }
     Ok(absences)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::shown::{GROUP_KEYS, PERSON_KEYS};
+
+    /// Without a row an attribute that is sent looks like one that is not.
+    #[test]
+    fn each_key_has_a_row() {
+        let rows: Vec<&str> = SENT.iter().map(|(key, _)| *key).collect();
+        assert_eq!(rows, [&PERSON_KEYS[..], &GROUP_KEYS[..]].concat());
+        assert!(SENT.iter().all(|(_, targets)| !targets.is_empty()));
+    }
+}

@@ -11,7 +11,8 @@ use crate::content::shown::{Role, SEVERAL};
 /// mark. Each has two bits. All bits for "limits the account" come before those for "has a value".
 const LOCKS: u32 = lock::ATTRIBUTES.len() as u32 + 1;
 
-const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
+/// The keys of person attributes, in the order of their bits.
+pub(crate) const PERSON_KEYS: [&str; person::FIELDS - 1 - lock::ATTRIBUTES.len()] = [
     "person_attr_user_name",
     "person_attr_display_name",
     "person_attr_legal_name",
@@ -30,7 +31,9 @@ pub const TOTP_KEY: &str = "person_attr_totp";
 /// The key of the attributes that lock accounts or limit their time.
 pub const LOCK_KEY: &str = "sync_account_lock";
 
-const GROUP_KEYS: [&str; 3] = ["group_attr_name", "group_attr_description", "group_attr_gidnumber"];
+/// The keys of group attributes other than the members, in the order of their bits.
+pub(crate) const GROUP_KEYS: [&str; 3] =
+    ["group_attr_name", "group_attr_description", "group_attr_gidnumber"];
 /// The key of the attributes that hold members.
 pub const MEMBER_KEY: &str = "group_attr_member";
 
