@@ -2,7 +2,7 @@
 //!
 //! Scope: the order of the steps. The directory evaluates the filter, and the mapper of a run
 //! applies the rules, so the answer agrees with a run. It sends nothing, takes no lock, and reads
-//! only the entry, its groups and its members.
+//! only the entry, its groups, members and tokens, and the schema where an attribute is missing.
 
 mod account;
 pub(crate) mod answer;

@@ -8,8 +8,9 @@ use super::entry::{classes, classes_sentence};
 use super::filter;
 use super::find::Target;
 use super::next::Fate;
-use super::reading::Reading;
+use super::reading::{Raw, Reading};
 use crate::config::sync::SyncConfig;
+use crate::content::account::STILL_OPEN;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::mapping::{EntryProblem, MISSING, SkipReason};
@@ -46,7 +47,7 @@ pub(super) fn fate(
         }
         (Some(reason), _) if target.below_base && filter.matches == Matches::Undefined => {
             let names = filter::undecided(filter);
-            Fate::Undecided(reason, decidable(directory, &target.dn, reading, &names)?)
+            Fate::Undecided(reason, decidable(directory, &target.dn, &names)?)
         }
         (Some(reason), _) => Fate::Outside(reason),
         (None, Some(reason)) => skipped_because(config, reading, reason),
@@ -82,7 +83,10 @@ fn class_remedy(classes: &[String]) -> String {
         Some(class) => format!(
             "If it should be in Kanidm, add {class} to person_objectclass or group_objectclass, or correct the entry"
         ),
-        None => "Give the sync account the right to read objectClass".to_owned(),
+        None if classes.is_empty() => {
+            "Give the sync account the right to read objectClass".to_owned()
+        }
+        None => "If it should be in Kanidm, correct the entry".to_owned(),
     }
 }
 
@@ -90,10 +94,10 @@ fn class_remedy(classes: &[String]) -> String {
 fn decidable(
     directory: &mut Directory,
     dn: &str,
-    reading: &Reading,
     names: &[&str],
 ) -> Result<String, DirectoryError> {
-    let absences = attributes::absences(directory, dn, &reading.raw, names)?;
+    // 389 has a right to search that is apart from the right to read.
+    let absences = attributes::absences(directory, dn, &Raw::default(), names)?;
     let of = |is_wanted: fn(Option<&Absence>) -> bool| {
         let wanted = names.iter().filter(|name| is_wanted(absences.get(**name)));
         wanted.copied().collect::<Vec<_>>().join(" and ")
@@ -113,15 +117,15 @@ fn decidable(
     let sentences = sentences.into_iter().filter(|(names, _)| !names.is_empty());
     let sentences: Vec<String> = sentences.map(|(_, sentence)| sentence).collect();
     Ok(match sentences.is_empty() {
-        true => "Correct ldap_filter".to_owned(),
+        true => "The account may not search by one of its attributes, or the schema does not know it: give the right, or correct ldap_filter".to_owned(),
         false => sentences.join(". "),
     })
 }
 
 /// What lets a held entry go.
 fn remedy(reading: &Reading, lines: &Lines) -> String {
-    let problems: Vec<&EntryProblem> =
-        reading.content.held.iter().flat_map(|held| &held.problems).collect();
+    let held = reading.content.held.iter().flat_map(|held| &held.problems);
+    let problems: Vec<&EntryProblem> = held.filter(|own| own.rule != STILL_OPEN).collect();
     let is_missing =
         |name: &&String| problems.iter().any(|own| own.rule == MISSING && own.attribute == **name);
     let [hidden, unknown] = [&lines.hidden, &lines.unknown]

@@ -72,8 +72,11 @@ pub(super) fn undecided(tree: &FilterPart) -> Vec<&str> {
     let mut names = Vec::new();
     let mut parts = vec![tree];
     while let Some(part) = parts.pop() {
+        if part.matches != Matches::Undefined {
+            continue;
+        }
         parts.extend(&part.parts);
-        let is_item = part.parts.is_empty() && part.matches == Matches::Undefined;
+        let is_item = part.parts.is_empty();
         let name = part.text.trim_start_matches('(').split(['=', '<', '>', '~', ':']).next();
         names.extend(name.filter(|name| is_item && is_attribute_description(name)));
     }
@@ -179,6 +182,20 @@ mod tests {
         assert_eq!(rejects("(&(a=1)(!(b=2)))", &["(a=1)", "(b=2)"]), ["(!(b=2))"]);
         assert_eq!(rejects("(&(&(a=1)(b=2)))", &["(a=1)"]), ["(b=2)"]);
         assert_eq!(rejects("(|)", &[]), ["(|)"]);
+    }
+
+    /// A hidden attribute in a part that matches all the same is no reason.
+    #[test]
+    fn only_undecided_parts_name_their_attributes() {
+        let filter = "(&(|(a=1)(ok=1))(!(b>=2))(!(b=3))(c:dn:2.5.13.2:=x)(:dn:2.5.13.2:=y))";
+        let filter = Filter::parse(filter).unwrap();
+        let mut parts = Vec::new();
+        collect(&filter, &mut parts);
+        let mut verdicts = parts.iter().map(|part| match part {
+            part if part.to_string().starts_with("(|") => Matches::Yes,
+            _ => Matches::Undefined,
+        });
+        assert_eq!(undecided(&build(&filter, &mut verdicts)), ["b", "c"]);
     }
 
     #[test]

@@ -143,7 +143,8 @@ fn leaves(facts: &Facts<'_>) -> String {
 
 /// Which run notices that an entry has left without a report of the directory.
 fn noticed_by(facts: &Facts<'_>) -> String {
-    match facts.reports_leaving {
+    // A skipped entry is among the UUIDs of such a run.
+    match facts.reports_leaving && matches!(facts.fate, Fate::Outside(_)) {
         true => format!(
             "A full refresh notices that, and so does a run that gets all UUIDs: {}",
             how(facts)
@@ -242,7 +243,7 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         (Some(false), Has) if facts.misses_lock => (
             sent,
             format!(
-                "It has not changed since the last run, which wrote it as open. Only a full refresh brings the lock: {}",
+                "It has not changed since the last run, and no run is known to have written the lock. Only a full refresh brings it: {}",
                 how(facts)
             ),
         ),
