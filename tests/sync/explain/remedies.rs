@@ -322,10 +322,9 @@ fn a_person_without_its_token() {
     let read =
         "it is a TOTP token or its parameters, and runs read it for the persons that name it";
     for name in ["good", "params"] {
-        let told =
-            format!("=> Not in scope: ldap_filter rejects it: (|(objectClass=inetOrgPerson)");
+        let told = "=> Not in scope: ldap_filter rejects it: (|(objectClass=inetOrgPerson)";
         let outcome = explain(&world, &token(name), 1);
-        assert!(last(&outcome).starts_with(&told), "{}", outcome.stdout);
+        assert!(last(&outcome).starts_with(told), "{}", outcome.stdout);
         ends_with(&outcome, &format!(", and {read}"));
     }
     let mut world = world;
