@@ -315,7 +315,7 @@ fn what_a_failed_run_did_is_named_by_the_next_one() {
     let fault = Fault::own_status(Moment::Received, 500, "\"databaseerror\"");
     world.kanidm.fault(fault.only("POST").after(2).times(50));
     let failed = world.run(&[], 1);
-    assert_eq!(named(&failed), [("deleted person".to_owned(), uuid.clone())]);
+    assert_eq!(named(&failed), [("deleted person".to_owned(), uuid)]);
     assert!(failed.report.get("changes").is_none(), "{}", failed.report);
     assert!(world.kanidm.entry(ACCOUNT, &user_name(1)).is_none(), "it has deleted");
     world.kanidm.clear_faults();
