@@ -423,7 +423,7 @@ impl DirectoryProblem {
     }
 
     /// What to do, where the text of the failure does not say it.
-    fn advice(&self) -> &'static str {
+    pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::BadHostName { .. } => "; check ldap_uri",
             Self::HostNotFound { .. } => {

@@ -16,6 +16,7 @@ pub mod flavour;
 pub mod follow;
 mod frame_buffer;
 mod left_out;
+mod public_text;
 pub mod refresh;
 pub mod root_dse;
 pub mod schema;

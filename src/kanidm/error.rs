@@ -132,6 +132,20 @@ impl KanidmError {
         }
     }
 
+    /// The message without Kanidm's details and without the text of a stranger, which may name
+    /// entries. For a file that everybody on the machine reads.
+    pub fn without_names(&self) -> String {
+        match self {
+            KanidmError::Transport { .. } | KanidmError::TimedOut { .. } => self.to_string(),
+            KanidmError::Refused(answer) => {
+                KanidmError::Refused(answer.without_names()).to_string()
+            }
+            KanidmError::NotKanidm { .. } => {
+                format!("the answer is not one of Kanidm's sync interface; {CHECK_URI}")
+            }
+        }
+    }
+
     /// The meaning of this error for the upload.
     pub fn class(&self) -> Class {
         match self {
@@ -154,6 +168,19 @@ impl Answer {
             Err(_) => (String::new(), printable(&String::from_utf8_lossy(body))),
         };
         Answer { status, code, detail, operation_id: operation_id.map(|id| printable(&id)) }
+    }
+
+    /// The same answer with status, operation ID and Kanidm's code. The code of a stranger may be
+    /// any text.
+    fn without_names(&self) -> Answer {
+        let is_code = self.code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'/');
+        let is_id = |id: &String| id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+        Answer {
+            status: self.status,
+            code: if is_code { self.code.clone() } else { String::new() },
+            detail: String::new(),
+            operation_id: self.operation_id.clone().filter(is_id),
+        }
     }
 
     /// The attributes with taken values, as far as Kanidm names them.
@@ -348,6 +375,35 @@ impl std::error::Error for KanidmError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_public_text_has_no_word_of_the_answer() {
+        let refused = |body: &str, id: &str| {
+            KanidmError::Refused(Answer::new(400, body.as_bytes(), Some(id.to_owned())))
+        };
+        let id = "9d7a0c50-0000-4000-8000-000000000001";
+        let errors = [
+            (
+                refused(r#"{"invalidattribute":"uid=alice"}"#, id),
+                "(status 400, invalidattribute, op",
+            ),
+            (refused("uid=alice", id), "(status 400, operation 9d7a0c50-"),
+            (refused(r#""uid=alice""#, "x"), "(status 400)"),
+            (refused(r#"{"plugin":{"uid=alice":1}}"#, "x"), "(status 400)"),
+            (refused(r#""backend""#, "uid=alice"), "(status 400, backend)"),
+            (
+                KanidmError::NotKanidm { reason: "uid=alice".to_owned() },
+                "not one of Kanidm's sync interface; check",
+            ),
+        ];
+        for (error, words) in errors {
+            assert!(error.to_string().contains("alice"), "{error}");
+            let public = error.without_names();
+            assert!(public.contains(words) && !public.contains("alice"), "{public}");
+        }
+        let late = KanidmError::TimedOut { stage: Stage::Connect, limit: Duration::from_secs(3) };
+        assert_eq!(late.without_names(), late.to_string());
+    }
 
     fn answer(status: u16, body: &str) -> Answer {
         Answer::new(status, body.as_bytes(), Some("op-1".to_owned()))

@@ -5,7 +5,7 @@ use std::fmt;
 use super::guard::GuardRefusal;
 use super::report::HeldEntry;
 use super::summary::held_by_kanidm;
-use crate::directory::error::{DirectoryError, DirectoryProblem};
+use crate::directory::error::DirectoryError;
 use crate::exit::ExitCode;
 use crate::kanidm::error::KanidmError;
 use crate::kanidm::state::StateError;
@@ -49,15 +49,12 @@ impl RunError {
     pub fn without_names(&self) -> String {
         match self {
             RunError::Refused(refusal) => refusal.without_names().to_string(),
-            RunError::Upload(UploadError::EverythingRefused { tried, .. }) => {
-                format!("Kanidm refuses every entry ({tried} tried); the log has its reason")
+            RunError::State(error) => {
+                format!("reading the sync state from Kanidm: {}", error.without_names())
             }
-            RunError::Directory(DirectoryError { uri, problem, .. })
-                if let DirectoryProblem::UuidHidden { attribute, .. } = &**problem =>
-            {
-                format!("{uri}: an entry cannot be found by its {attribute}; the log names it")
-            }
-            other => other.to_string(),
+            RunError::Directory(error) => error.without_names(),
+            RunError::Upload(error) => error.without_names(),
+            RunError::NoRandom | RunError::Stored(_) | RunError::Invalid { .. } => self.to_string(),
         }
     }
 
@@ -103,6 +100,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::directory::error::{DirectoryProblem, DirectoryStage};
+    use crate::kanidm::error::Answer;
     use crate::upload::HeldByKanidm;
 
     /// Only the tool's own lock means "busy". Here the run has read the directory, but its changes
@@ -112,42 +111,106 @@ mod tests {
         assert_eq!(RunError::Upload(UploadError::Interrupted).exit_code(), ExitCode::Failure);
     }
 
-    #[test]
-    fn the_error_for_everybody_names_no_entry() {
-        use super::super::guard::{Deletions, Gone, GuardReason};
-        let named = vec![Gone { uuid: Uuid::nil(), dn: Some("uid=alice".to_owned()) }];
-        let last = HeldByKanidm {
+    /// The number of a kind. A new kind gets the next number, and [`all`] one more error. Each kind
+    /// of the directory has its own test in `directory/public_text.rs`.
+    fn kind(error: &RunError) -> usize {
+        match error {
+            RunError::NoRandom => 0,
+            RunError::State(_) => 1,
+            RunError::Stored(_) => 2,
+            RunError::Directory(_) => 3,
+            RunError::Invalid { .. } => 4,
+            RunError::Refused(_) => 5,
+            RunError::Upload(error) => match error {
+                UploadError::Kanidm { .. } => 6,
+                UploadError::Interrupted => 7,
+                UploadError::TooManyRefused { .. } => 8,
+                UploadError::EverythingRefused { .. } => 9,
+                UploadError::RefreshTooLarge { .. } => 10,
+                UploadError::ImpossibleSuccess => 11,
+            },
+        }
+    }
+
+    /// Every kind of error, with words of its public text, and true if the whole message names an
+    /// entry.
+    fn all() -> Vec<(RunError, &'static str, bool)> {
+        let alice = || "uid=alice".to_owned();
+        let last = || HeldByKanidm {
             uuid: Uuid::nil(),
-            dn: "uid=alice".to_owned(),
+            dn: alice(),
             reason: "alice is taken".to_owned(),
             is_absent: false,
             is_partial: false,
         };
-        let errors = [
-            RunError::Refused(GuardRefusal {
-                reasons: vec![GuardReason::TooMany {
-                    kind: None,
-                    deletions: Deletions::Exactly(9),
-                    allowed: 3,
-                    percent: 20,
-                    known: Some(20),
-                    named,
-                }],
+        let refused = || {
+            let body = br#"{"invalidattribute":"uid=alice"}"#;
+            KanidmError::Refused(Answer::new(400, body, None))
+        };
+        let held = vec![HeldEntry { uuid: Uuid::nil(), dn: alice(), problems: Vec::new() }];
+        let busy = DirectoryError {
+            uri: "ldaps://a".to_owned(),
+            problem: Box::new(DirectoryProblem::SearchFailed {
+                stage: DirectoryStage::Search,
+                base: alice(),
+                code: ldap_content_sync::ResultCode::BUSY,
+                diagnostic: alice(),
             }),
-            RunError::Upload(UploadError::EverythingRefused { tried: 7, last: Box::new(last) }),
-            RunError::Directory(DirectoryError {
-                uri: "ldaps://a".to_owned(),
-                problem: Box::new(DirectoryProblem::UuidHidden {
-                    dn: "uid=alice".to_owned(),
-                    attribute: "entryUUID",
-                }),
-                peer_certificates: Vec::new(),
-            }),
-        ];
-        for (error, words) in errors.iter().zip(["9 of 20", "(7 tried)", "by its entryUUID"]) {
-            let text = error.without_names();
-            assert!(text.contains(words) && !text.contains("alice"), "{text}");
-            assert!(error.to_string().contains("alice"));
+            peer_certificates: Vec::new(),
+        };
+        let upload = RunError::Upload;
+        let listed = UploadError::RefreshTooLarge { entries: 5, bytes: 6, error: refused() };
+        vec![
+            (RunError::NoRandom, "no random numbers", false),
+            (RunError::State(refused()), "sync state from Kanidm: Kanidm refused: ", true),
+            (RunError::Stored(StateError::Newer { version: 9 }), "newer", false),
+            (RunError::Directory(busy), "ldaps://a: a search failed: busy (51) (details", true),
+            (RunError::Invalid { held }, "1 entries are not valid", false),
+            (RunError::Refused(refusal()), "9 of 20", true),
+            (
+                upload(UploadError::Kanidm { doing: "x", error: refused() }),
+                "x: Kanidm refused",
+                true,
+            ),
+            (upload(UploadError::Interrupted), "another run", false),
+            (
+                upload(UploadError::TooManyRefused { posts: 8, held: vec![last()] }),
+                "found until then: 1",
+                true,
+            ),
+            (
+                upload(UploadError::EverythingRefused { tried: 7, last: Box::new(last()) }),
+                "(7 tried)",
+                true,
+            ),
+            (upload(listed), "all 5 UUIDs", true),
+            (upload(UploadError::ImpossibleSuccess), "an invalid POST", false),
+        ]
+    }
+
+    fn refusal() -> GuardRefusal {
+        use super::super::guard::{Deletions, Gone, GuardReason};
+        GuardRefusal {
+            reasons: vec![GuardReason::TooMany {
+                kind: None,
+                deletions: Deletions::Exactly(9),
+                allowed: 3,
+                percent: 20,
+                known: Some(20),
+                named: vec![Gone { uuid: Uuid::nil(), dn: Some("uid=alice".to_owned()) }],
+            }],
+        }
+    }
+
+    #[test]
+    fn the_error_for_everybody_names_no_entry() {
+        let all = all();
+        let kinds: Vec<usize> = all.iter().map(|(error, ..)| kind(error)).collect();
+        assert_eq!(kinds, (0..12).collect::<Vec<_>>());
+        for (error, words, has_names) in &all {
+            assert_eq!(error.to_string().contains("alice"), *has_names, "{error}");
+            let public = error.without_names();
+            assert!(public.contains(words) && !public.contains("alice"), "{public}");
         }
     }
 

@@ -286,6 +286,28 @@ impl fmt::Display for UploadError {
     }
 }
 
+impl UploadError {
+    /// The message without entries and without Kanidm's details, for a file that everybody on the
+    /// machine reads.
+    pub fn without_names(&self) -> String {
+        match self {
+            UploadError::Kanidm { doing, error } => format!("{doing}: {}", error.without_names()),
+            UploadError::TooManyRefused { posts, held } => format!(
+                "Kanidm refused {posts} POSTs, so the search for the entries at fault was given up; found until then: {}",
+                held.len()
+            ),
+            UploadError::EverythingRefused { tried, .. } => {
+                format!("Kanidm refuses every entry ({tried} tried); the log has its reason")
+            }
+            UploadError::RefreshTooLarge { entries, bytes, error } => format!(
+                "Kanidm has no sync state, so all {entries} UUIDs have to be listed in one POST ({bytes} bytes), which failed: {}",
+                error.without_names()
+            ),
+            UploadError::Interrupted | UploadError::ImpossibleSuccess => self.to_string(),
+        }
+    }
+}
+
 impl std::error::Error for UploadError {}
 
 /// Uploads `input` and reports the result. `progress` is called as entries are done.
