@@ -53,6 +53,7 @@ impl RunFacts {
         let success = Success {
             held: Some(report.held.len() as u64),
             dropped: Some(report.dropped.len() as u64),
+            concerned: Some(report.concerned()),
             known: Some(report.known),
             ..Success::default()
         };
@@ -108,7 +109,9 @@ impl Recorder {
         file.update(move |old| {
             let after = old.success.ended.or(old.run.ended)?;
             let deadline = third_start(&schedule, after);
-            Some(Metrics { success: Success { deadline, ..old.success }, ..old })
+            let current_until = old.run.ended.and_then(|ended| third_start(&schedule, ended));
+            let run = LastRun { current_until, ..old.run };
+            Some(Metrics { success: Success { deadline, ..old.success }, run, ..old })
         });
     }
 
@@ -125,14 +128,21 @@ impl Recorder {
     /// Records the result of a run. `connected` tells the state of the listener, if there is one.
     fn record(&mut self, code: ExitCode, facts: RunFacts, took: Duration, connected: Option<bool>) {
         let ended = unix(SystemTime::now());
-        let deadline = self.schedule.as_ref().and_then(|schedule| third_start(schedule, ended));
+        let schedule = self.schedule.clone();
+        let third =
+            move |after| schedule.as_ref().and_then(|schedule| third_start(schedule, after));
         let status_bind = self.status_bind.map(|bind| bind.to_string());
         let is_service = self.schedule.is_some();
         let Some(file) = &mut self.file else { return };
-        let stamped =
-            move |run| LastRun { ended: Some(ended), exit_code: Some(code.code().into()), ..run };
         file.update(move |old| {
             let old = old.until(ended);
+            let deadline = third(ended);
+            let stamped = |run| LastRun {
+                ended: Some(ended),
+                current_until: deadline,
+                exit_code: Some(code.code().into()),
+                ..run
+            };
             let mut new = match facts {
                 RunFacts::Done(run, success) => old
                     .succeeded(stamped(*run), Success { ended: Some(ended), deadline, ..success }),
@@ -143,6 +153,8 @@ impl Recorder {
                         seconds: Some(took.as_secs_f64()),
                         ..LastRun::default()
                     };
+                    // The schedule may have changed since the last success.
+                    let deadline = old.success.ended.map_or(deadline, third);
                     old.failed(stamped(run), deadline)
                 }
             };
@@ -229,6 +241,51 @@ mod tests {
         assert_eq!(facts.follower_connected, Some(true));
         assert!(facts.run.error.unwrap().contains("ended in a panic"));
         assert!(recorder.try_borrow_mut().is_ok(), "the next run records its result");
+    }
+
+    /// The file of a service after a run that failed now. `change` sets the facts before it.
+    fn after_a_failure(
+        name: &str,
+        schedule: &str,
+        change: fn(&mut Metrics, u64),
+    ) -> (Metrics, u64) {
+        let path = std::env::temp_dir().join(format!("kls-{name}-{}.prom", std::process::id()));
+        let mut recorder = recorder(Some(&path), schedule);
+        let now = unix(SystemTime::now());
+        recorder.file.as_mut().unwrap().update(move |mut facts| {
+            facts.run.ended = Some(now - 3_600);
+            change(&mut facts, now);
+            Some(facts)
+        });
+        let failed = || RunFacts::Failed(Failure::Kanidm, "down".to_owned());
+        recorder.record(ExitCode::Failure, failed(), Duration::ZERO, None);
+        let facts = read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        (facts, now)
+    }
+
+    /// The service was restarted with a shorter schedule, and its runs fail from then on.
+    #[test]
+    fn a_failure_under_a_shorter_schedule_moves_the_deadline() {
+        let days = |facts: &mut Metrics, now| {
+            (facts.success.ended, facts.success.deadline) = (Some(now - 3_600), Some(now + 86_400));
+        };
+        let (facts, now) = after_a_failure("shorter", "0 * * * * *", days);
+        let third = now - 3_600 - now % 60 + 180;
+        assert_eq!(facts.success.deadline, Some(third));
+        assert_eq!(facts.success.ended, Some(now - 3_600));
+        let (facts, now) = after_a_failure("longer", "@yearly", days);
+        assert_eq!(facts.success.deadline, Some(now + 86_400), "a failure renews nothing");
+        let never = |facts: &mut Metrics, now| facts.success.deadline = Some(now + 86_400);
+        let (facts, now) = after_a_failure("never", "0 * * * * *", never);
+        assert!(facts.success.deadline.is_some_and(|at| at < now + 86_400), "{facts:?}");
+    }
+
+    #[test]
+    fn a_run_of_a_service_tells_how_long_its_facts_are_current() {
+        let (facts, _) = after_a_failure("current", "0 * * * * *", |_, _| ());
+        let third = facts.run.ended.map(|ended| ended - ended % 60 + 180);
+        assert_eq!(facts.run.current_until, third);
     }
 
     #[test]

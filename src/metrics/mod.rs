@@ -33,6 +33,8 @@ pub struct Success {
     pub held: Option<u64>,
     /// Bad values left out.
     pub dropped: Option<u64>,
+    /// Entries that are held back or lack a value. Each counts once.
+    pub concerned: Option<u64>,
     /// Persons and groups that Kanidm has.
     pub known: Option<u64>,
 }
@@ -42,6 +44,9 @@ pub struct Success {
 pub struct LastRun {
     /// The end of the run, as Unix time in seconds.
     pub ended: Option<u64>,
+    /// The start of the third scheduled run after it. Later, the file is stale. Only a service has
+    /// a schedule.
+    pub current_until: Option<u64>,
     /// The exit code of the run.
     pub exit_code: Option<u64>,
     /// Why the run failed, if it did.
@@ -66,6 +71,12 @@ pub struct LastRun {
     pub directory_seconds: Option<f64>,
     /// The part of `seconds` that Kanidm took.
     pub kanidm_seconds: Option<f64>,
+}
+
+/// True if so few of the known entries need attention that the status stays good: 10, or 1 percent
+/// up to 100.
+pub fn are_few(concerned: u64, known: u64) -> bool {
+    concerned <= (known / 100).clamp(10, 100)
 }
 
 /// Why a run failed.
@@ -113,6 +124,7 @@ impl Metrics {
     /// The facts after a run that succeeded. A single run has no deadline. Next to a service it
     /// leaves what only the service knows. A deadline in the past tells that the service is gone.
     pub fn succeeded(self, run: LastRun, success: Success) -> Metrics {
+        let run = self.next_to_a_service(run);
         let left = self.success.deadline.filter(|deadline| Some(*deadline) > success.ended);
         let is_alone = success.deadline.is_none() && left.is_none();
         Metrics {
@@ -123,10 +135,19 @@ impl Metrics {
         }
     }
 
-    /// The facts after a run that failed. `deadline` counts if there was none before.
+    /// The facts after a run that failed. `deadline` follows from the schedule and the last success.
+    /// It never replaces an earlier one, because a failure renews nothing.
     pub fn failed(self, run: LastRun, deadline: Option<u64>) -> Metrics {
-        let success = Success { deadline: self.success.deadline.or(deadline), ..self.success };
+        let run = self.next_to_a_service(run);
+        let earliest = [self.success.deadline, deadline].into_iter().flatten().min();
+        let success = Success { deadline: earliest, ..self.success };
         Metrics { success, run, ..self }
+    }
+
+    /// A single run has no schedule. Next to a service that is alive, the service's counts.
+    fn next_to_a_service(&self, run: LastRun) -> LastRun {
+        let left = self.run.current_until.filter(|until| Some(*until) > run.ended);
+        LastRun { current_until: run.current_until.or(left), ..run }
     }
 
     /// True if facts come from the future, as after a clock that was wrong.
@@ -169,6 +190,30 @@ mod tests {
             |before: &Metrics| before.clone().failed(LastRun::default(), Some(70)).success.deadline;
         assert_eq!(failed(&service), Some(40), "a failure renews nothing");
         assert_eq!(failed(&Metrics::default()), Some(70));
+        let longer = service.clone().failed(LastRun::default(), Some(30)).success.deadline;
+        assert_eq!(longer, Some(30), "a shorter schedule counts at once");
+        let single = service.failed(LastRun::default(), None).success.deadline;
+        assert_eq!(single, Some(40));
+    }
+
+    #[test]
+    fn a_single_run_leaves_the_time_until_which_a_service_is_current() {
+        let run = |ended, until| LastRun {
+            ended: Some(ended),
+            current_until: until,
+            ..LastRun::default()
+        };
+        let service = Metrics { run: run(10, Some(40)), ..Metrics::default() };
+        for (ended, until, expected) in
+            [(39, None, Some(40)), (40, None, None), (20, Some(30), Some(30))]
+        {
+            let failed = service.clone().failed(run(ended, until), None);
+            let succeeded = service.clone().succeeded(run(ended, until), Success::default());
+            assert_eq!(
+                (failed.run.current_until, succeeded.run.current_until),
+                (expected, expected)
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::log::escaped;
 /// Comments of the file. Prometheus skips them.
 const STATUS_BIND: &str = "# status_bind: ";
 const ERROR: &str = "# last error: ";
+const CURRENT_UNTIL: &str = "# current until: ";
+const CONCERNED: &str = "# entries that need attention: ";
 
 /// Maximum characters of the error.
 const MAX_ERROR: usize = 400;
@@ -21,10 +23,17 @@ const MAX_ERROR: usize = 400;
 pub fn write(metrics: &Metrics, config: &str) -> String {
     let config = label_value(config);
     let mut text = String::from("# Written by kanidm-ldap-sync after each run.\n");
-    let comments = [(STATUS_BIND, &metrics.status_bind), (ERROR, &metrics.run.error)];
-    for (comment, value) in comments {
+    let texts = [(STATUS_BIND, &metrics.status_bind), (ERROR, &metrics.run.error)];
+    for (comment, value) in texts {
         if let Some(value) = value {
             let _ = writeln!(text, "{comment}{}", one_line(value));
+        }
+    }
+    let numbers =
+        [(CURRENT_UNTIL, metrics.run.current_until), (CONCERNED, metrics.success.concerned)];
+    for (comment, value) in numbers {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{comment}{value}");
         }
     }
     family(&mut text, "build_info", "Version of kanidm-ldap-sync. The value is always 1.");
@@ -87,6 +96,10 @@ pub fn read(text: &str) -> Option<Metrics> {
             metrics.status_bind = Some(one_line(address));
         } else if let Some(error) = line.strip_prefix(ERROR) {
             metrics.run.error = Some(one_line(error));
+        } else if let Some(until) = line.strip_prefix(CURRENT_UNTIL) {
+            store(&mut metrics.run.current_until, whole(until));
+        } else if let Some(concerned) = line.strip_prefix(CONCERNED) {
+            store(&mut metrics.success.concerned, whole(concerned));
         } else if let Some((place, value)) = sample(line) {
             found |= put(&mut metrics, place, value);
         }
@@ -175,10 +188,12 @@ mod tests {
                 deadline: Some(1_796_000_900),
                 held: Some(1),
                 dropped: Some(2),
+                concerned: Some(3),
                 known: Some(1_049),
             },
             run: LastRun {
                 ended: Some(1_796_000_300),
+                current_until: Some(1_796_001_200),
                 exit_code: Some(4),
                 failure: Some(Failure::Refused),
                 error: Some("refused: \"x\" {a=\"b\"} 1 would go".to_owned()),
@@ -244,6 +259,8 @@ mod tests {
         for line in [
             "",
             "# status_bind: 127.0.0.1:1",
+            "# current until: -1",
+            "# entries that need attention: 99999999999999999999",
             "node_time_seconds 1.7e9",
             "kanidm_ldap_sync_entries_held 7",
             "kanidm_ldap_sync_entries_held{config=\"a\"}",

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use super::status::Probe;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, are_few};
 use crate::text::{of_unix, span};
 
 /// What `--status` knows besides the answer of the socket.
@@ -26,11 +26,8 @@ pub struct Evidence<'a> {
     pub now: u64,
 }
 
-/// Without a deadline in the file, facts of an older run are stale.
+/// Without a schedule in the file, facts of an older run are stale.
 const STALE_SECONDS: u64 = 86_400;
-
-/// The status of the service stays good while at most this many entries need attention.
-const FEW: u64 = 10;
 
 const OK: u8 = 0;
 const WARNING: u8 = 1;
@@ -45,11 +42,12 @@ impl Probe {
             (Ok(facts), _) if let Some(why) = foreign(facts, evidence) => {
                 self.without(evidence, why)
             }
-            (Ok(facts), OK) if is_stale(facts, now) => {
-                let age = facts.run.ended.map(|ended| span(now.saturating_sub(ended)));
-                let age = age.map(|age| format!("{age} ago")).unwrap_or("never".to_owned());
-                let why = format!("is stale, its last run ended {age}; see the service's log");
-                self.without(evidence, why)
+            (Ok(facts), OK) if is_stale(facts, facts.success.deadline, now) => {
+                self.stale(evidence, facts)
+            }
+            // Runs may fail for long, but each one replaces the file.
+            (Ok(facts), CRITICAL) if is_stale(facts, facts.run.current_until, now) => {
+                self.stale(evidence, facts)
             }
             (Ok(facts), OK) => good(facts, now),
             (Ok(facts), CRITICAL) => {
@@ -61,6 +59,16 @@ impl Probe {
                 Probe { line: with_numbers(&line, facts, now), ..self }
             }
         }
+    }
+
+    /// A service that cannot write the file, or makes no runs.
+    fn stale(self, evidence: &Evidence<'_>, facts: &Metrics) -> Probe {
+        let age = facts.run.ended.map(|ended| span(evidence.now.saturating_sub(ended)));
+        let age = age.map(|age| format!("{age} ago")).unwrap_or("never".to_owned());
+        self.without(
+            evidence,
+            format_args!("is stale, its last run ended {age}; see the service's log"),
+        )
     }
 
     /// Names the file that is not used, and why.
@@ -88,11 +96,11 @@ fn foreign(facts: &Metrics, evidence: &Evidence<'_>) -> Option<String> {
     future.then(|| "is from the future; was the clock wrong?".to_owned())
 }
 
-/// True if a service that works would have written newer facts.
-fn is_stale(facts: &Metrics, now: u64) -> bool {
-    match (facts.run.ended, facts.success.deadline) {
+/// True if the service would have written newer facts. `until` is the time that its schedule gives.
+fn is_stale(facts: &Metrics, until: Option<u64>, now: u64) -> bool {
+    match (facts.run.ended, until) {
         (None, _) => true,
-        (Some(_), Some(deadline)) => now > deadline,
+        (Some(_), Some(until)) => now > until,
         (Some(ended), None) => now.saturating_sub(ended) > STALE_SECONDS,
     }
 }
@@ -127,12 +135,10 @@ fn reason(facts: &Metrics, now: u64) -> String {
     let ended = ago(facts.run.ended);
     let error = facts.run.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
     let (held, dropped) = waiting(facts);
+    let concerned = facts.success.concerned.unwrap_or(held);
     match facts.run.exit_code {
-        Some(0 | 3) | None if is_stale(facts, now) => {
-            format!("no recent synchronisation that finished: the last run ended {ended} ago")
-        }
         // A service that has just started, or hangs, does not work for another reason.
-        Some(3) if held.saturating_add(dropped) > FEW => {
+        Some(3) if !are_few(concerned, facts.success.known.unwrap_or_default()) => {
             format!(
                 "too many entries need attention: {} and {}; the log of kanidm-ldap-sync names them; {success}",
                 held_back(held),

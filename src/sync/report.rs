@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::changes::{Change, Changes};
 use super::guard::Deletions;
+use crate::metrics::are_few;
 use crate::text::count;
 use crate::text::thousands;
 
@@ -108,11 +109,6 @@ pub struct Report {
     pub kanidm: Duration,
 }
 
-/// The status stays good while at most this many entries need attention, or 1 % of the known
-/// entries, up to [`MOST_FEW`].
-const FEW: u64 = 10;
-const MOST_FEW: u64 = 100;
-
 impl Report {
     /// True if entries are held back or were sent without a bad value: exit code 3.
     pub fn needs_attention(&self) -> bool {
@@ -121,10 +117,11 @@ impl Report {
 
     /// True if so few entries need attention that the status socket still answers `Ok`.
     pub fn concerns_few(&self) -> bool {
-        self.concerned() <= FEW.max((self.known / 100).min(MOST_FEW))
+        are_few(self.concerned(), self.known)
     }
 
-    fn concerned(&self) -> u64 {
+    /// The number of entries that need attention.
+    pub fn concerned(&self) -> u64 {
         let held = self.held.iter().map(|entry| entry.uuid);
         held.chain(self.dropped.iter().map(|entry| entry.uuid)).collect::<HashSet<_>>().len() as u64
     }

@@ -29,10 +29,12 @@ fn written() -> String {
             deadline: Some(2),
             held: Some(3),
             dropped: Some(4),
+            concerned: Some(4),
             known: Some(5),
         },
         run: LastRun {
             ended: Some(6),
+            current_until: Some(7),
             exit_code: Some(0),
             failure: Some(Failure::Local),
             error: None,

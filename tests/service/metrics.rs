@@ -359,6 +359,14 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
         ],
     );
 
+    // From now on the service writes the file no more: it is of an old failure.
+    let current = facts.text();
+    let until = format!("# current until: {deadline}\n");
+    assert!(current.contains(&until), "{until}{current}");
+    fs::write(&facts.path, current.replace(&until, "# current until: 1\n")).unwrap();
+    asked(&world, 2, &["CRITICAL - no recent synchronisation", "is stale, its last run ended "]);
+    fs::write(&facts.path, current).unwrap();
+
     // A single run by hand that fails leaves what only the service knows.
     world.tool.run(&[]).expect_code(1);
     facts.assert(&[("success_deadline_timestamp_seconds", deadline), ("follower_connected", 0.0)]);
@@ -376,6 +384,8 @@ fn a_service_tells_its_deadline_and_its_listener_and_status_reads_them() {
         || facts.get("success_deadline_timestamp_seconds") == Some(february),
         || facts.text(),
     );
+    let until = format!("# current until: {february}\n");
+    assert!(facts.text().contains(&until), "{until}{}", facts.text());
     // The run is in the log before it is in the file.
     service.run_now("synchronised: ");
     wait_until(|| facts.get("follower_connected").is_none(), || facts.text());

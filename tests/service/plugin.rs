@@ -20,6 +20,7 @@ fn well() -> Metrics {
             deadline: Some(NOW + HOUR),
             held: Some(0),
             dropped: Some(0),
+            concerned: None,
             known: Some(1_049),
         },
         run: LastRun { ended: Some(NOW - 300), exit_code: Some(0), ..LastRun::default() },
@@ -31,6 +32,7 @@ fn held(held: u64, dropped: u64) -> Metrics {
     let mut facts = well();
     facts.success.held = Some(held);
     facts.success.dropped = Some(dropped);
+    facts.success.concerned = Some(held + dropped);
     facts.run.exit_code = Some(3);
     facts
 }
@@ -72,10 +74,6 @@ fn every_answer_with_facts() {
     let numbers = |age: u64, held: u64, dropped: u64| {
         format!(" | age={age}s;;;0 held={held};0;;0 dropped={dropped};0;;0 known=1049;;;0")
     };
-    let old = NOW - 50 * HOUR;
-    let mut stopped = well();
-    (stopped.run.ended, stopped.success.ended) = (Some(old), Some(old));
-    stopped.success.deadline = Some(old + HOUR);
     let mut never = failed(1, "Kanidm: refused");
     never.success = Success::default();
     for (probe, facts, code, text, numbers) in [
@@ -144,13 +142,6 @@ fn every_answer_with_facts() {
             numbers(300, 10, 0),
         ),
         (
-            bad(),
-            stopped.clone(),
-            2,
-            "CRITICAL - no recent synchronisation that finished: the last run ended 2 days ago",
-            numbers(50 * HOUR, 0, 0),
-        ),
-        (
             silent(),
             held(1, 2),
             3,
@@ -159,6 +150,28 @@ fn every_answer_with_facts() {
         ),
     ] {
         assert_eq!(asked(probe, facts), (code, format!("{text}{numbers}")));
+    }
+}
+
+/// The rule of the socket: 10 entries, or 1 percent of all, up to 100. An entry counts once.
+#[test]
+fn too_many_entries_are_those_that_the_socket_counts() {
+    for (concerned, known, are_many) in [
+        (Some(10), Some(500), false),
+        (Some(11), Some(500), true),
+        (Some(100), Some(10_000), false),
+        (Some(101), Some(10_000), true),
+        (Some(100), Some(u64::MAX), false),
+        (Some(101), Some(u64::MAX), true),
+        (Some(11), None, true),
+        (None, Some(500), true),
+    ] {
+        let mut facts = held(60, 60);
+        (facts.success.concerned, facts.success.known) = (concerned, known);
+        let (code, line) = asked(bad(), facts);
+        assert_eq!(code, 2);
+        let says_so = line.starts_with("CRITICAL - too many entries need attention: 60 entries");
+        assert_eq!(says_so, are_many, "{concerned:?} of {known:?}: {line}");
     }
 }
 
@@ -204,7 +217,7 @@ fn a_file_that_is_stale_or_foreign_is_reported_and_not_used() {
             assert!(exit_code == code && text.starts_with(&line), "{text}");
         }
     }
-    // Facts of a failure may be old. With a good answer of the socket there must be newer ones.
+    // A success may be old after a failure. With a good answer of the socket there is a newer one.
     for stale in [
         changed(|m| m.success.deadline = Some(NOW - 1)),
         changed(|m| (m.success.deadline, m.run.ended) = (None, Some(NOW - 25 * HOUR))),
@@ -213,6 +226,22 @@ fn a_file_that_is_stale_or_foreign_is_reported_and_not_used() {
         let (code, text) = asked(ok(), stale);
         let line = "OK - as before (metrics_file /m.prom is stale, its last run ended ";
         assert!(code == 0 && text.starts_with(line), "{text}");
+    }
+    // The file cannot be written since an old run. The service fails now, for another reason.
+    for outdated in [
+        changed(|m| {
+            *m = failed(1, "the certificate has expired");
+            (m.run.ended, m.run.current_until) = (Some(NOW - 20 * HOUR), Some(NOW - 1));
+        }),
+        changed(|m| {
+            *m = failed(4, "7 persons would go");
+            (m.run.ended, m.run.current_until) = (Some(NOW - 25 * HOUR), None);
+        }),
+        changed(|m| (m.run.ended, m.run.current_until) = (Some(NOW - 2 * HOUR), Some(NOW - HOUR))),
+    ] {
+        let (code, text) = asked(bad(), outdated);
+        let line = "CRITICAL - as before (metrics_file /m.prom is stale, its last run ended ";
+        assert!(code == 2 && text.starts_with(line), "{text}");
     }
     let unreadable = Evidence {
         path: Path::new("/a|b.prom"),

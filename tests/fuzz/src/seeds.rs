@@ -346,6 +346,7 @@ fn metrics() -> Vec<Vec<u8>> {
             deadline: Some(1_796_000_900),
             held: Some(1),
             dropped: Some(0),
+            concerned: Some(1),
             known: Some(1_049),
         },
         follower_connected: Some(true),
@@ -359,6 +360,7 @@ fn metrics() -> Vec<Vec<u8>> {
     let good = text::write(&facts, "/etc/kanidm/ldap-sync");
     facts.run = LastRun {
         ended: Some(1_795_999_300),
+        current_until: Some(1_796_000_200),
         exit_code: Some(4),
         failure: Some(Failure::Refused),
         error: Some("refused: \"a\" | b".to_owned()),
