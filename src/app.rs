@@ -112,7 +112,8 @@ fn once(cli: &Cli, env: Env<'_>) -> u8 {
         answers_a_ring: false,
         recorder: &RefCell::new(Recorder::new(cli, &settings.sync)),
     };
-    synchronise(cli, &settings, full, watch).code.code()
+    let ended = synchronise(cli, &settings, full, watch);
+    ended.code.unless_failed(ended.answered).code()
 }
 
 /// Ends a process that has no valid configuration.
@@ -234,7 +235,10 @@ fn max_changes(cli: &Cli, settings: &Settings) -> usize {
 
 /// The end of a run.
 struct Ended {
+    /// The result of the synchronisation, for monitoring and the status of a service.
     code: ExitCode,
+    /// Whether the answer on standard output was written. Only a single run fails without it.
+    answered: ExitCode,
     /// With [`ExitCode::Held`]: true if so few entries need attention that the status stays good.
     concerns_few: bool,
     /// The directory's cookie that Kanidm holds now; `None` if the run did not learn it.
@@ -246,7 +250,7 @@ struct Ended {
 impl Ended {
     fn failed(code: ExitCode, failure: Failure, message: String) -> Ended {
         let facts = RunFacts::Failed(failure, message);
-        Ended { code, concerns_few: false, cookie: None, facts }
+        Ended { code, answered: ExitCode::Success, concerns_few: false, cookie: None, facts }
     }
 }
 
@@ -283,10 +287,8 @@ fn success(
     let level = if answers_a_ring && report.is_empty() { Level::Debug } else { Level::Info };
     log!(level, "{report}");
     let facts = RunFacts::of(report);
-    // A service continues. Its status reports the synchronisation, which succeeded, and not the
-    // answer.
-    let code = if cli.mode == Mode::Schedule { code } else { code.unless_failed(answered) };
-    Ended { code, concerns_few: report.concerns_few(), cookie: outcome.reading.cookie, facts }
+    let concerns_few = report.concerns_few();
+    Ended { code, answered, concerns_few, cookie: outcome.reading.cookie, facts }
 }
 
 fn failed(

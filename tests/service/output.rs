@@ -111,6 +111,9 @@ const UNWRITTEN: &str = "standard output cannot be written: No space left on dev
 #[test]
 fn an_answer_that_cannot_be_written_is_a_failure() {
     let (mut world, status) = world();
+    let metrics = world.tool.dir().path().join("facts.prom");
+    let name = metrics.to_str().unwrap().to_owned();
+    world.reconfigure(|config| config.set("metrics_file", name));
     let full = |arguments: &[&str]| {
         let stdout = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let outcome = run_command(world.tool.command().args(arguments).stdout(stdout));
@@ -132,8 +135,13 @@ fn an_answer_that_cannot_be_written_is_a_failure() {
     ] {
         assert_eq!(full(arguments), Some(1), "{arguments:?}");
     }
-    // The run has gone through; only its report is lost.
+    // The run has gone through; only its report is lost. Monitoring hears of a success.
     assert_eq!(full(&["--json"]), Some(1));
+    let facts = fs::read_to_string(&metrics).unwrap();
+    assert!(facts.contains("\nkanidm_ldap_sync_last_run_exit_code{"), "{facts}");
+    for line in facts.lines().filter(|line| line.contains("last_run_exit_code{")) {
+        assert!(line.ends_with(" 0"), "{line}");
+    }
     assert!(world.kanidm.entry(ACCOUNT, "user00001").is_some());
     world.tool.run(&["--json"]).expect_code(0);
 
