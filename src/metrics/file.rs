@@ -24,6 +24,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum bytes to read. Our own file has about 5,000.
 const MAX_SIZE: u64 = 64 * 1024;
 
+/// Maximum characters of a path in a message that comes from the file.
+const MAX_SHOWN_PATH: usize = 300;
+
 /// The file, and how the last attempt to write it went.
 #[derive(Debug)]
 pub struct MetricsFile {
@@ -31,6 +34,7 @@ pub struct MetricsFile {
     config: String,
     calls: OneAtATime,
     is_broken: bool,
+    is_shared: bool,
 }
 
 impl MetricsFile {
@@ -42,6 +46,7 @@ impl MetricsFile {
             config: config.to_string_lossy().into_owned(),
             calls: OneAtATime::new(),
             is_broken: false,
+            is_shared: false,
         }
     }
 
@@ -51,13 +56,20 @@ impl MetricsFile {
     }
 
     /// Changes the facts and replaces the file. `change` gets the old facts, or empty ones if they
-    /// cannot be read. If it returns `None`, the file stays as it is. Logs a failure once, until
-    /// the file can be written again.
+    /// cannot be read or are about another sync config. If it returns `None`, the file stays as it
+    /// is. Logs a failure once, until the file can be written again.
     pub fn update(&mut self, change: impl FnOnce(Metrics) -> Option<Metrics> + Send + 'static) {
         let (path, config) = (self.path.clone(), self.config.clone());
         let replaced = self.calls.call(TIMEOUT, move || {
-            let old = read(&path).unwrap_or_default();
-            change(old).map(|new| replace(&path, &text::write(&new, &config)))
+            let text = read_text(&path).unwrap_or_default();
+            let other = text::config_of(&text).filter(|other| !is_same_file(other, &config));
+            let old = text::read(&text).filter(|_| other.is_none()).unwrap_or_default();
+            let replaced = change(old).map(|new| replace(&path, &text::write(&new, &config)));
+            (replaced, other)
+        });
+        let replaced = replaced.map(|(replaced, other)| {
+            other.into_iter().for_each(|other| self.shared(&other));
+            replaced
         });
         let path = self.path.display();
         match replaced {
@@ -69,6 +81,18 @@ impl MetricsFile {
             }
             Ok(Some(Err(error))) => self.broken(&reason(&error, &self.path)),
             Err(problem) => self.broken(&why_late(problem)),
+        }
+    }
+
+    /// The other config's success would silence the alerts about this one.
+    fn shared(&mut self, other: &str) {
+        if !std::mem::replace(&mut self.is_shared, true) {
+            // Somebody else may have written it.
+            let other: String = other.chars().take(MAX_SHOWN_PATH).collect();
+            log::warn!(
+                "metrics_file {} is about the sync config {other}: its last success does not count here. If both are in use, give each its own file",
+                self.path.display()
+            );
         }
     }
 
@@ -114,15 +138,27 @@ fn why_late(problem: NoResult) -> String {
 /// # Errors
 /// The file cannot be read, is too large, is not text, or has no line of ours.
 pub fn read(path: &Path) -> io::Result<Metrics> {
-    let invalid = |message: &str| io::Error::new(ErrorKind::InvalidData, message.to_owned());
+    text::read(&read_text(path)?).ok_or_else(|| invalid("it is no file of kanidm-ldap-sync"))
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     file::open(path)?.take(MAX_SIZE.saturating_add(1)).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SIZE) {
         return Err(invalid("it is too large to be the file of kanidm-ldap-sync"));
     }
     // A broken character spoils its own line only.
-    text::read(&String::from_utf8_lossy(&bytes))
-        .ok_or_else(|| invalid("it is no file of kanidm-ldap-sync"))
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn invalid(message: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, message.to_owned())
+}
+
+/// True also for two paths of one file.
+fn is_same_file(other: &str, config: &str) -> bool {
+    let real = |path: &str| fs::canonicalize(path).ok();
+    other == config || real(other).is_some_and(|other| Some(other) == real(config))
 }
 
 /// [`read`], with a time limit.
@@ -233,6 +269,30 @@ mod tests {
         assert_eq!(read(&path).unwrap(), held(2));
         assert_eq!(folder.names(), ["a.prom"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
+    }
+
+    /// Two configurations name one file by mistake, or the configuration was moved.
+    #[test]
+    fn facts_about_another_config_do_not_count() {
+        let folder = Folder::new("two");
+        let (path, config) = (folder.0.join("a.prom"), folder.0.join("config"));
+        fs::write(&config, "").unwrap();
+        symlink(&config, folder.0.join("link")).unwrap();
+        let seen = |config: &Path, held_now| {
+            let seen = std::sync::Arc::new(std::sync::Mutex::new(None));
+            let (inner, mut file) = (seen.clone(), MetricsFile::new(&path, config));
+            file.update(move |old| {
+                *inner.lock().unwrap() = old.success.held;
+                Some(held(held_now))
+            });
+            let old = *seen.lock().unwrap();
+            (old, file.is_shared)
+        };
+        assert_eq!(seen(&config, 1), (None, false));
+        assert_eq!(seen(&folder.0.join("link"), 2), (Some(1), false), "one file, two paths");
+        assert_eq!(seen(Path::new("/other"), 3), (None, true));
+        assert_eq!(seen(&config, 4), (None, true));
+        assert_eq!(seen(&config, 5), (Some(4), false));
     }
 
     #[test]

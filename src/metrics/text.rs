@@ -107,6 +107,27 @@ pub fn read(text: &str) -> Option<Metrics> {
     found.then_some(metrics)
 }
 
+/// The path of the sync config that a text of [`write()`] is about.
+pub fn config_of(text: &str) -> Option<String> {
+    let mut lines = text.lines().filter(|line| sample(line).is_some());
+    let (_, rest) = lines.next()?.split_once("{config=\"")?;
+    let mut path = String::new();
+    let mut escape = false;
+    for c in rest.chars() {
+        match c {
+            '"' if !escape => return Some(path),
+            '\\' if !escape => {
+                escape = true;
+                continue;
+            }
+            'n' if escape => path.push('\n'),
+            c => path.push(c),
+        }
+        escape = false;
+    }
+    None
+}
+
 /// The place and the value of a line: `kanidm_ldap_sync_NAME{config="…",LABEL="…"} VALUE`.
 fn sample(line: &str) -> Option<(&'static Place, &str)> {
     let (name, rest) = line.strip_prefix(PREFIX)?.split_once("{config=\"")?;
@@ -223,6 +244,7 @@ mod tests {
             for path in PATHS {
                 let text = write(&metrics, path);
                 assert_eq!(read(&text).as_ref(), Some(&metrics), "{text}");
+                assert_eq!(config_of(&text).as_deref(), Some(path), "{text}");
             }
         }
     }
@@ -255,6 +277,7 @@ mod tests {
         let text = write(&full(), PATHS[1]);
         for end in (0..=text.len()).filter(|end| text.is_char_boundary(*end)) {
             let _ = read(&text[..end]);
+            assert!(config_of(&text[..end]).is_none_or(|path| path == PATHS[1]));
         }
         for line in [
             "",

@@ -196,6 +196,25 @@ fn failed(facts: &Facts, code: f64, reason: &str, success: f64, words: &str) {
     assert!(error.contains(words), "{error}");
 }
 
+/// Two configurations name one file. The failure of one must not look like the success of the other.
+#[test]
+fn a_run_does_not_keep_the_success_of_another_configuration() {
+    let mut world = world();
+    let facts = watched(&mut world);
+    run(&world.tool, &[]).expect_code(3);
+    let outcome = run(&world.tool, &[]).expect_code(3);
+    assert!(!outcome.stderr.contains("does not count here"), "{}", outcome.all());
+    let ours = format!("{{config=\"{}\"", facts.config.display());
+    fs::write(&facts.path, facts.text().replace(&ours, "{config=\"/etc/other\"")).unwrap();
+    world.slapd.stop();
+    let outcome = run(&world.tool, &[]).expect_code(1);
+    let warning = "is about the sync config /etc/other: its last success does not count here.";
+    assert_eq!(outcome.stderr.matches(warning).count(), 1, "{}", outcome.all());
+    facts.assert_proper();
+    facts.assert(&[("last_run_exit_code", 1.0)]);
+    facts.assert_absent(&["last_success_timestamp_seconds", "entries_held"]);
+}
+
 #[test]
 fn a_run_on_389_leaves_its_facts_too() {
     let mut world = World389::new(Ds389Options::default());

@@ -9,7 +9,13 @@ use kanidm_ldap_sync::service::status::Probe;
 
 /// The bytes of a file.
 pub fn run(data: &[u8]) {
-    let Some(facts) = text::read(&String::from_utf8_lossy(data)) else { return };
+    let found = String::from_utf8_lossy(data);
+    let config = text::config_of(&found);
+    let Some(facts) = text::read(&found) else { return };
+    let written = text::write(&facts, config.as_deref().unwrap_or("/c"));
+    if let Some(again) = text::config_of(&written) {
+        assert_eq!(again, config.as_deref().unwrap_or("/c"));
+    }
     let written = text::write(&facts, "/etc/kanidm/\"x\"} 1\n\\");
     // A reason without a run, and more decimals than are written, do not come back.
     if let Some(again) = text::read(&written) {
