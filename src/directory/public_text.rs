@@ -42,6 +42,7 @@ impl DirectoryProblem {
             | Self::MessageTooLarge { .. }
             | Self::Malformed { .. }
             | Self::CertificateRejected { .. }
+            | Self::ListenNotBegun { .. }
             | Self::NoContentSync => return None,
             Self::StartTlsRefused { code, .. } => {
                 format!("the server does not agree to StartTLS: {code}")
@@ -108,6 +109,7 @@ mod tests {
             ListenEnded { .. } => (21, true),
             NoContentSync => (22, false),
             UuidHidden { .. } => (23, true),
+            ListenNotBegun { .. } => (24, false),
         }
     }
 
@@ -141,6 +143,7 @@ mod tests {
             ListenEnded { base: alice() },
             NoContentSync,
             UuidHidden { dn: alice(), attribute: "entryUUID" },
+            ListenNotBegun { timeout },
         ]
     }
 
@@ -152,7 +155,7 @@ mod tests {
     fn no_problem_names_an_entry() {
         let problems = all();
         let numbers: Vec<usize> = problems.iter().map(|problem| kind(problem).0).collect();
-        assert_eq!(numbers, (0..24).collect::<Vec<_>>());
+        assert_eq!(numbers, (0..25).collect::<Vec<_>>());
         for problem in &problems {
             let (whole, public) = (problem.to_string(), problem.without_names());
             let has_names = kind(problem).1;
