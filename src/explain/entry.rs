@@ -39,7 +39,7 @@ pub(super) fn explain(
         );
         return Ok(unread(target, filter, why));
     };
-    let Some(Claimed { reading, is_contested, rivals }) =
+    let Some(Claimed { reading, changed, is_contested, rivals }) =
         read(directory, config, kanidm, (&target.dn, uuid))?
     else {
         let why = "The entry has gone, or moved, while it was read: ask again".to_owned();
@@ -58,7 +58,7 @@ pub(super) fn explain(
         was_sent_without: kanidm.is_sent_without(&uuid),
         without_token,
         misses_lock: account.as_ref().is_some_and(|account| account.misses_lock),
-        changed: has_changed(directory, kanidm, &reading.raw)?,
+        changed,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: !computed_attributes(&config.directory.filter).is_empty(),
         is_scheduled: config.full_refresh_schedule.is_some(),
@@ -117,6 +117,8 @@ fn listed(
 /// An entry with its claim to the values that only one entry can have.
 struct Claimed {
     reading: Reading,
+    /// True if it has changed since the last run; `None` if the directory does not tell.
+    changed: Option<bool>,
     /// True if another entry has such a value, and nobody can tell yet which of the two gets it.
     is_contested: bool,
     /// Values that this entry has in Kanidm, and another one has in the directory.
@@ -132,30 +134,29 @@ fn read(
     (dn, uuid): (&str, Uuid),
 ) -> Result<Option<Claimed>, DirectoryError> {
     let Some(among) = reading::read(directory, config, (dn, uuid), true)? else { return Ok(None) };
+    let changed = has_changed(directory, kanidm, &among.raw)?;
     let problems = attributes::problems(&among);
     if kanidm.is_held(&uuid) || problems.is_empty() {
-        return Ok(Some(Claimed { reading: among, is_contested: false, rivals: Vec::new() }));
+        let rivals = Vec::new();
+        return Ok(Some(Claimed { reading: among, changed, is_contested: false, rivals }));
     }
     let Some(alone) = reading::read(directory, config, (dn, uuid), false)? else { return Ok(None) };
     let own = attributes::problems(&alone);
     let rivals: Vec<String> =
         problems.into_iter().filter(|problem| !own.contains(problem)).collect();
-    // Kanidm keeps a value for the one who has it. Anybody else waits for it.
-    Ok(Some(match kanidm.has(&config.mapping, &uuid, None) {
-        Presence::Has => Claimed {
-            reading: alone,
-            is_contested: false,
-            rivals: rivals
-                .into_iter()
-                .map(|rule| format!("{rule}. The entry that has the value in Kanidm keeps it"))
-                .collect(),
-        },
-        _ => {
-            let is_contested = !rivals.is_empty()
-                && (alone.content.held.is_empty() || among.content.held.is_empty());
-            Claimed { reading: among, is_contested, rivals: Vec::new() }
-        }
-    }))
+    let is_full = kanidm.start.as_ref().is_some_and(|start| start.full_because.is_some());
+    let is_there = kanidm.has(&config.mapping, &uuid, None) == Presence::Has;
+    // Kanidm keeps a value for the one who has it. An increment does not read an unchanged entry,
+    // so such an entry keeps its values. A changed one may want the value of another entry.
+    if rivals.is_empty() || (is_there && !is_full && changed == Some(false)) {
+        let rivals = rivals
+            .into_iter()
+            .map(|rule| format!("{rule}. The entry that has the value in Kanidm keeps it"))
+            .collect();
+        return Ok(Some(Claimed { reading: alone, changed, is_contested: false, rivals }));
+    }
+    let is_contested = alone.content.held.is_empty() || among.content.held.is_empty();
+    Ok(Some(Claimed { reading: among, changed, is_contested, rivals: Vec::new() }))
 }
 
 /// An entry that was not read.
