@@ -126,8 +126,11 @@ fn state(reading: &Reading) -> String {
     let Some(sent) = sent(reading) else { return "not sent".to_owned() };
     let [expire, begin] = [EXPIRE, BEGIN].map(|key| sent.texts(key).into_iter().next());
     match (expire, begin) {
+        (Some(expire), Some(begin)) if begin >= expire && !has_ended(&expire) => {
+            format!("never open: it ends at {expire}, before it begins at {begin}")
+        }
         (Some(expire), Some(begin)) if !has_ended(&expire) && !has_ended(&begin) => {
-            format!("closed until {begin}, then {}", ended_at(&expire))
+            format!("closed until {begin}, then open until {expire}")
         }
         (Some(expire), _) => ended_at(&expire),
         (None, Some(begin)) if has_ended(&begin) => format!("open since {begin}"),

@@ -361,8 +361,19 @@ fn locks_are_told_with_their_origin() {
     let ends = explain(&world, &dn("kim"), 0);
     let told = "account         open until 2099-01-01T00:00:00Z\n                  pwdEndTime ends the account at 2099-01-01T00:00:00Z\n";
     assert!(ends.stdout.contains(told), "{}", ends.stdout);
+    change("add: pwdStartTime\npwdStartTime: 20900101000000Z\n");
+    let begins = explain(&world, &dn("kim"), 0).stdout;
+    let told =
+        "account         closed until 2090-01-01T00:00:00Z, then open until 2099-01-01T00:00:00Z\n";
+    assert!(begins.contains(told), "{begins}");
+    change("replace: pwdStartTime\npwdStartTime: 20990101000000Z\n");
+    let never = explain(&world, &dn("kim"), 0).stdout;
+    assert!(never.contains("account         never open: it ends at 2099-01-01"), "{never}");
+    change("replace: pwdStartTime\npwdStartTime: 20000101000000Z\n");
+    let begun = explain(&world, &dn("kim"), 0).stdout;
+    assert!(begun.contains("account         open until 2099-01-01T00:00:00Z\n"), "{begun}");
     change(
-        "delete: pwdEndTime\n-\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n",
+        "delete: pwdStartTime\n-\ndelete: pwdEndTime\n-\nadd: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z\n",
     );
     world.slapd.reconfigure(|options| {
         let rule = "access to attrs=pwdAccountLockedTime by * search\n";
