@@ -92,13 +92,17 @@ fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, Di
 }
 
 /// The result of several entries: the worst one. Many directories have a group for each user, so
-/// groups count only if nobody else has the name.
+/// groups count only if nobody else has the name. An entry of another class counts only if it is
+/// alone. An entry whose classes are hidden may be a person.
 fn decisive(entries: &[Explanation]) -> Option<Outcome> {
-    let is_group = |entry: &&Explanation| entry.kind == "group";
-    let others = entries.iter().filter(|entry| !is_group(entry));
-    let groups = entries.iter().filter(is_group);
-    let worst = |entry: &&Explanation| entry.result.severity();
-    others.max_by_key(worst).or(groups.max_by_key(worst)).map(|entry| entry.result)
+    let rank = |entry: &Explanation| match entry.kind {
+        "group" => 1_u8,
+        "neither" if !entry.object_classes.is_empty() => 0,
+        _ => 2,
+    };
+    let highest = entries.iter().map(rank).max()?;
+    let deciding = entries.iter().filter(|entry| rank(entry) == highest);
+    deciding.map(|entry| entry.result).max_by_key(|result| result.severity())
 }
 
 /// What the next run does with an entry that the directory does not show. Only a UUID finds it in

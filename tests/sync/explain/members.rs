@@ -98,6 +98,14 @@ fn groups_do_not_count_next_to_their_users() {
     for (who, code) in [("alice", 0), ("dave", 1), ("ivan", 3), ("team", 0)] {
         explain(&world, who, code);
     }
+    // An entry of another class says nothing about a group with its name.
+    let machine = |name: &str| {
+        format!("dn: uid={name},ou=staff,{SUFFIX}\nobjectClass: account\nuid: {name}\n\n")
+    };
+    world.slapd.modify(&[machine("team"), machine("dave"), machine("erin")].concat());
+    for (who, code) in [("team", 0), ("dave", 1), ("erin", 0), ("frank", 1)] {
+        explain(&world, who, code);
+    }
 }
 
 /// A group with more members than a look-up of each allows: nobody reads the whole directory.
