@@ -115,7 +115,7 @@ fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) 
     let facts = Facts {
         fate: Fate::Gone,
         is_contested: false,
-        presence: uuid.map_or(Presence::Unknown, |uuid| kanidm.has(&config.mapping, &uuid, None)),
+        presence: uuid.map_or(Presence::Unknown, |uuid| kanidm.has(&config.mapping, &uuid)),
         was_held: uuid.is_some_and(|uuid| kanidm.is_held(&uuid)),
         was_sent_without: false,
         without_token: None,

@@ -45,7 +45,7 @@ pub(super) fn explain(
         let why = "The entry has gone, or moved, while it was read: ask again".to_owned();
         return Ok(unread(target, filter, why));
     };
-    let presence = kanidm.has(&config.mapping, &uuid, reading.raw.kind);
+    let presence = kanidm.has(&config.mapping, &uuid);
     let lines = attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
     let account = account::account(directory, config, kanidm, &target.dn, &reading)?;
     let (groups, members) = listed(directory, config, kanidm, &reading)?;
@@ -145,7 +145,7 @@ fn read(
     let rivals: Vec<String> =
         problems.into_iter().filter(|problem| !own.contains(problem)).collect();
     let is_full = kanidm.start.as_ref().is_some_and(|start| start.full_because.is_some());
-    let is_there = kanidm.has(&config.mapping, &uuid, None) == Presence::Has;
+    let is_there = kanidm.has(&config.mapping, &uuid) == Presence::Has;
     // Kanidm keeps a value for the one who has it. An increment does not read an unchanged entry,
     // so such an entry keeps its values. A changed one may want the value of another entry.
     if rivals.is_empty() || (is_there && !is_full && changed == Some(false)) {

@@ -9,9 +9,7 @@ use crate::config::client::ClientConfig;
 use crate::config::fingerprint::fingerprint;
 use crate::config::sync::{MappingConfig, SyncConfig};
 use crate::config::{ConfigError, Warning};
-use crate::content::changeset::Kind;
 use crate::kanidm::since::Since;
-use crate::kanidm::sketch::Sketch;
 use crate::kanidm::transport::SyncServer as _;
 use crate::settings::{self, Settings};
 use crate::sync::start::{self, FullRefresh, Start};
@@ -57,28 +55,19 @@ impl Kanidm {
         (settings.sync, kanidm)
     }
 
-    /// Tells whether earlier runs have written an entry, by its directory UUID. Without a kind, it
-    /// may be a person or a group.
-    pub(super) fn has(
-        &self,
-        mapping: &MappingConfig,
-        sync_uuid: &Uuid,
-        kind: Option<Kind>,
-    ) -> Presence {
+    /// Tells whether earlier runs have written an entry, by its directory UUID. It may have been a
+    /// group when they did, and be a person now.
+    pub(super) fn has(&self, mapping: &MappingConfig, sync_uuid: &Uuid) -> Presence {
         let Some(start) = &self.start else { return Presence::Unknown };
         if mapping.is_claimed(*sync_uuid) {
             return Presence::HasNot;
         }
         let uuid = mapping.kanidm_uuid(*sync_uuid);
-        let sketches: Vec<&Sketch> = match (&start.known, kind) {
-            (None, _) => return Presence::Unknown,
-            (Some(known), Some(kind)) => vec![known.of(kind)],
-            (Some(known), None) => vec![&known.persons, &known.groups],
-        };
-        if sketches.iter().any(|sketch| sketch.sample().any(|sampled| sampled == uuid)) {
+        let Some(known) = &start.known else { return Presence::Unknown };
+        if known.sample().any(|sampled| sampled == uuid) {
             return Presence::Has;
         }
-        if sketches.iter().all(|sketch| !sketch.may_have(uuid)) {
+        if !known.persons.may_have(uuid) && !known.groups.may_have(uuid) {
             return Presence::HasNot;
         }
         match &start.stored_roster {

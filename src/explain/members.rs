@@ -90,7 +90,7 @@ fn remark(
     kanidm: &Kanidm,
     sync_uuid: &uuid::Uuid,
 ) -> Option<(bool, &'static str)> {
-    let has = kanidm.has(&config.mapping, sync_uuid, None);
+    let has = kanidm.has(&config.mapping, sync_uuid);
     match (kanidm.is_held(sync_uuid), kanidm.is_sent_without(sync_uuid), has) {
         (true, false, Presence::HasNot) => {
             Some((true, "held by an earlier run, so Kanidm does not have it"))
