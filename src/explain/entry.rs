@@ -8,7 +8,7 @@ use super::answer::{Account, Explanation, FilterPart, Listed, Outcome};
 use super::attributes::Lines;
 use super::find::Target;
 use super::kanidm::{Kanidm, Presence};
-use super::next::Facts;
+use super::next::{Facts, Fate};
 use super::reading::{self, Raw, Reading};
 use super::{account, attributes, fate, filter, groups, members, next, value};
 use crate::config::sync::{EntryConfig, InvalidEntries, SyncConfig};
@@ -48,10 +48,12 @@ pub(super) fn explain(
     let presence = kanidm.has(&config.mapping, &uuid);
     let lines = attributes::lines(directory, config, kanidm, &target.dn, &reading)?;
     let account = account::account(directory, config, kanidm, &target.dn, &reading)?;
-    let (groups, members) = listed(directory, config, kanidm, &reading)?;
+    let fate = fate::fate(directory, config, target, (&filter, &reading, &lines))?;
+    let absent = absent(&fate, presence);
+    let (groups, members) = listed(directory, config, kanidm, &reading, absent)?;
     let without_token = reading.without_token(&config.mapping.person);
     let facts = Facts {
-        fate: fate::fate(directory, config, target, (&filter, &reading, &lines))?,
+        fate,
         is_contested,
         presence,
         was_held: kanidm.is_held(&uuid),
@@ -95,17 +97,30 @@ pub(super) fn explain(
     })
 }
 
+/// Why Kanidm gets no membership of this person.
+fn absent(fate: &Fate, presence: Presence) -> Option<&'static str> {
+    match fate {
+        Fate::Fits(_) => None,
+        Fate::Held(..) if presence == Presence::HasNot => {
+            Some("the person is held, and Kanidm does not have it")
+        }
+        Fate::Held(..) => None,
+        _ => Some("the person is not in scope, so Kanidm does not get the membership"),
+    }
+}
+
 /// The groups of a person, or the members of a group.
 fn listed(
     directory: &mut Directory,
     config: &SyncConfig,
     kanidm: &Kanidm,
     reading: &Reading,
+    absent: Option<&'static str>,
 ) -> Result<(Option<Listed>, Option<Listed>), DirectoryError> {
     let has_member = !reading.targets.0.is_empty() || reading.targets.1 > 0;
     Ok(match (reading.raw.kind, &reading.changed) {
         (Some(Kind::Person), Some(person)) => {
-            (Some(groups::naming(directory, config, kanidm, person)?), None)
+            (Some(groups::naming(directory, config, kanidm, person, absent)?), None)
         }
         (Some(Kind::Group), _) if has_member => {
             (None, Some(members::listed(directory, config, kanidm, reading)?))

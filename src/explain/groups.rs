@@ -1,12 +1,12 @@
 //! The groups in scope that name a person.
 //!
-//! Scope: one search, limited in size.
+//! Scope: one search, limited in size, and what keeps a membership from Kanidm.
 
 use ldap_content_sync::SearchResultEntry;
 use uuid::Uuid;
 
 use super::answer::{Listed, ListedEntry};
-use super::kanidm::Kanidm;
+use super::kanidm::{Kanidm, Presence};
 use super::reading::{lookup, unless_refused};
 use crate::config::sync::{GroupSchema, SyncConfig};
 use crate::directory::client::Directory;
@@ -19,7 +19,7 @@ use crate::text::count;
 /// Maximum number of groups that are listed.
 const MOST: u32 = 50;
 
-/// Lists the groups that name a person.
+/// Lists the groups that name a person. `absent` tells why Kanidm does not have the person.
 ///
 /// # Errors
 /// The directory failed.
@@ -28,6 +28,7 @@ pub(super) fn naming(
     config: &SyncConfig,
     kanidm: &Kanidm,
     person: &Changed,
+    absent: Option<&'static str>,
 ) -> Result<Listed, DirectoryError> {
     let group = &config.mapping.group;
     let mut terms = Vec::new();
@@ -46,7 +47,14 @@ pub(super) fn naming(
     let filter = lookup(directory, config, &[]).of_classes(&group.object_classes, &terms);
     let mut listed = Vec::new();
     let mut note = |entry: &SearchResultEntry<'_>| {
-        listed.push(group_entry(config, kanidm, person, sync_uuid(provider, entry), entry));
+        let uuid = sync_uuid(provider, entry);
+        let note = obstacle(config, kanidm, person, uuid, entry).or(absent);
+        listed.push(ListedEntry {
+            name: entry.dn().to_owned(),
+            resolves: note.is_none(),
+            waits: false,
+            note: note.map(str::to_owned),
+        });
     };
     let base = &config.directory.base_dn;
     let searched = directory.some(base, &filter, &[&group.name, uuid], MOST, &mut note);
@@ -63,36 +71,32 @@ pub(super) fn naming(
     Ok(Listed { summary, listed })
 }
 
-/// A group that names the person, with what keeps it from Kanidm.
-fn group_entry(
+/// What keeps a group, or its new members, from Kanidm.
+fn obstacle(
     config: &SyncConfig,
     kanidm: &Kanidm,
     person: &Changed,
     uuid: Option<Uuid>,
     entry: &SearchResultEntry<'_>,
-) -> ListedEntry {
+) -> Option<&'static str> {
     let group = &config.mapping.group;
     let table = uuid.and_then(|uuid| config.mapping.entries.get(&uuid));
-    let is_excluded = table.is_some_and(|table| table.exclude);
     let names = entry.attributes().filter(|attribute| attribute.is(&group.name));
     let is_own = |name: &str| person.user_names.iter().any(|own| own.eq_ignore_ascii_case(name));
-    let is_private = !group.send_user_private
+    let has_own_name = table.is_none_or(|table| table.map_name.is_none())
         && names
             .flat_map(|attribute| attribute.values())
             .any(|name| str::from_utf8(name).is_ok_and(is_own));
-    let note = if is_excluded {
+    if table.is_some_and(|table| table.exclude) {
         Some("excluded by the configuration")
-    } else if uuid.is_some_and(|uuid| kanidm.is_held(&uuid)) {
-        Some("held by an earlier run")
-    } else if is_private {
-        Some("its user-private group, which is not synchronised unless it has other members")
+    } else if uuid.is_some_and(|uuid| kanidm.is_held(&uuid) && !kanidm.is_sent_without(&uuid)) {
+        Some("held by an earlier run, so Kanidm keeps the members that it has of it")
+    } else if uuid.is_some_and(|uuid| kanidm.has(&config.mapping, &uuid) == Presence::Has) {
+        None
+    } else if has_own_name {
+        // Kanidm has one name for persons and groups.
+        Some("its user-private group: runs skip it, or hold it for its name")
     } else {
         None
-    };
-    ListedEntry {
-        name: entry.dn().to_owned(),
-        resolves: !is_excluded,
-        waits: false,
-        note: note.map(str::to_owned),
     }
 }

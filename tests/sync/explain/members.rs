@@ -1,6 +1,8 @@
 //! The members of a group, and the groups of a person.
 
-use super::{FILTER, SHOWN, dn, explain, group, person, world};
+use serde_json::Value;
+
+use super::{FILTER, SHOWN, dn, explain, group, json, person, world};
 use crate::support::expect::{GROUPS_OF_NAMES, POSIX_GROUPS};
 use crate::support::seed::{SUFFIX, Seed};
 use crate::support::slapd::SlapdOptions;
@@ -60,6 +62,7 @@ fn members_by_user_name() {
             person("alice", SHOWN),
             person("dave", "displayName: x\nemployeeType: intern\n"),
             posix("crew", &["alice", "dave", "nobody"]),
+            posix("alice", &["alice"]),
         ]
         .concat(),
     );
@@ -87,6 +90,22 @@ fn members_by_user_name() {
     }
     let alice = explain(&world, "alice", 0);
     assert!(alice.stdout.contains(&format!("✓ cn=crew,ou=groups,{SUFFIX}")), "{}", alice.stdout);
+    let own = format!("✗ cn=alice,ou=groups,{SUFFIX}: its user-private group");
+    assert!(alice.stdout.contains(&own), "{}", alice.stdout);
+    let answer = json(&world, &dn("alice"), 0);
+    let listed = answer["entries"][0]["groups"]["listed"].as_array().unwrap();
+    let resolving: Vec<&Value> = listed.iter().filter(|group| group["resolves"] == true).collect();
+    assert_eq!(resolving.len(), 1, "{answer}");
+    assert_eq!(resolving[0]["name"], format!("cn=crew,ou=groups,{SUFFIX}"));
+    let dave = explain(&world, "dave", 1);
+    let absent = format!("✗ cn=crew,ou=groups,{SUFFIX}: the person is not in scope");
+    assert!(dave.stdout.contains(&absent), "{}", dave.stdout);
+    // Another member changes nothing: the person has the name.
+    let own = format!("cn=alice,ou=groups,{SUFFIX}");
+    world.slapd.change(&own, "add: memberUid\nmemberUid: dave\n");
+    world.run(&[], 3);
+    let alice = explain(&world, &dn("alice"), 0);
+    assert!(alice.stdout.contains(&format!("✗ {own}: held by an earlier run")), "{}", alice.stdout);
 }
 
 /// A user's own group says nothing about the user, and a bad person is not hidden by a good group.
