@@ -59,7 +59,10 @@ pub(crate) fn run(cli: &Cli, env: Env<'_>) -> Answer {
 fn explain(config: &SyncConfig, kanidm: &Kanidm, who: &str) -> Result<Answer, DirectoryError> {
     let mut directory = Directory::connect(&config.directory)?;
     let who_is = Who::parse(who);
-    let Found { targets, mut notes } = find::find(&mut directory, config, &who_is)?;
+    let Found { targets, mut notes, refused } = find::find(&mut directory, config, &who_is)?;
+    if let Some(refused) = refused {
+        return Ok(Answer::failed(who, ExitCode::Failure, refused));
+    }
     let mut entries = Vec::new();
     for target in &targets {
         entries.push(entry::explain(&mut directory, config, kanidm, target)?);

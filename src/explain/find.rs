@@ -3,17 +3,17 @@
 //! Scope: the argument, the search below the base, then in the rest of the directory, then what can
 //! be told about an entry that is not there.
 
-use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::dn;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::sync_session::Provider;
+use ldap_content_sync::{ResultCode, SearchResultEntry};
 use uuid::Uuid;
 
 use super::reading::{mapper, unless_refused};
 use crate::config::sync::{Bind, EntryConfig, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
-use crate::directory::error::DirectoryError;
+use crate::directory::error::{DirectoryError, DirectoryProblem};
 use crate::directory::flavour::sync_uuid;
 use crate::directory::sight::Sight;
 use crate::mapping::Mapper;
@@ -23,6 +23,13 @@ use crate::sync::lookup::{Below, equality};
 const MOST: u32 = 5;
 /// Maximum number of naming contexts that are searched.
 const CONTEXTS: usize = 20;
+/// Codes of servers that refuse searches without an index.
+const LIMITS: [ResultCode; 4] = [
+    ResultCode::TIME_LIMIT_EXCEEDED,
+    ResultCode::SIZE_LIMIT_EXCEEDED,
+    ResultCode::ADMIN_LIMIT_EXCEEDED,
+    ResultCode::UNWILLING_TO_PERFORM,
+];
 /// Maximum depth of a DN whose superiors are looked for.
 const DEPTH: usize = 32;
 
@@ -51,6 +58,8 @@ pub(super) struct Target {
 pub(super) struct Found {
     pub(super) targets: Vec<Target>,
     pub(super) notes: Vec<String>,
+    /// Why nobody can tell whether there is an entry, if no search found one.
+    pub(super) refused: Option<String>,
 }
 
 impl Who {
@@ -85,17 +94,17 @@ pub(super) fn find(
             let mut uuids = vec![*uuid, config.mapping.sync_uuid(*uuid)];
             uuids.dedup();
             let filter = directory.uuid_filter(&uuids);
-            by_filter(directory, config, &filter, Key::Uuid)
+            by_filter(directory, config, vec![filter], Key::Uuid)
         }
         Who::Name(name) => {
-            let filter = name_filter(directory, config, name);
-            by_filter(directory, config, &filter, Key::Name)
+            let terms = name_terms(directory, config, name);
+            by_filter(directory, config, terms, Key::Name)
         }
     }
 }
 
 /// The entries with this name in the directory, and those that a table gives it.
-fn name_filter(directory: &Directory, config: &SyncConfig, name: &str) -> Filter {
+fn name_terms(directory: &Directory, config: &SyncConfig, name: &str) -> Vec<Filter> {
     let (person, group) = (&config.mapping.person.user_name, &config.mapping.group.name);
     let mut terms = vec![equality(person, name)];
     if !group.eq_ignore_ascii_case(person) {
@@ -109,7 +118,7 @@ fn name_filter(directory: &Directory, config: &SyncConfig, name: &str) -> Filter
     if !mapped.is_empty() {
         terms.push(directory.uuid_filter(&mapped));
     }
-    Filter::Or(terms)
+    terms
 }
 
 fn by_dn(
@@ -183,14 +192,20 @@ enum Key {
 fn by_filter(
     directory: &mut Directory,
     config: &SyncConfig,
-    filter: &Filter,
+    terms: Vec<Filter>,
     key: Key,
 ) -> Result<Found, DirectoryError> {
     let mut found = Found::default();
+    let filter = &any_of(terms.clone());
     let base = config.directory.base_dn.clone();
     let below = below(directory, config);
     let what = if key == Key::Uuid { "UUID" } else { "name" };
-    search(directory, config, &base, filter, &mut found)?;
+    if let Some(refused) = search_each(directory, config, &base, &terms, &mut found)? {
+        match found.targets.is_empty() {
+            true => return Ok(Found { refused: Some(refused), ..found }),
+            false => found.notes.push(refused),
+        }
+    }
     let is_user_missing = found.targets.iter().all(|target| target.is_group);
     if found.targets.is_empty() || (key == Key::Name && is_user_missing) {
         let contexts = directory.root_dse().naming_contexts.clone();
@@ -225,6 +240,53 @@ fn by_filter(
         ));
     }
     Ok(found)
+}
+
+/// The terms as one filter.
+fn any_of(mut terms: Vec<Filter>) -> Filter {
+    match terms.pop() {
+        Some(only) if terms.is_empty() => only,
+        last => Filter::Or(terms.into_iter().chain(last).collect()),
+    }
+}
+
+/// The result code with which a server refuses a search that has no index. Any other failure is
+/// one.
+fn unless_limited(
+    searched: Result<(), DirectoryError>,
+) -> Result<Option<ResultCode>, DirectoryError> {
+    match searched {
+        Ok(()) => Ok(None),
+        Err(error) => match *error.problem {
+            DirectoryProblem::SearchFailed { code, .. } if LIMITS.contains(&code) => Ok(Some(code)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Searches by all terms at once. If the server refuses that, searches by each alone: the others
+/// may have an index. Returns which terms it refuses.
+fn search_each(
+    directory: &mut Directory,
+    config: &SyncConfig,
+    base: &str,
+    terms: &[Filter],
+    found: &mut Found,
+) -> Result<Option<String>, DirectoryError> {
+    let searched = search(directory, config, base, &any_of(terms.to_vec()), found);
+    if unless_limited(searched)?.is_none() {
+        return Ok(None);
+    }
+    let mut refused = Vec::new();
+    for term in terms {
+        if let Some(code) = unless_limited(search(directory, config, base, term, found))? {
+            refused.push(format!("{base} cannot be searched by {term}: {code}"));
+        }
+    }
+    Ok((!refused.is_empty()).then(|| {
+        let all = refused.join("; ");
+        format!("{all}. Give the DN of the entry, or let the directory index the attribute")
+    }))
 }
 
 fn search(

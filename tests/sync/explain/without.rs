@@ -90,3 +90,25 @@ fn the_directory_is_not_read() {
         explain(&world, who, code);
     }
 }
+
+/// A server that refuses searches without an index still answers by DN, and says what to do.
+#[test]
+fn a_name_that_cannot_be_searched() {
+    let mut world = world(&[]);
+    world.slapd.reconfigure(|options| options.sync_limits = "size.unchecked=3".to_owned());
+    world.reconfigure(|config| config.set("person_attr_user_name", "sn"));
+    // The name of groups has an index.
+    let kim = explain(&world, "kim", 0);
+    let told = "cannot be searched by (sn=kim): adminLimitExceeded";
+    assert!(kim.stdout.contains(told), "{}", kim.stdout);
+    assert!(kim.stdout.contains(&format!("\n{}\n", dn("kim"))), "{}", kim.stdout);
+
+    world.reconfigure(|config| config.set("group_attr_name", "sn"));
+    let outcome = world.tool.run(&["--explain", "kim"]).expect_code(1);
+    assert_eq!(outcome.stdout, "", "{}", outcome.all());
+    for words in [told, "Give the DN of the entry, or let the directory index the attribute"] {
+        assert!(outcome.stderr.contains(words), "{}", outcome.stderr);
+    }
+    assert_eq!(json(&world, "kim", 1)["result"], "failed");
+    explain(&world, &dn("kim"), 0);
+}
