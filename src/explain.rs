@@ -5,6 +5,7 @@
 //! only the entry, its groups, members and tokens, and the schema where an attribute is missing.
 
 mod account;
+mod again;
 pub(crate) mod answer;
 mod attributes;
 mod entry;
@@ -124,6 +125,7 @@ fn gone(config: &SyncConfig, kanidm: &Kanidm, directory: &Directory, who: &Who) 
         without_token: None,
         misses_lock: false,
         changed: None,
+        sent_again: None,
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: false,
         is_scheduled: config.full_refresh_schedule.is_some(),

@@ -69,7 +69,7 @@ pub(super) fn account(
     let mut held = reading.content.held.iter().flat_map(|held| &held.problems);
     because.extend(held.any(|problem| problem.rule == STILL_OPEN).then(|| STILL_OPEN.to_owned()));
     let mut state = state(reading);
-    if !(unreadable.is_empty() && out_of_sight.is_empty()) && state == OPEN {
+    if !(unreadable.is_empty() && out_of_sight.is_empty()) && state.starts_with(OPEN) {
         state.push_str(", as far as the sync account can see");
     }
     let is_there = !is_yielded(EXPIRE) && has_ended_there(kanidm, reading) == Some(true);

@@ -1,7 +1,6 @@
 //! One entry: all questions in their order, and the answers in one place.
 
-use ldap_content_sync::sync_session::NextCookie;
-use ldap_content_sync::sync_session::{Cookie, Provider, cookie_of_context};
+use ldap_content_sync::sync_session::Provider;
 use uuid::Uuid;
 
 use super::answer::{Account, Explanation, FilterPart, Listed, Outcome};
@@ -10,7 +9,7 @@ use super::find::Target;
 use super::kanidm::{Kanidm, Presence};
 use super::next::{Facts, Fate};
 use super::reading::{self, Raw, Reading};
-use super::{account, attributes, fate, filter, groups, members, next, value};
+use super::{account, again, attributes, fate, filter, groups, members, next, value};
 use crate::config::sync::{EntryConfig, InvalidEntries, SyncConfig};
 use crate::content::changeset::Kind;
 use crate::directory::client::Directory;
@@ -61,6 +60,10 @@ pub(super) fn explain(
         without_token,
         misses_lock: account.as_ref().is_some_and(|account| account.misses_lock),
         changed,
+        sent_again: match changed {
+            Some(true) => None,
+            _ => again::sent_again(directory, config, kanidm, &reading)?,
+        },
         reports_leaving: directory.provider() != Provider::Ds389,
         lists_matching: !computed_attributes(&config.directory.filter).is_empty(),
         is_scheduled: config.full_refresh_schedule.is_some(),
@@ -149,7 +152,7 @@ fn read(
     (dn, uuid): (&str, Uuid),
 ) -> Result<Option<Claimed>, DirectoryError> {
     let Some(among) = reading::read(directory, config, (dn, uuid), true)? else { return Ok(None) };
-    let changed = has_changed(directory, kanidm, &among.raw)?;
+    let changed = again::has_changed(directory, kanidm, &among.raw)?;
     let problems = attributes::problems(&among);
     if kanidm.is_held(&uuid) || problems.is_empty() {
         let rivals = Vec::new();
@@ -210,28 +213,6 @@ fn remarks(config: &SyncConfig, account: Option<&Account>, lines: &Lines) -> Vec
         )
     });
     locked.into_iter().chain(hidden).collect()
-}
-
-/// True if the entry has changed since the last run. slapd marks each entry with its last change;
-/// 389 only tells whether anything has changed.
-fn has_changed(
-    directory: &mut Directory,
-    kanidm: &Kanidm,
-    raw: &Raw,
-) -> Result<Option<bool>, DirectoryError> {
-    let Some(cookie) = kanidm.start.as_ref().and_then(|start| start.cookie.as_ref()) else {
-        return Ok(None);
-    };
-    if directory.provider() == Provider::Ds389 {
-        let is_ahead = directory.is_ahead_of(&NextCookie::New(cookie.clone()))?;
-        return Ok((!is_ahead).then_some(false));
-    }
-    let stored = Cookie::parse(cookie);
-    let own = raw.csn.as_deref().and_then(|csn| cookie_of_context(&[csn]));
-    let is_known = stored.clone().snapshot().is_some();
-    Ok(own
-        .filter(|own| is_known && Cookie::parse(own).snapshot().is_some())
-        .map(|own| stored.is_behind_in_full(&Cookie::parse(&own))))
 }
 
 fn kind(raw: &Raw) -> &'static str {

@@ -41,9 +41,10 @@ pub(super) fn fate(
     Ok(match (outside, skipped) {
         (outside, Some(SkipReason::Token)) => {
             let token = "it is a TOTP token or its parameters, and runs read it for the persons that name it";
-            Fate::Token(
-                outside.into_iter().chain([token.to_owned()]).collect::<Vec<_>>().join(", and "),
-            )
+            Fate::Token(match outside {
+                Some(outside) => format!("{outside}, and {token}"),
+                None => format!("{token}. A change of it makes the next run send these persons"),
+            })
         }
         (Some(reason), _) if target.below_base && filter.matches == Matches::Undefined => {
             let names = filter::undecided(filter);

@@ -24,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub(super) misses_lock: bool,
     /// True if it has changed since the last run; `None` if the directory does not tell.
     pub(super) changed: Option<bool>,
+    /// Why the next run sends it again for the change of another entry.
+    pub(super) sent_again: Option<&'static str>,
     /// True if the directory reports entries that leave the filter or the base.
     pub(super) reports_leaving: bool,
     /// True if each run lists who matches the filter.
@@ -80,7 +82,12 @@ pub(super) fn verdict(facts: &Facts<'_>) -> (Outcome, String) {
         Fate::Held(reason, remedy) => (Outcome::Held, holds(facts, reason, remedy)),
         Fate::Fits(without) => {
             let (outcome, sentence) = writes(facts);
-            let goes = if facts.is_contested { "It may go" } else { "It goes" };
+            let goes = match facts.is_contested {
+                true => "It may go",
+                false if outcome == Outcome::Waits => "It would go",
+                false if is_left(facts) => "It went",
+                false => "It goes",
+            };
             let without = without.as_ref().map(|text| format!("{goes} without a value: {text}. "));
             (outcome, without.unwrap_or_default() + &sentence)
         }
@@ -103,6 +110,16 @@ pub(super) fn headline(result: Outcome, remarks: &[String]) -> String {
         }
     };
     format!("{word}{}. ", remarks.concat())
+}
+
+/// True if the next run leaves an entry as an earlier run wrote it.
+fn is_left(facts: &Facts<'_>) -> bool {
+    let is_incremental = facts.start.is_some_and(|start| start.full_because.is_none());
+    is_incremental
+        && facts.presence == Presence::Has
+        && facts.changed == Some(false)
+        && facts.sent_again.is_none()
+        && !facts.was_held
 }
 
 /// How the next run reads.
@@ -240,6 +257,7 @@ fn writes(facts: &Facts<'_>) -> (Outcome, String) {
         (Some(true), _) => {
             (sent, "It has changed since the last run: the next run writes it".to_owned())
         }
+        (_, Has) if let Some(why) = facts.sent_again => (sent, why.to_owned()),
         (Some(false), Has) if facts.misses_lock => (
             sent,
             format!(

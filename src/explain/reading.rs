@@ -21,7 +21,8 @@ use crate::sync::tokens::read_tokens;
 /// Maximum number of members that are looked up. A larger group would take as long as a run.
 pub(super) const MOST_MEMBERS: usize = 1_000;
 
-const ENTRY_CSN: &str = "entryCSN";
+/// slapd's mark of the last change of an entry.
+pub(super) const ENTRY_CSN: &str = "entryCSN";
 
 /// An entry, as the directory shows it and as a run maps it.
 pub(super) struct Reading {

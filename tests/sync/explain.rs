@@ -244,7 +244,7 @@ fn the_last_line_comes_true() {
     says(&world, 0, "On its way to Kanidm. It goes without a value: mail: must be");
     says(&world, 0, "The next run is a full refresh (Kanidm has no state yet) and writes it");
     world.run(&[], 3);
-    says(&world, 0, "In Kanidm. It goes without a value");
+    says(&world, 0, "In Kanidm. It went without a value");
     says(&world, 0, "The next run leaves it as it is: it has not changed since the last one");
     world.kanidm.clear_log();
     world.run(&[], 3);

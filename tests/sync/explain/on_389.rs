@@ -24,7 +24,7 @@ fn on_389() {
         }
     };
     let simple = alice.replace('-', "");
-    let unchanged = "=> In Kanidm. It goes without a value: mail: must be";
+    let unchanged = "=> In Kanidm. It went without a value: mail: must be";
     for who in [&alice, &simple, &dn("alice")] {
         says(&world, who, 0, &[unchanged, "leaves it as it is: it has not changed"]);
     }

@@ -334,5 +334,6 @@ fn a_person_without_its_token() {
     world.rebase(SUFFIX);
     world.refilter("(|(objectClass=inetOrgPerson)(objectClass=oathTOTPToken))");
     let outcome = explain(&world, &token("good"), 1);
-    assert_eq!(last(&outcome), format!("=> Not in scope: {read}"));
+    let sends = "A change of it makes the next run send these persons";
+    assert_eq!(last(&outcome), format!("=> Not in scope: {read}. {sends}"));
 }
