@@ -17,7 +17,6 @@ mod kanidm;
 mod members;
 mod next;
 mod reading;
-mod schema;
 mod text;
 mod value;
 

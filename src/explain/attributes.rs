@@ -10,13 +10,14 @@ use ldap_content_sync::request::Scope;
 use super::answer::AttributeLine;
 use super::kanidm::Kanidm;
 use super::reading::{Raw, Reading};
-use super::{schema, value};
+use super::value;
 use crate::config::sync::SyncConfig;
 use crate::content::account::STILL_OPEN;
 use crate::content::sent::Sent;
 use crate::content::shown::Role;
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
+use crate::directory::schema;
 use crate::mapping::shown::{MEMBER_KEY, TOTP_KEY, roles};
 use crate::sync::lookup::present;
 
