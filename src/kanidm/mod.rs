@@ -17,4 +17,5 @@ pub mod roster;
 pub mod since;
 pub mod sketch;
 pub mod state;
+pub mod token_mark;
 pub mod transport;

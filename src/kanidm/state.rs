@@ -20,6 +20,7 @@ use super::missed::Missed;
 use super::roster::Roster;
 use super::since::{self, Since};
 use super::sketch::{BottomK, Sketch};
+use super::token_mark::{self, TokenMark};
 
 /// base64url: written without padding, read with or without it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -123,6 +124,8 @@ pub struct Envelope {
     /// Entries that were sent without a bad value, by their sync UUIDs in the directory. Each run
     /// names them. At most [`MAX_HELD`].
     pub dropped: Vec<Uuid>,
+    /// For each of `dropped`, a mark of the TOTP tokens that it was sent without.
+    pub token_marks: Vec<TokenMark>,
     /// Attributes that are yielded to Kanidm, as far as this program knows.
     pub yielded: Yielded,
     /// Set between the first and the last POST of a run with several POSTs. Still set after a run
@@ -233,6 +236,8 @@ struct Wire {
     held_since: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     dropped: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    token_marks: String,
     #[serde(default, skip_serializing_if = "Yielded::is_empty")]
     yielded: Yielded,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -269,6 +274,7 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
     let wire: Wire = serde_json::from_slice(stored)
         .map_err(|_| StateError::Damaged { part: "a key is missing or has another type" })?;
     let held = unpack_uuids(&wire.held).ok_or(StateError::Damaged { part: "held" })?;
+    let dropped = unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?;
     Ok(Opened::Ours(Box::new(Envelope {
         cookie: wire
             .cookie
@@ -306,7 +312,9 @@ pub fn open(stored: &[u8]) -> Result<Opened, StateError> {
             .transpose()?,
         held_since: since::unpack(&wire.held_since, held.len()),
         held,
-        dropped: unpack_uuids(&wire.dropped).ok_or(StateError::Damaged { part: "dropped" })?,
+        token_marks: unpack_token_marks(&wire.token_marks, dropped.len())
+            .ok_or(StateError::Damaged { part: "token_marks" })?,
+        dropped,
         yielded: wire.yielded,
         unfinished: wire.unfinished,
     })))
@@ -340,11 +348,19 @@ impl Envelope {
             held: pack_uuids(self.held.iter().take(MAX_HELD).copied()),
             held_since: since::pack(self.held_since.iter().take(MAX_HELD)),
             dropped: pack_uuids(self.dropped.iter().take(MAX_HELD).copied()),
+            token_marks: self.pack_token_marks(),
             yielded: self.yielded.clone(),
             unfinished: self.unfinished,
         };
         // Strings and numbers always serialise.
         serde_json::to_vec(&wire).unwrap_or_default()
+    }
+
+    /// As many marks as dropped entries.
+    fn pack_token_marks(&self) -> String {
+        let none = std::iter::repeat(TokenMark::default());
+        let marks = self.token_marks.iter().copied().chain(none);
+        BASE64.encode(token_mark::to_bytes(marks.take(self.dropped.len().min(MAX_HELD))))
     }
 
     /// The state that stores this envelope.
@@ -380,6 +396,10 @@ fn unpack_roster(packed: &str) -> Option<Roster> {
 
 fn unpack_ended(roster: Roster, packed: &str) -> Option<Roster> {
     roster.with_ended_from_bytes(&BASE64.decode(packed).ok()?)
+}
+
+fn unpack_token_marks(packed: &str, entries: usize) -> Option<Vec<TokenMark>> {
+    token_mark::from_bytes(&BASE64.decode(packed).ok()?, entries)
 }
 
 fn unpack_missed(packed: &str) -> Option<Missed> {
@@ -436,6 +456,7 @@ mod tests {
             held: (0..MAX_HELD as u128).map(Uuid::from_u128).collect(),
             held_since: vec![Since::Full; MAX_HELD],
             dropped: (0..MAX_HELD as u128).map(|n| Uuid::from_u128(n + 7)).collect(),
+            token_marks: vec![TokenMark::of(["rule"].into_iter(), true); MAX_HELD],
             yielded: Yielded::from(["mail".to_owned()]),
             unfinished: Some(Unfinished { run: Uuid::from_u128(7), seq: 3, full: true }),
         }
@@ -466,13 +487,14 @@ mod tests {
 
     #[test]
     fn an_envelope_stays_small() {
-        assert!(full().to_bytes().len() < 1_020_000, "{}", full().to_bytes().len());
+        assert!(full().to_bytes().len() < 1_075_000, "{}", full().to_bytes().len());
         let answer = full().to_state().to_json().len() as u64;
         assert!(answer < MAX_ANSWER, "{answer}: the next run could not read it");
         let usual = Envelope {
             held: vec![],
             held_since: vec![],
             dropped: vec![],
+            token_marks: vec![],
             matched: None,
             roster: None,
             missed: None,

@@ -68,6 +68,11 @@ pub fn without_dn(rule: &str) -> &str {
     rule.split_once(NAMED).map_or(rule, |(rule, _)| rule)
 }
 
+/// True for the rule of a password that is not sent because no token can be sent.
+pub fn takes_password(rule: &str) -> bool {
+    rule == NO_FACTOR
+}
+
 /// The reason why a token cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenProblem {
@@ -154,7 +159,6 @@ pub fn token(
     Totp::new(&secret, params.ok_or(NO_PARAMS)??).map_err(broken)
 }
 
-/// A DN that a person or a token names.
 /// Checks the DN of a token. It must have two RDNs: a secret in base32 or base64 has no comma, and
 /// its padding may look like one RDN.
 pub fn token_dn(value: &[u8]) -> Result<&str, Rule> {

@@ -3,7 +3,7 @@
 //! Scope: which entries to look up. [`super::read`] knows the order of the steps, and
 //! [`super::lookup`] searches.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ldap_content_sync::sync_session::{Provider, RefreshOutcome};
 use log::debug;
@@ -12,8 +12,10 @@ use uuid::Uuid;
 use super::lookup::Lookup;
 use super::observe::Observer;
 use super::start::Start;
+use super::token_marks::token_marks;
 use super::tokens::read_tokens;
 use crate::directory::error::DirectoryError;
+use crate::kanidm::token_mark::TokenMark;
 use crate::mapping::{Changed, Content, Contested, Dropped, Mapper};
 
 /// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
@@ -29,7 +31,8 @@ pub(super) fn come_back(outcome: &mut RefreshOutcome, mapper: &Mapper<'_>, void:
 }
 
 /// Completes an incremental refresh: reads held entries, groups that name a changed entry, persons
-/// that name a changed TOTP token, and the names of members. Returns the entries that only these searches returned.
+/// that name a changed TOTP token, and the names of members. Returns the entries that only these
+/// searches returned.
 pub(super) fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
@@ -60,9 +63,12 @@ pub(super) fn complete_refresh(
 }
 
 /// The entries that an earlier run sent without a value and that still lack it, because another
-/// entry has that value, or because a TOTP token is still bad. The report names them again; they are not sent again.
+/// entry has that value, or because a TOTP token is still bad. The report names them again; they are
+/// not sent again. A person with other bad tokens than before is not among them: a repaired token
+/// does not wait for the other values.
 pub(super) fn still_contested(
     lookup: &mut Lookup<'_>,
+    start: &Start,
     uuids: &[Uuid],
 ) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
     if uuids.is_empty() {
@@ -72,8 +78,14 @@ pub(super) fn still_contested(
     lookup.owners(uuids, &mut aside)?;
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     read_tokens(lookup.directory, &mut aside)?;
-    let Content { contested, mut dropped, .. } = aside.finish();
-    dropped.retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+    let Content { mut contested, mut dropped, .. } = aside.finish();
+    let (before, now) = (start.marks(), token_marks(lookup.mapping, &dropped));
+    let mark = |marks: &HashMap<Uuid, TokenMark>, entry: &Contested| {
+        marks.get(&entry.sync_uuid).copied().unwrap_or_default()
+    };
+    contested.retain(|entry| mark(&before, entry) == mark(&now, entry));
+    let still: HashSet<Uuid> = contested.iter().map(|entry| entry.sync_uuid).collect();
+    dropped.retain(|entry| still.contains(&entry.sync_uuid));
     Ok((contested, dropped))
 }
 

@@ -8,6 +8,7 @@ use super::attributes;
 use super::read::Reading;
 use super::run::Job;
 use super::start::{FullRefresh, Start};
+use super::token_marks::token_marks;
 use crate::content::changeset::Kind;
 use crate::kanidm::known::Known;
 use crate::kanidm::missed::Missed;
@@ -40,6 +41,7 @@ pub(super) fn base_envelope(job: &Job<'_>, start: &Start, reading: &Reading) -> 
         held: start.held.clone(),
         held_since: start.held_since.clone(),
         dropped: start.dropped.clone(),
+        token_marks: start.token_marks.clone(),
         yielded: start.yielded.clone(),
         unfinished: None,
     }
@@ -65,6 +67,8 @@ pub(super) fn final_envelope(
         }
     };
     let held = held_after(job, reading, refused);
+    let dropped = dropped_after(reading, refused);
+    let marks = token_marks(&job.config.mapping, &reading.content.dropped);
     let (cookie, matched) = (reading.cookie.clone(), reading.matched.clone());
     // Only a full refresh tells the kinds of the entries that version 1 counted.
     let known_of_version_1 = start.known_of_version_1.clone().filter(|_| known.is_none());
@@ -79,7 +83,11 @@ pub(super) fn final_envelope(
         matched,
         held_since: since(start, reading, &held),
         held,
-        dropped: dropped_after(reading, refused),
+        token_marks: dropped
+            .iter()
+            .map(|uuid| marks.get(uuid).copied().unwrap_or_default())
+            .collect(),
+        dropped,
         yielded: yielded(start, reading),
         unfinished: None,
     }

@@ -25,5 +25,6 @@ pub mod retention;
 pub mod run;
 pub mod start;
 mod summary;
+mod token_marks;
 pub(crate) mod tokens;
 mod watched;

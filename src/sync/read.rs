@@ -310,8 +310,9 @@ impl<'a> Attempt<'a> {
         let held: Vec<Uuid> =
             start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
         let sent: Vec<Uuid> = held.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
-        let (contested, contested_values) = still_contested(&mut self.lookup(), &sent)?;
-        let is_named = |uuid: &Uuid| contested.iter().any(|entry| entry.sync_uuid == *uuid);
+        let (contested, contested_values) = still_contested(&mut self.lookup(), start, &sent)?;
+        let named: HashSet<Uuid> = contested.iter().map(|entry| entry.sync_uuid).collect();
+        let is_named = |uuid: &Uuid| named.contains(uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
         let completed = complete_refresh(&mut self.lookup(), mapper, start, &read_again, observer)?;
         let unchanged: Vec<Uuid> = start

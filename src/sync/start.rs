@@ -2,6 +2,8 @@
 //!
 //! Scope: the decision alone. It needs no connection to the directory.
 
+use std::collections::HashMap;
+
 use ldap_content_sync::sync_session::Cookie;
 use uuid::Uuid;
 
@@ -13,6 +15,7 @@ use crate::kanidm::since::Since;
 use crate::kanidm::sketch::Sketch;
 use crate::kanidm::state::Yielded;
 use crate::kanidm::state::{Envelope, Opened, StateError, SyncState, open};
+use crate::kanidm::token_mark::TokenMark;
 use crate::mapping::Changed;
 
 /// The one who asks to ignore the cookie.
@@ -48,6 +51,8 @@ pub struct Start {
     pub held_since: Vec<Since>,
     /// Entries that earlier runs sent without a bad value. Directory UUIDs.
     pub dropped: Vec<Uuid>,
+    /// For each of `dropped`, a mark of the TOTP tokens that it was sent without.
+    pub token_marks: Vec<TokenMark>,
     /// Attributes that are yielded to Kanidm. A full refresh tries them again.
     pub yielded: Yielded,
     /// Replaces a unix password that is gone; `None` if unix passwords are not synchronised.
@@ -72,6 +77,11 @@ impl Start {
     /// A full refresh that knows of no earlier run.
     pub fn full(why: &str) -> Start {
         Start { full_because: Some(why.to_owned()), ..Start::default() }
+    }
+
+    /// The marks of the entries that earlier runs sent without a bad value. Directory UUIDs.
+    pub fn marks(&self) -> HashMap<Uuid, TokenMark> {
+        self.dropped.iter().copied().zip(self.token_marks.iter().copied()).collect()
     }
 
     /// True if no group lacks the entry as a member: Kanidm has it under these names, and no group
@@ -110,6 +120,7 @@ pub fn decide(
                 start.held = envelope.held;
                 start.held_since = envelope.held_since;
                 start.dropped = envelope.dropped;
+                start.token_marks = envelope.token_marks;
                 start.yielded = envelope.yielded;
                 start.known = envelope.known;
                 start.stored_roster = envelope.roster;

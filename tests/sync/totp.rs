@@ -323,6 +323,66 @@ fn a_token_that_kanidm_cannot_take_is_named_and_lets_nobody_in_by_password_alone
     logs_in(&world, 7, &secret(7), USUAL);
 }
 
+/// Another value that the person still lacks must not delay the token.
+#[test]
+fn a_repaired_token_is_sent_although_the_mail_address_is_still_taken() {
+    // oathTOTPToken has one value only.
+    let world = world(FILTER, |config| config.set("person_attr_totp", "seeAlso"));
+    for number in [1, 2, 4] {
+        world.slapd.change(&user_dn(number), "replace: mail\nmail: shared@example.com");
+    }
+    for name in ["token2", "token4", "other4"] {
+        world.slapd.modify(&token_ldif(name, &[7; 129], USUAL));
+    }
+    for (number, name) in [(2, "token2"), (4, "token4"), (4, "other4")] {
+        let dn = token_dn(name);
+        world.slapd.change(&user_dn(number), &format!("add: seeAlso\nseeAlso: {dn}"));
+    }
+    let named = |ran: &Ran, number: usize| -> Vec<String> {
+        dropped(ran, number).into_iter().map(|(attribute, _)| attribute).collect()
+    };
+    let without_token = ["mail", "seeAlso", "userpassword"];
+    let run = |written: u64| {
+        let ran = world.run(&[], 3);
+        assert_eq!(ran.report["written"]["persons"], written, "{}", ran.outcome.all());
+        ran
+    };
+    let repair = |name: &str, number: usize| {
+        let secret = STANDARD.encode(secret(number));
+        world.slapd.change(&token_dn(name), &format!("replace: oathSecret\noathSecret:: {secret}"));
+    };
+    let ran = world.run(&[], 3);
+    assert_eq!(named(&ran, 2), without_token);
+    let ran = run(0);
+    assert_eq!(named(&ran, 2), without_token);
+
+    repair("token2", 2);
+    repair("token4", 4);
+    let ran = run(2);
+    assert_eq!(named(&ran, 2), ["mail"]);
+    assert_eq!(named(&ran, 4), ["mail", "seeAlso"]);
+    logs_in(&world, 2, &secret(2), USUAL);
+    logs_in(&world, 4, &secret(4), USUAL);
+    let ran = run(0);
+    assert_eq!(named(&ran, 4), ["mail", "seeAlso"]);
+
+    // Now the other token of the two is the good one.
+    world.slapd.change(&token_dn("token4"), "delete: oathTOTPParams");
+    repair("other4", 5);
+    run(1);
+    assert_eq!(labels(&world, 4), [token_dn("other4")]);
+    logs_in(&world, 4, &secret(5), USUAL);
+    repair("token4", 4);
+    world.slapd.change(
+        &token_dn("token4"),
+        &format!("add: oathTOTPParams\noathTOTPParams: {}", USUAL.dn()),
+    );
+    let ran = run(1);
+    assert_eq!(named(&ran, 4), ["mail"]);
+    assert_eq!(labels(&world, 4).len(), 2);
+    run(0);
+}
+
 #[test]
 fn a_person_whose_token_goes_bad_is_held_or_stops_the_run_if_the_policy_says_so() {
     let mut world = world(WITH_TOKENS, |config| config.set("invalid_entries", "hold"));
