@@ -10,7 +10,7 @@ use ldap_content_sync::dn::normalize;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::{self, Scope, SearchRequest};
 use ldap_content_sync::sync_session::{NextCookie, Provider, cookie_of_context};
-use ldap_content_sync::{Limits, SearchResultEntry};
+use ldap_content_sync::{Limits, ResultCode, SearchResultEntry};
 use rustls::pki_types::CertificateDer;
 use uuid::Uuid;
 
@@ -329,7 +329,30 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryError> {
-        search::many(&mut self.connection, searches, attributes, &NO_ENTRY, on_entry)
+        let mut is_answer = |_, code| NO_ENTRY.contains(&code);
+        search::many(&mut self.connection, searches, attributes, &mut is_answer, on_entry)
+            .map_err(|problem| problem.at(&self.uri))
+    }
+
+    /// Like [`Self::search_each`], but any other result code fails its own search only.
+    /// `on_failure` gets the index of that search. It may have passed an entry to `on_entry`.
+    ///
+    /// # Errors
+    /// The connection failed, or the server did not answer in time.
+    pub fn search_each_apart(
+        &mut self,
+        searches: &[(String, Scope, &Filter)],
+        attributes: &[&str],
+        on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
+        on_failure: &mut dyn FnMut(usize, ResultCode),
+    ) -> Result<(), DirectoryError> {
+        let mut is_answer = |index, code| {
+            if !NO_ENTRY.contains(&code) {
+                on_failure(index, code);
+            }
+            true
+        };
+        search::many(&mut self.connection, searches, attributes, &mut is_answer, on_entry)
             .map_err(|problem| problem.at(&self.uri))
     }
 
@@ -341,7 +364,8 @@ impl Directory {
         attributes: &[&str],
         on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
     ) -> Result<(), DirectoryProblem> {
-        search::many(&mut self.connection, searches, attributes, &NO_SUCH_ENTRY, on_entry)
+        let mut is_answer = |_, code| NO_SUCH_ENTRY.contains(&code);
+        search::many(&mut self.connection, searches, attributes, &mut is_answer, on_entry)
     }
 
     pub(super) fn one_search(

@@ -57,13 +57,14 @@ pub(super) fn one(
     })
 }
 
-/// Runs many searches without waiting for each. `on_entry` gets the index of the search. A result
-/// code in `no_entry` means that the search finds no entry.
+/// Runs many searches without waiting for each. `on_entry` gets the index of the search.
+/// `is_answer` gets the index and the result code of a search that fails. If it returns true, the
+/// others go on.
 pub(super) fn many(
     connection: &mut Connection,
     searches: &[(String, Scope, &Filter)],
     attributes: &[&str],
-    no_entry: &[ResultCode],
+    is_answer: &mut dyn FnMut(usize, ResultCode) -> bool,
     on_entry: &mut dyn FnMut(usize, &SearchResultEntry<'_>),
 ) -> Result<(), DirectoryProblem> {
     const STAGE: DirectoryStage = DirectoryStage::Search;
@@ -93,7 +94,7 @@ pub(super) fn many(
             }
             SearchAnswer::Ignored => {}
             SearchAnswer::Done(result) => {
-                if !no_entry.contains(&result.code) {
+                if result.code != ResultCode::SUCCESS && !is_answer(*index, result.code) {
                     succeeded(result, STAGE, base)?;
                 }
                 under_way.remove(&message.message_id);

@@ -345,8 +345,8 @@ impl<'c> Mapper<'c> {
         }
         if let Some(record) = record {
             if !self.buffers.tokens.is_empty() {
-                let ends = person.window.expire.is_some();
-                self.wait_for_tokens(sync_uuid, position, record, ends);
+                let ended = person.ended(cfg, &self.buffers.name, &[]);
+                self.wait_for_tokens(sync_uuid, position, record, person.window, ended);
             }
             self.note_claims(sync_uuid, &findings);
         }

@@ -10,8 +10,10 @@
 //! The rest of the person is sent: locks and removed keys do not wait for a token.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 
+use ldap_content_sync::ResultCode;
 use ldap_content_sync::dn;
 use ldap_content_sync::search::SearchResultEntry;
 use uuid::Uuid;
@@ -23,6 +25,8 @@ use super::person::Buffers;
 use super::values::{self, Names, Picked, Texts};
 use super::{EntryProblem, Findings, Held};
 use crate::config::sync::PersonMapping;
+use crate::content::Ended;
+use crate::content::account::STILL_OPEN;
 use crate::content::changeset::Kind;
 use crate::content::rules::totp::{self, Totp, TotpParams};
 use crate::content::rules::{MEMBER_DN_LENGTH, NOT_UTF8, Rule};
@@ -58,7 +62,7 @@ const MAX_CHANGED: usize = 1_000;
 
 const NO_DN: Rule = "must be the DN of a token";
 const NO_PASSWORD: Rule = "cannot be sent without a password: Kanidm takes a token only together with a password hash that it can import";
-const NO_FACTOR: Rule = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
+const NO_FACTOR: Rule = "must not be sent alone: none of the person's TOTP tokens can be sent, and Kanidm would accept the password without a second factor";
 
 /// Comes between a rule and the DN of the token that breaks it.
 const NAMED: &str = ". Token: ";
@@ -75,11 +79,26 @@ pub fn takes_password(rule: &str) -> bool {
 
 /// The reason why a token cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TokenProblem {
+pub enum TokenProblem {
     /// The rule that it breaks. Never has a value.
-    rule: Rule,
-    /// True if the account may lack the right to read it.
-    is_hidden: bool,
+    Broken(Rule),
+    /// The account may lack the right to read it.
+    Hidden(Rule),
+    /// The server failed to read it. Nobody knows the token then, so its persons are held: an
+    /// outage must not take their passwords.
+    Unanswered(ResultCode),
+}
+
+impl fmt::Display for TokenProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TokenProblem::Broken(rule) => write!(f, "the token cannot be sent: {rule}"),
+            TokenProblem::Hidden(rule) => write!(f, "the token {rule}"),
+            TokenProblem::Unanswered(code) => {
+                write!(f, "the directory did not answer for the token ({code})")
+            }
+        }
+    }
 }
 
 const NO_TOKEN: TokenProblem =
@@ -93,11 +112,7 @@ const NO_PARAMS: TokenProblem = hidden(
 );
 
 const fn hidden(rule: Rule) -> TokenProblem {
-    TokenProblem { rule, is_hidden: true }
-}
-
-fn broken(rule: Rule) -> TokenProblem {
-    TokenProblem { rule, is_hidden: false }
+    TokenProblem::Hidden(rule)
 }
 
 /// A token entry. It has no `Debug`, because it holds a secret.
@@ -112,8 +127,9 @@ impl TokenEntry {
         let [secret, params] = Names::new([SECRET, PARAMS]).pick(entry);
         let secret = secret.and_then(|values| values.values().next()).ok_or(NO_SECRET);
         TokenEntry {
-            secret: secret
-                .and_then(|secret| totp::secret(secret).map(|()| secret.to_vec()).map_err(broken)),
+            secret: secret.and_then(|secret| {
+                totp::secret(secret).map(|()| secret.to_vec()).map_err(TokenProblem::Broken)
+            }),
             params: first(params).ok_or(NO_PARAMS_DN).and_then(|dn| match token_dn(dn) {
                 Ok(dn) if dn.len() <= MAX_PARAMS_DN => Ok(dn.to_owned()),
                 _ => Err(NO_PARAMS),
@@ -135,7 +151,7 @@ pub fn read_params(entry: &SearchResultEntry<'_>) -> Result<TotpParams, TokenPro
     let [algorithm, digits, step] = Names::new([ALGORITHM, DIGITS, STEP]).pick(entry).map(first);
     match (algorithm, digits, step) {
         (Some(algorithm), Some(digits), Some(step)) => {
-            TotpParams::read(algorithm, digits, step).map_err(broken)
+            TotpParams::read(algorithm, digits, step).map_err(TokenProblem::Broken)
         }
         _ => Err(NO_PARAMS),
     }
@@ -156,7 +172,7 @@ pub fn token(
     let TokenEntry { secret, params: dn } = entry.ok_or(NO_TOKEN)?;
     let secret = secret?;
     dn?;
-    Totp::new(&secret, params.ok_or(NO_PARAMS)??).map_err(broken)
+    Totp::new(&secret, params.ok_or(NO_PARAMS)??).map_err(TokenProblem::Broken)
 }
 
 /// Checks the DN of a token. It must have two RDNs: a secret in base32 or base64 has no comma, and
@@ -262,6 +278,10 @@ struct WaitingPerson {
     count: usize,
     /// True if the account ends: then it is sent under the policy `hold`, too.
     ends: bool,
+    /// True if the account has an end or a beginning.
+    is_limited: bool,
+    /// The end of the account, if it is over. The run sends it even if the person is held.
+    ended: Option<Box<Ended>>,
 }
 
 /// The tokens of some persons.
@@ -282,7 +302,8 @@ impl Mapper<'_> {
         sync_uuid: Uuid,
         position: u32,
         record: u32,
-        ends: bool,
+        window: Window,
+        ended: Option<Ended>,
     ) {
         let Waiting { persons, dns, .. } = &mut self.waiting;
         let first = dns.count();
@@ -294,7 +315,9 @@ impl Mapper<'_> {
             record: record as usize,
             first,
             count,
-            ends,
+            ends: window.expire.is_some(),
+            is_limited: window != Window::default(),
+            ended: ended.map(Box::new),
         });
     }
 
@@ -327,7 +350,9 @@ impl Mapper<'_> {
 
     fn take_tokens(&mut self, at: usize, tokens: &Tokens) {
         let Some(person) = self.waiting.persons.get(at) else { return };
-        let WaitingPerson { sync_uuid, position, record, first, count, ends } = *person;
+        let WaitingPerson { sync_uuid, position, record, first, count, ends, is_limited, .. } =
+            *person;
+        let ended = person.ended.as_deref().cloned();
         let attribute = self.cfg.person.totp.as_deref().unwrap_or_default();
         let mut findings = Findings::new(self.cfg.invalid_entries);
         let mut good: Vec<ScimTotp<'_>> = Vec::new();
@@ -335,15 +360,22 @@ impl Mapper<'_> {
         for dn in (first..first + count).map(|at| self.waiting.dns.get(at)) {
             match tokens.get(dn).map_or(Err(&NO_TOKEN), Result::as_ref) {
                 Ok(token) => good.push((dn, token)),
+                Err(problem @ TokenProblem::Unanswered(_)) => {
+                    findings.required(attribute, format!("{problem}{NAMED}{dn}"));
+                }
                 Err(problem) => {
-                    is_hidden |= problem.is_hidden;
+                    is_hidden |= matches!(problem, TokenProblem::Hidden(_));
                     // The token can be repaired without a change of the person. So the next run
                     // reads the person again.
-                    findings.taken(attribute, format!("the token {}{NAMED}{dn}", problem.rule));
+                    findings.taken(attribute, format!("{problem}{NAMED}{dn}"));
                 }
             }
         }
-        if good.is_empty() || !self.content.changes.write_totp(record, &good) {
+        if !findings.problems.is_empty() {
+            if ended.is_none() && is_limited {
+                findings.required("sync_account_lock", STILL_OPEN);
+            }
+        } else if good.is_empty() || !self.content.changes.write_totp(record, &good) {
             self.content.changes.remove_password(record);
             findings.optional(&self.cfg.person.password, NO_FACTOR);
         } else {
@@ -358,7 +390,7 @@ impl Mapper<'_> {
         } else {
             self.set_state(position, State::Held);
             let Findings { problems, .. } = findings;
-            self.hold_later(sync_uuid, dn, shown, problems);
+            self.hold_later(sync_uuid, dn, shown, problems, ended);
         }
     }
 
@@ -368,10 +400,11 @@ impl Mapper<'_> {
         dn: String,
         shown: Mask,
         problems: Vec<EntryProblem>,
+        ended: Option<Ended>,
     ) {
         let uuid = self.cfg.kanidm_uuid(sync_uuid);
         let kind = Kind::Person;
-        self.waiting.held.push(Held { uuid, sync_uuid, kind, shown, dn, problems, ended: None });
+        self.waiting.held.push(Held { uuid, sync_uuid, kind, shown, dn, problems, ended });
     }
 
     /// Ends the questions. Persons whose tokens nobody read get no password.

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use ldap_content_sync::SearchResultEntry;
 use ldap_content_sync::filter::Filter;
 use ldap_content_sync::request::Scope;
+use ldap_content_sync::{ResultCode, SearchResultEntry};
 
 use crate::content::rules::totp::TotpParams;
 use crate::directory::client::Directory;
@@ -29,7 +29,8 @@ type Params = Option<Result<TotpParams, TokenProblem>>;
 /// Reads the tokens of all persons that the run writes, and answers the mapper.
 ///
 /// # Errors
-/// A search failed. A token that does not exist, or that the account may not see, is no failure.
+/// The connection failed. A token that does not exist, that the account may not see, or for which
+/// the server has no answer, concerns only the persons that name it.
 pub(crate) fn read_tokens(
     directory: &mut Directory,
     mapper: &mut Mapper<'_>,
@@ -43,6 +44,7 @@ pub(crate) fn read_tokens(
         let mut named: Vec<String> = entries
             .iter()
             .flatten()
+            .flatten()
             .filter_map(TokenEntry::params)
             .filter(|dn| !params.contains_key(*dn))
             .map(str::to_owned)
@@ -50,7 +52,10 @@ pub(crate) fn read_tokens(
         named.sort_unstable();
         named.dedup();
         let read = read_each(directory, &named, PARAMS_ATTRIBUTES, read_params)?;
-        params.extend(named.into_iter().zip(read));
+        params.extend(named.into_iter().zip(read.into_iter().map(|read| match read? {
+            Ok(read) => Some(read),
+            Err(code) => Some(Err(TokenProblem::Unanswered(code))),
+        })));
 
         let params_of = |entry: &Option<TokenEntry>| {
             entry.as_ref()?.params().and_then(|dn| params.get(dn).copied().flatten())
@@ -60,8 +65,12 @@ pub(crate) fn read_tokens(
             .iter()
             .zip(entries)
             .map(|(dn, entry)| {
-                let params = params_of(&entry);
-                (dn.clone(), token(entry, params))
+                let entry = entry.transpose().map_err(TokenProblem::Unanswered);
+                let token = entry.and_then(|entry| {
+                    let params = params_of(&entry);
+                    token(entry, params)
+                });
+                (dn.clone(), token)
             })
             .collect();
         mapper.answer_tokens(batch, &read);
@@ -69,21 +78,33 @@ pub(crate) fn read_tokens(
     Ok(())
 }
 
-/// Reads entries by DN. `None` for one that does not exist or is invisible to the account.
+/// Reads entries by DN. `None` for one that does not exist or is invisible to the account. A result
+/// code for one that the server could not read: its author may name a DN of another, broken server.
 fn read_each<T>(
     directory: &mut Directory,
     dns: &[String],
     attributes: &[&str],
     read: impl Fn(&SearchResultEntry<'_>) -> T,
-) -> Result<Vec<Option<T>>, DirectoryError> {
+) -> Result<Vec<Option<Result<T, ResultCode>>>, DirectoryError> {
     let any = Filter::Present { attribute: "objectClass".to_owned() };
     let searches: Vec<(String, Scope, &Filter)> =
         dns.iter().map(|dn| (dn.clone(), Scope::Base, &any)).collect();
-    let mut found: Vec<Option<T>> = dns.iter().map(|_| None).collect();
-    directory.search_each(&searches, attributes, &mut |at, entry| {
+    let mut found: Vec<Option<Result<T, ResultCode>>> = dns.iter().map(|_| None).collect();
+    let mut failed: Vec<(usize, ResultCode)> = Vec::new();
+    directory.search_each_apart(
+        &searches,
+        attributes,
+        &mut |at, entry| {
+            if let Some(found) = found.get_mut(at) {
+                *found = Some(Ok(read(entry)));
+            }
+        },
+        &mut |at, code| failed.push((at, code)),
+    )?;
+    for (at, code) in failed {
         if let Some(found) = found.get_mut(at) {
-            *found = Some(read(entry));
+            *found = Some(Err(code));
         }
-    })?;
+    }
     Ok(found)
 }

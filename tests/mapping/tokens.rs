@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::samples::*;
 
 const SSHA: &str = "{SSHA}sLRx2RD53fUcGsJIySAwPUKAJAGpm4TW1v7ZIg==";
-const LEFT_OUT: &str = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
+const LEFT_OUT: &str = "must not be sent alone: none of the person's TOTP tokens can be sent, and Kanidm would accept the password without a second factor";
 
 fn config_with(invalid_entries: InvalidEntries) -> MappingConfig {
     let mut cfg = MappingConfig { invalid_entries, ..config() };

@@ -243,7 +243,7 @@ fn a_run_after_a_log_in_to_the_directory_is_a_full_refresh() {
 }
 
 /// The rule of a password that is left out.
-const WITHOUT_FACTOR: &str = "is left out, because none of the person's TOTP tokens can be sent: Kanidm would accept the password without a second factor";
+const WITHOUT_FACTOR: &str = "must not be sent alone: none of the person's TOTP tokens can be sent, and Kanidm would accept the password without a second factor";
 
 #[test]
 fn a_token_that_kanidm_cannot_take_is_named_and_lets_nobody_in_by_password_alone() {
@@ -252,17 +252,17 @@ fn a_token_that_kanidm_cannot_take_is_named_and_lets_nobody_in_by_password_alone
         (
             1,
             Params { name: "sha384", oid: SHA384, digits: 6, step: 30 },
-            "its oathHMACAlgorithm must be",
+            "cannot be sent: its oathHMACAlgorithm must be",
         ),
         (
             2,
             Params { name: "seven", oid: SHA1, digits: 7, step: 30 },
-            "its oathOTPLength must be 6 or 8",
+            "cannot be sent: its oathOTPLength must be 6 or 8",
         ),
         (
             4,
             Params { name: "fast", oid: SHA1, digits: 6, step: 29 },
-            "its oathTOTPTimeStepPeriod must be from 30",
+            "cannot be sent: its oathTOTPTimeStepPeriod must be from 30",
         ),
     ];
     for (number, params, _) in odd {
@@ -276,7 +276,7 @@ fn a_token_that_kanidm_cannot_take_is_named_and_lets_nobody_in_by_password_alone
     expected.push((5, "does not exist, or the sync account may not read it"));
     world.slapd.modify(&token_ldif("token7", &[7; 129], USUAL));
     assign(&world, 7, "token7");
-    expected.push((7, "its oathSecret has more than 128 bytes"));
+    expected.push((7, "cannot be sent: its oathSecret has more than 128 bytes"));
     world.slapd.modify(&format!(
         "dn: {}\nobjectClass: organizationalRole\nobjectClass: oathTOTPToken\ncn: token8\noathSecret: abcdefghijklmnop\n",
         token_dn("token8")
@@ -381,6 +381,58 @@ fn a_repaired_token_is_sent_although_the_mail_address_is_still_taken() {
     assert_eq!(named(&ran, 4), ["mail"]);
     assert_eq!(labels(&world, 4).len(), 2);
     run(0);
+}
+
+/// A suffix of the same slapd whose own server is down.
+fn with_partner(world: &mut World) {
+    world.slapd.reconfigure(|options| {
+        options.extra_global.insert_str(0, "moduleload back_ldap\n");
+        options.extra_global +=
+            "database ldap\nsuffix \"dc=partner,dc=com\"\nuri \"ldap://127.0.0.1:1\"\n";
+    });
+}
+
+#[test]
+fn a_token_that_the_directory_cannot_read_holds_its_person_and_nobody_else() {
+    let mut world = world(FILTER, |config| config);
+    with_partner(&mut world);
+    equip(&world, 2, USUAL);
+    world.run_and_compare("first refresh", "full");
+    let elsewhere = "replace: oathTOTPToken\noathTOTPToken: cn=t,dc=partner,dc=com";
+    let rule = "the directory did not answer for the token (unavailable (52)). Token: cn=t,dc=partner,dc=com";
+    let is_held = |ran: &Ran| {
+        let held = &ran.report["held"];
+        assert_eq!(held.as_array().map(Vec::len), Some(1), "{}", ran.outcome.all());
+        assert_eq!(held[0]["dn"], user_dn(1).as_str());
+        assert_eq!(held[0]["problems"][0]["rule"], rule);
+        assert_eq!(dropped(ran, 1), []);
+    };
+    // The token, then its parameters.
+    world.slapd.change(&user_dn(1), elsewhere);
+    world.slapd.change(&user_dn(5), "replace: description\ndescription: changed");
+    for arguments in [&[][..], &[], &["--full-refresh"]] {
+        is_held(&world.run(arguments, 3));
+        logs_in(&world, 1, &secret(1), USUAL);
+    }
+    let token = token_dn("token1");
+    world.slapd.change(&user_dn(1), &format!("replace: oathTOTPToken\noathTOTPToken: {token}"));
+    let elsewhere = "cn=params,dc=partner,dc=com";
+    world.slapd.change(&token, &format!("replace: oathTOTPParams\noathTOTPParams: {elsewhere}"));
+    let ran = world.run(&[], 3);
+    let found = &ran.report["held"][0]["problems"][0]["rule"];
+    assert!(found.as_str().is_some_and(|rule| rule.contains("unavailable (52)")), "{found}");
+    logs_in(&world, 1, &secret(1), USUAL);
+
+    // A lock does not wait for the other server. Without the lock the person has everything again.
+    let locked = "replace: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z";
+    world.slapd.change(&user_dn(1), locked);
+    world.run(&[], 3);
+    assert!(world.kanidm.entry(ACCOUNT, &user_name(1)).unwrap().has_password);
+    is_denied(&world, 1, Some(USUAL.code(&secret(1))));
+    world.slapd.change(&user_dn(1), "delete: pwdAccountLockedTime");
+    world.slapd.change(&token, &format!("replace: oathTOTPParams\noathTOTPParams: {}", USUAL.dn()));
+    world.run_and_compare("answered", "incremental");
+    logs_in(&world, 1, &secret(1), USUAL);
 }
 
 #[test]
