@@ -80,9 +80,9 @@ pub struct Content {
     pub contested: Vec<Contested>,
     /// Number of persons with a password and TOTP tokens.
     pub with_tokens: u64,
-    /// Number of those that are sent without their password, because the account cannot read a
-    /// token.
-    pub hidden_tokens: u64,
+    /// Those that are without their password in Kanidm, because the account cannot read a token.
+    /// Directory UUIDs.
+    pub hidden_tokens: Vec<Uuid>,
 }
 
 impl Content {

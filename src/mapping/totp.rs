@@ -111,6 +111,10 @@ const NO_PARAMS: TokenProblem = hidden(
     "has parameters (oathTOTPParams) that do not exist, or that the sync account may not read: grant it read access",
 );
 
+const LARGE_TOKEN: Rule =
+    "its entry exceeds max_ber_size, so it was not read: shrink it or raise max_ber_size";
+const LARGE_PARAMS: Rule = "the entry of its parameters exceeds max_ber_size, so it was not read: shrink it or raise max_ber_size";
+
 const fn hidden(rule: Rule) -> TokenProblem {
     TokenProblem::Hidden(rule)
 }
@@ -125,15 +129,23 @@ impl TokenEntry {
     /// Reads the entry.
     pub fn read(entry: &SearchResultEntry<'_>) -> TokenEntry {
         let [secret, params] = Names::new([SECRET, PARAMS]).pick(entry);
-        let secret = secret.and_then(|values| values.values().next()).ok_or(NO_SECRET);
+        let unless_large = |attribute, problem| match leaves_out(entry, attribute) {
+            true => TokenProblem::Broken(LARGE_TOKEN),
+            false => problem,
+        };
+        let secret = secret
+            .and_then(|values| values.values().next())
+            .ok_or_else(|| unless_large(SECRET, NO_SECRET));
         TokenEntry {
             secret: secret.and_then(|secret| {
                 totp::secret(secret).map(|()| secret.to_vec()).map_err(TokenProblem::Broken)
             }),
-            params: first(params).ok_or(NO_PARAMS_DN).and_then(|dn| match token_dn(dn) {
-                Ok(dn) if dn.len() <= MAX_PARAMS_DN => Ok(dn.to_owned()),
-                _ => Err(NO_PARAMS),
-            }),
+            params: first(params).ok_or_else(|| unless_large(PARAMS, NO_PARAMS_DN)).and_then(
+                |dn| match token_dn(dn) {
+                    Ok(dn) if dn.len() <= MAX_PARAMS_DN => Ok(dn.to_owned()),
+                    _ => Err(NO_PARAMS),
+                },
+            ),
         }
     }
 
@@ -153,8 +165,16 @@ pub fn read_params(entry: &SearchResultEntry<'_>) -> Result<TotpParams, TokenPro
         (Some(algorithm), Some(digits), Some(step)) => {
             TotpParams::read(algorithm, digits, step).map_err(TokenProblem::Broken)
         }
+        _ if PARAMS_ATTRIBUTES.iter().any(|attribute| leaves_out(entry, attribute)) => {
+            Err(TokenProblem::Broken(LARGE_PARAMS))
+        }
         _ => Err(NO_PARAMS),
     }
+}
+
+/// True if the attribute was not read, because the entry is too large.
+fn leaves_out(entry: &SearchResultEntry<'_>, attribute: &str) -> bool {
+    entry.oversized().is_some_and(|oversized| oversized.leaves_out(attribute))
 }
 
 fn first<'a>(attribute: Option<Picked<'a>>) -> Option<&'a [u8]> {
@@ -385,7 +405,7 @@ impl Mapper<'_> {
         let shown = self.content.changes.records().get(record).map_or(Mask::ALL, |r| r.shown);
         self.content.with_tokens += 1;
         if findings.settle(ends) {
-            self.content.hidden_tokens += u64::from(is_hidden);
+            self.content.hidden_tokens.extend(is_hidden.then_some(sync_uuid));
             self.report(sync_uuid, (Kind::Person, shown), &dn, findings);
         } else {
             self.set_state(position, State::Held);

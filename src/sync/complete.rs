@@ -62,6 +62,17 @@ pub(super) fn complete_refresh(
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
 }
 
+/// The answer of [`still_contested`].
+#[derive(Default)]
+pub(super) struct StillContested {
+    /// The entries.
+    pub(super) contested: Vec<Contested>,
+    /// The values that they lack.
+    pub(super) dropped: Vec<Dropped>,
+    /// Those without password for a hidden token. Directory UUIDs.
+    pub(super) hidden_tokens: Vec<Uuid>,
+}
+
 /// The entries that an earlier run sent without a value and that still lack it, because another
 /// entry has that value, or because a TOTP token is still bad. The report names them again; they are
 /// not sent again. A person with other bad tokens than before is not among them: a repaired token
@@ -70,7 +81,7 @@ pub(super) fn still_contested(
     lookup: &mut Lookup<'_>,
     start: &Start,
     uuids: &[Uuid],
-) -> Result<(Vec<Contested>, Vec<Dropped>), DirectoryError> {
+) -> Result<StillContested, DirectoryError> {
     if uuids.is_empty() {
         return Ok(Default::default());
     }
@@ -78,7 +89,7 @@ pub(super) fn still_contested(
     lookup.owners(uuids, &mut aside)?;
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     read_tokens(lookup.directory, &mut aside)?;
-    let Content { mut contested, mut dropped, .. } = aside.finish();
+    let Content { mut contested, mut dropped, mut hidden_tokens, .. } = aside.finish();
     let (before, now) = (start.marks(), token_marks(lookup.mapping, &dropped));
     let mark = |marks: &HashMap<Uuid, TokenMark>, entry: &Contested| {
         marks.get(&entry.sync_uuid).copied().unwrap_or_default()
@@ -86,7 +97,8 @@ pub(super) fn still_contested(
     contested.retain(|entry| mark(&before, entry) == mark(&now, entry));
     let still: HashSet<Uuid> = contested.iter().map(|entry| entry.sync_uuid).collect();
     dropped.retain(|entry| still.contains(&entry.sync_uuid));
-    Ok((contested, dropped))
+    hidden_tokens.retain(|uuid| still.contains(uuid));
+    Ok(StillContested { contested, dropped, hidden_tokens })
 }
 
 /// The entries that an earlier run sent without a bad value and that have not changed since. The

@@ -88,7 +88,8 @@ pub struct Plan {
     /// Lock attributes, and the one that names TOTP tokens, that the directory hides. Each with the
     /// number of persons that it locked, or that may have tokens, and true for a lock.
     pub hidden_locks: Vec<(String, u64, bool)>,
-    /// Persons that would lose their password because their TOTP tokens are hidden, if any.
+    /// Persons that would be without password because their TOTP tokens are hidden, if this run takes
+    /// the password of any.
     pub hidden_tokens: Option<Lost>,
     /// Number of persons whose TOTP tokens the configuration does not map any more.
     pub unmapped_tokens: u64,
@@ -205,7 +206,7 @@ pub enum GuardReason {
         /// False for the attribute that names TOTP tokens.
         is_lock: bool,
     },
-    /// More persons than allowed would lose their password, because the directory hides their TOTP
+    /// More persons than allowed would be without password, because the directory hides their TOTP
     /// tokens.
     HiddenTokens {
         /// The persons with tokens.
@@ -402,7 +403,7 @@ impl fmt::Display for GuardReason {
             ),
             GuardReason::HiddenTokens { lost, allowed } => write!(
                 f,
-                "{} of {} {} with TOTP tokens would lose their password because the sync account cannot read the tokens, allowed are {}. \
+                "{} of {} {} with TOTP tokens would be without password because the sync account cannot read the tokens, allowed are {}. \
                  Give the account the right to read the entries that person_attr_totp names, and their parameters",
                 thousands(lost.lost),
                 thousands(lost.had),

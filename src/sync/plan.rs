@@ -86,13 +86,18 @@ pub(super) fn guard(
     Ok(deletions)
 }
 
-/// The persons that lose their password because the account cannot read their TOTP tokens. An
-/// increment is compared with everybody who had tokens.
+/// The persons without password because the account cannot read their TOTP tokens, if this run takes
+/// one. Earlier runs may have taken the others, a few at a time. An increment is compared with
+/// everybody who had tokens.
 fn hidden_tokens(start: &Start, content: &Content, roles: &[Role]) -> Option<Lost> {
     let before = roles.iter().find(|role| role.key == TOTP_KEY)?;
     let before = attributes::loss_of_all(before, &start.shown).lost.had;
-    let (had, lost) = (before.max(content.with_tokens), content.hidden_tokens);
-    (lost > 0).then_some(Lost { had, lost })
+    let marks = start.marks();
+    let has_password =
+        |uuid: &Uuid| !marks.get(uuid).is_some_and(|mark| mark.is_without_password());
+    let lost = content.hidden_tokens.len() as u64;
+    let had = before.max(content.with_tokens).max(lost);
+    content.hidden_tokens.iter().any(has_password).then_some(Lost { had, lost })
 }
 
 /// The persons that had TOTP tokens, if no attribute names tokens any more.

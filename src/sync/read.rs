@@ -10,7 +10,9 @@ use uuid::Uuid;
 
 use ldap_content_sync::sync_session::{Cookie, NextCookie, Provider, RefreshOutcome};
 
-use super::complete::{come_back, complete_refresh, not_found, still_contested, still_dropped};
+use super::complete::{
+    StillContested, come_back, complete_refresh, not_found, still_contested, still_dropped,
+};
 use super::inspect;
 use super::listing::{self, Listing, ListingChange};
 use super::lookup::Lookup;
@@ -27,7 +29,7 @@ use crate::directory::error::DirectoryError;
 use crate::directory::refresh::Refresh;
 use crate::kanidm::buckets::Buckets;
 use crate::kanidm::request::Retention;
-use crate::mapping::{Content, Contested, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper};
+use crate::mapping::{Content, Dropped, EntryProblem, Held, MAX_MEMBERS, Mapper};
 
 /// Maximum attempts of an incremental run while 389 keeps changing. Later changes wait for the next
 /// run.
@@ -176,9 +178,7 @@ struct Earlier {
     /// Groups read only because they name a changed person.
     for_members: HashSet<Uuid>,
     /// Sent without a value that another entry still has.
-    contested: Vec<Contested>,
-    /// The values of `contested`.
-    contested_values: Vec<Dropped>,
+    still: StillContested,
     /// Sent without a bad value, and unchanged since.
     dropped: Vec<Dropped>,
     /// Read by a search, and changed after the cookie. They wait for the next run.
@@ -310,8 +310,8 @@ impl<'a> Attempt<'a> {
         let held: Vec<Uuid> =
             start.held.iter().filter(|uuid| !mapper.contains(uuid)).copied().collect();
         let sent: Vec<Uuid> = held.iter().filter(|uuid| sent.contains(uuid)).copied().collect();
-        let (contested, contested_values) = still_contested(&mut self.lookup(), start, &sent)?;
-        let named: HashSet<Uuid> = contested.iter().map(|entry| entry.sync_uuid).collect();
+        let still = still_contested(&mut self.lookup(), start, &sent)?;
+        let named: HashSet<Uuid> = still.contested.iter().map(|entry| entry.sync_uuid).collect();
         let is_named = |uuid: &Uuid| named.contains(uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
         let completed = complete_refresh(&mut self.lookup(), mapper, start, &read_again, observer)?;
@@ -328,7 +328,7 @@ impl<'a> Attempt<'a> {
             false => self.changed_meanwhile(&completed, &outcome.cookie)?,
         };
         let for_members = completed;
-        Ok(Earlier { read_again, for_members, contested, contested_values, dropped, later })
+        Ok(Earlier { read_again, for_members, still, dropped, later })
     }
 
     /// Starts over if the directory changed after it gave the cookie: the cookie must cover the
@@ -403,15 +403,18 @@ impl<'a> Attempt<'a> {
 /// Adds the entries of earlier runs that still lack a value, so that the report names them. An
 /// entry that this run writes or loses is not among them.
 fn name_again(content: &mut Content, earlier: Earlier, void: &[Uuid]) {
-    let Earlier { mut contested, mut contested_values, mut dropped, .. } = earlier;
+    let Earlier { still, mut dropped, .. } = earlier;
+    let StillContested { mut contested, dropped: mut contested_values, mut hidden_tokens } = still;
     let written: HashSet<Uuid> = match contested.is_empty() {
         true => HashSet::new(),
         false => content.changes.records().iter().map(|record| record.uuid).collect(),
     };
     contested.retain(|entry| !void.contains(&entry.sync_uuid) && !written.contains(&entry.uuid));
-    contested_values
-        .retain(|entry| contested.iter().any(|other| other.sync_uuid == entry.sync_uuid));
+    let named: HashSet<Uuid> = contested.iter().map(|entry| entry.sync_uuid).collect();
+    contested_values.retain(|entry| named.contains(&entry.sync_uuid));
+    hidden_tokens.retain(|uuid| named.contains(uuid));
     dropped.retain(|entry| !void.contains(&entry.sync_uuid));
+    content.hidden_tokens.append(&mut hidden_tokens);
     content.contested.append(&mut contested);
     content.dropped.append(&mut contested_values);
     content.dropped.append(&mut dropped);

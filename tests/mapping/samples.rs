@@ -172,16 +172,26 @@ pub fn map(cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
 pub fn map_beyond(limit: usize, cfg: &MappingConfig, entries: &[TestEntry]) -> Content {
     let mut mapper = Mapper::new(cfg, true);
     for entry in entries {
-        let Ok(Progress::Done { entry: left, .. }) =
-            OversizedReader::new(limit).feed(&entry.message())
-        else {
-            panic!("not an entry")
-        };
-        let message = left.decode(&Limits::default()).unwrap();
-        let ProtocolOp::SearchResultEntry(decoded) = &message.op else { panic!("not an entry") };
-        mapper.entry(entry.uuid, decoded);
+        decoded_beyond(limit, entry, |decoded| {
+            mapper.entry(entry.uuid, decoded);
+        });
     }
     mapper.finish()
+}
+
+/// An entry that is larger than this limit, as the directory room passes it on.
+pub fn decoded_beyond(
+    limit: usize,
+    entry: &TestEntry,
+    on_entry: impl FnOnce(&SearchResultEntry<'_>),
+) {
+    let Ok(Progress::Done { entry: left, .. }) = OversizedReader::new(limit).feed(&entry.message())
+    else {
+        panic!("not an entry")
+    };
+    let message = left.decode(&Limits::default()).unwrap();
+    let ProtocolOp::SearchResultEntry(decoded) = &message.op else { panic!("not an entry") };
+    on_entry(decoded);
 }
 
 /// Everything that is sent, in order.

@@ -6,6 +6,7 @@ use kanidm_ldap_sync::mapping::totp::{
     TokenBatch, TokenEntry, TokenProblem, Tokens, read_params, token, without_dn,
 };
 use kanidm_ldap_sync::mapping::{Content, Mapper, SkipReason};
+use ldap_content_sync::ResultCode;
 use serde_json::{Value, json};
 
 use crate::samples::*;
@@ -98,7 +99,7 @@ fn one_good_token_is_enough_and_the_other_one_is_named() {
     let [("oathTOTPToken", rule)] = named_problems(&content)[..] else { panic!("one problem") };
     assert!(rule.ends_with(&format!(". Token: {}", token_dn("gone"))), "{rule}");
     assert!(!without_dn(rule).contains("gone"), "{rule}");
-    assert_eq!((content.contested.len(), content.hidden_tokens), (1, 0));
+    assert_eq!((content.contested.len(), content.hidden_tokens.len()), (1, 0));
 }
 
 #[test]
@@ -114,7 +115,7 @@ fn without_an_answer_there_is_no_password() {
             panic!("{:?}", content.dropped)
         };
         assert_eq!(
-            (content.contested.len(), content.with_tokens, content.hidden_tokens),
+            (content.contested.len(), content.with_tokens, content.hidden_tokens.len()),
             (1, 1, 1)
         );
     }
@@ -155,7 +156,7 @@ fn bad_tokens_are_told_from_hidden_ones() {
         let content = map_with(&config_with(InvalidEntries::DropValue), &[bob(&["a"])], &answers);
         let problems = named_problems(&content);
         assert!(problems[0].1.contains(rule), "{rule}: {problems:?}");
-        assert_eq!(content.hidden_tokens, u64::from(hidden), "{rule}");
+        assert_eq!(content.hidden_tokens.len(), usize::from(hidden), "{rule}");
         assert_eq!(only(&content).get("password_import"), None, "{rule}");
     }
 }
@@ -173,7 +174,7 @@ fn policies_hold_the_person_and_its_groups_keep_it() {
         assert_eq!(found[1], ("userpassword".to_owned(), LEFT_OUT.to_owned()));
         assert!(found[0].1.contains("does not exist"), "{found:?}");
         assert!(sent(&content).iter().all(|entry| entry["name"] != "bob"));
-        assert_eq!(content.hidden_tokens, 0, "Kanidm keeps the password and the token");
+        assert_eq!(content.hidden_tokens.len(), 0, "Kanidm keeps the password and the token");
     }
     // The end of an account does not wait for a token.
     let ended = bob(&["gone"]).with("nsAccountLock", "true");
@@ -236,6 +237,54 @@ fn what_was_not_read_of_a_large_entry_is_a_second_factor() {
 }
 
 #[test]
+fn a_token_that_is_too_large_to_be_read_is_not_hidden() {
+    let large = vec![b'1'; 20_000];
+    let (mut entry, mut of_params) = (None, None);
+    for (attribute, other) in [("oathSecret", "oathTOTPParams"), ("oathTOTPParams", "oathSecret")] {
+        let token_entry = TestEntry::new(2, &token_dn("a"))
+            .with(attribute, &large[..])
+            .with(other, "cn=params,dc=x");
+        decoded_beyond(12_800, &token_entry, |found| entry = Some(TokenEntry::read(found)));
+        let answers: Tokens = [(token_dn("a"), token(entry.take(), None))].into_iter().collect();
+        let content = map_with(&config_with(InvalidEntries::DropValue), &[bob(&["a"])], &answers);
+        let problems = named_problems(&content);
+        let starts = "the token cannot be sent: its entry exceeds max_ber_size";
+        assert!(problems[0].1.starts_with(starts), "{attribute}: {problems:?}");
+        assert!(content.hidden_tokens.is_empty(), "{attribute}");
+    }
+    let entry = TestEntry::new(3, "cn=params,dc=x").with("oathOTPLength", &large[..]);
+    decoded_beyond(12_800, &entry, |found| of_params = Some(read_params(found)));
+    let problem = of_params.and_then(Result::err).expect("a problem").to_string();
+    assert!(problem.contains("the entry of its parameters exceeds max_ber_size"), "{problem}");
+}
+
+#[test]
+fn a_token_without_an_answer_holds_the_person_under_every_policy() {
+    let unanswered = || Err(TokenProblem::Unanswered(ResultCode::UNAVAILABLE));
+    let cfg = config_with(InvalidEntries::DropValue);
+    let mut answers = good();
+    answers.insert(token_dn("b"), unanswered());
+    let team = || group(5, "team").with("member", "uid=bob,ou=people,dc=example,dc=com");
+    let content = map_with(&cfg, &[bob(&["a", "b"]), team()], &answers);
+    assert_eq!((content.persons, content.dropped.len(), content.hidden_tokens.len()), (0, 0, 0));
+    assert_eq!(members(&content, "team"), ["uid=bob,ou=people,dc=example,dc=com"]);
+    let rule = format!(
+        "the directory did not answer for the token (unavailable (52)). Token: {}",
+        token_dn("b")
+    );
+    assert_eq!(problems(&content), [("oathTOTPToken".to_owned(), rule)]);
+    assert_eq!(content.held[0].ended, None);
+    // An account that has ended is closed. An end that Kanidm cannot learn yet is named.
+    let ended = map_with(&cfg, &[bob(&["b"]).with("nsAccountLock", "true")], &answers);
+    let end = ended.held[0].ended.as_ref().expect("an end");
+    assert_eq!(
+        (end.name.as_deref(), end.account_expire.as_str()),
+        (Some("bob"), "1970-01-01T00:00:00Z")
+    );
+    assert!(sent(&ended).is_empty());
+}
+
+#[test]
 fn tokens_are_asked_for_in_batches() {
     let cfg = config_with(InvalidEntries::DropValue);
     let mut mapper = Mapper::new(&cfg, true);
@@ -257,7 +306,7 @@ fn tokens_are_asked_for_in_batches() {
     }
     assert_eq!(sizes, [6, 6, 4], "five of their own and the shared one");
     let content = mapper.finish();
-    assert_eq!((content.persons, content.with_tokens, content.hidden_tokens), (50, 25, 13));
+    assert_eq!((content.persons, content.with_tokens, content.hidden_tokens.len()), (50, 25, 13));
     // Long names make small batches.
     let mut mapper = Mapper::new(&cfg, true);
     for id in 1..=200 {
