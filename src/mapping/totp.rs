@@ -23,7 +23,7 @@ use super::lock::Window;
 use super::mapper::Mapper;
 use super::person::Buffers;
 use super::values::{self, Names, Picked, Texts};
-use super::{EntryProblem, Findings, Held};
+use super::{Dropped, EntryProblem, Findings, Held};
 use crate::config::sync::PersonMapping;
 use crate::content::Ended;
 use crate::content::account::STILL_OPEN;
@@ -77,6 +77,13 @@ pub fn takes_password(rule: &str) -> bool {
     rule == NO_FACTOR
 }
 
+const UNANSWERED: &str = "the directory did not answer for the token";
+
+/// True for the rule of a token that the server failed to read.
+pub fn is_unanswered(rule: &str) -> bool {
+    rule.starts_with(UNANSWERED)
+}
+
 /// The reason why a token cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenProblem {
@@ -95,7 +102,7 @@ impl fmt::Display for TokenProblem {
             TokenProblem::Broken(rule) => write!(f, "the token cannot be sent: {rule}"),
             TokenProblem::Hidden(rule) => write!(f, "the token {rule}"),
             TokenProblem::Unanswered(code) => {
-                write!(f, "the directory did not answer for the token ({code})")
+                write!(f, "{UNANSWERED} ({code})")
             }
         }
     }
@@ -437,7 +444,15 @@ impl Mapper<'_> {
     /// Takes the persons that are held for their tokens out of the change set. Groups are written
     /// by then: they may have these persons as members.
     pub(super) fn remove_held(&mut self) {
-        let held = std::mem::take(&mut self.waiting.held);
+        let mut held = std::mem::take(&mut self.waiting.held);
+        let mut by_uuid: HashMap<Uuid, &mut Held> =
+            held.iter_mut().map(|held| (held.sync_uuid, held)).collect();
+        for Dropped { sync_uuid, attribute, rule, .. } in &self.content.dropped {
+            if let Some(held) = by_uuid.get_mut(sync_uuid) {
+                let (attribute, rule) = (attribute.clone(), rule.clone());
+                held.problems.push(EntryProblem { attribute, rule });
+            }
+        }
         let uuids: Vec<Uuid> = held.iter().map(|held| held.sync_uuid).collect();
         self.content.persons = self.content.persons.saturating_sub(held.len());
         self.content.forget(&uuids, self.cfg);

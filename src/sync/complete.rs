@@ -14,9 +14,11 @@ use super::observe::Observer;
 use super::start::Start;
 use super::token_marks::token_marks;
 use super::tokens::read_tokens;
+use crate::content::account::STILL_OPEN;
 use crate::directory::error::DirectoryError;
 use crate::kanidm::token_mark::TokenMark;
-use crate::mapping::{Changed, Content, Contested, Dropped, Mapper};
+use crate::mapping::totp::is_unanswered;
+use crate::mapping::{Changed, Content, Contested, Dropped, EntryProblem, Held, Mapper};
 
 /// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
 /// may have left them out or reported their deletion.
@@ -110,7 +112,24 @@ pub(super) fn still_dropped(
     let mut aside = separate_mapper(lookup);
     lookup.read_again(uuids, &mut aside, &mut |_| {})?;
     read_tokens(lookup.directory, &mut aside)?;
-    Ok(aside.finish().dropped)
+    let Content { mut dropped, held, .. } = aside.finish();
+    dropped.extend(held.into_iter().flat_map(dropped_before));
+    Ok(dropped)
+}
+
+/// The bad values of a person that is held only because nobody knows its token now.
+fn dropped_before(held: Held) -> Vec<Dropped> {
+    let Held { uuid, sync_uuid, dn, problems, .. } = held;
+    if !problems.iter().any(|problem| is_unanswered(&problem.rule)) {
+        return Vec::new();
+    }
+    let of_value =
+        |problem: &EntryProblem| !is_unanswered(&problem.rule) && problem.rule != STILL_OPEN;
+    let dropped = |EntryProblem { attribute, rule }| {
+        let dn = dn.clone();
+        Dropped { uuid, sync_uuid, dn, attribute, rule }
+    };
+    problems.into_iter().filter(of_value).map(dropped).collect()
 }
 
 /// A mapper for entries that are read only to name their problems.

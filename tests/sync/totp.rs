@@ -435,6 +435,28 @@ fn a_token_that_the_directory_cannot_read_holds_its_person_and_nobody_else() {
     logs_in(&world, 1, &secret(1), USUAL);
 }
 
+/// Only a named value stays in the state, so the next runs would not name it either.
+#[test]
+fn a_bad_value_is_still_named_while_the_directory_cannot_read_the_token() {
+    let mut world = world(FILTER, |config| config);
+    with_partner(&mut world);
+    equip(&world, 1, USUAL);
+    world.slapd.change(&user_dn(1), "replace: mail\nmail: no address");
+    let named = || {
+        let ran = world.run(&[], 3);
+        let attributes: Vec<String> =
+            dropped(&ran, 1).into_iter().map(|(attribute, _)| attribute).collect();
+        assert_eq!(attributes, ["mail"], "{}", ran.outcome.all());
+    };
+    named();
+    for params in ["cn=params,dc=partner,dc=com", &USUAL.dn()] {
+        let change = format!("replace: oathTOTPParams\noathTOTPParams: {params}");
+        world.slapd.change(&token_dn("token1"), &change);
+        named();
+    }
+    logs_in(&world, 1, &secret(1), USUAL);
+}
+
 #[test]
 fn a_person_whose_token_goes_bad_is_held_or_stops_the_run_if_the_policy_says_so() {
     let mut world = world(WITH_TOKENS, |config| config.set("invalid_entries", "hold"));
