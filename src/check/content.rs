@@ -215,21 +215,12 @@ fn held(list: &Checklist, reading: &Reading) {
     }
     for ((attribute, rule), n) in dropped {
         let values = count(n, "value");
-        let because = because(rule);
         list.advice(
             DirectoryStep::Entries,
             format_args!(
-                "{values} of {attribute} would be left out{because}; {NAMES} names the entries"
+                "{values} of {attribute} would be left out: {rule}; {NAMES} names the entries"
             ),
             &format!("{NAMES} names the entries"),
         );
-    }
-}
-
-/// The rule after "would be left out". A rule may say by itself that the value is left out.
-fn because(rule: &str) -> String {
-    match rule.strip_prefix("is left out, ") {
-        Some(because) => format!(", {because}"),
-        None => format!(": {rule}"),
     }
 }

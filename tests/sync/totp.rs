@@ -599,7 +599,7 @@ fn switching_tokens_on_without_the_right_to_read_them_is_refused() {
     let all = outcome.all();
     let advice = "5 values of oathTOTPToken would be left out: the token does not exist, or the sync account may not read it: grant it read access; ";
     assert!(all.contains(advice), "{all}");
-    let advice = "5 values of userpassword would be left out, because none of the person's TOTP tokens can be sent: ";
+    let advice = "5 values of userpassword would be left out: must not be sent alone: none of the person's TOTP tokens can be sent, ";
     assert!(all.contains(advice), "{all}");
     world.slapd.reconfigure(|options| options.extra_database.clear());
     world.run_and_compare("with the right", "full");
