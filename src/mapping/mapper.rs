@@ -303,17 +303,7 @@ impl<'c> Mapper<'c> {
         }
         person.factor.require(cfg, &self.buffers, &mut findings);
 
-        let sent = findings.settle(person.window.expire.is_some());
-        if !sent {
-            findings.ended = person.ended(cfg, &self.buffers.name, &findings.problems);
-            // The report says instead whether the account was closed.
-            if findings.ended.is_some() {
-                findings.problems.retain(|problem| problem.rule != STILL_OPEN);
-            }
-            if findings.ended.is_none() && person.window != lock::Window::default() {
-                findings.required("sync_account_lock", STILL_OPEN);
-            }
-        }
+        let sent = self.is_sent(&person, &mut findings);
         let record =
             if sent { self.write_person(sync_uuid, dn, &person, &mut findings) } else { None };
         let Buffers { user_name, name, mails, .. } = &self.buffers;
@@ -339,9 +329,7 @@ impl<'c> Mapper<'c> {
             self.content.changes.mark_last(shown, names_mark(dn, user_name, values));
             mails.iter().for_each(|mail| self.index.add_mail(position, mail));
             self.content.persons += 1;
-            if person.is_closed() {
-                self.content.ended.insert(self.cfg.kanidm_uuid(sync_uuid));
-            }
+            self.content.ended.extend(person.is_closed().then(|| self.cfg.kanidm_uuid(sync_uuid)));
         }
         if let Some(record) = record {
             if !self.buffers.tokens.is_empty() {
@@ -351,6 +339,23 @@ impl<'c> Mapper<'c> {
             self.note_claims(sync_uuid, &findings);
         }
         self.report(sync_uuid, (changeset::Kind::Person, shown), dn, findings);
+    }
+
+    /// Decides whether a person is sent. A held person whose account has ended is closed, if that is
+    /// possible.
+    fn is_sent(&self, person: &person::Person<'_>, findings: &mut Findings) -> bool {
+        if findings.settle(person.window.expire.is_some()) {
+            return true;
+        }
+        findings.ended = person.ended(&self.cfg.person, &self.buffers.name, &findings.problems);
+        // The report says instead whether the account was closed.
+        if findings.ended.is_some() {
+            findings.problems.retain(|problem| problem.rule != STILL_OPEN);
+        }
+        if findings.ended.is_none() && person.window != lock::Window::default() {
+            findings.required("sync_account_lock", STILL_OPEN);
+        }
+        false
     }
 
     fn note_claims(&mut self, sync_uuid: Uuid, findings: &Findings) {

@@ -107,6 +107,16 @@ fn unmapped_tokens(start: &Start, roles: &[Role]) -> u64 {
     had.map_or(0, Holders::count)
 }
 
+/// The memberships that would be lost, if members are in scope and do not resolve.
+fn memberships(start: &Start, reading: &Reading) -> Option<Lost> {
+    let (before, now) = (start.shown.memberships, attributes::memberships_of(&reading.content));
+    let lost = match reading.is_full() {
+        true => attributes::memberships(before, now),
+        false => attributes::newly_unresolved(before, now),
+    };
+    lost.filter(|_| reading.misread_members)
+}
+
 /// Everything that the run would delete or remove.
 fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
     let (retention, content) = (&reading.retention, &reading.content);
@@ -159,16 +169,6 @@ fn plan(job: &Job<'_>, start: &Start, reading: &Reading) -> Plan {
             .collect(),
         hidden_tokens: hidden_tokens(start, content, &roles),
         unmapped_tokens: unmapped_tokens(start, &roles),
-        memberships: match reading.is_full() {
-            true => attributes::memberships(
-                start.shown.memberships,
-                attributes::memberships_of(content),
-            ),
-            false => attributes::newly_unresolved(
-                start.shown.memberships,
-                attributes::memberships_of(content),
-            ),
-        }
-        .filter(|_| reading.misread_members),
+        memberships: memberships(start, reading),
     }
 }

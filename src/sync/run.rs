@@ -81,11 +81,7 @@ pub fn run(
     let clock = &WatchedClock { clock, heartbeat: &job.heartbeat };
     let state = server.state().map_err(RunError::State)?;
     let asked = begun.elapsed();
-    let mut start =
-        start::decide(&state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
-    if job.config.mapping.person.password_as_unix {
-        start.unusable_hash = Some(password::unusable_hash().map_err(|_| RunError::NoRandom)?);
-    }
+    let start = begin(job, &state)?;
     let mut directory = Directory::connect_watched(&job.config.directory, job.heartbeat.clone())
         .map_err(RunError::Directory)?;
     let reading = read::read_from(&mut directory, job.config, &start, observer)
@@ -132,6 +128,16 @@ pub fn run(
     }
     remarks::log(job.config, &report, &reading, &uploaded, &yielded(&start, &reading));
     Ok(Outcome { report, preview, reading })
+}
+
+/// The start of the run, from the state in Kanidm.
+fn begin(job: &Job<'_>, state: &SyncState) -> Result<Start, RunError> {
+    let mut start =
+        start::decide(state, job.fingerprint, job.full_refresh).map_err(RunError::Stored)?;
+    if job.config.mapping.person.password_as_unix {
+        start.unusable_hash = Some(password::unusable_hash().map_err(|_| RunError::NoRandom)?);
+    }
+    Ok(start)
 }
 
 /// The entries that go. A dry run also searches for the names of those that the directory still
