@@ -98,10 +98,16 @@ pub(super) fn shown(values: &Values<'_>) -> Mask {
     };
     let limits =
         lock::ATTRIBUTES.iter().zip(locks).map(limits).chain([is_locked(password.as_ref())]);
+    // A token counts even if its value is blank: see [`super::totp`].
+    let shows = |(name, values): (usize, &Option<Picked<'_>>)| match name + 1 == plain.len() {
+        true => values.is_some(),
+        false => has_value(values),
+    };
     Mask::of(
         plain
             .iter()
-            .map(has_value)
+            .enumerate()
+            .map(shows)
             .chain(limits)
             .chain(locks.iter().map(has_value))
             .chain([has_value(password)]),

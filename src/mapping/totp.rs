@@ -245,7 +245,8 @@ pub(super) fn read_factor(
     let attribute = cfg.totp.as_deref().unwrap_or_default();
     let Buffers { tokens, password, .. } = buffers;
     tokens.clear();
-    let values = || values.into_iter().flat_map(values::not_blank);
+    // A blank value names no token, but the directory asks for one.
+    let values = || values.into_iter().flat_map(|values| values.values());
     let count = values().count();
     let factor = SecondFactor { is_wanted: count > 0, is_missing: false };
     if count > MAX_TOKENS {

@@ -2,6 +2,7 @@
 //!
 //! Scope: searches that the guard and the remarks of a run need. They change no entry.
 
+use log::warn;
 use uuid::Uuid;
 
 use ldap_content_sync::sync_session::Cookie;
@@ -18,7 +19,7 @@ use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::schema;
 use crate::kanidm::request::Retention;
-use crate::mapping::shown::roles;
+use crate::mapping::shown::{TOTP_KEY, roles};
 
 /// Fills in the findings of a reading.
 ///
@@ -30,7 +31,8 @@ pub(super) fn inspect(
 ) -> Result<(), DirectoryError> {
     let roles = roles(&attempt.config.mapping);
     let unlocked = attributes::unlocked(&roles, attempt.start, &reading.content, reading.is_full());
-    reading.hidden_locks = hidden_locks(&mut attempt.lookup(), &unlocked)?;
+    let had_tokens = attempt.start.shown.holders.contains_key(TOTP_KEY);
+    reading.hidden_locks = hidden_locks(&mut attempt.lookup(), &unlocked, had_tokens)?;
     match reading.is_full() {
         true => inspect_full(attempt, &roles, reading),
         false => inspect_increment(attempt, &roles, reading),
@@ -68,7 +70,7 @@ fn inspect_increment(
         // Somebody may lift all locks at once, as long as the account can see that.
         let without = attributes::without_value(&role, &reading.content);
         let is_hidden =
-            !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)])?.is_empty();
+            !role.is_lock || !hidden_locks(&mut lookup, &[(&role, without)], true)?.is_empty();
         if is_hidden {
             reading.shown_by_nobody.push(role);
         }
@@ -89,10 +91,11 @@ fn inspect_increment(
 }
 
 /// The locks that the account cannot read any more, although nobody lifted them, and hidden TOTP
-/// tokens. Each comes with the number of persons.
+/// tokens. Each comes with the number of persons. `had_tokens`: an earlier run has seen tokens.
 fn hidden_locks(
     lookup: &mut Lookup<'_>,
     unlocked: &[(&Role, Vec<Uuid>)],
+    had_tokens: bool,
 ) -> Result<Vec<(Role, u64)>, DirectoryError> {
     let mut hidden = Vec::new();
     for (role, uuids) in unlocked {
@@ -100,7 +103,12 @@ fn hidden_locks(
         match lookup.hidden(&role.attribute, &uuids)? {
             0 => {}
             // No entry has an attribute that the schema does not know.
-            _ if !role.is_lock && is_unknown(lookup.directory, &role.attribute)? => {}
+            _ if !role.is_lock && !had_tokens && is_unknown(lookup.directory, &role.attribute)? => {
+                warn!(
+                    "{}: the directory's schema does not know {}, so no person has a TOTP token. Check the spelling, or remove the key",
+                    role.key, role.attribute
+                );
+            }
             n => hidden.push((Role::clone(role), n as u64)),
         }
     }

@@ -234,22 +234,56 @@ impl<'a> Lookup<'a> {
     /// How many of these persons have the attribute, although the account cannot read it. A filter
     /// that says "absent" does not match them, because no filter on a hidden attribute matches.
     pub fn hidden(&mut self, attribute: &str, uuids: &[Uuid]) -> Result<usize, DirectoryError> {
+        let unconfirmed = self.unconfirmed(attribute, uuids)?;
+        if unconfirmed.is_empty() {
+            return Ok(0);
+        }
+        // The directory may have changed since the run read these persons.
+        let silent = self.showing_none(attribute, &unconfirmed)?;
+        Ok(self.unconfirmed(attribute, &silent)?.len())
+    }
+
+    /// Those of `uuids` that the directory does not confirm to be without the attribute.
+    fn unconfirmed(
+        &mut self,
+        attribute: &str,
+        uuids: &[Uuid],
+    ) -> Result<Vec<Uuid>, DirectoryError> {
         let absent = Filter::Not(Box::new(present(attribute)));
+        let uuid_attribute = [self.directory.uuid_attribute()];
+        let mut left: HashSet<Uuid> = uuids.iter().copied().collect();
+        let mut confirm = |uuid: Uuid, _: &SearchResultEntry<'_>| {
+            left.remove(&uuid);
+        };
         if uuids.len() > MANY_CHANGED {
             let filter = self.of_classes(&self.mapping.person.object_classes, &[absent]);
-            let uuid_attribute = [self.directory.uuid_attribute()];
-            let mut hidden: HashSet<&Uuid> = uuids.iter().collect();
-            self.search(&filter, &uuid_attribute, &mut |uuid, _| {
-                hidden.remove(&uuid);
-            })?;
-            return Ok(hidden.len());
+            self.search(&filter, &uuid_attribute, &mut confirm)?;
+        } else {
+            for batch in uuids.chunks(TERMS) {
+                let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);
+                self.search(&filter, &uuid_attribute, &mut confirm)?;
+            }
         }
-        let mut confirmed = 0;
+        Ok(left.into_iter().collect())
+    }
+
+    /// Those of `uuids` that are in scope now and show no value of the attribute.
+    fn showing_none(
+        &mut self,
+        attribute: &str,
+        uuids: &[Uuid],
+    ) -> Result<Vec<Uuid>, DirectoryError> {
+        let mut silent = Vec::new();
+        let attributes = [self.directory.uuid_attribute(), attribute];
         for batch in uuids.chunks(TERMS) {
-            let filter = Filter::And(vec![self.directory.uuid_filter(batch), absent.clone()]);
-            confirmed += self.count(&filter)?;
+            let filter = self.in_scope(self.directory.uuid_filter(batch));
+            self.search(&filter, &attributes, &mut |uuid, entry| {
+                if !entry.attributes().any(|own| own.is(attribute)) {
+                    silent.push(uuid);
+                }
+            })?;
         }
-        Ok(uuids.len().saturating_sub(confirmed))
+        Ok(silent)
     }
 
     /// Answers the mapper's questions about members that are not part of the run. A member outside

@@ -625,6 +625,34 @@ fn switching_tokens_off_is_refused_until_somebody_accepts_it() {
     world.run(&[], 0);
 }
 
+/// The empty name is a DN, and the class of the overlay demands a value.
+#[test]
+fn a_blank_token_takes_the_password_and_stops_nobody_else() {
+    let world = world(FILTER, |config| config);
+    equip(&world, 2, USUAL);
+    world.slapd.change(
+        &user_dn(3),
+        "add: objectClass\nobjectClass: oathTOTPUser\n-\nadd: oathTOTPToken\noathTOTPToken:",
+    );
+    for arguments in [&[][..], &["--full-refresh"]] {
+        let ran = world.run(arguments, 3);
+        assert_eq!(dropped(&ran, 3)[0].0, "oathTOTPToken", "{}", ran.outcome.all());
+        is_denied(&world, 3, None);
+        logs_in(&world, 1, &secret(1), USUAL);
+    }
+}
+
+/// A misspelled attribute must not switch the second factor off.
+#[test]
+fn an_attribute_that_the_schema_does_not_know_is_refused_after_tokens() {
+    let mut world = world(FILTER, |config| config);
+    equip(&world, 1, USUAL);
+    world.run_and_compare("first refresh", "full");
+    world.reconfigure(|config| config.set("person_attr_totp", "oathTOTPTokn"));
+    world.tool.run(&[]).expect_code(4).says("oathTOTPTokn of");
+    is_denied(&world, 1, None);
+}
+
 /// One person is enough, also where no earlier run has seen a token, and among many persons.
 #[test]
 fn a_hidden_token_attribute_is_refused_in_the_first_run() {
