@@ -512,7 +512,12 @@ impl<K: Inside> Play<K> {
             let old = Expected { external_id, members, ..old };
             !entry.name.is_empty() && old != **entry
         };
-        let is_named = |uuid: &Uuid| written.contains(uuid) || held.contains(uuid);
+        // The report names a held entry anyway, whatever Kanidm took of it.
+        let held_still: BTreeSet<Uuid> =
+            outcome.report.held.iter().map(|entry| entry.uuid).collect();
+        let is_named = |uuid: &Uuid| {
+            written.contains(uuid) || held.contains(uuid) || held_still.contains(uuid)
+        };
         if let Some((uuid, _)) = after.iter().filter(changed).find(|(uuid, _)| !is_named(uuid)) {
             return complain("changed without a word", uuid);
         }

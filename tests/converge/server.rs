@@ -72,6 +72,8 @@ impl Server {
 
     /// Messages of the persist stage that the latest listener was sent.
     pub fn told(&self) -> usize {
+        // A new search is noted as long as this is locked.
+        let _directory = self.directory();
         let listeners = self.persistent.lock().expect("not poisoned");
         listeners.last().map_or(0, |listening| listening.told)
     }
