@@ -33,6 +33,8 @@ pub struct Bench {
     folder: TempDir,
     pub model: Model,
     pub timeout: Duration,
+    /// Maps TOTP tokens.
+    pub tokens: bool,
 }
 
 pub fn uuid(number: u128) -> Uuid {
@@ -92,6 +94,7 @@ impl Bench {
             folder: TempDir::new("hostile"),
             model: Model::default(),
             timeout: AMPLE,
+            tokens: false,
         };
         let persons = (1..=3).map(|number| person(REFRESH, number, "Some One"));
         let refresh = persons.chain([sync_done(REFRESH, Some("rid=000,csn=1"), true)]).collect();
@@ -137,8 +140,12 @@ impl Bench {
 
     /// The configuration as a user writes it.
     pub fn config_text(&self, port: u16) -> ConfigText {
-        ConfigText::for_directory(&format!("ldaps://localhost:{port}"), self.pki.ca())
-            .set("ldap_sync_base_dn", "dc=example")
+        let text = ConfigText::for_directory(&format!("ldaps://localhost:{port}"), self.pki.ca());
+        let text = match self.tokens {
+            true => text.set("person_attr_totp", "oathTOTPToken"),
+            false => text,
+        };
+        text.set("ldap_sync_base_dn", "dc=example")
             .set("person_objectclass", "person")
             .set("sync_token", "a-token-of-some-length")
             // Both a group of its members and a user-private one would be looked for by name.

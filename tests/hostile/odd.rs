@@ -396,3 +396,51 @@ fn somebody_who_was_deleted_in_kanidm_counts_as_new() {
     assert_eq!(report.held.iter().map(|held| held.uuid).collect::<Vec<_>>(), [uuid(2)]);
     assert_eq!(bench.envelope().roster.map(|roster| roster.len()), Some(2));
 }
+
+/// The directory is asked whether it hides a token when the run has read all persons. Somebody who
+/// has gone, or got a token, by then hides none.
+#[test]
+fn a_person_that_changes_during_the_run_hides_no_token() {
+    let id = |number: u128| uuid(number).to_string();
+    let found = |message: u32, number: u128, token: Option<&str>| {
+        let id = id(number);
+        let (ids, tokens) = ([id.as_str()], token.map(|token| [token]));
+        let mut attributes: Vec<(&str, &[&str])> = vec![("entryUUID", &ids)];
+        attributes.extend(tokens.as_ref().map(|tokens| ("oathTOTPToken", &tokens[..])));
+        entry(message, &format!("uid=user{number},dc=example"), &attributes)
+    };
+    let persons = (1..=3).map(|number| person(REFRESH, number, "Some One"));
+    let refresh: Vec<Vec<u8>> =
+        persons.chain([sync_done(REFRESH, Some("rid=000,csn=2"), true)]).collect();
+    let without = vec![found(5, 1, None), found(5, 3, None), done(5, 0, "")];
+    for (what, again, is_refused) in [
+        ("gone", vec![vec![done(6, 0, "")]], false),
+        ("with a token", vec![vec![found(6, 2, Some("cn=t,dc=x")), done(6, 0, "")]], false),
+        (
+            "confirmed now",
+            vec![vec![found(6, 2, None), done(6, 0, "")], vec![found(7, 2, None), done(7, 0, "")]],
+            false,
+        ),
+        (
+            "hidden", // The last answer: where the schema is, nobody may know.
+            vec![
+                vec![found(6, 2, None), done(6, 0, "")],
+                vec![done(7, 0, "")],
+                vec![done(8, 0, "")],
+            ],
+            true,
+        ),
+    ] {
+        let mut bench = Bench::new();
+        bench.tokens = true;
+        let conversation = [prelude(), vec![refresh.clone(), without.clone()], again].concat();
+        let result = bench.run(true, speaking(conversation));
+        match result {
+            Ok(_) => assert!(!is_refused, "{what}"),
+            Err(error) => {
+                let says = error.to_string().contains("oathTOTPToken of 1 person is hidden");
+                assert!(is_refused && says, "{what}: {error}");
+            }
+        }
+    }
+}
