@@ -17,7 +17,7 @@ use super::tokens::read_tokens;
 use crate::content::account::STILL_OPEN;
 use crate::directory::error::DirectoryError;
 use crate::kanidm::token_mark::TokenMark;
-use crate::mapping::totp::is_unanswered;
+use crate::mapping::totp::{ChangedTokens, is_unanswered};
 use crate::mapping::{Changed, Content, Contested, Dropped, EntryProblem, Held, Mapper};
 
 /// Keeps the entries that the searches after the refresh returned: they exist. The refresh itself
@@ -39,7 +39,7 @@ pub(super) fn complete_refresh(
     lookup: &mut Lookup<'_>,
     mapper: &mut Mapper<'_>,
     start: &Start,
-    held: &[Uuid],
+    (held, outcome): (&[Uuid], &RefreshOutcome),
     observer: &mut Observer<'_>,
 ) -> Result<HashSet<Uuid>, DirectoryError> {
     // A held entry that moved may have a DN that groups use for another entry.
@@ -57,11 +57,37 @@ pub(super) fn complete_refresh(
     if !changed.is_empty() {
         lookup.groups_naming(&changed, mapper, observer)?;
     }
+    let lost = lost_tokens(lookup, start, outcome)?;
+    lookup.read_again(&lost, mapper, observer)?;
     let tokens = mapper.changed_tokens().clone();
     lookup.persons_naming(&tokens, mapper, observer)?;
     let questions = mapper.questions();
     lookup.answer(&questions, mapper)?;
     Ok(mapper.received().filter(|uuid| !known.contains(uuid)).collect())
+}
+
+/// The persons with a TOTP token that cannot be sent any more. They are searched for if the directory
+/// reports the deletion of an entry that Kanidm does not have: it may be a token, and the report has
+/// only a UUID. Entries that earlier runs held are not among them, because every run reads them.
+fn lost_tokens(
+    lookup: &mut Lookup<'_>,
+    start: &Start,
+    outcome: &RefreshOutcome,
+) -> Result<Vec<Uuid>, DirectoryError> {
+    let mapping = lookup.mapping;
+    let roster = start.stored_roster.as_ref().filter(|_| mapping.person.totp.is_some());
+    let is_unknown =
+        |uuid: &Uuid| roster.is_some_and(|roster| !roster.has_any(mapping.kanidm_uuid(*uuid)));
+    if !outcome.deleted.iter().any(is_unknown) {
+        return Ok(Vec::new());
+    }
+    let mut aside = separate_mapper(lookup);
+    let everybody = ChangedTokens { everybody: true, ..ChangedTokens::default() };
+    lookup.persons_naming(&everybody, &mut aside, &mut |_| {})?;
+    read_tokens(lookup.directory, &mut aside)?;
+    let marks = token_marks(mapping, &aside.finish().dropped);
+    let known: HashSet<&Uuid> = start.held.iter().collect();
+    Ok(marks.into_keys().filter(|uuid| !known.contains(uuid)).collect())
 }
 
 /// The answer of [`still_contested`].

@@ -314,7 +314,8 @@ impl<'a> Attempt<'a> {
         let named: HashSet<Uuid> = still.contested.iter().map(|entry| entry.sync_uuid).collect();
         let is_named = |uuid: &Uuid| named.contains(uuid);
         let read_again: Vec<Uuid> = held.into_iter().filter(|uuid| !is_named(uuid)).collect();
-        let completed = complete_refresh(&mut self.lookup(), mapper, start, &read_again, observer)?;
+        let completed =
+            complete_refresh(&mut self.lookup(), mapper, start, (&read_again, outcome), observer)?;
         let unchanged: Vec<Uuid> = start
             .dropped
             .iter()

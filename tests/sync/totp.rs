@@ -642,6 +642,21 @@ fn a_blank_token_takes_the_password_and_stops_nobody_else() {
     }
 }
 
+/// The directory locks the person out at once. So must Kanidm.
+#[test]
+fn a_deleted_token_takes_the_password_with_the_next_run() {
+    let world = world(WITH_TOKENS, |config| config);
+    equip(&world, 2, USUAL);
+    world.run_and_compare("first refresh", "full");
+    logs_in(&world, 1, &secret(1), USUAL);
+    world.slapd.delete(&token_dn("token1"));
+    let ran = world.run(&[], 3);
+    assert_eq!(ran.report["mode"], "incremental");
+    is_denied(&world, 1, Some(USUAL.code(&secret(1))));
+    is_denied(&world, 1, None);
+    logs_in(&world, 2, &secret(2), USUAL);
+}
+
 /// A misspelled attribute must not switch the second factor off.
 #[test]
 fn an_attribute_that_the_schema_does_not_know_is_refused_after_tokens() {
