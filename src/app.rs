@@ -237,7 +237,7 @@ fn max_changes(cli: &Cli, settings: &Settings) -> usize {
 struct Ended {
     /// The result of the synchronisation, for monitoring and the status of a service.
     code: ExitCode,
-    /// Whether the answer on standard output was written. Only a single run fails without it.
+    /// A failure if standard output took no answer. Only a single run fails without it.
     answered: ExitCode,
     /// With [`ExitCode::Held`]: true if so few entries need attention that the status stays good.
     concerns_few: bool,

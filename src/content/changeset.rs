@@ -93,8 +93,8 @@ pub enum PushError {
     NoSuchMember,
 }
 
-/// What can be changed of a person with TOTP tokens after it was appended: the directory is asked
-/// for tokens when all persons are known. Both places are offsets from the start of the record.
+/// The credentials of a person with TOTP tokens. They change after the person was appended, because
+/// the run reads tokens when all persons are known. Both places are offsets from the start of the record.
 struct Room {
     /// Position of the record.
     record: usize,

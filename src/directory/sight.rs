@@ -10,7 +10,7 @@ use super::client::Directory;
 use super::error::{DirectoryError, DirectoryProblem, DirectoryStage};
 use super::search::{NO_ENTRY, NO_SUCH_ENTRY};
 
-/// What the server shows of a DN.
+/// The server's view of a DN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
     /// The entry.

@@ -1,4 +1,4 @@
-//! Whether the next increment reads an entry: for its own change, or for that of another entry.
+//! Decides if the next increment reads an entry: for its own change, or for that of another entry.
 //!
 //! Scope: marks of the last change, compared with the cookie. slapd marks each entry (`entryCSN`);
 //! 389 only tells whether anything has changed.

@@ -137,7 +137,7 @@ pub(crate) struct FilterPart {
 pub(crate) enum Matches {
     Yes,
     No,
-    /// Neither the part nor its negation matches.
+    /// The part does not match, and its negation does not match either.
     Undefined,
     /// The filter has too many parts.
     NotAsked,
