@@ -144,8 +144,9 @@ fn story() -> Result<(), Box<dyn Error>> {
 
 const YOUR_SERVERS: &str = "\
 1. A sync account, and its token:
-     kanidm system sync create ldap-sync
-     kanidm system sync generate-token ldap-sync first
+     kanidm login -D admin
+     kanidm system sync create -D admin ldap-sync
+     kanidm system sync generate-token -D admin ldap-sync first
 2. examples/config and examples/kanidm-ldap-sync, with your values in them, as
      /etc/kanidm/config and /etc/kanidm/ldap-sync
 3. See what would happen, then let it happen:
